@@ -1,0 +1,3 @@
+"""EDGE: benchmarks behind every figure in README and docs."""
+
+from __future__ import annotations

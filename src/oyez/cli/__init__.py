@@ -1,0 +1,3 @@
+"""EDGE: the oyez command."""
+
+from __future__ import annotations

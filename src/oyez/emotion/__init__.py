@@ -1,0 +1,3 @@
+"""ENGINES that name the emotion of an utterance."""
+
+from __future__ import annotations

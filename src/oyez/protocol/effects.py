@@ -1,0 +1,55 @@
+"""What the pure session asks of the shell around it, in order.
+
+The session never acts: every call returns a list of these, and the shell carries them out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from oyez.protocol.server_events import ServerEvent
+from oyez.recognisers.base import Request
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Write one event to the socket."""
+
+    event: ServerEvent
+
+
+@dataclass(frozen=True, slots=True)
+class Recognise:
+    """Have the request recognised; hand the answer to `Session.recognised(job, …)`."""
+
+    job: int
+    """Unique in the session."""
+    item_id: str
+    request: Request
+    speculative: bool = False
+    """A final decoded before its turn has ended: less urgent than a final that is awaited."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """The answer to this job is no longer wanted; it need not be run."""
+
+    job: int
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """Something operators want to know happened: a metric's name."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """Close the socket with this code after what was sent before."""
+
+    code: int
+    reason: str
+
+
+Effect = Send | Recognise | Cancel | Count | Close

@@ -1,0 +1,3 @@
+"""EDGE: sockets, HTTP, admission, and the shell that runs a session's effects."""
+
+from __future__ import annotations
