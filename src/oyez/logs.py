@@ -1,0 +1,77 @@
+"""Log lines on stderr: text for people, JSON for machines.
+
+Fields travel in `extra={"fields": {…}}`. No audio, transcript or key above DEBUG.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Mapping, MutableMapping
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+
+class TextFormatter(logging.Formatter):
+    """`2025-01-31T12:00:00.000Z INFO message key=value …`"""
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields = "".join(f" {name}={value}" for name, value in _fields(record).items())
+        line = f"{_timestamp(record)} {record.levelname} {record.getMessage()}{fields}"
+        return line + _traceback(self, record)
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: time, level, logger, message, the fields, and any traceback."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "time": _timestamp(record),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **_fields(record),
+        }
+        if traceback := _traceback(self, record):
+            line["traceback"] = traceback.lstrip("\n")
+        return msgspec.json.encode(line, enc_hook=str).decode()
+
+
+class SessionLog(logging.LoggerAdapter[logging.Logger]):
+    """A logger whose every line carries the session's id."""
+
+    def __init__(self, logger: logging.Logger, session_id: str) -> None:
+        super().__init__(logger, {"session": session_id})
+
+    def process(
+        self, msg: str, kwargs: MutableMapping[str, Any]
+    ) -> tuple[str, MutableMapping[str, Any]]:
+        own: Mapping[str, Any] = self.extra or {}
+        given = kwargs.get("extra", {}).get("fields", {})
+        return msg, {**kwargs, "extra": {"fields": {**own, **given}}}
+
+
+def configure(level: str, form: str) -> None:
+    """Send the lines of oyez to stderr. level: debug…error; form: text or json."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)
+    logging.getLogger("oyez").setLevel(level.upper())
+
+
+def _fields(record: logging.LogRecord) -> dict[str, Any]:
+    fields: dict[str, Any] = getattr(record, "fields", {})
+    return fields
+
+
+def _timestamp(record: logging.LogRecord) -> str:
+    moment = datetime.fromtimestamp(record.created, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _traceback(formatter: logging.Formatter, record: logging.LogRecord) -> str:
+    return "\n" + formatter.formatException(record.exc_info) if record.exc_info else ""

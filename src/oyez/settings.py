@@ -1,0 +1,282 @@
+"""The one settings class. Precedence: flag > `OYEZ_…` environment > file > default.
+
+`load` is the only reader of the environment and of the settings file.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import os
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import platformdirs
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+ENV_PREFIX = "OYEZ_"
+MEBIBYTE = 1 << 20
+MODELS = (
+    "qwen3-asr-flash-realtime",
+    "qwen3-asr-flash-realtime-2025-10-27",
+    "qwen3-asr-flash-realtime-2026-02-10",
+)
+
+Words = Annotated[tuple[str, ...], NoDecode]
+Secrets = Annotated[tuple[SecretStr, ...], NoDecode]
+
+
+class SettingsError(Exception):
+    """A setting is unknown, malformed or contradicts another; the message says what to change."""
+
+
+class Settings(BaseSettings):
+    """Everything an operator can choose. Units are in the names."""
+
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, frozen=True, extra="forbid")
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
+
+    api_key: Secrets = Field(
+        (),
+        description="A key clients may use. Repeat the flag, or separate with commas. "
+        "A key on a command line can be read by others on the machine: prefer a file.",
+    )
+    api_keys_file: Path | None = Field(
+        None, description="File of keys, one a line; # starts a comment."
+    )
+    allow_insecure: bool = Field(
+        False, description="Allow listening beyond this machine without any key."
+    )
+
+    engine: Literal["whisper-onnx", "whisper-ct2", "fake"] = Field(
+        "whisper-onnx", description="Recognition engine."
+    )
+    model: str = Field(
+        "base",
+        min_length=1,
+        description="The engine's model: 'base' is built in; whisper-ct2 also takes a "
+        "directory or a hub name.",
+    )
+    models: Words = Field(
+        MODELS,
+        description="Model names clients may ask for, all served by the engine. Names that "
+        "start with qwen3-asr-flash-realtime are always accepted.",
+    )
+    device: Literal["cpu", "cuda"] = Field("cpu", description="Where the model runs.")
+    threads: int = Field(0, ge=0, description="Threads of the engine; 0 means every core.")
+    cache_dir: Path = Field(
+        Path(platformdirs.user_cache_dir("oyez")),
+        description="Where prepared models are kept.",
+    )
+    vad: str = Field("silero", min_length=1, description="Voice activity detector.")
+
+    max_sessions: int = Field(256, ge=1, description="Most sessions at a time; beyond: HTTP 503.")
+    sessions_per_second: int = Field(
+        20, ge=1, description="New sessions per second and key; beyond: HTTP 429."
+    )
+    max_waiting_jobs: int = Field(1024, ge=1, description="Most recognition jobs waiting.")
+    max_backlog_s: float = Field(
+        60.0,
+        gt=0,
+        description="Audio of one session that may wait for recognition before the server "
+        "stops reading from it.",
+    )
+    idle_timeout_s: float = Field(
+        300.0, gt=0, description="A session without input for so long is finished and closed."
+    )
+    close_after_finish_s: float = Field(
+        5.0, ge=0, description="How long a client may take to close after session.finished."
+    )
+    drain_timeout_s: float = Field(
+        30.0, ge=0, description="How long running turns may take to finish at shutdown."
+    )
+    manual_max_s: float = Field(
+        60.0, gt=0, description="Audio after which a manual turn is committed by the server."
+    )
+    manual_interim: bool = Field(True, description="Send interim text in manual mode.")
+    max_append_bytes: int = Field(
+        15 * MEBIBYTE, ge=1, description="Largest audio of one append, decoded."
+    )
+    ws_max_message_bytes: int = Field(
+        24 * MEBIBYTE, ge=1024, description="Largest WebSocket message; beyond: close 1009."
+    )
+    send_buffer_bytes: int = Field(
+        MEBIBYTE,
+        ge=1024,
+        description="Events waiting for a slow reader before its input is no longer read.",
+    )
+    slow_reader_timeout_s: float = Field(
+        30.0, gt=0, description="A reader that stalls for so long is disconnected."
+    )
+    ping_interval_s: float = Field(20.0, gt=0, description="Silence after which oyez pings.")
+    ping_timeout_s: float = Field(
+        60.0, gt=0, description="A client that neither sends nor answers pings for so long is gone."
+    )
+
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least urgent log line shown."
+    )
+    log_format: Literal["text", "json"] = Field("text", description="Form of log lines.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)  # `load` merges the sources; building one by hand reads nothing
+
+    @field_validator("api_key", "models", mode="before")
+    @classmethod
+    def _split_commas(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(word.strip() for word in value.split(",") if word.strip())
+        return value
+
+    @field_validator("api_key")
+    @classmethod
+    def _keys_are_plain(cls, keys: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        for number, key in enumerate(keys, start=1):
+            if problem := key_problem(key.get_secret_value()):
+                raise ValueError(f"key number {number} {problem}")
+        return keys
+
+    @model_validator(mode="after")
+    def _limits_agree(self) -> Self:
+        needed_bytes = self.max_append_bytes * 4 // 3 + MEBIBYTE
+        if self.ws_max_message_bytes < needed_bytes:
+            raise ValueError(
+                f"ws_max_message_bytes must be at least {needed_bytes}: an append of "
+                f"max_append_bytes={self.max_append_bytes} grows by a third in base64"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _open_servers_need_keys(self) -> Self:
+        has_keys = bool(self.api_key) or self.api_keys_file is not None
+        if not (has_keys or self.allow_insecure or is_loopback(self.host)):
+            raise ValueError(
+                f"host {self.host} can be reached from other machines, and no key is configured: "
+                "set api_keys_file (or api_key), or allow_insecure if anyone may use this server"
+            )
+        return self
+
+    def keys(self) -> tuple[str, ...]:
+        """Every configured key, from settings and file.
+
+        Raises SettingsError naming file and line, never the key.
+        """
+        keys = tuple(key.get_secret_value() for key in self.api_key)
+        return keys + (read_keys(self.api_keys_file) if self.api_keys_file else ())
+
+    def effective(self) -> dict[str, Any]:
+        """The settings as plain TOML values; secrets are masked, unset ones left out."""
+        values = self.model_dump(mode="json", exclude_none=True)
+        values["api_key"] = ["********"] * len(self.api_key)
+        return values
+
+
+def load(flags: Mapping[str, object], file: Path | None = None) -> Settings:
+    """Merge flags, environment, file and defaults.
+
+    Raises SettingsError for anything unknown, malformed or contradictory.
+    """
+    env_names = {ENV_PREFIX + name.upper(): name for name in Settings.model_fields}
+    from_file = _read_file(file) if file else {}
+    _refuse_unknown(from_file, Settings.model_fields, f"{file}: unknown setting")
+    seen = [name for name in os.environ if name.upper().startswith(ENV_PREFIX)]
+    _refuse_unknown((name.upper() for name in seen), env_names, "unknown environment variable")
+    from_env = EnvSettingsSource(Settings)()
+
+    def origin(name: str) -> str:
+        if name in flags:
+            return "--" + name.replace("_", "-")
+        if name in from_env:
+            return ENV_PREFIX + name.upper()
+        return f"{file}: {name}" if name in from_file else name
+
+    try:
+        return Settings(**{**from_file, **from_env, **flags})
+    except ValidationError as error:
+        raise SettingsError(_describe(error, origin)) from None
+
+
+def read_keys(file: Path) -> tuple[str, ...]:
+    """Keys of a file, one a line; blank lines and lines that start with # are skipped.
+
+    Raises SettingsError naming file and line, never the key.
+    """
+    try:
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise SettingsError(f"api_keys_file {file}: {reason}") from None
+    keys = []
+    for number, line in enumerate(lines, start=1):
+        key = line.split(" #", 1)[0].strip()
+        if not key or key.startswith("#"):
+            continue
+        if problem := key_problem(key):
+            raise SettingsError(f"{file}, line {number}: this key {problem}")
+        keys.append(key)
+    if not keys:
+        raise SettingsError(f"api_keys_file {file}: holds no key")
+    return tuple(keys)
+
+
+def key_problem(key: str) -> str | None:
+    """Why this cannot be a key (an HTTP header could not carry it), or None."""
+    if not key:
+        return "is empty"
+    if not all("!" <= character <= "~" for character in key):
+        return "has a character other than visible ASCII"
+    if set(key) == {"*"}:
+        return "is the mask that --print-config shows"
+    return None
+
+
+def is_loopback(host: str) -> bool:
+    """Whether listening on this host is reachable from this machine only."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _read_file(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"{file}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{file}: not TOML: {error}") from None
+
+
+def _refuse_unknown(names: Iterable[str], known: Iterable[str], complaint: str) -> None:
+    known = list(known)
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+            raise SettingsError(f"{complaint} {name}; the nearest known one is {near[0]}")
+
+
+def _describe(error: ValidationError, origin: Any) -> str:
+    lines = []
+    for fault in error.errors(include_url=False, include_input=False):
+        message = fault["msg"].removeprefix("Value error, ")
+        lines.append(f"{origin(str(fault['loc'][0]))}: {message}" if fault["loc"] else message)
+    return "\n".join(lines)

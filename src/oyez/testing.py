@@ -1,0 +1,25 @@
+"""Engines for tests, of oyez and of programs built on it: no model, no weights, no waiting."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oyez.recognisers.fake import FakeRecogniser
+from oyez.vad.base import WINDOW_SAMPLES
+
+__all__ = ["FakeDetector", "FakeRecogniser"]
+
+
+class FakeDetector:
+    """Takes any window louder than -40 dBFS for speech; keeps no state."""
+
+    def initial_state(self) -> object:
+        return None
+
+    def score(
+        self, samples: NDArray[np.float32], state: object
+    ) -> tuple[NDArray[np.float32], object]:
+        windows = samples.reshape(-1, WINDOW_SAMPLES)
+        loud = np.sqrt(np.mean(np.square(windows), axis=1)) > 0.01
+        return np.where(loud, np.float32(0.98), np.float32(0.02)), state

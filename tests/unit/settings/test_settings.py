@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+import tomli_w
+from pydantic import ValidationError
+
+from oyez.settings import Settings, SettingsError, load, read_keys
+
+
+@pytest.fixture(autouse=True)
+def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+
+    for name in list(os.environ):
+        if name.startswith("OYEZ_"):
+            monkeypatch.delenv(name)
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_flag_beats_environment_beats_file_beats_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = write(tmp_path / "oyez.toml", "port = 1\nmax_sessions = 1\nthreads = 1\n")
+    monkeypatch.setenv("OYEZ_PORT", "2")
+    monkeypatch.setenv("OYEZ_MAX_SESSIONS", "2")
+    settings = load({"port": "3"}, file)
+    assert (settings.port, settings.max_sessions, settings.threads) == (3, 2, 1)
+    assert settings.vad == Settings().vad
+
+
+def test_building_settings_by_hand_reads_no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OYEZ_PORT", "2")
+    assert Settings().port == 8080
+
+
+def test_an_unknown_key_in_the_file_names_the_nearest_known_one(tmp_path: Path) -> None:
+    file = write(tmp_path / "oyez.toml", "prot = 1\n")
+    with pytest.raises(SettingsError, match=r"oyez\.toml: unknown setting prot.* port"):
+        load({}, file)
+
+
+def test_an_unknown_environment_variable_names_the_nearest_known_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OYEZ_PROT", "1")
+    with pytest.raises(SettingsError, match=r"OYEZ_PROT.* OYEZ_PORT"):
+        load({})
+
+
+def test_a_bad_value_names_where_it_came_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(SettingsError, match="^--port: "):
+        load({"port": "http"})
+    with pytest.raises(SettingsError, match=r"oyez\.toml: port: "):
+        load({}, write(tmp_path / "oyez.toml", "port = -1\n"))
+    monkeypatch.setenv("OYEZ_PORT", "99999")
+    with pytest.raises(SettingsError, match="^OYEZ_PORT: "):
+        load({})
+
+
+def test_a_file_that_is_missing_or_not_toml_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"nowhere\.toml: No such file"):
+        load({}, tmp_path / "nowhere.toml")
+    with pytest.raises(SettingsError, match=r"bad\.toml: not TOML"):
+        load({}, write(tmp_path / "bad.toml", "port 1"))
+
+
+def test_lists_come_as_commas_or_as_lists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OYEZ_MODELS", "mine, yours")
+    assert load({}).models == ("mine", "yours")
+    monkeypatch.delenv("OYEZ_MODELS")
+    assert load({}, write(tmp_path / "a.toml", 'models = ["mine"]')).models == ("mine",)
+    assert load({"models": ("a", "b")}).models == ("a", "b")
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.2", "example.org", ""])
+def test_listening_wider_without_keys_is_refused(host: str) -> None:
+    with pytest.raises(SettingsError, match="no key is configured"):
+        load({"host": host})
+    assert load({"host": host, "allow_insecure": True}).host == host
+    assert load({"host": host, "api_key": "k"}).keys() == ("k",)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
+def test_loopback_needs_no_key(host: str) -> None:
+    assert load({"host": host}).keys() == ()
+
+
+def test_the_message_limit_must_hold_the_largest_append() -> None:
+    with pytest.raises(SettingsError, match="ws_max_message_bytes must be at least"):
+        load({"ws_max_message_bytes": 1_000_000})
+
+
+def test_settings_are_frozen() -> None:
+    with pytest.raises(ValidationError):
+        Settings().port = 1  # type: ignore[misc]
+
+
+def test_keys_never_show(tmp_path: Path) -> None:
+    settings = Settings(api_key="hush-hush,second")
+    assert settings.keys() == ("hush-hush", "second")
+    assert "hush" not in repr(settings)
+    assert "hush" not in tomli_w.dumps(settings.effective())
+    with pytest.raises(SettingsError) as refused:
+        load({"api_key": "hush hush"})
+    assert "hush" not in str(refused.value)
+
+
+def test_a_printed_mask_is_no_key(tmp_path: Path) -> None:
+    printed = tomli_w.dumps(Settings(api_key="hush").effective())
+    with pytest.raises(SettingsError, match="mask"):
+        load({}, write(tmp_path / "printed.toml", printed))
+
+
+def test_the_effective_settings_are_a_valid_settings_file(tmp_path: Path) -> None:
+    settings = load({"port": 0, "threads": 3})
+    file = write(tmp_path / "printed.toml", tomli_w.dumps(settings.effective()))
+    assert tomllib.loads(file.read_text())["threads"] == 3
+    assert load({}, file) == settings
+
+
+def test_a_keys_file_holds_one_key_a_line(tmp_path: Path) -> None:
+    file = write(tmp_path / "keys", "\ufeff# team a\nalpha\n\n  beta   # until May\r\ngam#ma\n")
+    assert read_keys(file) == ("alpha", "beta", "gam#ma")
+    assert Settings(api_key="first", api_keys_file=file).keys()[0] == "first"
+
+
+def test_a_bad_keys_file_is_named_with_its_line_but_never_the_key(tmp_path: Path) -> None:
+    file = write(tmp_path / "keys", "alpha\nsecret with spaces\n")
+    with pytest.raises(SettingsError, match="keys, line 2") as refused:
+        read_keys(file)
+    assert "secret" not in str(refused.value)
+    with pytest.raises(SettingsError, match="holds no key"):
+        read_keys(write(tmp_path / "empty", "# nothing\n"))
+    with pytest.raises(SettingsError, match="No such file"):
+        read_keys(tmp_path / "nowhere")
+
+
+def test_every_setting_is_described() -> None:
+    assert all(field.description for field in Settings.model_fields.values())
