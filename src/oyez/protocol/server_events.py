@@ -108,10 +108,18 @@ class ErrorDetail(msgspec.Struct, frozen=True, kw_only=True):
     """`event_id` of the client event that caused it."""
 
 
+class FailureDetail(msgspec.Struct, frozen=True, kw_only=True):
+    code: str
+    message: str
+    param: str | None = None
+
+
 class TranscriptionFailed(ServerEvent, tag="conversation.item.input_audio_transcription.failed"):
+    """This item could not be recognised; the session goes on."""
+
     item_id: str
     content_index: int = 0
-    error: ErrorDetail
+    error: FailureDetail
 
 
 class ErrorEvent(ServerEvent, tag="error"):

@@ -1,0 +1,75 @@
+"""Errors, split by who is to blame; each kind has one answer on the wire.
+
+    ProtocolError
+    ├── ClientError      the client sent something wrong → `error` of type
+    │                    `invalid_request_error`; nothing changes, the session goes on
+    ├── ServerFault      our bug → `error` of type `server_error`, close 1011
+    └── Overload         no room for one more answer → `…transcription.failed` for that item
+
+Any other exception out of the protocol room is a bug.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from oyez.protocol.server_events import ErrorDetail
+
+INVALID_REQUEST = "invalid_request_error"
+SERVER_ERROR = "server_error"
+
+
+class ProtocolError(Exception):
+    """Base of everything that has an answer on the wire."""
+
+    type = SERVER_ERROR
+
+    def __init__(self, message: str, *, code: str | None = None, param: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+        self.param = param
+
+    def detail(self, event_id: str | None = None) -> ErrorDetail:
+        """As it goes on the wire; `event_id` names the client event that caused it."""
+        return ErrorDetail(
+            type=self.type,
+            code=self.code,
+            message=self.message,
+            param=self.param,
+            event_id=event_id,
+        )
+
+
+class ClientError(ProtocolError):
+    """The client's fault: names the field and what is allowed there."""
+
+    type = INVALID_REQUEST
+
+
+class ServerFault(ProtocolError):
+    """Our fault: nothing the client can do about it."""
+
+    def __init__(self, message: str = "Internal service error.") -> None:
+        super().__init__(message, code="InternalError")
+
+
+class Overload(ProtocolError):
+    """The server cannot take one more request now."""
+
+    def __init__(self, message: str = "The server is overloaded; try again later.") -> None:
+        super().__init__(message, code="ServerOverloaded")
+
+
+def invalid_value(param: str, value: object, allowed: str) -> ClientError:
+    """The documented error for a bad value, e.g. `Invalid value: 'x'. Supported values are: …`."""
+    shown = repr(value)
+    if len(shown) > 80:
+        shown = shown[:77] + "..."
+    message = f"Invalid value: {shown}. Supported values are: {allowed}."
+    return ClientError(message, code="invalid_value", param=param)
+
+
+def one_of(values: Iterable[object]) -> str:
+    """`'a', 'b', 'c'`: allowed values as error messages list them."""
+    return ", ".join(repr(value) for value in values)

@@ -1,0 +1,216 @@
+"""The conversation's items: from the first sign of speech to exactly one `completed` or `failed`.
+
+Items complete in the order they were committed, whatever order answers come in: clients print
+finals as they arrive.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from oyez.protocol.effects import Cancel, Count, Effect, Recognise, Send
+from oyez.protocol.errors import Overload
+from oyez.protocol.server_events import (
+    BufferCommitted,
+    FailureDetail,
+    InterimText,
+    Item,
+    ItemCreated,
+    ServerEvent,
+    TranscriptionCompleted,
+    TranscriptionFailed,
+)
+from oyez.recognisers.base import Hypothesis, Purpose, Request
+from oyez.stages.turn import Turn
+from oyez.stages.window import Wanted
+from oyez.stages.words import glue
+
+UNKNOWN_LANGUAGE = "en"
+"""What the wire says before any language was asked for or heard; it must never be null."""
+
+
+@dataclass(slots=True)
+class OpenItem:
+    """An item that is not yet completed or failed."""
+
+    id: str
+    turn: Turn
+    shown: tuple[str, str] = ("", "")
+    """`text` and `stash` of its last interim event."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    item: OpenItem
+    wanted: Wanted
+
+    @property
+    def samples(self) -> int:
+        return self.wanted.end - self.wanted.start
+
+    @property
+    def is_final(self) -> bool:
+        return self.wanted.purpose is Purpose.FINAL
+
+
+class Items:
+    """All open items of a session, the jobs that run for them, and the finals so far."""
+
+    def __init__(
+        self,
+        event_id: Callable[[], str],
+        new_id: Callable[[str], str],
+        classify: Callable[[Any], str],
+        max_transcript_chars: int,
+    ) -> None:
+        self._event_id = event_id
+        self._new_id = new_id
+        self._classify = classify
+        self._max_transcript_chars = max_transcript_chars
+        self._committed: deque[OpenItem] = deque()
+        self._jobs: dict[int, _Job] = {}
+        self._next_job = 1
+        self._previous_id: str | None = None
+        self._language: str | None = None
+        self._emotion = "neutral"
+        self.transcript = ""
+        """All finals so far, joined; only the newest part once it is very long."""
+
+    @property
+    def open_count(self) -> int:
+        """Committed items that are not yet completed or failed."""
+        return len(self._committed)
+
+    @property
+    def backlog_samples(self) -> int:
+        return sum(job.samples for job in self._jobs.values() if job.is_final)
+
+    def begin(self, turn: Turn) -> OpenItem:
+        """A turn begins; its item gets its id."""
+        return OpenItem(self._new_id("item"), turn)
+
+    def request(
+        self, item: OpenItem, wanted: list[Wanted], make: Callable[[Wanted], Request]
+    ) -> list[Effect]:
+        """Have what a turn wants recognised."""
+        effects: list[Effect] = []
+        for want in wanted:
+            job, self._next_job = self._next_job, self._next_job + 1
+            self._jobs[job] = _Job(item, want)
+            effects.append(Recognise(job, item.id, make(want), want.speculative))
+        return effects
+
+    def commit(self, item: OpenItem) -> list[Effect]:
+        """The item's audio is complete: `committed`, `conversation.item.created`."""
+        previous, self._previous_id = self._previous_id, item.id
+        self._committed.append(item)
+        return [
+            self.send(BufferCommitted, previous_item_id=previous, item_id=item.id),
+            self.send(ItemCreated, previous_item_id=previous, item=Item(id=item.id)),
+            *self.complete(),
+        ]
+
+    def forget(self, item: OpenItem) -> list[Effect]:
+        """The item never came into being: what runs for it is no longer wanted."""
+        gone = [number for number, job in self._jobs.items() if job.item is item]
+        for number in gone:
+            del self._jobs[number]
+        return [Cancel(number) for number in gone]
+
+    def recognised(self, number: int, outcome: Hypothesis | Exception) -> list[Effect]:
+        """The answer to a job. Answers nobody waits for any more are ignored."""
+        job = self._jobs.pop(number, None)
+        if job is None:
+            return []
+        effects: list[Effect] = []
+        if isinstance(outcome, Exception) and not job.is_final:
+            effects.append(Count("failed_partials"))
+        news = job.item.turn.hear(job.wanted, outcome)
+        if news and not job.item.turn.settled:
+            effects += self._interim(job.item)
+        return effects + self.complete()
+
+    def complete(self) -> list[Effect]:
+        """`completed` or `failed` for every item whose turn has come."""
+        effects: list[Effect] = []
+        while self._committed and self._committed[0].turn.settled:
+            item = self._committed.popleft()
+            effects += self.forget(item)
+            failure = item.turn.failure
+            effects += self._failed(item, failure) if failure else self._completed(item)
+        return effects
+
+    def _interim(self, item: OpenItem) -> list[Effect]:
+        text, stash = item.turn.text, item.turn.stash
+        if not text and not stash and item.shown == ("", ""):
+            return []
+        item.shown = (text, stash)
+        self._language = item.turn.language or self._language
+        return [
+            self.send(
+                InterimText,
+                item_id=item.id,
+                language=item.turn.language or self._language or UNKNOWN_LANGUAGE,
+                emotion=self._emotion,
+                text=text,
+                stash=stash,
+            )
+        ]
+
+    def _completed(self, item: OpenItem) -> list[Effect]:
+        turn = item.turn
+        turn.finish()
+        self._language = turn.language or self._language
+        language = self._language or UNKNOWN_LANGUAGE
+        if turn.transcript:
+            self._emotion = self._classify(turn.features)
+        effects: list[Effect] = []
+        shown_text = item.shown[0]
+        if not turn.transcript.startswith(shown_text):
+            effects.append(Count("retractions"))
+        elif item.shown != ("", "") and item.shown != (turn.transcript, ""):
+            effects.append(self._last_interim(item, turn.transcript, language))
+        self._keep(turn.transcript)
+        effects.append(
+            self.send(
+                TranscriptionCompleted,
+                item_id=item.id,
+                language=language,
+                emotion=self._emotion if turn.transcript else "neutral",
+                transcript=turn.transcript,
+            )
+        )
+        return effects
+
+    def _last_interim(self, item: OpenItem, transcript: str, language: str) -> Send:
+        """The documented end of an item's interim events: all in `text`, nothing in `stash`."""
+        return self.send(
+            InterimText,
+            item_id=item.id,
+            language=language,
+            emotion=self._emotion,
+            text=transcript,
+            stash="",
+        )
+
+    def _failed(self, item: OpenItem, failure: Exception) -> list[Effect]:
+        code = failure.code if isinstance(failure, Overload) else "InternalError"
+        message = "The audio of this item could not be recognised."
+        if isinstance(failure, Overload):
+            message = failure.message
+        detail = FailureDetail(code=code or "InternalError", message=message)
+        return [
+            Count("failed_items"),
+            self.send(TranscriptionFailed, item_id=item.id, error=detail),
+        ]
+
+    def _keep(self, final: str) -> None:
+        joined = self.transcript + glue(self.transcript, final) + final
+        self.transcript = joined[-self._max_transcript_chars :]
+
+    def send(self, event: type[ServerEvent], **fields: Any) -> Send:
+        """An event with its own `event_id`."""
+        return Send(event(event_id=self._event_id(), **fields))

@@ -1,0 +1,23 @@
+"""Bounds of one session. Every buffer, wait and growth in the protocol room has its limit here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class SessionLimits:
+    max_append_bytes: int = 15 * 1024 * 1024
+    """Most audio one append may carry, after base64."""
+    max_corpus_chars: int = 40_000
+    """Longest text for context biasing (the service's 10,000 tokens, generously)."""
+    max_transcript_chars: int = 1_000_000
+    """`session.finished` repeats at most so much of the newest text (some 18 hours of speech)."""
+    manual_max_ms: int = 60_000
+    """Manual mode: after so much audio without a commit oyez commits by itself."""
+    manual_interim: bool = True
+    """Manual mode: whether interim events are sent while audio arrives."""
+    idle_timeout_ms: int = 300_000
+    """Without input for so long the session is finished and closed."""
+    close_after_finish_ms: int = 5_000
+    """How long the client has to close after `session.finished` before the server does."""

@@ -1,0 +1,123 @@
+"""From the first audio on: bytes → samples → windows to score. What follows from the scores
+depends on the turn mode: `vad_mode` and `manual_mode`.
+
+Exists once audio has begun; the configuration does not change any more then.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oyez.protocol.effects import Effect, Send
+from oyez.protocol.items import Items, OpenItem
+from oyez.protocol.server_events import ServerEvent
+from oyez.protocol.session_config import SessionConfig
+from oyez.recognisers.base import SAMPLE_RATE, Request, Samples
+from oyez.stages.audio import make_decoder
+from oyez.stages.buffer import SampleBuffer
+from oyez.stages.turn import Turn
+from oyez.stages.window import Wanted, WindowSettings
+from oyez.vad.base import WINDOW_SAMPLES
+
+SAMPLES_PER_MS = SAMPLE_RATE // 1000
+
+
+class Listener(ABC):
+    """What a session hears, and the item that is open."""
+
+    def __init__(self, config: SessionConfig, items: Items, settings: WindowSettings) -> None:
+        self._config = config
+        self._items = items
+        self._settings = settings
+        self._decoder = make_decoder(config.codec_name, config.sample_rate)
+        self._buffer = SampleBuffer()
+        self._handed_out = 0
+        self._scored_to = 0
+        self._open: OpenItem | None = None
+
+    def hear(self, data: bytes) -> None:
+        """Encoded audio. Raises AudioError if it cannot be decoded."""
+        self._buffer.append(self._decoder.feed(data))
+
+    def end_of_audio(self) -> None:
+        """What the decoder still holds belongs to the audio."""
+        self._buffer.append(self._decoder.flush())
+
+    @property
+    def busy(self) -> bool:
+        """Whether whole windows wait for their score."""
+        return self._buffer.end - self._scored_to >= WINDOW_SAMPLES
+
+    def next_windows(self, max_windows: int) -> Samples | None:
+        """Audio to score next, float32 [n * 512]; None: nothing waits."""
+        count = min((self._buffer.end - self._handed_out) // WINDOW_SAMPLES, max_windows)
+        if count <= 0:
+            return None
+        start = self._handed_out
+        self._handed_out = start + count * WINDOW_SAMPLES
+        return self._buffer.slice(start, self._handed_out)
+
+    def scored(self, probabilities: NDArray[np.float32]) -> list[Effect]:
+        """The answer for the windows handed out last, float32 [n]."""
+        effects: list[Effect] = []
+        for probability in probabilities.tolist():
+            self._scored_to += WINDOW_SAMPLES
+            effects += self._window(probability, self._scored_to)
+        self._buffer.drop_before(min(self._needed_from(), self._scored_to))
+        return effects
+
+    @abstractmethod
+    def commit(self) -> list[Effect] | None:
+        """The client ends the turn. None: there is no audio to commit."""
+
+    @abstractmethod
+    def clear(self) -> list[Effect]:
+        """Forget audio that was not committed."""
+
+    @abstractmethod
+    def finish(self) -> list[Effect]:
+        """No more audio will come: commit what is open."""
+
+    @abstractmethod
+    def _window(self, probability: float, end: int) -> list[Effect]:
+        """The window that ends at sample `end` is speech with this probability."""
+
+    @abstractmethod
+    def _needed_from(self) -> int:
+        """The first sample that may still be asked for."""
+
+    def _begin(self, start: int) -> OpenItem:
+        self._open = self._items.begin(Turn(start, self._settings, self._config.language))
+        return self._open
+
+    def _feed(self, item: OpenItem, probability: float, end: int) -> list[Effect]:
+        return self._items.request(item, item.turn.feed(probability, end), self._request)
+
+    def _end(self, item: OpenItem, end: int) -> list[Effect]:
+        """The item's turn ends: ask for its last final, commit it."""
+        self._open = None
+        effects = self._items.request(item, item.turn.close(end), self._request)
+        return effects + self._items.commit(item)
+
+    def _drop(self, item: OpenItem) -> list[Effect]:
+        """Nothing of the item's audio is wanted any more."""
+        effects = self._items.forget(item)
+        item.turn = Turn(item.turn.start, self._settings, self._config.language)
+        return effects
+
+    def _request(self, wanted: Wanted) -> Request:
+        return Request(
+            samples=self._buffer.slice(wanted.start, wanted.end),
+            purpose=wanted.purpose,
+            language=wanted.language,
+            context=self._config.corpus_text,
+            prefix=wanted.prefix,
+            hint=wanted.hint,
+        )
+
+    def _send(self, event: type[ServerEvent], **fields: Any) -> Send:
+        return self._items.send(event, **fields)

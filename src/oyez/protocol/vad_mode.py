@@ -1,0 +1,85 @@
+"""Turn mode `server_vad`: voice activity begins and ends turns."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+
+from oyez.protocol.effects import Effect
+from oyez.protocol.items import Items, OpenItem
+from oyez.protocol.listener import SAMPLES_PER_MS, Listener
+from oyez.protocol.server_events import SpeechStarted, SpeechStopped
+from oyez.protocol.session_config import SessionConfig, TurnDetection
+from oyez.stages.speech import EdgeDetector, EdgeSettings, Started, Stopped
+from oyez.stages.window import WindowSettings
+from oyez.vad.base import WINDOW_SAMPLES
+
+REMEMBERED_WINDOWS = 32
+"""How far back the start of speech may lie when the detector is sure of it."""
+
+
+class VadListener(Listener):
+    def __init__(self, config: SessionConfig, items: Items, detection: TurnDetection) -> None:
+        edges = EdgeSettings.from_wire(
+            detection.threshold, detection.silence_duration_ms, detection.prefix_padding_ms
+        )
+        settings = WindowSettings(release=edges.release, lead_samples=edges.prefix_samples)
+        super().__init__(config, items, settings)
+        self._edges = EdgeDetector(edges)
+        self._recent: deque[tuple[float, int]] = deque(maxlen=REMEMBERED_WINDOWS)
+        self._reach_samples = edges.prefix_samples + REMEMBERED_WINDOWS * WINDOW_SAMPLES
+
+    def commit(self) -> list[Effect] | None:
+        """Switched off in this mode; the session does not ask."""
+        return []
+
+    def clear(self) -> list[Effect]:
+        """An open turn ends here without words: its item was announced and must complete."""
+        effects = self._drop(self._open) if self._open else []
+        return effects + self.finish()
+
+    def finish(self) -> list[Effect]:
+        effects: list[Effect] = []
+        for edge in self._edges.finish(self._buffer.end):
+            effects += self._stop(edge)
+        return effects
+
+    def _window(self, probability: float, end: int) -> list[Effect]:
+        self._recent.append((probability, end))
+        was_open = self._open
+        effects: list[Effect] = []
+        for edge in self._edges.feed(np.array([probability], np.float32)):
+            effects += self._start(edge) if isinstance(edge, Started) else self._stop(edge)
+        if was_open and was_open is self._open:
+            effects += self._feed(was_open, probability, end)
+        return effects
+
+    def _start(self, edge: Started) -> list[Effect]:
+        item = self._begin(edge.at_samples)
+        effects: list[Effect] = [
+            self._send(
+                SpeechStarted,
+                audio_start_ms=edge.at_samples // SAMPLES_PER_MS,
+                item_id=item.id,
+            )
+        ]
+        for probability, end in self._recent:
+            if end > edge.onset_samples:
+                effects += self._feed(item, probability, end)
+        return effects
+
+    def _stop(self, edge: Stopped) -> list[Effect]:
+        item = self._open
+        assert item is not None, "the detector stopped what it never started"
+        return [self._stopped(item, edge), *self._end(item, edge.at_samples)]
+
+    def _stopped(self, item: OpenItem, edge: Stopped) -> Effect:
+        return self._send(
+            SpeechStopped, audio_end_ms=edge.at_samples // SAMPLES_PER_MS, item_id=item.id
+        )
+
+    def _needed_from(self) -> int:
+        if self._open:
+            return self._open.turn.needed_from
+        return self._scored_to - self._reach_samples

@@ -1,0 +1,168 @@
+"""Stage 4: one turn of speech → windows to recognise, and its text.
+
+A turn is cut at pauses once it is long, so that a monologue costs no more per second than a short
+sentence and no request outgrows what an engine can take.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from oyez.recognisers.base import SAMPLE_RATE, Hypothesis
+from oyez.stages.style import finished, styled
+from oyez.stages.window import Wanted, Window, WindowSettings
+from oyez.stages.words import glue
+from oyez.vad.base import WINDOW_SAMPLES
+
+
+@dataclass(frozen=True, slots=True)
+class CutSettings:
+    easy_samples: int = 10 * SAMPLE_RATE
+    """A window so long is cut at the next pause …"""
+    hard_samples: int = 20 * SAMPLE_RATE
+    """… and one so long where speech is least likely …"""
+    reach_samples: int = 6 * SAMPLE_RATE
+    """… in its last seconds."""
+
+
+class Turn:
+    """One turn from sample `start` on. Feed it every 32 ms of audio, then close it."""
+
+    def __init__(
+        self,
+        start: int,
+        settings: WindowSettings,
+        language: str | None = None,
+        cuts: CutSettings | None = None,
+    ) -> None:
+        self.start = start
+        self.closed = False
+        self.features: Any = None
+        """Acoustic features of the last window with words."""
+        self.transcript = ""
+        """Finals of the windows settled so far, joined."""
+        self._settings = settings
+        self._requested_language = language
+        self._cuts = cuts or CutSettings()
+        self._windows = [Window(start, settings, language)]
+        self._position = start
+        self._probabilities: list[float] = []
+        self._settled_text = ""
+        self._failure: Exception | None = None
+        self._chars_by_language: dict[str, int] = {}
+
+    @property
+    def language(self) -> str | None:
+        """Requested, else that of most of what was heard; None: nothing heard yet."""
+        if self._requested_language:
+            return self._requested_language
+        if self._chars_by_language:
+            return max(self._chars_by_language, key=self._chars_by_language.__getitem__)
+        return next((w.words.language for w in self._windows if w.words.hypothesis), None)
+
+    @property
+    def settled(self) -> bool:
+        """Closed, and every window's final is known."""
+        return self.closed and not self._windows
+
+    @property
+    def failure(self) -> Exception | None:
+        """Why a window could not be recognised, once the turn has settled."""
+        return self._failure
+
+    @property
+    def text(self) -> str:
+        """Confirmed text: it only grows."""
+        promised = self._windows[0].words.promised if self._windows else ""
+        return self._settled_text + glue(self._settled_text, promised) + promised
+
+    @property
+    def stash(self) -> str:
+        """The rest of the hypothesis behind `text`."""
+        whole = text = self.text
+        for index, window in enumerate(self._windows):
+            shown = window.words.tentative
+            if index > 0:
+                shown = window.words.promised + shown
+            inside = index == 0 and bool(window.words.promised)
+            whole += shown if inside else glue(whole, shown) + shown
+        return whole[len(text) :]
+
+    @property
+    def needed_from(self) -> int:
+        """The first sample of audio that may still be wanted."""
+        return self._windows[-1].start if self._windows else self._position
+
+    def feed(self, probability: float, end: int) -> list[Wanted]:
+        """The 32 ms that end at sample `end` are speech with this probability."""
+        window = self._windows[-1]
+        window.feed(probability, end)
+        self._position = end
+        self._probabilities.append(probability)
+        length = end - window.start
+        pause = window.has_speech and window.silent_samples >= self._settings.tail_samples
+        if length >= self._cuts.hard_samples:
+            return self._cut(self._least_likely_speech())
+        if pause and length >= self._cuts.easy_samples:
+            return self._cut(end)
+        wanted = window.wants()
+        return [wanted] if wanted else []
+
+    def close(self, end: int) -> list[Wanted]:
+        """The turn ends at sample `end`: the finals that have not been asked for yet."""
+        self.closed = True
+        wanted = self._windows[-1].close(end)
+        self._settle()
+        return [wanted] if wanted else []
+
+    def hear(self, wanted: Wanted, outcome: Hypothesis | Exception) -> bool:
+        """Take in the answer to what was wanted. True if there is something new to show."""
+        if wanted.window not in self._windows:
+            return False
+        news = wanted.window.hear(wanted, outcome)
+        self._settle()
+        return news
+
+    def finish(self) -> None:
+        """The turn has settled: give its transcript the end its language asks for."""
+        self.transcript = finished(self.transcript, self.language or "en")
+
+    def _least_likely_speech(self) -> int:
+        recent = np.asarray(self._probabilities[-self._cuts.reach_samples // WINDOW_SAMPLES :])
+        smooth = np.convolve(recent, np.ones(3), mode="valid")
+        middle = int(smooth.argmin()) + 1
+        return self._position - (len(recent) - middle - 1) * WINDOW_SAMPLES
+
+    def _cut(self, at: int) -> list[Wanted]:
+        """End the current window at sample `at` and begin the next one there."""
+        wanted = self._windows[-1].close(at)
+        count = (self._position - at) // WINDOW_SAMPLES
+        later = self._probabilities[len(self._probabilities) - count :]
+        successor = Window(at, self._settings, self._requested_language)
+        for index, probability in enumerate(later):
+            successor.feed(probability, at + (index + 1) * WINDOW_SAMPLES)
+        self._windows.append(successor)
+        self._probabilities = later
+        self._settle()
+        return [wanted] if wanted else []
+
+    def _settle(self) -> None:
+        """Text of the oldest windows becomes final, in order."""
+        while self._windows and self._windows[0].settled:
+            window = self._windows.pop(0)
+            self._failure = self._failure or window.failure
+            if window.final is not None and window.final.pieces:
+                self._keep(window, window.final)
+            self._settled_text += glue(self._settled_text, window.words.promised)
+            self._settled_text += window.words.promised
+
+    def _keep(self, window: Window, final: Hypothesis) -> None:
+        text = styled(final.text, final.language)
+        window.words.finish(text)
+        self.transcript += glue(self.transcript, text) + text
+        self.features = final.features
+        count = self._chars_by_language.get(final.language, 0)
+        self._chars_by_language[final.language] = count + len(text)

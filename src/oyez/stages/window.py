@@ -1,0 +1,169 @@
+"""Stage 4a: one window of a turn, short enough for one request → what to recognise, and when.
+
+A window asks for partials while speech goes on, and for its final as soon as silence begins, so
+that the answer is there when the turn ends. What it asks as a final follows from the audio alone,
+never from when answers come: the same audio gives the same finals. Positions are samples of the
+session.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from oyez.recognisers.base import SAMPLE_RATE, Hypothesis, Piece, Purpose
+from oyez.stages.words import Words
+from oyez.vad.base import WINDOW_SAMPLES
+
+
+@dataclass(frozen=True, slots=True)
+class WindowSettings:
+    release: float
+    """Speech probability from which 32 ms of audio count as speech."""
+    first_partial_samples: int = SAMPLE_RATE * 35 // 100
+    """Speech before the first partial is asked for."""
+    eager_samples: int = SAMPLE_RATE * 25 // 100
+    """Between partials as long as none had words."""
+    steady_samples: int = SAMPLE_RATE // 2
+    """Between partials afterwards."""
+    lead_samples: int = SAMPLE_RATE * 3 // 10
+    """Audio before the first speech that is recognised with it."""
+    tail_samples: int = 6 * WINDOW_SAMPLES
+    """Silence after the last speech that is recognised with it."""
+    partials: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Audio from `start` to `end` that a window wants recognised."""
+
+    window: Window
+    purpose: Purpose
+    start: int
+    end: int
+    speculative: bool = False
+    """Speech may resume, and then this final was in vain."""
+    language: str | None = None
+    prefix: tuple[Piece, ...] = ()
+    hint: tuple[Piece, ...] = ()
+
+
+class Window:
+    """A stretch of a turn from sample `start` on. Feed it, then ask what it wants."""
+
+    def __init__(self, start: int, settings: WindowSettings, language: str | None) -> None:
+        self.start = start
+        self.words = Words()
+        self.final: Hypothesis | None = None
+        """The answer that counts, once it is there."""
+        self.failure: Exception | None = None
+        self.closed = False
+        """No more audio will belong to it."""
+        self._settings = settings
+        self._language = language
+        self._position = start
+        self._speech_start: int | None = None
+        self._speech_end = start
+        self._final_end: int | None = None
+        self._partial_pending = False
+        self._next_partial = 0
+        self._heard_to = 0
+
+    @property
+    def has_speech(self) -> bool:
+        return self._speech_start is not None
+
+    @property
+    def settled(self) -> bool:
+        """Closed, and nothing more will be heard of it."""
+        return self.closed and (
+            not self.has_speech or self.final is not None or self.failure is not None
+        )
+
+    @property
+    def silent_samples(self) -> int:
+        """How long it has been silent since its last speech."""
+        return self._position - self._speech_end
+
+    def feed(self, probability: float, end: int) -> None:
+        """The 32 ms that end at sample `end` are speech with this probability."""
+        self._position = end
+        if probability < self._settings.release:
+            return
+        if self._speech_start is None:
+            self._speech_start = max(self.start, end - WINDOW_SAMPLES)
+            self._next_partial = self._speech_start + self._settings.first_partial_samples
+        self._speech_end = end
+        self._final_end, self.final, self.failure = None, None, None
+
+    def wants(self) -> Wanted | None:
+        """What should be recognised now."""
+        if self.has_speech and self.silent_samples >= self._settings.tail_samples:
+            return self._want_final(speculative=True)
+        return self._want_partial()
+
+    def close(self, end: int) -> Wanted | None:
+        """Its audio ends at sample `end`. The final, if it has not been asked for yet."""
+        self.closed = True
+        self._speech_end = min(self._speech_end, end)
+        if self._speech_start is not None and self._speech_start >= end:
+            self._speech_start = None
+        if self._final_end is not None and self._final_end > end:
+            self._final_end, self.final = None, None
+        return self._want_final(speculative=False, limit=end)
+
+    def hear(self, wanted: Wanted, outcome: Hypothesis | Exception) -> bool:
+        """Take in the answer to what it wanted. True if there is something new to show."""
+        if wanted.purpose is Purpose.PARTIAL:
+            self._partial_pending = False
+        counts = wanted.purpose is Purpose.FINAL and wanted.end == self._final_end
+        if isinstance(outcome, Exception):
+            if counts:
+                self.failure = outcome
+            return False
+        if counts:
+            self.final = outcome
+        elif self.final is not None or wanted.end < self._heard_to:
+            return False
+        self._heard_to = wanted.end
+        self.words.hear(outcome, wanted.end - wanted.start)
+        return True
+
+    @property
+    def _heard_from(self) -> int:
+        first = self._speech_start if self._speech_start is not None else self.start
+        return max(self.start, first - self._settings.lead_samples)
+
+    def _want_final(self, speculative: bool, limit: int | None = None) -> Wanted | None:
+        if not self.has_speech or self._final_end is not None:
+            return None
+        end = self._speech_end + self._settings.tail_samples
+        self._final_end = end if limit is None else min(end, limit)
+        return Wanted(
+            self,
+            Purpose.FINAL,
+            self._heard_from,
+            self._final_end,
+            speculative,
+            self._language,
+            hint=self.words.hypothesis,
+        )
+
+    def _want_partial(self) -> Wanted | None:
+        resting = not self.has_speech or self.silent_samples > 0
+        if resting or self._partial_pending or self._position < self._next_partial:
+            return None
+        if not self._settings.partials:
+            return None
+        self._partial_pending = True
+        words = self.words
+        step = self._settings.steady_samples if words.hypothesis else self._settings.eager_samples
+        self._next_partial = self._position + step
+        return Wanted(
+            self,
+            Purpose.PARTIAL,
+            self._heard_from,
+            self._position,
+            language=self._language or (words.language if words.confirmed else None),
+            prefix=words.confirmed,
+            hint=words.hypothesis,
+        )

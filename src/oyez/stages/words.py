@@ -1,0 +1,135 @@
+"""Stage 5: successive hypotheses of one window → words that only ever grow.
+
+Local agreement (Liu et al. 2020, "Low-Latency Sequence-to-Sequence Speech Recognition and
+Translation by Partial Hypothesis Selection"): what two successive hypotheses share is confirmed,
+except for a tail so close to the edge of the audio that more audio may still change it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from oyez.recognisers.base import SAMPLE_RATE, Hypothesis, Piece
+from oyez.stages.style import SPACELESS, styled
+
+HELD_BACK_SAMPLES = SAMPLE_RATE * 6 // 10
+"""Words heard closer than this to the edge of the audio are not firm yet."""
+MUST_SHOW_SAMPLES = SAMPLE_RATE * 5 // 2
+"""With so much audio heard, something is confirmed even without agreement: some clients show
+only confirmed text."""
+
+
+class Words:
+    """What the listener of one window has been promised, and the rest of the hypothesis."""
+
+    def __init__(self) -> None:
+        self.promised = ""
+        """Confirmed text, styled: it only grows."""
+        self.tentative = ""
+        """The rest of the hypothesis: `promised + tentative` is all of it."""
+        self.confirmed: tuple[Piece, ...] = ()
+        """The pieces behind `promised`, which the next partial must begin with."""
+        self.hypothesis: tuple[Piece, ...] = ()
+        """The last hypothesis that began with `confirmed`, for the engine to start from."""
+        self.language: str | None = None
+        """Of the last hypothesis."""
+
+    def hear(self, heard: Hypothesis, audio_samples: int) -> None:
+        """Take in a hypothesis about the window's first `audio_samples` samples."""
+        pieces = heard.pieces
+        if _texts(pieces[: len(self.confirmed)]) == _texts(self.confirmed):
+            count = self._firm_count(pieces, audio_samples, heard.language)
+            self.confirmed = pieces[: max(count, len(self.confirmed))]
+            self.hypothesis = pieces
+            self.language = heard.language
+            promised = styled(_text(self.confirmed), heard.language)
+            if promised.startswith(self.promised):
+                self.promised = promised
+        self.tentative = remainder(styled(_text(pieces), heard.language), self.promised)
+
+    def finish(self, final: str) -> None:
+        """The window's final text is known: nothing is tentative any more."""
+        self.promised += remainder(final, self.promised)
+        self.tentative = ""
+
+    def _firm_count(self, pieces: Sequence[Piece], audio_samples: int, language: str) -> int:
+        agreed = _common_prefix(self.hypothesis, pieces)
+        firm = _heard_before(pieces, audio_samples - HELD_BACK_SAMPLES)
+        count = _whole_words(pieces, min(agreed, firm, len(pieces) - 1), language)
+        if count > 0 or self.confirmed or audio_samples < MUST_SHOW_SAMPLES:
+            return count
+        return _first_word(pieces, language)
+
+
+def remainder(whole: str, shown: str) -> str:
+    """What is left of `whole` behind `shown`.
+
+    Where `whole` contradicts what was shown, as much is left out as was shown, up to the next
+    start of a word.
+    """
+    rest = whole[len(shown) :]
+    if whole.startswith(shown) or not rest or rest[0] == " " or " " not in whole:
+        return rest
+    _, space, tail = rest.partition(" ")
+    return space + tail
+
+
+def glue(left: str, right: str) -> str:
+    """What belongs between two stretches of text: a space, or nothing where either side is of a
+    script without spaces, or empty."""
+    if not left or not right or right[0].isspace() or _spaceless(left[-1]) or _spaceless(right[0]):
+        return ""
+    return " "
+
+
+def _spaceless(character: str) -> bool:
+    """Thai, Lao, CJK with its punctuation, kana, full-width forms; not Hangul."""
+    code = ord(character)
+    return (
+        0x0E00 <= code <= 0x0EFF
+        or 0x2E80 <= code <= 0x312F
+        or 0x31A0 <= code <= 0xA4CF
+        or 0xF900 <= code <= 0xFAFF
+        or 0xFF00 <= code <= 0xFFEF
+        or 0x20000 <= code <= 0x3FFFF
+    )
+
+
+def _text(pieces: Sequence[Piece]) -> str:
+    return "".join(piece.text for piece in pieces)
+
+
+def _texts(pieces: Sequence[Piece]) -> list[str]:
+    return [piece.text for piece in pieces]
+
+
+def _common_prefix(one: Sequence[Piece], other: Sequence[Piece]) -> int:
+    count = 0
+    for a, b in zip(one, other, strict=False):
+        if a.text != b.text:
+            break
+        count += 1
+    return count
+
+
+def _heard_before(pieces: Sequence[Piece], limit_samples: int) -> int:
+    count = 0
+    for piece in pieces:
+        if piece.end_samples > limit_samples:
+            break
+        count += 1
+    return count
+
+
+def _whole_words(pieces: Sequence[Piece], count: int, language: str) -> int:
+    """The largest number of pieces up to `count` that ends where a word ends."""
+    while count > 0 and language not in SPACELESS and not pieces[count].text.startswith(" "):
+        count -= 1
+    return count
+
+
+def _first_word(pieces: Sequence[Piece], language: str) -> int:
+    for count in range(1, len(pieces)):
+        if _whole_words(pieces, count, language) == count:
+            return count
+    return len(pieces)

@@ -1,0 +1,170 @@
+"""Drives a pure session as the server's shell would, in one thread and without a clock."""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import json
+from collections import deque
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oyez.protocol import codec
+from oyez.protocol.effects import Cancel, Close, Count, Effect, Recognise, Send
+from oyez.protocol.limits import SessionLimits
+from oyez.protocol.session import Session
+from oyez.recognisers.base import Hypothesis, Piece, Request
+from oyez.vad.base import WINDOW_SAMPLES
+
+WORD_SAMPLES = 4800
+
+
+def loudness_probabilities(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A detector for tests: loud windows are speech."""
+    windows = samples.reshape(-1, WINDOW_SAMPLES)
+    return (np.abs(windows).mean(axis=1) > 0.01).astype(np.float32)
+
+
+def spell(request: Request) -> Hypothesis:
+    """A recogniser for tests: a word for each 0.3 s of loud audio, named after its loudness."""
+    pieces = []
+    loud = np.flatnonzero(np.abs(request.samples) > 0.01)
+    start = int(loud[0]) if len(loud) else len(request.samples)
+    for at in range(start, len(request.samples) - WORD_SAMPLES // 2, WORD_SAMPLES):
+        part = np.abs(request.samples[at : at + WORD_SAMPLES])
+        if part.mean() > 0.005:
+            level = int(round(float(part.max()) * 100))
+            pieces.append(Piece(f" w{level}", (level,), min(at + WORD_SAMPLES, len(request.samples)), 0.9))
+    if request.prefix:
+        pieces = list(request.prefix) + pieces[len(request.prefix) :]
+    return Hypothesis(tuple(pieces), request.language or "en")
+
+
+class Driver:
+    """A session with its shell. `events` is everything sent, as the client would parse it."""
+
+    def __init__(
+        self,
+        *,
+        recognise: Any = spell,
+        score: Any = loudness_probabilities,
+        answer_at_once: bool = True,
+        windows_at_once: int = 64,
+        limits: SessionLimits | None = None,
+    ) -> None:
+        numbers = itertools.count(1)
+        self.now_ms = 0
+        self.events: list[dict[str, Any]] = []
+        self.counts: list[str] = []
+        self.closed: Close | None = None
+        self.jobs: deque[Recognise] = deque()
+        self.requests: list[Recognise] = []
+        self.answer_at_once = answer_at_once
+        self._recognise = recognise
+        self._score = score
+        self._windows_at_once = windows_at_once
+        self.session = Session(
+            model="qwen3-asr-flash-realtime",
+            new_id=lambda kind: f"{kind}_{next(numbers)}",
+            limits=limits or SessionLimits(),
+            classify=lambda features: "neutral",
+            now_ms=0,
+        )
+        self._run(self.session.open())
+
+    def send(self, event: dict[str, Any]) -> list[dict[str, Any]]:
+        """One client event; returns the events it brought."""
+        return self.raw(json.dumps(event))
+
+    def raw(self, message: str | bytes) -> list[dict[str, Any]]:
+        seen = len(self.events)
+        self._run(self.session.receive(message, self.now_ms))
+        self._score_all()
+        return self.events[seen:]
+
+    def update(self, **session: Any) -> list[dict[str, Any]]:
+        return self.send({"event_id": "u", "type": "session.update", "session": session})
+
+    def append(self, samples: NDArray[np.float32]) -> list[dict[str, Any]]:
+        return self.append_bytes(to_pcm(samples))
+
+    def append_bytes(self, data: bytes) -> list[dict[str, Any]]:
+        audio = base64.b64encode(data).decode()
+        return self.send({"type": "input_audio_buffer.append", "audio": audio})
+
+    def stream(self, samples: NDArray[np.float32], packet_samples: int = 1600) -> None:
+        for start in range(0, len(samples), packet_samples):
+            self.append(samples[start : start + packet_samples])
+
+    def commit(self) -> list[dict[str, Any]]:
+        return self.send({"event_id": "c", "type": "input_audio_buffer.commit"})
+
+    def finish(self) -> list[dict[str, Any]]:
+        return self.send({"type": "session.finish"})
+
+    def wait(self, ms: int) -> list[dict[str, Any]]:
+        seen = len(self.events)
+        self.now_ms += ms
+        self._run(self.session.tick(self.now_ms))
+        return self.events[seen:]
+
+    def answer(self, count: int | None = None) -> None:
+        """Answer waiting jobs, oldest first."""
+        while self.jobs and (count is None or count > 0):
+            self._answer(self.jobs.popleft())
+            count = None if count is None else count - 1
+
+    def types(self) -> list[str]:
+        return [event["type"] for event in self.events]
+
+    def of(self, suffix: str) -> list[dict[str, Any]]:
+        return [event for event in self.events if event["type"].endswith(suffix)]
+
+    @property
+    def finals(self) -> list[str]:
+        return [event["transcript"] for event in self.of("transcription.completed")]
+
+    def _score_all(self) -> None:
+        while (windows := self.session.next_windows(self._windows_at_once)) is not None:
+            self._run(self.session.scored(self._score(windows), self.now_ms))
+
+    def _run(self, effects: Iterable[Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case Send(event):
+                    self.events.append(json.loads(codec.encode(event)))
+                case Recognise():
+                    self.requests.append(effect)
+                    self.jobs.append(effect)
+                case Cancel(job):
+                    self.jobs = deque(waiting for waiting in self.jobs if waiting.job != job)
+                case Count(name):
+                    self.counts.append(name)
+                case Close():
+                    self.closed = effect
+        if self.answer_at_once:
+            self.answer()
+
+    def _answer(self, effect: Recognise) -> None:
+        try:
+            outcome = self._recognise(effect.request)
+        except Exception as error:  # noqa: BLE001 - a fake may fail as it likes
+            outcome = error
+        self._run(self.session.recognised(effect.job, outcome, self.now_ms))
+
+
+def to_pcm(samples: NDArray[np.float32]) -> bytes:
+    return (samples * 32767).astype("<i2").tobytes()
+
+
+def speech(seconds: float, level: float = 0.3) -> NDArray[np.float32]:
+    """Loud audio."""
+    n = int(seconds * 16000)
+    return (np.where(np.arange(n) % 2, level, -level)).astype(np.float32)
+
+
+def silence(seconds: float) -> NDArray[np.float32]:
+    return np.zeros(int(seconds * 16000), np.float32)
