@@ -1,0 +1,149 @@
+"""Where speech begins and ends: speech probabilities in, edges out, all counted in samples."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oyez.recognisers.base import SAMPLE_RATE
+from oyez.vad.base import WINDOW_SAMPLES
+
+_SAMPLES_PER_MS = SAMPLE_RATE // 1000
+_MIN_START, _MAX_START = 0.05, 0.95
+_HYSTERESIS = 0.15
+_MIN_RELEASE = 0.02
+_MIN_SPEECH_SAMPLES = 3 * WINDOW_SAMPLES
+_LAPSE_WINDOWS = 1
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeSettings:
+    """When a turn starts and when it ends."""
+
+    threshold: float
+    """Speech probability of a window that counts towards a start."""
+    release: float
+    """Speech probability that keeps an open turn going; not above `threshold`."""
+    silence_samples: int
+    """This much silence in one piece ends a turn."""
+    prefix_samples: int
+    """A turn begins this long before its first speech, where there is room."""
+    min_speech_samples: int
+    """This much speech starts a turn, one window's lapse allowed. Clicks are shorter."""
+
+    @classmethod
+    def from_wire(
+        cls, threshold: float, silence_duration_ms: int, prefix_padding_ms: int
+    ) -> EdgeSettings:
+        """From `turn_detection`: threshold in -1…1 (higher is less sensitive), times in ms."""
+        start = min(max((threshold + 1) / 2, _MIN_START), _MAX_START)
+        return cls(
+            threshold=start,
+            release=max(start - _HYSTERESIS, _MIN_RELEASE),
+            silence_samples=silence_duration_ms * _SAMPLES_PER_MS,
+            prefix_samples=prefix_padding_ms * _SAMPLES_PER_MS,
+            min_speech_samples=_MIN_SPEECH_SAMPLES,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A turn has begun."""
+
+    at_samples: int
+    """Its first sample, prefix included; never before 0 or the end of the turn before."""
+    onset_samples: int
+    """Start of its first window of speech."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """A turn has ended."""
+
+    at_samples: int
+    """Its end, with the silence that closed it."""
+    speech_end_samples: int
+    """End of its last window of speech."""
+
+
+class EdgeDetector:
+    """Finds the edges of speech in the windows of one session.
+
+    How the probabilities are cut into feeds changes nothing.
+    """
+
+    def __init__(self, settings: EdgeSettings) -> None:
+        self._settings = settings
+        self._windows_to_start = max(1, -(-settings.min_speech_samples // WINDOW_SAMPLES))
+        # onsets of the windows lately heard as speech while no turn is open
+        self._evidence: deque[int] = deque(maxlen=self._windows_to_start)
+        self._in_speech = False
+        self._position = 0
+        self._last_speech_end = 0
+        self._turn_end = 0
+
+    @property
+    def in_speech(self) -> bool:
+        """Is a turn open?"""
+        return self._in_speech
+
+    @property
+    def position_samples(self) -> int:
+        """End of the last window heard."""
+        return self._position
+
+    @property
+    def last_speech_end_samples(self) -> int:
+        """End of the last window of speech of the open turn, else of the last one; 0 at first."""
+        return self._last_speech_end
+
+    @property
+    def silence_samples(self) -> int:
+        """Length of the silence at the end of the open turn; 0 if none is open."""
+        return self._position - self._last_speech_end if self._in_speech else 0
+
+    def feed(self, probabilities: NDArray[np.float32]) -> list[Started | Stopped]:
+        """Hear the next windows: float32 [n], one speech probability per WINDOW_SAMPLES."""
+        edges: list[Started | Stopped] = []
+        for probability in probabilities.tolist():
+            edge = self._keep_on(probability) if self._in_speech else self._listen(probability)
+            if edge:
+                edges.append(edge)
+        return edges
+
+    def finish(self, end_samples: int) -> list[Stopped]:
+        """Close the open turn, if there is one, at `end_samples`, where the audio ends."""
+        self._evidence.clear()
+        return [self._stop(end_samples)] if self._in_speech else []
+
+    def _listen(self, probability: float) -> Started | None:
+        onset = self._position
+        self._position += WINDOW_SAMPLES
+        if probability < self._settings.threshold:
+            return None
+        self._evidence.append(onset)
+        span = self._position - self._evidence[0]
+        longest_span = (self._windows_to_start + _LAPSE_WINDOWS) * WINDOW_SAMPLES
+        if len(self._evidence) < self._windows_to_start or span > longest_span:
+            return None
+        first = self._evidence[0]
+        self._evidence.clear()
+        self._in_speech = True
+        self._last_speech_end = self._position
+        return Started(max(first - self._settings.prefix_samples, self._turn_end, 0), first)
+
+    def _keep_on(self, probability: float) -> Stopped | None:
+        self._position += WINDOW_SAMPLES
+        if probability >= self._settings.release:
+            self._last_speech_end = self._position
+        if self.silence_samples < max(self._settings.silence_samples, 1):
+            return None
+        return self._stop(self._position)
+
+    def _stop(self, at_samples: int) -> Stopped:
+        self._in_speech = False
+        self._turn_end = at_samples
+        return Stopped(at_samples, min(self._last_speech_end, at_samples))
