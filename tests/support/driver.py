@@ -37,7 +37,9 @@ def spell(request: Request) -> Hypothesis:
         part = np.abs(request.samples[at : at + WORD_SAMPLES])
         if part.mean() > 0.005:
             level = int(round(float(part.max()) * 100))
-            pieces.append(Piece(f" w{level}", (level,), min(at + WORD_SAMPLES, len(request.samples)), 0.9))
+            pieces.append(
+                Piece(f" w{level}", (level,), min(at + WORD_SAMPLES, len(request.samples)), 0.9)
+            )
     if request.prefix:
         pieces = list(request.prefix) + pieces[len(request.prefix) :]
     return Hypothesis(tuple(pieces), request.language or "en")

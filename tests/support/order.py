@@ -17,9 +17,10 @@ ITEM_ORDER = re.compile(
     rf"^(?:{STARTED} (?:{TEXT} )*{STOPPED} )?(?:{TEXT} )*{COMMITTED} {CREATED} "
     rf"(?:{TEXT} )*(?:{COMPLETED}|{FAILED}) $"
 )
-LANGUAGES = set(
-    "zh yue en ja de ko ru fr pt ar it es hi id th tr uk vi cs da fil fi is ms no pl sv".split()
-)
+LANGUAGES = {
+    "zh", "yue", "en", "ja", "de", "ko", "ru", "fr", "pt", "ar", "it", "es", "hi", "id",
+    "th", "tr", "uk", "vi", "cs", "da", "fil", "fi", "is", "ms", "no", "pl", "sv",
+}  # fmt: skip
 
 
 def check_events(events: list[dict[str, Any]]) -> None:

@@ -15,43 +15,47 @@ class ServerEvent(msgspec.Struct, frozen=True, tag_field="type", kw_only=True):
     """`event_` and 21 letters and digits."""
 
 
-class SessionCreated(ServerEvent, tag="session.created"):
+class SessionCreated(ServerEvent, tag="session.created", frozen=True, kw_only=True):
     """The first event of a session, unasked. `session` shows the defaults in force."""
 
     session: dict[str, Any]
 
 
-class SessionUpdated(ServerEvent, tag="session.updated"):
+class SessionUpdated(ServerEvent, tag="session.updated", frozen=True, kw_only=True):
     """Answer to an accepted `session.update`. `session` is the whole effective configuration."""
 
     session: dict[str, Any]
 
 
-class SessionFinished(ServerEvent, tag="session.finished"):
+class SessionFinished(ServerEvent, tag="session.finished", frozen=True, kw_only=True):
     """Everything has been answered; the client may close."""
 
     transcript: str
     """All finals of the session, joined."""
 
 
-class SpeechStarted(ServerEvent, tag="input_audio_buffer.speech_started"):
+class SpeechStarted(
+    ServerEvent, tag="input_audio_buffer.speech_started", frozen=True, kw_only=True
+):
     audio_start_ms: int
     """Audio time since the first sample of the session; includes the prefix padding."""
     item_id: str
 
 
-class SpeechStopped(ServerEvent, tag="input_audio_buffer.speech_stopped"):
+class SpeechStopped(
+    ServerEvent, tag="input_audio_buffer.speech_stopped", frozen=True, kw_only=True
+):
     audio_end_ms: int
     """Audio time; includes the silence that closed the turn."""
     item_id: str
 
 
-class BufferCommitted(ServerEvent, tag="input_audio_buffer.committed"):
+class BufferCommitted(ServerEvent, tag="input_audio_buffer.committed", frozen=True, kw_only=True):
     previous_item_id: str | None
     item_id: str
 
 
-class BufferCleared(ServerEvent, tag="input_audio_buffer.cleared"):
+class BufferCleared(ServerEvent, tag="input_audio_buffer.cleared", frozen=True, kw_only=True):
     """Answer to `input_audio_buffer.clear`."""
 
 
@@ -69,12 +73,14 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     content: tuple[InputAudioContent, ...] = (InputAudioContent(),)
 
 
-class ItemCreated(ServerEvent, tag="conversation.item.created"):
+class ItemCreated(ServerEvent, tag="conversation.item.created", frozen=True, kw_only=True):
     previous_item_id: str | None
     item: Item
 
 
-class InterimText(ServerEvent, tag="conversation.item.input_audio_transcription.text"):
+class InterimText(
+    ServerEvent, tag="conversation.item.input_audio_transcription.text", frozen=True, kw_only=True
+):
     """A full snapshot of the current hypothesis of one item."""
 
     item_id: str
@@ -88,7 +94,10 @@ class InterimText(ServerEvent, tag="conversation.item.input_audio_transcription.
 
 
 class TranscriptionCompleted(
-    ServerEvent, tag="conversation.item.input_audio_transcription.completed"
+    ServerEvent,
+    tag="conversation.item.input_audio_transcription.completed",
+    frozen=True,
+    kw_only=True,
 ):
     item_id: str
     content_index: int = 0
@@ -114,7 +123,9 @@ class FailureDetail(msgspec.Struct, frozen=True, kw_only=True):
     param: str | None = None
 
 
-class TranscriptionFailed(ServerEvent, tag="conversation.item.input_audio_transcription.failed"):
+class TranscriptionFailed(
+    ServerEvent, tag="conversation.item.input_audio_transcription.failed", frozen=True, kw_only=True
+):
     """This item could not be recognised; the session goes on."""
 
     item_id: str
@@ -122,5 +133,5 @@ class TranscriptionFailed(ServerEvent, tag="conversation.item.input_audio_transc
     error: FailureDetail
 
 
-class ErrorEvent(ServerEvent, tag="error"):
+class ErrorEvent(ServerEvent, tag="error", frozen=True, kw_only=True):
     error: ErrorDetail

@@ -78,6 +78,7 @@ class Session:
         self._finishing = False
         self._closing = False
         self._close_at_ms: int | None = None
+        self._linger_ms = limits.close_after_finish_ms
         self._last_input_ms = now_ms
 
     @property
@@ -117,9 +118,7 @@ class Session:
         effects = self._listener.scored(probabilities)
         return effects + self._run_controls(now_ms)
 
-    def recognised(
-        self, job: int, outcome: Hypothesis | Exception, now_ms: int
-    ) -> list[Effect]:
+    def recognised(self, job: int, outcome: Hypothesis | Exception, now_ms: int) -> list[Effect]:
         """The answer to a `Recognise` effect."""
         return self._items.recognised(job, outcome) + self._finish_if_done(now_ms)
 
@@ -131,9 +130,8 @@ class Session:
             return self._close("session finished") if now_ms >= self._close_at_ms else []
         idle_ms = now_ms - self._last_input_ms
         if not self._finishing and idle_ms >= self._limits.idle_timeout_ms:
-            effects = [Count("idle_timeouts"), *self.drain(now_ms)]
-            self._close_at_ms = now_ms if self.finished else None
-            return effects
+            self._linger_ms = 0
+            return [Count("idle_timeouts"), *self.drain(now_ms)]
         return []
 
     def drain(self, now_ms: int) -> list[Effect]:
@@ -219,7 +217,7 @@ class Session:
         if not self._finishing or self.finished or waiting:
             return []
         self.finished = True
-        self._close_at_ms = now_ms + self._limits.close_after_finish_ms
+        self._close_at_ms = now_ms + self._linger_ms
         return [self._send(SessionFinished, transcript=self._items.transcript)]
 
     def _close(self, reason: str) -> list[Effect]:

@@ -95,9 +95,7 @@ class SessionConfig:
         }
 
 
-def merge(
-    config: SessionConfig, update: dict[str, Any], *, max_corpus_chars: int
-) -> SessionConfig:
+def merge(config: SessionConfig, update: dict[str, Any], *, max_corpus_chars: int) -> SessionConfig:
     """`config` changed by the `session` object of an update.
 
     All or nothing: raises ClientError, naming the field by its dotted path and the allowed
@@ -170,11 +168,11 @@ def _merge_transcription(
         else:
             given = _object(update, "input_audio_transcription")
             current = _transcription(current or Transcription(), given, path, max_corpus_chars)
-    aliases = {key: update[key] for key in ("language", "corpus", "corpus_text") if key in update}
+    aliases: dict[str, Any] = {
+        key: update[key] for key in ("language", "corpus", "corpus_text") if key in update
+    }
     if any(value is not None for value in aliases.values()):
-        current = _transcription(
-            current or Transcription(), aliases, "session", max_corpus_chars
-        )
+        current = _transcription(current or Transcription(), aliases, "session", max_corpus_chars)
     return replace(config, transcription=current)
 
 
@@ -216,7 +214,7 @@ def _corpus(value: Any, param: str, max_chars: int) -> str:
         raise invalid_value(param, value, "a string")
     if len(value) > max_chars:
         raise ClientError(
-            f"Invalid value: the text has {len(value)} characters; at most {max_chars} are allowed.",
+            f"Invalid value: {len(value)} characters. At most {max_chars} may be sent.",
             code="invalid_value",
             param=param,
         )

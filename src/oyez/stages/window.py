@@ -126,7 +126,7 @@ class Window:
             return False
         self._heard_to = wanted.end
         self.words.hear(outcome, wanted.end - wanted.start)
-        return True
+        return self._settings.partials or self.closed
 
     @property
     def _heard_from(self) -> int:

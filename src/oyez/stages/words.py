@@ -70,6 +70,8 @@ def remainder(whole: str, shown: str) -> str:
     rest = whole[len(shown) :]
     if whole.startswith(shown) or not rest or rest[0] == " " or " " not in whole:
         return rest
+    if whole[len(shown) - 1] == " ":
+        return " " + rest
     _, space, tail = rest.partition(" ")
     return space + tail
 

@@ -139,7 +139,10 @@ BAD = [
     ({"turn_detection": {"threshold": True}}, "session.turn_detection.threshold"),
     ({"turn_detection": {"threshold": 10**400}}, "session.turn_detection.threshold"),
     ({"turn_detection": {"threshold": float("nan")}}, "session.turn_detection.threshold"),
-    ({"turn_detection": {"silence_duration_ms": 199}}, "session.turn_detection.silence_duration_ms"),
+    (
+        {"turn_detection": {"silence_duration_ms": 199}},
+        "session.turn_detection.silence_duration_ms",
+    ),
     (
         {"turn_detection": {"silence_duration_ms": 6001}},
         "session.turn_detection.silence_duration_ms",

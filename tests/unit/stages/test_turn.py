@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+from oyez.recognisers.base import SAMPLE_RATE, Hypothesis, Piece, Purpose
+from oyez.stages.turn import CutSettings, Turn
+from oyez.stages.window import Wanted, WindowSettings
+from oyez.vad.base import WINDOW_SAMPLES
+
+SETTINGS = WindowSettings(release=0.4)
+
+
+def play(turn: Turn, probabilities: list[float], start: int = 0) -> list[Wanted]:
+    wanted = []
+    for index, probability in enumerate(probabilities):
+        wanted += turn.feed(probability, start + (index + 1) * WINDOW_SAMPLES)
+    return wanted
+
+
+def windows(seconds: float) -> int:
+    return int(seconds * SAMPLE_RATE / WINDOW_SAMPLES)
+
+
+def words(text: str, language: str = "en") -> Hypothesis:
+    pieces = tuple(
+        Piece(f" {word}", (1,), (index + 1) * 4000, 0.9) for index, word in enumerate(text.split())
+    )
+    return Hypothesis(pieces, language)
+
+
+def test_a_turn_without_speech_settles_without_asking() -> None:
+    turn = Turn(0, SETTINGS)
+    assert play(turn, [0.1] * 100) == []
+    assert turn.close(51_200) == []
+    assert turn.settled and turn.transcript == ""
+
+
+def test_only_one_partial_is_asked_for_at_a_time() -> None:
+    turn = Turn(0, SETTINGS)
+    (first,) = play(turn, [0.9] * windows(2))
+    assert first.purpose is Purpose.PARTIAL
+    turn.hear(first, words("one"))
+    (second,) = play(turn, [0.9] * 2, windows(2) * WINDOW_SAMPLES)
+    assert second.end > first.end
+    assert second.hint == words("one").pieces
+
+
+def test_the_final_is_asked_for_when_silence_begins_and_covers_its_tail() -> None:
+    turn = Turn(0, SETTINGS)
+    speech = windows(1)
+    wanted = play(turn, [0.9] * speech + [0.0] * 20)
+    final = wanted[-1]
+    assert final.purpose is Purpose.FINAL and final.speculative
+    assert final.end == speech * WINDOW_SAMPLES + SETTINGS.tail_samples
+    turn.hear(final, words("done"))
+    assert turn.close((speech + 25) * WINDOW_SAMPLES) == []
+    assert turn.settled and turn.transcript == "done"
+
+
+def test_speech_that_resumes_discards_the_early_final() -> None:
+    turn = Turn(0, SETTINGS)
+    early = play(turn, [0.9] * 30 + [0.0] * 8 + [0.9] * 30)
+    finals = [want for want in early if want.purpose is Purpose.FINAL]
+    for want in finals:
+        turn.hear(want, words("early"))
+    (final,) = turn.close(68 * WINDOW_SAMPLES)
+    assert not final.speculative and final.end == 68 * WINDOW_SAMPLES
+    assert not turn.settled
+    turn.hear(final, words("early and late"))
+    assert turn.transcript == "early and late"
+
+
+def test_a_long_turn_is_cut_at_a_pause() -> None:
+    turn = Turn(0, SETTINGS)
+    wanted = play(turn, [0.9] * windows(11) + [0.0] * 7 + [0.9] * 30)
+    finals = [want for want in wanted if want.purpose is Purpose.FINAL]
+    assert len(finals) == 1 and not finals[0].speculative
+    last = turn.close((windows(11) + 37) * WINDOW_SAMPLES)[0]
+    assert last.start >= finals[0].end - SETTINGS.lead_samples
+    turn.hear(last, words("second part"))
+    assert turn.transcript == "", "the first part is still missing"
+    turn.hear(finals[0], words("first part"))
+    assert turn.transcript == "first part second part"
+
+
+def test_a_turn_without_pauses_is_cut_where_speech_is_least_likely() -> None:
+    dip_at = windows(17)
+    probabilities = [0.9] * windows(21)
+    probabilities[dip_at - 1 : dip_at + 2] = [0.6, 0.5, 0.6]
+    wanted = play(Turn(0, SETTINGS), probabilities)
+    final = next(want for want in wanted if want.purpose is Purpose.FINAL)
+    assert abs(final.end - dip_at * WINDOW_SAMPLES) <= 2 * WINDOW_SAMPLES
+
+
+def test_cut_turns_lose_and_double_no_audio() -> None:
+    turn = Turn(0, SETTINGS, cuts=CutSettings())
+    wanted = play(turn, [0.9] * windows(65))
+    finals = [want for want in wanted if want.purpose is Purpose.FINAL]
+    finals += turn.close(windows(65) * WINDOW_SAMPLES)
+    for before, after in zip(finals, finals[1:], strict=False):
+        assert before.end == after.start
+    assert finals[0].start == 0 and finals[-1].end == windows(65) * WINDOW_SAMPLES
+
+
+def test_text_of_later_windows_is_shown_as_stash_until_the_first_is_final() -> None:
+    turn = Turn(0, SETTINGS)
+    wanted = play(turn, [0.9] * windows(21))
+    first = next(want for want in wanted if want.purpose is Purpose.FINAL)
+    later = wanted[-1]
+    assert later.window is not first.window
+    turn.hear(later, words("later"))
+    assert (turn.text, turn.stash) == ("", "later")
+    turn.hear(first, words("first"))
+    assert (turn.text, turn.stash) == ("first", " later")
+
+
+def test_a_failure_of_one_window_is_the_turns_failure() -> None:
+    turn = Turn(0, SETTINGS)
+    play(turn, [0.9] * 40)
+    (final,) = turn.close(40 * WINDOW_SAMPLES)
+    turn.hear(final, RuntimeError("broken"))
+    assert turn.settled and isinstance(turn.failure, RuntimeError)
+
+
+def test_the_language_is_the_one_most_was_said_in() -> None:
+    turn = Turn(0, SETTINGS)
+    wanted = play(turn, [0.9] * windows(21))
+    first = next(want for want in wanted if want.purpose is Purpose.FINAL)
+    turn.hear(first, words("viele deutsche Wörter hier", "de"))
+    (last,) = turn.close(windows(21) * WINDOW_SAMPLES)
+    turn.hear(last, words("ok", "en"))
+    assert turn.language == "de"

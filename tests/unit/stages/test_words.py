@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import pytest
+
+from oyez.recognisers.base import SAMPLE_RATE, Hypothesis, Piece
+from oyez.stages.words import Words, glue, remainder
+
+
+def heard(text: str, language: str = "en", step_s: float = 0.3) -> Hypothesis:
+    """A piece per word (or per character where the script has no spaces), evenly timed."""
+    units = list(text) if language in ("zh", "ja") else [f" {word}" for word in text.split()]
+    pieces = tuple(
+        Piece(unit, (hash(unit),), int((index + 1) * step_s * SAMPLE_RATE), 0.9)
+        for index, unit in enumerate(units)
+    )
+    return Hypothesis(pieces, language)
+
+
+def seconds(count: float) -> int:
+    return int(count * SAMPLE_RATE)
+
+
+def test_the_first_hypothesis_is_all_tentative() -> None:
+    words = Words()
+    words.hear(heard("it was the"), seconds(1))
+    assert (words.promised, words.tentative) == ("", "it was the")
+
+
+def test_what_two_hypotheses_share_is_promised_up_to_the_held_back_tail() -> None:
+    words = Words()
+    words.hear(heard("it was the best"), seconds(1.2))
+    words.hear(heard("it was the best of times"), seconds(1.8))
+    assert words.promised == "it was the best"
+    assert words.promised + words.tentative == "it was the best of times"
+
+
+def test_a_word_close_to_the_edge_is_held_back_even_if_agreed() -> None:
+    words = Words()
+    words.hear(heard("it was"), seconds(0.8))
+    words.hear(heard("it was"), seconds(0.9))
+    assert words.promised == "it"
+
+
+def test_promised_text_survives_a_contradicting_hypothesis() -> None:
+    words = Words()
+    words.hear(heard("it was the best"), seconds(1.5))
+    words.hear(heard("it was the best of"), seconds(2))
+    promised = words.promised
+    words.hear(heard("he is a beast of times"), seconds(2.2))
+    assert words.promised == promised == "it was the best"
+    assert words.tentative == " times"
+    assert words.confirmed == heard("it was the best").pieces
+
+
+def test_half_a_word_is_never_promised() -> None:
+    halves = (
+        Piece(" un", (1,), seconds(0.2), 0.9),
+        Piece("believ", (2,), seconds(0.4), 0.9),
+        Piece("able", (3,), seconds(1.6), 0.9),
+    )
+    words = Words()
+    words.hear(Hypothesis(halves, "en"), seconds(1.7))
+    words.hear(Hypothesis(halves, "en"), seconds(1.8))
+    assert words.promised == ""
+
+
+def test_scripts_without_spaces_are_promised_by_character() -> None:
+    words = Words()
+    words.hear(heard("今天天气", "zh"), seconds(1.2))
+    words.hear(heard("今天天气不错", "zh"), seconds(1.8))
+    assert words.promised == "今天天气"
+
+
+def test_something_is_promised_after_two_and_a_half_seconds_without_agreement() -> None:
+    words = Words()
+    words.hear(heard("one two three"), seconds(2.6))
+    assert words.promised == "one"
+
+
+def test_nothing_is_promised_where_nothing_was_heard() -> None:
+    words = Words()
+    words.hear(Hypothesis((), "en"), seconds(5))
+    assert (words.promised, words.tentative) == ("", "")
+
+
+def test_the_final_makes_everything_firm() -> None:
+    words = Words()
+    words.hear(heard("it was"), seconds(1))
+    words.finish("It was, yes.")
+    assert (words.promised, words.tentative) == ("It was, yes.", "")
+
+
+@pytest.mark.parametrize(
+    ("whole", "shown", "rest"),
+    [
+        ("a b c", "a b", " c"),
+        ("a b", "a b", ""),
+        ("a", "a b", ""),
+        ("he is best", "it was", " best"),
+        ("he is a beast now", "it was the b", " now"),
+        ("天气很好", "今天", "很好"),
+    ],
+)
+def test_remainder_leaves_neither_gap_nor_repetition(whole: str, shown: str, rest: str) -> None:
+    assert remainder(whole, shown) == rest
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "between"),
+    [
+        ("a.", "b", " "),
+        ("", "b", ""),
+        ("a", "", ""),
+        ("好。", "今", ""),
+        ("ครับ", "ผม", ""),
+        ("です。", "OK", ""),
+        ("안녕.", "네", " "),
+    ],
+)
+def test_glue_knows_scripts_without_spaces(left: str, right: str, between: str) -> None:
+    assert glue(left, right) == between
