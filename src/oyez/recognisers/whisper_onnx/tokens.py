@@ -1,0 +1,91 @@
+"""Whisper's tokens: special ids, languages, and text that is never cut inside a character."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from tokenizers import Tokenizer
+
+from oyez.recognisers.base import LANGUAGES
+
+_WHISPER_CODES = {"fil": "tl"}
+"""Where Whisper's code differs from ours."""
+
+_MAX_CHARACTER_BYTES = 4
+
+
+def whisper_code(language: str) -> str:
+    return _WHISPER_CODES.get(language, language)
+
+
+class Tokens:
+    """Ids of one Whisper vocabulary."""
+
+    def __init__(self, tokenizer_json: str, config: dict[str, Any]) -> None:
+        self._tokenizer = Tokenizer.from_str(tokenizer_json)
+        self.end = self._special("<|endoftext|>")
+        self.start = self._special("<|startoftranscript|>")
+        self.transcribe = self._special("<|transcribe|>")
+        self.previous = self._special("<|startofprev|>")
+        self.no_timestamps = self._special("<|notimestamps|>")
+        self.no_speech = self._special("<|nospeech|>", "<|nocaptions|>")
+        self.suppressed = tuple(config["suppress_ids"])
+        self.suppressed_first = tuple(i for i in config["suppress_ids_begin"] if i != self.end)
+        self.language_ids = {
+            language: token
+            for language in LANGUAGES
+            if (token := self._tokenizer.token_to_id(f"<|{whisper_code(language)}|>")) is not None
+        }
+        self._bytes = _byte_alphabet()
+
+    def prompt(self, language: str) -> tuple[int, ...]:
+        """What makes Whisper write `language` without timestamps. Cantonese is written as
+        Chinese by models that have no token for it."""
+        token = self.language_ids.get(language)
+        if token is None:
+            token = self.language_ids["zh" if language == "yue" else "en"]
+        return (self.start, token, self.transcribe, self.no_timestamps)
+
+    def encode(self, text: str) -> list[int]:
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
+        return ids
+
+    def whole(self, tokens: Sequence[int]) -> Iterator[tuple[int, int, str]]:
+        """Split `tokens` into the shortest runs that are whole text: (start, stop, text).
+
+        A run that never becomes valid UTF-8 is given up after four bytes, its text being
+        whatever it holds that is valid; an unfinished run at the end is left out.
+        """
+        start, held = 0, b""
+        for stop, token in enumerate(tokens, 1):
+            held += self._token_bytes(token)
+            try:
+                text = held.decode()
+            except UnicodeDecodeError as error:
+                if error.end == len(held) and len(held) - error.start < _MAX_CHARACTER_BYTES:
+                    continue
+                text = held.decode(errors="ignore")
+            yield start, stop, text
+            start, held = stop, b""
+
+    def _token_bytes(self, token: int) -> bytes:
+        symbols = self._tokenizer.id_to_token(token) or ""
+        return bytes(self._bytes[symbol] for symbol in symbols if symbol in self._bytes)
+
+    def _special(self, *names: str) -> int:
+        for name in names:
+            token = self._tokenizer.token_to_id(name)
+            if token is not None:
+                return int(token)
+        raise ValueError(f"the tokenizer has no {' or '.join(names)}")
+
+
+def _byte_alphabet() -> dict[str, int]:
+    """Byte-level BPE (GPT-2) writes each byte as one printable character: itself where that
+    prints, else the next free one from U+0100."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in printable]
+    alphabet = {chr(byte): byte for byte in printable}
+    alphabet.update((chr(256 + index), byte) for index, byte in enumerate(others))
+    return alphabet
