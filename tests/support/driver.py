@@ -111,6 +111,7 @@ class Driver:
         seen = len(self.events)
         self.now_ms += ms
         self._run(self.session.tick(self.now_ms))
+        self._score_all()
         return self.events[seen:]
 
     def answer(self, count: int | None = None) -> None:

@@ -7,6 +7,7 @@ Exists once audio has begun; the configuration does not change any more then.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import deque
 from typing import Any
 
 import numpy as np
@@ -17,13 +18,16 @@ from oyez.protocol.items import Items, OpenItem
 from oyez.protocol.server_events import ServerEvent
 from oyez.protocol.session_config import SessionConfig
 from oyez.recognisers.base import SAMPLE_RATE, Request, Samples
-from oyez.stages.audio import make_decoder
+from oyez.stages.audio import AudioError, make_decoder
 from oyez.stages.buffer import SampleBuffer
 from oyez.stages.turn import Turn
 from oyez.stages.window import Wanted, WindowSettings
 from oyez.vad.base import WINDOW_SAMPLES
 
 SAMPLES_PER_MS = SAMPLE_RATE // 1000
+SLICE_BYTES = {"pcm": 65_536, "opus": 4_096}
+"""Most bytes to decode at once: a large append must not hold anybody up, nor become more samples
+than memory likes."""
 
 
 class Listener(ABC):
@@ -34,32 +38,49 @@ class Listener(ABC):
         self._items = items
         self._settings = settings
         self._decoder = make_decoder(config.codec_name, config.sample_rate)
+        self._slice_bytes = SLICE_BYTES[config.codec_name]
+        self._encoded: deque[tuple[bytes, str | None]] = deque()
+        self._ended = False
+        self._errors: list[tuple[AudioError, str | None]] = []
         self._buffer = SampleBuffer()
         self._handed_out = 0
         self._scored_to = 0
         self._open: OpenItem | None = None
 
-    def hear(self, data: bytes) -> None:
-        """Encoded audio. Raises AudioError if it cannot be decoded."""
-        self._buffer.append(self._decoder.feed(data))
+    def hear(self, data: bytes, event_id: str | None) -> None:
+        """Encoded audio, sent by the client event of that id."""
+        for start in range(0, len(data), self._slice_bytes):
+            self._encoded.append((data[start : start + self._slice_bytes], event_id))
 
     def end_of_audio(self) -> None:
         """What the decoder still holds belongs to the audio."""
-        self._buffer.append(self._decoder.flush())
+        self._ended = True
 
     @property
     def busy(self) -> bool:
-        """Whether whole windows wait for their score."""
-        return self._buffer.end - self._scored_to >= WINDOW_SAMPLES
+        """Whether audio waits to be decoded or scored."""
+        return bool(
+            self._encoded or self._ended or self._buffer.end - self._scored_to >= WINDOW_SAMPLES
+        )
 
     def next_windows(self, max_windows: int) -> Samples | None:
-        """Audio to score next, float32 [n * 512]; None: nothing waits."""
-        count = min((self._buffer.end - self._handed_out) // WINDOW_SAMPLES, max_windows)
-        if count <= 0:
+        """Audio to score next, float32 [n * 512]; None: nothing waits. There is no window in it
+        when what was decoded has not filled one."""
+        decoded = False
+        while not (self._whole_windows or self._errors) and (self._encoded or self._ended):
+            self._decode_some()
+            decoded = True
+        count = min(self._whole_windows, max_windows)
+        if not count and not decoded:
             return None
         start = self._handed_out
         self._handed_out = start + count * WINDOW_SAMPLES
         return self._buffer.slice(start, self._handed_out)
+
+    def take_errors(self) -> list[tuple[AudioError, str | None]]:
+        """Audio that could not be decoded, with the id of the event that brought it."""
+        errors, self._errors = self._errors, []
+        return errors
 
     def scored(self, probabilities: NDArray[np.float32]) -> list[Effect]:
         """The answer for the windows handed out last, float32 [n]."""
@@ -69,6 +90,21 @@ class Listener(ABC):
             effects += self._window(probability, self._scored_to)
         self._buffer.drop_before(min(self._needed_from(), self._scored_to))
         return effects
+
+    @property
+    def _whole_windows(self) -> int:
+        return (self._buffer.end - self._handed_out) // WINDOW_SAMPLES
+
+    def _decode_some(self) -> None:
+        if not self._encoded:
+            self._ended = False
+            self._buffer.append(self._decoder.flush())
+            return
+        data, event_id = self._encoded.popleft()
+        try:
+            self._buffer.append(self._decoder.feed(data))
+        except AudioError as error:
+            self._errors.append((error, event_id))
 
     @abstractmethod
     def commit(self) -> list[Effect] | None:

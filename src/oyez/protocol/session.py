@@ -4,9 +4,10 @@ The contract. Every method returns the effects to carry out, in order, and never
 anything a client sends; an exception out of here is our bug. No I/O, no clock: `now_ms` is any
 clock that does not go back, ids come from `new_id`.
 
-The caller feeds one frame to `receive`, then scores what `next_windows` hands out and returns the
-probabilities to `scored` until `next_windows` has nothing left, then feeds the next frame. Answers
-of recognisers come in through `recognised` whenever they are there.
+The caller feeds one frame to `receive` (or calls `tick` or `drain`), then scores what
+`next_windows` hands out and returns the probabilities to `scored` until `next_windows` has nothing
+left, then feeds the next frame. Answers of recognisers come in through `recognised` whenever they
+are there.
 """
 
 from __future__ import annotations
@@ -44,7 +45,6 @@ from oyez.protocol.server_events import (
 from oyez.protocol.session_config import SessionConfig, merge
 from oyez.protocol.vad_mode import VadListener
 from oyez.recognisers.base import Hypothesis, Samples
-from oyez.stages.audio import AudioError
 
 LATE_UPDATE = "Session update error: session already started or finished or failed."
 EMPTY_COMMIT = "Error committing input audio buffer: buffer too small, or have no audio."
@@ -109,13 +109,17 @@ class Session:
             return [self._error(error, event.event_id)]
 
     def next_windows(self, max_windows: int) -> Samples | None:
-        """Audio that waits to be scored, float32 [n * 512]; None: nothing waits."""
+        """Audio that waits to be scored, float32 [n * 512], n may be 0; None: nothing waits.
+        Encoded audio is decoded here, a little at a time."""
         return self._listener.next_windows(max_windows) if self._listener else None
 
     def scored(self, probabilities: NDArray[np.float32], now_ms: int) -> list[Effect]:
         """Speech probabilities of the windows handed out last, float32 [n]."""
         assert self._listener is not None
         effects = self._listener.scored(probabilities)
+        for error, event_id in self._listener.take_errors():
+            undecodable = ClientError(str(error), code="invalid_value", param="audio")
+            effects.append(self._error(undecodable, event_id))
         return effects + self._run_controls(now_ms)
 
     def recognised(self, job: int, outcome: Hypothesis | Exception, now_ms: int) -> list[Effect]:
@@ -167,10 +171,7 @@ class Session:
             return []
         if self._listener is None:
             self._listener = self._listen()
-        try:
-            self._listener.hear(event.audio)
-        except AudioError as error:
-            raise ClientError(str(error), code="invalid_value", param="audio") from error
+        self._listener.hear(event.audio, event.event_id)
         return []
 
     def _listen(self) -> Listener:
