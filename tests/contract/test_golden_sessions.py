@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.driver import Driver
+from support.golden import replay
+from support.order import check_events
+
+GOLDEN = sorted((Path(__file__).parent / "golden").glob("*.jsonl"))
+
+
+class DriverPeer:
+    """The pure session, without a server."""
+
+    def __init__(self) -> None:
+        self._driver = Driver()
+        self._read = 0
+
+    async def send(self, text: str) -> None:
+        self._driver.raw(text)
+
+    async def receive(self) -> dict[str, Any]:
+        assert self._read < len(self._driver.events), "the session says nothing more"
+        self._read += 1
+        return self._driver.events[self._read - 1]
+
+    async def leftovers(self) -> list[dict[str, Any]]:
+        return self._driver.events[self._read :]
+
+
+@pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
+async def test_the_session_answers_as_documented(path: Path) -> None:
+    check_events(await replay(path, DriverPeer()))
