@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from support.driver import Driver
-from support.golden import replay
+from support.golden import read, replay
 from support.order import check_events
 
 GOLDEN = sorted((Path(__file__).parent / "golden").glob("*.jsonl"))
@@ -33,4 +33,4 @@ class DriverPeer:
 
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
 async def test_the_session_answers_as_documented(path: Path) -> None:
-    check_events(await replay(path, DriverPeer()))
+    check_events(await replay(read(path), DriverPeer()))

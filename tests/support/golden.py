@@ -33,12 +33,16 @@ class Peer(Protocol):
         ...
 
 
-async def replay(path: Path, peer: Peer) -> list[dict[str, Any]]:
+def read(path: Path) -> list[dict[str, Any]]:
+    """The steps of a golden session."""
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+async def replay(steps: list[dict[str, Any]], peer: Peer) -> list[dict[str, Any]]:
     """Play one golden session; returns all events. Raises AssertionError where it differs."""
     seen: list[dict[str, Any]] = []
     names: dict[str, str] = {}
-    for line in path.read_text().splitlines():
-        step = json.loads(line)
+    for step in steps:
         if "send" in step:
             await peer.send(json.dumps(step["send"]))
         elif "send_text" in step:
