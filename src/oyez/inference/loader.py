@@ -1,0 +1,105 @@
+"""Loads and warms every engine before the first session, or says what to do instead."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from oyez.emotion.base import EmotionClassifier
+from oyez.emotion.neutral import Neutral
+from oyez.recognisers import registry as recognisers
+from oyez.recognisers.base import Recogniser
+from oyez.vad import registry as detectors
+from oyez.vad.base import WINDOW_SAMPLES, VoiceDetector
+
+BUILT_IN_MODEL = "base"
+
+
+class LoadError(Exception):
+    """An engine cannot be had; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Engines:
+    """Everything that was loaded, warm."""
+
+    recogniser: Recogniser
+    detector: VoiceDetector
+    emotion: EmotionClassifier
+
+
+def load_engines(
+    *,
+    engine: str,
+    model: str,
+    device: str,
+    threads: int,
+    cache_dir: Path,
+    vad: str,
+    progress: Callable[[str], None] = lambda line: None,
+) -> Engines:
+    """Load and warm what the settings of the same names choose. Takes seconds; blocks.
+
+    threads: 0 means every core this process may use. Raises LoadError.
+    """
+    began_s = time.monotonic()
+    progress(f"loading {engine} ({model}) on {device}")
+    threads = threads or _usable_cores()
+    try:
+        recogniser = _load_recogniser(engine, model, device, threads, cache_dir)
+        progress("warming up")
+        recogniser.warm_up()
+    except LoadError:
+        raise
+    except Exception as error:
+        raise LoadError(f"engine {engine} with model {model}: {_reason(error)}") from error
+    try:
+        detector = detectors.load(vad)
+        detector.score(np.zeros(WINDOW_SAMPLES, np.float32), detector.initial_state())
+    except Exception as error:
+        raise LoadError(f"voice activity detector {vad}: {_reason(error)}") from error
+    progress(f"loaded in {time.monotonic() - began_s:.1f} s")
+    return Engines(recogniser, detector, Neutral())
+
+
+def _load_recogniser(
+    engine: str, model: str, device: str, threads: int, cache_dir: Path
+) -> Recogniser:
+    engine_class = recognisers.find(engine)
+    if engine == "whisper-ct2":
+        loaded = engine_class.load(model, device, threads)
+    elif device != "cpu":
+        raise LoadError(f"engine {engine} runs on the CPU only: choose --engine whisper-ct2")
+    elif engine == "whisper-onnx" and model != BUILT_IN_MODEL:
+        loaded = engine_class.load(cache_dir, threads, _model_directory(model))
+    else:
+        loaded = engine_class.load(cache_dir, threads)
+    recogniser: Recogniser = loaded
+    return recogniser
+
+
+def _model_directory(model: str) -> Path:
+    directory = Path(model)
+    if not directory.is_dir():
+        raise LoadError(
+            f"model {model} is no directory: whisper-onnx takes '{BUILT_IN_MODEL}' or a directory "
+            "in CTranslate2's format; for hub names choose --engine whisper-ct2"
+        )
+    return directory
+
+
+def _usable_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, ModuleNotFoundError):
+        return f"{error} (is oyez installed with all its dependencies?)"
+    return str(error) or type(error).__name__

@@ -1,0 +1,54 @@
+"""What operators can watch, in Prometheus' text format at `/metrics`.
+
+One registry per server, so that servers in one process do not mix their figures.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_JOBS = (1, 2, 4, 8, 16, 32)
+
+
+class Metrics:
+    def __init__(self) -> None:
+        self._registry = registry = CollectorRegistry()
+        self.sessions_open = Gauge("oyez_sessions_open", "Sessions open now.", registry=registry)
+        self.sessions_closed = Counter(
+            "oyez_sessions_closed", "Sessions that ended.", ["close_code"], registry=registry
+        )
+        self.refused = Counter(
+            "oyez_refused", "Upgrades refused before a session began.", ["code"], registry=registry
+        )
+        self.audio_seconds = Counter(
+            "oyez_audio_seconds", "Audio heard in sessions that ended.", registry=registry
+        )
+        self.occurrences = Counter(
+            "oyez_occurrences", "Things sessions count, by name.", ["name"], registry=registry
+        )
+        self.jobs_waiting = Gauge(
+            "oyez_jobs_waiting", "Recognition jobs that have not begun.", registry=registry
+        )
+        self._figures = {
+            "wait_s": self._histogram("job_wait_seconds", "From asked to begun.", _SECONDS),
+            "run_s": self._histogram("batch_run_seconds", "One engine call.", _SECONDS),
+            "batch_jobs": self._histogram("batch_jobs", "Jobs in one engine call.", _JOBS),
+            "run_audio_s": self._histogram(
+                "batch_audio_seconds", "Audio in one engine call.", (0.5, 1, 2, 5, 10, 30, 100, 300)
+            ),
+        }
+
+    def observe(self, figure: str, value: float) -> None:
+        """A figure of the scheduler; from any thread."""
+        self._figures[figure].observe(value)
+
+    def exposition(self) -> bytes:
+        """Everything, as CONTENT_TYPE says."""
+        return generate_latest(self._registry)
+
+    def _histogram(self, name: str, help_text: str, buckets: tuple[float, ...]) -> Histogram:
+        return Histogram(f"oyez_{name}", help_text, buckets=buckets, registry=self._registry)

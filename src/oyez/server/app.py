@@ -1,0 +1,31 @@
+"""The HTTP application: every route, built from settings and loaded engines."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from oyez.inference.loader import Engines
+from oyez.metrics import Metrics
+from oyez.server import realtime
+from oyez.server.http_routes import http_routes
+from oyez.server.realtime import Realtime
+from oyez.settings import Settings
+
+
+class Server:
+    """Build it on the event loop; run `app`; then `drain` and `stop`.
+
+    Raises SettingsError when the keys file cannot be read.
+    """
+
+    def __init__(self, settings: Settings, engines: Engines) -> None:
+        self.metrics = Metrics()
+        self.realtime = Realtime(settings, engines, self.metrics)
+        self.app = web.Application()
+        self.app.add_routes(
+            [
+                web.get(realtime.PATH, self.realtime.handle),
+                web.get(realtime.PATH + "/", self.realtime.handle),
+                *http_routes(self.realtime.admission, self.metrics),
+            ]
+        )

@@ -1,0 +1,265 @@
+"""One WebSocket: feeds the session, carries out its effects, keeps every queue bounded.
+
+Four tasks: `_receive` fills the inbox, `_work` feeds the session from it in order of arrival, the
+outbox sends, `_tick` watches the time. The session is called on the event loop only, one call at
+a time, and its effects are carried out before the next call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import WSMsgType, web
+
+from oyez.inference.scheduler import Scheduler
+from oyez.inference.vad_pool import MAX_WINDOWS, VadPool
+from oyez.inference.worker import Outcome
+from oyez.logs import SessionLog
+from oyez.metrics import Metrics
+from oyez.protocol import codec
+from oyez.protocol.effects import Cancel, Close, Count, Effect, Recognise, Send
+from oyez.protocol.errors import ServerFault
+from oyez.protocol.server_events import ErrorEvent
+from oyez.protocol.session import Session
+from oyez.recognisers.base import SAMPLE_RATE
+from oyez.server.byte_queue import ByteQueue
+from oyez.server.figures import Figures
+from oyez.server.jobs import Jobs
+from oyez.server.outbox import FRAME_OVERHEAD_BYTES, Outbox
+
+INBOX_BYTES = 1 << 20
+"""Input read ahead of the session, so that pings and a closing client are noticed meanwhile."""
+TICK_S = 0.5
+CLOSE_HANDSHAKE_S = 5.0
+"""How long a client may take to answer our Close frame."""
+GOODBYE_S = 1.0
+"""At shutdown: how long a client may take to close by itself after its session has finished."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionLimits:
+    max_backlog_s: float
+    """Audio that may wait for recognition before input is no longer read."""
+    send_buffer_bytes: int
+    """Events that may wait for the client before input is no longer read."""
+    slow_reader_timeout_s: float
+    ping_interval_s: float
+    ping_timeout_s: float
+
+
+class Connection:
+    """From the accepted upgrade to the end of the socket. Create it on the event loop."""
+
+    def __init__(
+        self,
+        socket: web.WebSocketResponse,
+        transport: asyncio.Transport,
+        session: Session,
+        *,
+        new_id: Callable[[str], str],
+        scheduler: Scheduler,
+        vad_pool: VadPool,
+        metrics: Metrics,
+        limits: ConnectionLimits,
+    ) -> None:
+        self._socket = socket
+        self._transport = transport
+        self._session = session
+        self._new_id = new_id
+        self._vad_pool = vad_pool
+        self._vad_state = vad_pool.initial_state()
+        self._metrics = metrics
+        self._limits = limits
+        self._log = SessionLog(log, session.id)
+        self._loop = asyncio.get_running_loop()
+        self._jobs = Jobs(scheduler, session.id, self._answered)
+        self._inbox: ByteQueue[str | bytes] = ByteQueue(INBOX_BYTES)
+        self._outbox = Outbox(socket, limits.send_buffer_bytes)
+        self._input = asyncio.Lock()
+        self._news = asyncio.Event()
+        self._ended = asyncio.Event()
+        self._closing = False
+        self._close_code: int | None = None
+        self._listening_since_s: float | None = None
+        self._pinged_s = 0.0
+        self.figures = Figures()
+
+    async def run(self) -> None:
+        """Serve the client until the socket is gone. Leaves no task and no job behind."""
+        began_s = self._loop.time()
+        self._log.debug("session began")
+        self._call(self._session.open)
+        receiver, writer, *others = tasks = [
+            asyncio.create_task(self._guarded(part))
+            for part in (self._receive(), self._outbox.run(), self._work(), self._tick())
+        ]
+        try:
+            await asyncio.wait([receiver, writer], return_when=asyncio.FIRST_COMPLETED)
+            if self._closing and not self._transport.is_closing():
+                await asyncio.wait([writer])  # the closing handshake; `_tick` limits it
+        finally:
+            self._closing = True
+            self._jobs.cancel_all()
+            self._news.set()
+            self._ended.set()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            self._report(self._loop.time() - began_s)
+
+    async def drain(self) -> None:
+        """The server leaves: finish what was said, tell the client, close 1001."""
+        async with self._input:
+            self._call(self._session.drain, self._now_ms())
+            await self._score()
+        while not self._session.finished and not self._closing:
+            self._news.clear()
+            await self._news.wait()
+        try:
+            await asyncio.wait_for(self._ended.wait(), GOODBYE_S)
+        except TimeoutError:
+            self.close(1001, "The server is shutting down.")
+            await self._ended.wait()
+
+    def close(self, code: int, reason: str) -> None:
+        """Close after everything sent so far; nothing is said after it."""
+        if self._closing:
+            return
+        self._closing = True
+        self._close_code = code
+        self._jobs.cancel_all()
+        self._outbox.close(code, reason)
+        self._news.set()
+
+    def abort(self, code: int, reason: str) -> None:
+        """Drop the socket at once: the client would take no part in closing it."""
+        self._log.warning(reason)
+        self._closing = True
+        self._close_code = code
+        self._transport.abort()
+
+    async def _receive(self) -> None:
+        while True:
+            await self._inbox.room()
+            await self._outbox.room()
+            self._listening_since_s = self._loop.time()
+            message = await self._socket.receive()
+            self._listening_since_s = None
+            match message.type:
+                case WSMsgType.TEXT | WSMsgType.BINARY:
+                    self._inbox.put(message.data, len(message.data) + FRAME_OVERHEAD_BYTES)
+                case WSMsgType.PING:
+                    self._outbox.pong(message.data)
+                case WSMsgType.PONG:
+                    pass  # hearing it was its purpose
+                case _:
+                    return
+
+    async def _work(self) -> None:
+        while True:
+            message = await self._inbox.get()
+            async with self._input:
+                self._call(self._session.receive, message, self._now_ms())
+                await self._score()
+                await self._keep_pace()
+
+    async def _score(self) -> None:
+        while not self._closing:
+            windows = self._session.next_windows(MAX_WINDOWS)
+            if windows is None:
+                return
+            self.figures.audio_s += len(windows) / SAMPLE_RATE
+            scores = self._vad_pool.score(windows, self._vad_state)
+            probabilities, self._vad_state = await asyncio.wrap_future(scores)
+            self._call(self._session.scored, probabilities, self._now_ms())
+            await self._keep_pace()
+
+    async def _keep_pace(self) -> None:
+        """Back-pressure: wait for recognition, and for the client to read."""
+        most_samples = self._limits.max_backlog_s * SAMPLE_RATE
+        while self._session.backlog_samples > most_samples and self._jobs and not self._closing:
+            self._news.clear()
+            await self._news.wait()
+        await self._outbox.room()
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            if self._outbox.stalled_s > self._limits.slow_reader_timeout_s:
+                return self.abort(1008, "the client does not read")
+            if self._silent_s > self._limits.ping_timeout_s:
+                return self.abort(1006, "the client is gone")
+            self._ping_if_due()
+            self._call(self._session.tick, self._now_ms())
+
+    @property
+    def _silent_s(self) -> float:
+        """How long the client has sent nothing, pongs included, while we listened."""
+        since_s = self._listening_since_s
+        return 0.0 if since_s is None else self._loop.time() - since_s
+
+    def _ping_if_due(self) -> None:
+        interval_s = self._limits.ping_interval_s
+        if self._silent_s > interval_s and self._loop.time() - self._pinged_s > interval_s:
+            self._pinged_s = self._loop.time()
+            self._outbox.ping()
+
+    def _answered(self, job: int, outcome: Outcome) -> None:
+        self._call(self._session.recognised, job, outcome, self._now_ms())
+
+    def _call(self, method: Callable[..., list[Effect]], *arguments: Any) -> None:
+        if self._closing:
+            return
+        try:
+            effects = method(*arguments)
+        except Exception as error:  # noqa: BLE001 - our bug may be any
+            self._fail(error)
+            return
+        for effect in effects:
+            self._carry_out(effect)
+        self._news.set()
+
+    def _carry_out(self, effect: Effect) -> None:
+        match effect:
+            case Send(event):
+                self.figures.sent(event)
+                self._outbox.text(codec.encode(event))
+            case Recognise():
+                self._jobs.submit(effect)
+            case Cancel(job):
+                self._jobs.cancel(job)
+            case Count(name):
+                self._metrics.occurrences.labels(name).inc()
+            case Close(code, reason):
+                self.close(code, reason)
+
+    async def _guarded(self, task: Coroutine[Any, Any, None]) -> None:
+        try:
+            await task
+        except Exception as error:  # noqa: BLE001 - our bug may be any
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        """Our bug: it ends this session and no other."""
+        self._log.error("internal error", exc_info=error)
+        self._metrics.occurrences.labels("internal_errors").inc()
+        if not self._closing:
+            detail = ServerFault().detail()
+            self._carry_out(Send(ErrorEvent(event_id=self._new_id("event"), error=detail)))
+            self.close(1011, "Internal service error.")
+
+    def _report(self, duration_s: float) -> None:
+        code = self._close_code or self._socket.close_code or 1006
+        self._metrics.sessions_closed.labels(str(code)).inc()
+        self._metrics.audio_seconds.inc(self.figures.audio_s)
+        fields = {**self.figures.fields(), "duration_s": round(duration_s, 2), "close_code": code}
+        self._log.info("session ended", extra={"fields": fields})
+
+    def _now_ms(self) -> int:
+        return int(self._loop.time() * 1000)

@@ -1,0 +1,31 @@
+"""What operators and load balancers ask over plain HTTP. None of it needs a key."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from oyez import __version__
+from oyez.metrics import CONTENT_TYPE, Metrics
+from oyez.server.admission import Admission
+
+
+def http_routes(admission: Admission, metrics: Metrics) -> list[web.RouteDef]:
+    """`/healthz`: the process is alive. `/readyz`: sessions are let in. `/metrics`: Prometheus."""
+
+    async def healthz(request: web.Request) -> web.Response:
+        return web.json_response({"status": "ok", "version": __version__})
+
+    async def readyz(request: web.Request) -> web.Response:
+        # the socket listens only once the model is warm: see lifecycle
+        if admission.draining:
+            return web.json_response({"status": "draining"}, status=503)
+        return web.json_response({"status": "ready"})
+
+    async def exposition(request: web.Request) -> web.Response:
+        return web.Response(body=metrics.exposition(), headers={"Content-Type": CONTENT_TYPE})
+
+    return [
+        web.get("/healthz", healthz),
+        web.get("/readyz", readyz),
+        web.get("/metrics", exposition),
+    ]

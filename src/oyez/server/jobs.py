@@ -1,0 +1,78 @@
+"""The recognition jobs of one connection: from a session's effect to the scheduler and back."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from oyez.inference.scheduler import Job, Overloaded, Scheduler, Stopped, Urgency
+from oyez.inference.worker import Outcome
+from oyez.protocol.effects import Recognise
+from oyez.protocol.errors import Overload
+from oyez.recognisers.base import Purpose
+
+_PATIENCE_S = {Urgency.FINAL: 0.3, Urgency.SPECULATIVE: 0.3, Urgency.PARTIAL: 1.0}
+"""How soon an answer is wanted: this orders jobs of equal urgency."""
+
+Answered = Callable[[int, Outcome], None]
+
+
+class Jobs:
+    """Answers arrive on the event loop, each at most once, and never after `cancel`."""
+
+    def __init__(self, scheduler: Scheduler, owner: str, answered: Answered) -> None:
+        self._scheduler = scheduler
+        self._owner = owner
+        self._answered = answered
+        self._loop = asyncio.get_running_loop()
+        self._running: dict[int, Job] = {}
+
+    def __len__(self) -> int:
+        return len(self._running)
+
+    def submit(self, effect: Recognise) -> None:
+        """Have the request recognised; too many waiting jobs are an answer too."""
+        urgency = _urgency(effect)
+        job = Job(
+            owner=self._owner,
+            item=effect.item_id,
+            request=effect.request,
+            urgency=urgency,
+            deadline_s=time.monotonic() + _PATIENCE_S[urgency],
+            callback=lambda outcome: self._hand_over(effect.job, outcome),
+        )
+        self._running[effect.job] = job
+        try:
+            replaced = self._scheduler.submit(job)
+        except (Overloaded, Stopped) as refusal:
+            self._loop.call_soon(self._arrive, effect.job, refusal)
+            return
+        for number in [n for n, other in self._running.items() if other is replaced]:
+            del self._running[number]
+
+    def cancel(self, number: int) -> None:
+        """The answer is no longer wanted."""
+        job = self._running.pop(number, None)
+        if job is not None:
+            self._scheduler.cancel(job)
+
+    def cancel_all(self) -> None:
+        for number in list(self._running):
+            self.cancel(number)
+
+    def _hand_over(self, number: int, outcome: Outcome) -> None:
+        self._loop.call_soon_threadsafe(self._arrive, number, outcome)
+
+    def _arrive(self, number: int, outcome: Outcome) -> None:
+        if self._running.pop(number, None) is None:
+            return
+        if isinstance(outcome, Overloaded | Stopped):
+            outcome = Overload()
+        self._answered(number, outcome)
+
+
+def _urgency(effect: Recognise) -> Urgency:
+    if effect.request.purpose is Purpose.PARTIAL:
+        return Urgency.PARTIAL
+    return Urgency.SPECULATIVE if effect.speculative else Urgency.FINAL

@@ -1,0 +1,84 @@
+"""What goes out on one socket, in order; and how long the client has kept us waiting."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from oyez.protocol.effects import Close
+from oyez.server.byte_queue import ByteQueue
+
+FRAME_OVERHEAD_BYTES = 64
+"""Counted for each frame, so that many small ones are bounded too."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Ping:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class _Pong:
+    data: bytes
+
+
+_Frame = str | _Ping | _Pong | Close
+
+
+class Outbox:
+    """Adding never waits; `room` does, while more than `limit_bytes` wait for the client."""
+
+    def __init__(self, socket: web.WebSocketResponse, limit_bytes: int) -> None:
+        self._socket = socket
+        self._frames: ByteQueue[_Frame] = ByteQueue(limit_bytes)
+        self._loop = asyncio.get_running_loop()
+        self._sending_since_s: float | None = None
+
+    def text(self, text: str) -> None:
+        self._frames.put(text, len(text) + FRAME_OVERHEAD_BYTES)
+
+    def ping(self) -> None:
+        self._frames.put(_Ping(), FRAME_OVERHEAD_BYTES)
+
+    def pong(self, data: bytes) -> None:
+        self._frames.put(_Pong(data), FRAME_OVERHEAD_BYTES)
+
+    def close(self, code: int, reason: str) -> None:
+        """The last frame: what is added after it is not sent."""
+        self._frames.put(Close(code, reason), FRAME_OVERHEAD_BYTES)
+
+    async def room(self) -> None:
+        """Wait until the client has read enough."""
+        await self._frames.room()
+
+    @property
+    def stalled_s(self) -> float:
+        """How long the client has not taken the frame that is being sent."""
+        since_s = self._sending_since_s
+        return 0.0 if since_s is None else self._loop.time() - since_s
+
+    async def run(self) -> None:
+        """Send until the closing handshake is done or the client is gone."""
+        while True:
+            frame = await self._frames.get()
+            self._sending_since_s = self._loop.time()
+            try:
+                await self._send(frame)
+            except ConnectionError:
+                return
+            self._sending_since_s = None
+            if isinstance(frame, Close):
+                return
+
+    async def _send(self, frame: _Frame) -> None:
+        match frame:
+            case str():
+                await self._socket.send_str(frame)
+            case _Ping():
+                await self._socket.ping()
+            case _Pong():
+                await self._socket.pong(frame.data)
+            case Close():
+                await self._socket.close(code=frame.code, message=frame.reason.encode())

@@ -1,0 +1,169 @@
+"""`GET /api-ws/v1/realtime`: admission, the upgrade, and a session on it."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import string
+import time
+import uuid
+
+from aiohttp import web
+
+from oyez.inference.loader import Engines
+from oyez.inference.scheduler import Scheduler
+from oyez.inference.vad_pool import VadPool
+from oyez.metrics import Metrics
+from oyez.protocol.limits import SessionLimits
+from oyez.protocol.session import Session
+from oyez.server.admission import Admission, Refusal, query_value, serves_model
+from oyez.server.connection import CLOSE_HANDSHAKE_S, Connection, ConnectionLimits
+from oyez.settings import Settings
+
+PATH = "/api-ws/v1/realtime"
+ID_ALPHABET = string.ascii_letters + string.digits
+ID_LENGTH = 21
+
+NO_UPGRADE = Refusal(
+    426,
+    "UpgradeRequired",
+    f"This is a WebSocket endpoint: connect with ws://HOST:PORT{PATH}?model=MODEL.",
+)
+
+
+def new_id(kind: str) -> str:
+    """`event_…`, `sess_…` or `item_…`."""
+    return f"{kind}_" + "".join(secrets.choice(ID_ALPHABET) for _ in range(ID_LENGTH))
+
+
+class Realtime:
+    """The endpoint, and every connection open on it."""
+
+    def __init__(self, settings: Settings, engines: Engines, metrics: Metrics) -> None:
+        self._settings = settings
+        self._engines = engines
+        self._metrics = metrics
+        self.scheduler = Scheduler(
+            engines.recogniser, max_waiting=settings.max_waiting_jobs, observe=metrics.observe
+        )
+        self.vad_pool = VadPool(engines.detector)
+        self.admission = Admission(
+            settings.keys(),
+            max_sessions=settings.max_sessions,
+            sessions_per_second=settings.sessions_per_second,
+            clock=time.monotonic,
+        )
+        self.connections: set[Connection] = set()
+        metrics.jobs_waiting.set_function(lambda: self.scheduler.waiting)
+        metrics.sessions_open.set_function(lambda: self.admission.open_sessions)
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Serve one upgrade, or say over HTTP why not."""
+        socket = web.WebSocketResponse(
+            timeout=CLOSE_HANDSHAKE_S,
+            autoping=False,
+            compress=False,
+            max_msg_size=self._settings.ws_max_message_bytes,
+        )
+        if not socket.can_prepare(request).ok:
+            return refuse(NO_UPGRADE, {"Upgrade": "websocket"})
+        refusal = self.admission.enter(request.headers.get("Authorization"))
+        if refusal:
+            self._metrics.refused.labels(refusal.code).inc()
+            return refuse(refusal)
+        try:
+            await socket.prepare(request)
+            await self._serve(request, socket)
+        finally:
+            self.admission.leave()
+        return socket
+
+    async def drain(self, timeout_s: float) -> None:
+        """Let no one in; finish every session; close what is left after `timeout_s`."""
+        self.admission.draining = True
+        if drains := [asyncio.create_task(each.drain()) for each in self.connections]:
+            await asyncio.wait(drains, timeout=timeout_s)
+        for connection in set(self.connections):
+            connection.close(1001, "The server is shutting down.")
+        for _ in range(10):
+            if not self.connections:
+                break
+            await asyncio.sleep(0.1)
+        for connection in set(self.connections):
+            connection.abort(1001, "the client did not take part in closing")
+        for task in drains:
+            task.cancel()
+
+    def stop(self, timeout_s: float) -> None:
+        """End the threads."""
+        self.vad_pool.stop()
+        self.scheduler.stop(timeout_s)
+
+    async def _serve(self, request: web.Request, socket: web.WebSocketResponse) -> None:
+        model = query_value(request.query_string, "model")
+        if model is None or not serves_model(model, self._settings.models):
+            await socket.close(code=1007, message=b"Model not found")
+            return
+        if self.admission.draining:  # since the upgrade was let in
+            await socket.close(code=1001, message=b"The server is shutting down.")
+            return
+        assert isinstance(request.transport, asyncio.Transport)
+        connection = Connection(
+            socket,
+            request.transport,
+            self._session(model),
+            new_id=new_id,
+            scheduler=self.scheduler,
+            vad_pool=self.vad_pool,
+            metrics=self._metrics,
+            limits=connection_limits(self._settings),
+        )
+        self.connections.add(connection)
+        try:
+            await connection.run()
+        finally:
+            self.connections.discard(connection)
+
+    def _session(self, model: str) -> Session:
+        return Session(
+            model=model,
+            new_id=new_id,
+            limits=session_limits(self._settings),
+            classify=self._engines.emotion.classify,
+            now_ms=int(asyncio.get_running_loop().time() * 1000),
+        )
+
+
+def refuse(refusal: Refusal, headers: dict[str, str] | None = None) -> web.Response:
+    """The body that clients of the hosted service know."""
+    headers = dict(headers or {})
+    if refusal.retry_after_s is not None:
+        headers["Retry-After"] = str(refusal.retry_after_s)
+    body = {
+        "code": refusal.code,
+        "message": refusal.message,
+        "request_id": str(uuid.uuid4()),
+    }
+    return web.json_response(body, status=refusal.status, headers=headers)
+
+
+def session_limits(settings: Settings) -> SessionLimits:
+    """The settings that concern the protocol."""
+    return SessionLimits(
+        max_append_bytes=settings.max_append_bytes,
+        manual_max_ms=round(settings.manual_max_s * 1000),
+        manual_interim=settings.manual_interim,
+        idle_timeout_ms=round(settings.idle_timeout_s * 1000),
+        close_after_finish_ms=round(settings.close_after_finish_s * 1000),
+    )
+
+
+def connection_limits(settings: Settings) -> ConnectionLimits:
+    """The settings that concern one socket."""
+    return ConnectionLimits(
+        max_backlog_s=settings.max_backlog_s,
+        send_buffer_bytes=settings.send_buffer_bytes,
+        slow_reader_timeout_s=settings.slow_reader_timeout_s,
+        ping_interval_s=settings.ping_interval_s,
+        ping_timeout_s=settings.ping_timeout_s,
+    )
