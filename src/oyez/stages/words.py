@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from oyez.recognisers.base import SAMPLE_RATE, Hypothesis, Piece
-from oyez.stages.style import SPACELESS, styled
+from oyez.stages.style import SPACELESS, settled, styled
 
 HELD_BACK_SAMPLES = SAMPLE_RATE * 6 // 10
 """Words heard closer than this to the edge of the audio are not firm yet."""
@@ -42,7 +42,7 @@ class Words:
             self.confirmed = pieces[: max(count, len(self.confirmed))]
             self.hypothesis = pieces
             self.language = heard.language
-            promised = styled(_text(self.confirmed), heard.language)
+            promised = settled(_text(self.confirmed), heard.language)
             if promised.startswith(self.promised):
                 self.promised = promised
         self.tentative = remainder(styled(_text(pieces), heard.language), self.promised)
