@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from support.server import MODEL, running_server
+
+
+@pytest.mark.parametrize(
+    "header", ["Bearer good", "bearer good", "BEARER good", "Bearer  good ", "Bearer other"]
+)
+async def test_a_known_key_is_let_in(header: str) -> None:
+    async with running_server(api_key="good,other") as running:
+        url = f"ws://{running.address}/api-ws/v1/realtime?model={MODEL}"
+        async with running.http.ws_connect(url, headers={"Authorization": header}) as socket:
+            assert (await socket.receive_json())["type"] == "session.created"
+
+
+@pytest.mark.parametrize(
+    "header", [None, "", "Bearer", "Bearer bad", "Bearer good2", "Basic good", "good"]
+)
+async def test_any_other_key_is_refused_before_the_upgrade(header: str | None) -> None:
+    async with running_server(api_key="good") as running:
+        headers = {} if header is None else {"Authorization": header}
+        status, body, _ = await running.upgrade(**headers)
+        assert status == 401
+        assert body["code"] == "InvalidApiKey"
+        assert body["message"] == "Invalid API-key provided."
+        assert body["request_id"]
+
+
+@pytest.mark.parametrize("key", [None, "anything"])
+async def test_without_configured_keys_anyone_is_let_in(key: str | None) -> None:
+    async with running_server() as running:
+        client = await running.connect(key=key)
+        assert (await client.until("session.created"))["session"]["model"] == MODEL
+
+
+async def test_keys_come_from_a_file_too(tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text("# team\nalpha\n")
+    async with running_server(api_keys_file=tmp_path / "keys") as running:
+        await running.connect(key="alpha")
+        assert (await running.upgrade(Authorization="Bearer beta"))[0] == 401
+
+
+async def test_new_sessions_are_limited_per_second_and_key() -> None:
+    async with running_server(api_key="a,b", sessions_per_second=2) as running:
+        await running.connect(key="a")
+        await running.connect(key="a")
+        status, body, response = await running.upgrade(Authorization="Bearer a")
+        assert (status, body["code"]) == (429, "Throttling.RateQuota")
+        assert int(response.headers["Retry-After"]) >= 1
+        await running.connect(key="b")
+
+
+async def test_a_full_server_refuses_and_a_place_that_is_left_can_be_taken() -> None:
+    async with running_server(max_sessions=1) as running:
+        first = await running.connect()
+        status, _, response = await running.upgrade()
+        assert status == 503
+        assert int(response.headers["Retry-After"]) >= 1
+        await first.socket.close()
+        await running.assert_nothing_left()
+        await (await running.connect()).until("session.created")
+
+
+@pytest.mark.parametrize("query", ["", "model=", "model=whisper-1", "mode=x"])
+async def test_an_unknown_model_is_told_after_the_upgrade(query: str) -> None:
+    async with running_server() as running:
+        client = await running.connect(query)
+        message = await client.socket.receive()
+        assert message.type is aiohttp.WSMsgType.CLOSE
+        assert (message.data, message.extra) == (1007, "Model not found")
+        await running.assert_nothing_left()
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        f"model={MODEL}",
+        f"model={MODEL}-2026-02-10",
+        f"model={MODEL}-of-tomorrow",
+        "model=mine",
+        f"a=b?model={MODEL}",
+        f"x=1&model={MODEL}&y",
+        f"model=whisper-1?model={MODEL}",
+        f"?model={MODEL}",
+    ],
+)
+@pytest.mark.parametrize("path", ["/api-ws/v1/realtime", "/api-ws/v1/realtime/"])
+async def test_the_url_is_read_leniently(query: str, path: str) -> None:
+    async with running_server(models="mine") as running:
+        client = await running.connect(query, path=path)
+        await client.until("session.created")
+
+
+async def test_a_plain_request_is_told_to_upgrade() -> None:
+    async with running_server() as running:
+        status, body, response = await running.get("/api-ws/v1/realtime")
+        assert (status, body["code"]) == (426, "UpgradeRequired")
+        assert "ws://" in body["message"]
+        assert response.headers["Upgrade"] == "websocket"
+
+
+async def test_operators_can_watch() -> None:
+    async with running_server(api_key="a", sessions_per_second=1) as running:
+        assert (await running.get("/healthz"))[0] == 200
+        assert (await running.get("/readyz"))[0] == 200
+        await running.upgrade()
+        client = await running.connect(key="a")
+        await client.until("session.created")
+        status, text, _ = await running.get("/metrics")
+        assert status == 200
+        assert "oyez_sessions_open 1.0" in text
+        assert 'oyez_refused_total{code="InvalidApiKey"} 1.0' in text

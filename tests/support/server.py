@@ -1,0 +1,156 @@
+"""A real server in the test's own event loop, on a free port, with engines that need no model."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+import numpy as np
+from aiohttp import web
+
+from oyez.emotion.neutral import Neutral
+from oyez.inference.loader import Engines
+from oyez.recognisers.base import SAMPLE_RATE
+from oyez.server.app import Server
+from oyez.server.realtime import PATH
+from oyez.settings import Settings
+from oyez.testing import FakeDetector, FakeRecogniser
+
+MODEL = "qwen3-asr-flash-realtime"
+
+
+def speech(duration_s: float) -> bytes:
+    """PCM16 that the fake detector takes for speech."""
+    samples = np.full(round(duration_s * SAMPLE_RATE), 8000, "<i2")
+    samples[::2] *= -1
+    return samples.tobytes()
+
+
+def silence(duration_s: float) -> bytes:
+    return bytes(2 * round(duration_s * SAMPLE_RATE))
+
+
+def append(audio: bytes) -> str:
+    encoded = base64.b64encode(audio).decode()
+    return json.dumps({"type": "input_audio_buffer.append", "audio": encoded})
+
+
+FINISH = json.dumps({"type": "session.finish"})
+
+
+class Client:
+    """A WebSocket client that keeps what it has seen."""
+
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        self.socket = socket
+        self.seen: list[dict[str, Any]] = []
+
+    async def send(self, *messages: str | bytes) -> None:
+        for message in messages:
+            if isinstance(message, bytes):
+                await self.socket.send_bytes(message)
+            else:
+                await self.socket.send_str(message)
+
+    async def until(self, event_type: str, timeout_s: float = 10.0) -> dict[str, Any]:
+        """The next event whose type ends like this."""
+        async with asyncio.timeout(timeout_s):
+            while True:
+                event = await self.socket.receive_json()
+                self.seen.append(event)
+                if event["type"].endswith(event_type):
+                    return event
+
+    async def closed(self, timeout_s: float = 10.0) -> int | None:
+        """Read until the server closes; its code."""
+        async with asyncio.timeout(timeout_s):
+            async for message in self.socket:
+                self.seen.append(json.loads(message.data))
+        return self.socket.close_code
+
+    @property
+    def types(self) -> list[str]:
+        return [event["type"].rpartition(".")[2] for event in self.seen]
+
+    def vanish(self) -> None:
+        """Drop the connection without a word, as a crash does."""
+        transport = self.socket._response.connection.transport  # type: ignore[union-attr]
+        transport.abort()  # type: ignore[union-attr]
+
+
+@dataclass
+class RunningServer:
+    server: Server
+    engine: FakeRecogniser
+    address: str
+    http: aiohttp.ClientSession
+
+    async def connect(
+        self,
+        query: str = f"model={MODEL}",
+        *,
+        path: str = PATH,
+        key: str | None = None,
+        **options: Any,
+    ) -> Client:
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        url = f"ws://{self.address}{path}?{query}"
+        return Client(await self.http.ws_connect(url, headers=headers, **options))
+
+    async def get(self, path: str, **headers: str) -> tuple[int, Any, aiohttp.ClientResponse]:
+        """Status, body (parsed if JSON) and the response."""
+        async with self.http.get(f"http://{self.address}{path}", headers=headers) as response:
+            is_json = response.content_type == "application/json"
+            body = await (response.json() if is_json else response.text())
+            return response.status, body, response
+
+    async def upgrade(self, **headers: str) -> tuple[int, Any, aiohttp.ClientResponse]:
+        """Ask for an upgrade that is refused, so that the HTTP answer can be read."""
+        handshake = {
+            "Connection": "Upgrade",
+            "Upgrade": "websocket",
+            "Sec-WebSocket-Version": "13",
+            "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+        }
+        return await self.get(f"{PATH}?model={MODEL}", **handshake, **headers)
+
+    async def assert_nothing_left(self) -> None:
+        """No connection, no place taken, no job."""
+        realtime = self.server.realtime
+        await eventually(lambda: not realtime.connections)
+        await eventually(lambda: realtime.admission.open_sessions == 0)
+        await eventually(lambda: realtime.scheduler.waiting + realtime.scheduler.running == 0)
+
+
+async def eventually(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
+    """Wait until it holds."""
+    async with asyncio.timeout(timeout_s):
+        while not condition():  # noqa: ASYNC110 - some of it changes in other threads
+            await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def running_server(
+    engine: FakeRecogniser | None = None, **settings: Any
+) -> AsyncIterator[RunningServer]:
+    """A server with these settings. After the test its tasks must be gone."""
+    engine = engine or FakeRecogniser()
+    before = asyncio.all_tasks()
+    server = Server(Settings(**settings), Engines(engine, FakeDetector(), Neutral()))
+    runner = web.AppRunner(server.app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    host, port = runner.addresses[0][:2]
+    async with aiohttp.ClientSession() as http:
+        yield RunningServer(server, engine, f"{host}:{port}", http)
+    engine.may_answer.set()
+    await server.realtime.drain(1.0)
+    await runner.cleanup()
+    await asyncio.to_thread(server.realtime.stop, 5.0)
+    await eventually(lambda: asyncio.all_tasks() <= before)
