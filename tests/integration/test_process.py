@@ -1,0 +1,108 @@
+"""The real program in its own process: start, signals, exit codes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import aiohttp
+import pytest
+
+from support.server import MODEL, Client, append, silence, speech
+
+READY = re.compile(r"oyez is ready: (ws://127\.0\.0\.1:(\d+)/api-ws/v1/realtime)\?model=")
+ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("OYEZ_")}
+
+
+def command(*flags: str) -> list[str]:
+    return [sys.executable, "-m", "oyez", "serve", "--engine", "fake", "--vad", "energy", *flags]
+
+
+def run_to_end(*flags: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(*flags), capture_output=True, text=True, timeout=60, env=ENVIRONMENT
+    )
+
+
+@contextmanager
+def a_process(*flags: str) -> Iterator[tuple[subprocess.Popen[str], str, list[str]]]:
+    """A ready server: the process, its URL, and the lines it printed so far."""
+    process = subprocess.Popen(
+        command("--port", "0", *flags), stderr=subprocess.PIPE, text=True, env=ENVIRONMENT
+    )
+    assert process.stderr is not None
+    try:
+        lines: list[str] = []
+        for line in process.stderr:
+            lines.append(line)
+            if found := READY.search(line):
+                yield process, found[1], lines
+                break
+        else:
+            pytest.fail("the server did not become ready:\n" + "".join(lines))
+    finally:
+        process.kill()
+        process.wait()
+        process.stderr.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_lets_running_turns_finish(number: int) -> None:
+    with a_process() as (process, url, _):
+        async with (
+            aiohttp.ClientSession() as http,
+            http.ws_connect(f"{url}?model={MODEL}") as socket,
+        ):
+            client = Client(socket)
+            await client.send(append(silence(0.5) + speech(2.0)))
+            await client.until("speech_started")
+            process.send_signal(number)
+            assert await client.closed() == 1001
+            assert client.types[-2:] == ["completed", "finished"]
+        assert await asyncio.to_thread(process.wait, 10.0) == 0
+
+
+async def test_an_idle_server_stops_at_once() -> None:
+    with a_process() as (process, _, lines):
+        assert sum("no API key" in line for line in lines) == 1
+        process.send_signal(signal.SIGTERM)
+        assert await asyncio.to_thread(process.wait, 5.0) == 0
+
+
+async def test_with_keys_there_is_no_warning() -> None:
+    with a_process("--api-key", "hush") as (_, url, lines):
+        assert not any("no API key" in line or "hush" in line for line in lines)
+        async with aiohttp.ClientSession() as http:
+            with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+                await http.ws_connect(f"{url}?model={MODEL}")
+        assert refused.value.status == 401
+
+
+def test_a_taken_port_is_told_before_anything_is_loaded() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ended = run_to_end("--port", str(port))
+    assert ended.returncode == 3
+    assert f"cannot listen on 127.0.0.1:{port}" in ended.stderr
+    assert "--port" in ended.stderr
+    assert "loading" not in ended.stderr
+
+
+def test_a_missing_model_exits_3() -> None:
+    ended = run_to_end("--port", "0", "--engine", "whisper-onnx", "--model", "/nowhere")
+    assert ended.returncode == 3
+    assert "/nowhere is no directory" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_wrong_settings_exit_2() -> None:
+    ended = run_to_end("--host", "0.0.0.0")
+    assert ended.returncode == 2
+    assert "allow_insecure" in ended.stderr
