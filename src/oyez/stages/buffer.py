@@ -32,6 +32,11 @@ class SampleBuffer:
         """Index after the last sample: how many were ever appended."""
         return self._end
 
+    @property
+    def held_bytes(self) -> int:
+        """Memory taken, in bytes."""
+        return self._storage.nbytes
+
     def append(self, samples: Samples) -> None:
         """Add float32 [n] at the end; the samples are copied."""
         if self._offset + self._held + len(samples) > len(self._storage):

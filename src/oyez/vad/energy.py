@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from oyez.vad.base import WINDOW_SAMPLES
 
-_EVEN_ODDS_DB = -40.0
+_EVEN_ODDS_DB = -48.0
 """The level, in dB below full scale, that counts as speech with probability 0.5."""
 _SLOPE_DB = 3.0
 _FLOOR = 1e-10

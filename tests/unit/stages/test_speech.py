@@ -1,0 +1,166 @@
+"""Where turns start and stop, given how likely each window is to be speech."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from oyez.stages.speech import EdgeDetector, EdgeSettings, Started, Stopped
+from oyez.vad.base import WINDOW_SAMPLES
+from property.strategies import cuts
+
+W = WINDOW_SAMPLES
+_SETTINGS = EdgeSettings(
+    threshold=0.6,
+    release=0.45,
+    silence_samples=10 * W,
+    prefix_samples=4 * W,
+    min_speech_samples=3 * W,
+)
+
+
+def _edges(*probabilities: float, settings: EdgeSettings = _SETTINGS) -> list[Started | Stopped]:
+    return EdgeDetector(settings).feed(np.array(probabilities, np.float32))
+
+
+def _run(count: int, probability: float) -> list[float]:
+    return [probability] * count
+
+
+@pytest.mark.parametrize(
+    ("on_the_wire", "threshold", "release"),
+    [
+        (0.2, 0.6, 0.45),
+        (0.0, 0.5, 0.35),
+        (-1.0, 0.05, 0.02),
+        (-0.8, 0.1, 0.02),
+        (1.0, 0.95, 0.8),
+    ],
+)
+def test_the_threshold_of_the_wire_becomes_a_probability(
+    on_the_wire: float, threshold: float, release: float
+) -> None:
+    settings = EdgeSettings.from_wire(on_the_wire, 800, 300)
+    assert settings.threshold == pytest.approx(threshold)
+    assert settings.release == pytest.approx(release)
+    assert settings.silence_samples == 12_800
+    assert settings.prefix_samples == 4_800
+
+
+def test_a_turn_starts_with_its_prefix_and_stops_with_its_silence() -> None:
+    assert _edges(*_run(10, 0.1), *_run(20, 0.9), *_run(15, 0.1)) == [
+        Started(at_samples=6 * W, onset_samples=10 * W),
+        Stopped(at_samples=40 * W, speech_end_samples=30 * W),
+    ]
+
+
+def test_the_start_is_told_as_soon_as_there_is_evidence() -> None:
+    detector = EdgeDetector(_SETTINGS)
+    assert detector.feed(np.array([0.9, 0.9], np.float32)) == []
+    assert detector.feed(np.array([0.9], np.float32)) == [Started(0, 0)]
+
+
+@pytest.mark.parametrize("burst", [[0.99], [0.99, 0.99], [0.99, 0.1, 0.99]])
+def test_a_click_or_a_key_stroke_starts_no_turn(burst: list[float]) -> None:
+    assert _edges(*[*_run(5, 0.1), *burst, *_run(5, 0.1)] * 10) == []
+
+
+def test_a_short_word_starts_a_turn_even_with_one_doubtful_window() -> None:
+    edges = _edges(*_run(10, 0.1), 0.7, 0.5, 0.8, 0.7, *_run(20, 0.1))
+    assert [type(edge) for edge in edges] == [Started, Stopped]
+    assert edges[0] == Started(at_samples=6 * W, onset_samples=10 * W)
+
+
+def test_sounds_far_apart_are_no_evidence_together() -> None:
+    assert _edges(*[0.9, 0.1, 0.1] * 20) == []
+
+
+def test_a_turn_never_begins_before_the_audio() -> None:
+    assert _edges(0.1, *_run(5, 0.9))[0] == Started(at_samples=0, onset_samples=W)
+
+
+def test_a_turn_never_begins_before_the_end_of_the_one_before() -> None:
+    edges = _edges(*_run(5, 0.9), *_run(11, 0.1), *_run(5, 0.9))
+    assert edges[1:] == [
+        Stopped(at_samples=15 * W, speech_end_samples=5 * W),
+        Started(at_samples=15 * W, onset_samples=16 * W),
+    ]
+
+
+def test_a_breath_shorter_than_the_silence_never_ends_a_turn() -> None:
+    edges = _edges(*[*_run(3, 0.9), *_run(9, 0.0)] * 20)
+    assert edges == [Started(0, 0)]
+
+
+def test_speech_that_grows_doubtful_keeps_a_turn_open() -> None:
+    assert len(_edges(*_run(5, 0.9), *_run(50, 0.5))) == 1
+    assert len(_edges(*_run(5, 0.9), *_run(50, 0.4))) == 2
+
+
+def test_silence_is_counted_in_samples_not_in_windows() -> None:
+    settings = EdgeSettings.from_wire(0.2, 400, 300)
+    edges = _edges(*_run(5, 0.9), *_run(20, 0.0), settings=settings)
+    assert edges[1] == Stopped(at_samples=(5 + 13) * W, speech_end_samples=5 * W)  # 416 ms
+
+
+def test_finish_closes_an_open_turn_where_the_audio_ends() -> None:
+    detector = EdgeDetector(_SETTINGS)
+    detector.feed(np.array([*_run(5, 0.9), *_run(3, 0.1)], np.float32))
+    assert detector.finish(8 * W + 100) == [Stopped(8 * W + 100, 5 * W)]
+    assert not detector.in_speech
+    assert detector.finish(8 * W + 100) == []
+
+
+def test_finish_forgets_speech_that_was_too_short_to_start_a_turn() -> None:
+    detector = EdgeDetector(_SETTINGS)
+    detector.feed(np.array([0.9, 0.9], np.float32))
+    assert detector.finish(2 * W) == []
+    assert detector.feed(np.array([0.9], np.float32)) == []
+
+
+def test_the_detector_tells_where_it_is() -> None:
+    detector = EdgeDetector(_SETTINGS)
+    assert (detector.in_speech, detector.silence_samples, detector.position_samples) == (
+        False,
+        0,
+        0,
+    )
+    detector.feed(np.array(_run(4, 0.1), np.float32))
+    assert (detector.in_speech, detector.silence_samples) == (False, 0)
+    detector.feed(np.array([*_run(5, 0.9), *_run(3, 0.1)], np.float32))
+    assert detector.in_speech
+    assert detector.position_samples == 12 * W
+    assert detector.last_speech_end_samples == 9 * W
+    assert detector.silence_samples == 3 * W
+    detector.feed(np.array(_run(20, 0.1), np.float32))
+    assert (detector.in_speech, detector.silence_samples) == (False, 0)
+    assert detector.position_samples == 32 * W
+    assert detector.last_speech_end_samples == 9 * W
+
+
+_PROBABILITIES = st.lists(
+    st.tuples(st.integers(1, 15), st.sampled_from([0.0, 0.5, 0.7, 1.0])), max_size=20
+).map(lambda runs: [value for count, value in runs for _ in range(count)])
+
+
+@given(probabilities=_PROBABILITIES, data=st.data())
+def test_any_cut_of_the_probabilities_gives_the_same_edges(
+    probabilities: list[float], data: st.DataObject
+) -> None:
+    whole = np.array(probabilities, np.float32)
+    detector = EdgeDetector(_SETTINGS)
+    pieces = [whole[cut] for cut in data.draw(cuts(len(whole)))]
+    assert [edge for piece in pieces for edge in detector.feed(piece)] == _edges(*probabilities)
+
+
+@given(probabilities=_PROBABILITIES)
+def test_turns_alternate_and_never_overlap(probabilities: list[float]) -> None:
+    detector = EdgeDetector(_SETTINGS)
+    edges = detector.feed(np.array(probabilities, np.float32))
+    edges += detector.finish(detector.position_samples)
+    assert [type(edge) for edge in edges] == [Started, Stopped] * (len(edges) // 2)
+    places = [edge.at_samples for edge in edges]
+    assert places == sorted(places)
+    assert not places or places[-1] <= detector.position_samples
