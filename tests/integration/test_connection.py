@@ -220,6 +220,44 @@ async def test_a_bug_in_one_session_ends_only_that_one(monkeypatch: pytest.Monke
         await neighbour.until("completed")
 
 
+async def test_a_message_that_takes_long_keeps_nobody_waiting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    receive = Session.receive
+
+    def slow(self: Session, message: Any, now_ms: int) -> Any:
+        if len(message) > 100_000:
+            time.sleep(1.0)
+        return receive(self, message, now_ms)
+
+    monkeypatch.setattr(Session, "receive", slow)
+    async with running_server(held_engine()) as running:
+        client, neighbour = await running.connect(), await running.connect()
+        await say_one_turn(client)
+        await client.until("committed")
+        await client.send(append(silence(10.0)), FINISH)
+        await asyncio.sleep(0.1)
+        running.engine.may_answer.set()  # the answer comes while a thread has the session
+        began_s = time.monotonic()
+        await say_one_turn(neighbour)
+        await neighbour.until("completed")
+        assert time.monotonic() - began_s < 0.8
+        await client.until("session.finished")
+        assert client.types[-2:] == ["completed", "finished"]
+
+
+async def test_a_bug_in_a_thread_ends_only_that_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    def buggy(self: Session, message: Any, now_ms: int) -> Any:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(Session, "receive", buggy)
+    async with running_server() as running:
+        client = await running.connect()
+        await client.send(append(silence(10.0)))
+        assert await client.closed() == 1011
+        await running.assert_nothing_left()
+
+
 async def test_an_engine_that_fails_on_one_turn_fails_that_item_only() -> None:
     calls = iter([RuntimeError("engine")])
 
