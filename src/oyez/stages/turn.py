@@ -56,12 +56,11 @@ class Turn:
 
     @property
     def language(self) -> str | None:
-        """Requested, else that of most of what was heard; None: nothing heard yet."""
-        if self._requested_language:
-            return self._requested_language
+        """That of most of what was heard, else the requested one; None: nothing heard yet."""
         if self._chars_by_language:
             return max(self._chars_by_language, key=self._chars_by_language.__getitem__)
-        return next((w.words.language for w in self._windows if w.words.hypothesis), None)
+        heard = (w.words.language for w in self._windows if w.words.hypothesis)
+        return next(heard, None) or self._requested_language
 
     @property
     def settled(self) -> bool:
