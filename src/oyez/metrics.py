@@ -5,7 +5,13 @@ One registry per server, so that servers in one process do not mix their figures
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+)
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -16,6 +22,7 @@ _JOBS = (1, 2, 4, 8, 16, 32)
 
 class Metrics:
     def __init__(self) -> None:
+        disable_created_metrics()  # else each figure comes with its birthday
         self._registry = registry = CollectorRegistry()
         self.sessions_open = Gauge("oyez_sessions_open", "Sessions open now.", registry=registry)
         self.sessions_closed = Counter(
