@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 import time
 from typing import Any
 
@@ -29,6 +30,7 @@ class PrintEvents(OmniRealtimeCallback):
 
 def main() -> None:
     arguments = parse_arguments(__doc__)
+    logging.basicConfig()  # the SDK logs why it could not connect
     dashscope.api_key = arguments.api_key
     conversation = OmniRealtimeConversation(model=MODEL, url=arguments.url, callback=PrintEvents())
     conversation.connect()

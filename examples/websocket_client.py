@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import base64
 import json
+import sys
 import threading
 import time
 
@@ -26,7 +27,7 @@ class Client:
             header=[f"Authorization: Bearer {arguments.api_key}", "OpenAI-Beta: realtime=v1"],
             on_open=self.configure,
             on_message=self.receive,
-            on_error=lambda app, error: print(f"error: {error}", flush=True),
+            on_error=lambda app, error: print(f"error: {error}", file=sys.stderr),
         )
 
     def run(self) -> None:

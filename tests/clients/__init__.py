@@ -1,0 +1,3 @@
+"""Public clients, unmodified, against the real server with the real model."""
+
+from __future__ import annotations
