@@ -66,14 +66,14 @@ async def test_a_signal_lets_running_turns_finish(number: int) -> None:
             process.send_signal(number)
             assert await client.closed() == 1001
             assert client.types[-2:] == ["completed", "finished"]
-        assert await asyncio.to_thread(process.wait, 10.0) == 0
+        assert await asyncio.to_thread(process.wait, 20.0) == 0
 
 
 async def test_an_idle_server_stops_at_once() -> None:
     with a_process() as (process, _, lines):
         assert sum("no API key" in line for line in lines) == 1
         process.send_signal(signal.SIGTERM)
-        assert await asyncio.to_thread(process.wait, 5.0) == 0
+        assert await asyncio.to_thread(process.wait, 20.0) == 0
 
 
 async def test_with_keys_there_is_no_warning() -> None:
