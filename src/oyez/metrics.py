@@ -22,7 +22,7 @@ _JOBS = (1, 2, 4, 8, 16, 32)
 
 class Metrics:
     def __init__(self) -> None:
-        disable_created_metrics()  # else each figure comes with its birthday
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # birthdays tell nothing
         self._registry = registry = CollectorRegistry()
         self.sessions_open = Gauge("oyez_sessions_open", "Sessions open now.", registry=registry)
         self.sessions_closed = Counter(
