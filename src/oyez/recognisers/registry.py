@@ -8,6 +8,7 @@ from typing import Any
 ENGINES: dict[str, str] = {
     "fake": "oyez.recognisers.fake:FakeRecogniser",
     "whisper-onnx": "oyez.recognisers.whisper_onnx:WhisperOnnx",
+    "whisper-ct2": "oyez.recognisers.whisper_ct2:WhisperCt2",
 }
 """Name to "module:class"; each class has a `load` that returns a `Recogniser`."""
 
