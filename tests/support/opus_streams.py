@@ -7,7 +7,11 @@ from typing import Literal
 
 import av
 import numpy as np
+import pytest
 from numpy.typing import NDArray
+
+from oyez.recognisers.base import Samples
+from oyez.stages.audio import make_decoder
 
 OPUS_RATE = 48_000
 Container = Literal["ogg", "webm"]
@@ -133,6 +137,27 @@ def webm_stream(tracks: bytes, blocks: bytes) -> bytes:
     body += element("1654ae6b", tracks) + cluster
     header = element("1a45dfa3", element("4282", b"webm"))
     return header + element("18538067", body, unknown_size=True)
+
+
+def decode(*pieces: bytes) -> Samples:
+    """What an OpusDecoder hears in `pieces`: float32 [n], 16 kHz."""
+    decoder = make_decoder("opus", 16_000)
+    return np.concatenate([*(decoder.feed(piece) for piece in pieces), decoder.flush()])
+
+
+def assert_sounds_like(
+    samples: Samples, expected: Samples, start: int = 0, tolerance_samples: int = 16
+) -> None:
+    """`expected` is heard in `samples` at `start`, but for what Opus loses."""
+    heard = samples[start : start + len(expected)]
+    assert len(heard) >= len(expected) - 400
+    expected = expected[: len(heard)]
+    best = max(
+        float(np.corrcoef(heard[99:-99], np.roll(expected, shift)[99:-99])[0, 1])
+        for shift in range(-tolerance_samples, tolerance_samples + 1)
+    )
+    assert best > 0.98
+    assert np.std(heard) == pytest.approx(np.std(expected), rel=0.1)
 
 
 def _ogg_checksum(page: bytes) -> int:

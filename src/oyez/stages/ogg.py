@@ -80,7 +80,7 @@ class OggDemuxer:
             yield AudioError("The Ogg stream carries no mono or stereo Opus; nothing else is read.")
         if page.serial != self._serial:
             return
-        if page.sequence != self._sequence or not page.flags & _CONTINUED:
+        if page.sequence != self._sequence:
             self._open_packet = None
         self._sequence = (page.sequence + 1) & 0xFFFFFFFF
         for index, piece in enumerate(page.pieces):

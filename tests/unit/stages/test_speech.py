@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -87,6 +89,11 @@ def test_a_turn_never_begins_before_the_end_of_the_one_before() -> None:
         Stopped(at_samples=15 * W, speech_end_samples=5 * W),
         Started(at_samples=15 * W, onset_samples=16 * W),
     ]
+
+
+def test_speech_of_one_turn_is_no_evidence_for_the_next() -> None:
+    settings = replace(_SETTINGS, silence_samples=W)
+    assert len(_edges(*_run(3, 0.9), 0.0, 0.9, 0.9, settings=settings)) == 2
 
 
 def test_a_breath_shorter_than_the_silence_never_ends_a_turn() -> None:
