@@ -87,6 +87,11 @@ class Session:
         return self._items.backlog_samples
 
     @property
+    def busy(self) -> bool:
+        """Whether `next_windows` has something to do."""
+        return self._listener is not None and self._listener.busy
+
+    @property
     def config(self) -> SessionConfig:
         return self._config
 
@@ -191,7 +196,7 @@ class Session:
 
     def _run_controls(self, now_ms: int) -> list[Effect]:
         effects: list[Effect] = []
-        while self._controls and not (self._listener and self._listener.busy):
+        while self._controls and not self.busy:
             effects += self._run(self._controls.pop(0), now_ms)
         return effects
 

@@ -1,8 +1,8 @@
 """One WebSocket: feeds the session, carries out its effects, keeps every queue bounded.
 
 Four tasks: `_receive` fills the inbox, `_work` feeds the session from it in order of arrival, the
-outbox sends, `_tick` watches the time. The session is called one call at a time, in a thread where
-that may take long (Opus, large messages), and its effects are carried out before the next call.
+outbox sends, `_tick` watches the time. The session is called on the event loop only, one call at a
+time, and its effects are carried out before the next call.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from oyez.server.outbox import FRAME_OVERHEAD_BYTES, Outbox
 
 INBOX_BYTES = 1 << 20
 """Input read ahead of the session, so that pings and a closing client are noticed meanwhile."""
-INLINE_BYTES = 1 << 16
-"""Messages up to here are cheap enough for the event loop: some 0.2 ms."""
+TIME_PASSED = None
+"""In the inbox: no message, but the session has something to do by itself."""
 TICK_S = 0.5
 CLOSE_HANDSHAKE_S = 5.0
 """How long a client may take to answer our Close frame."""
@@ -81,11 +81,9 @@ class Connection:
         self._log = SessionLog(log, session.id)
         self._loop = asyncio.get_running_loop()
         self._jobs = Jobs(scheduler, session.id, self._answered)
-        self._inbox: ByteQueue[str | bytes] = ByteQueue(INBOX_BYTES)
+        self._inbox: ByteQueue[str | bytes | None] = ByteQueue(INBOX_BYTES)
         self._outbox = Outbox(socket, limits.send_buffer_bytes)
         self._input = asyncio.Lock()
-        self._lent = False
-        self._postponed: list[tuple[Callable[..., list[Effect]], tuple[Any, ...]]] = []
         self._news = asyncio.Event()
         self._ended = asyncio.Event()
         self._closing = False
@@ -169,16 +167,10 @@ class Connection:
         while True:
             message = await self._inbox.get()
             async with self._input:
-                await self._hear(message)
+                if message is not TIME_PASSED:
+                    self._call(self._session.receive, message, self._now_ms())
                 await self._score()
                 await self._keep_pace()
-
-    async def _hear(self, message: str | bytes) -> None:
-        is_opus = self._session.config.codec_name == "opus"
-        if is_opus or len(message) > INLINE_BYTES:
-            await self._call_in_thread(self._session.receive, message, self._now_ms())
-        else:
-            self._call(self._session.receive, message, self._now_ms())
 
     async def _score(self) -> None:
         while not self._closing:
@@ -208,6 +200,8 @@ class Connection:
                 return self.abort(1006, "the client is gone")
             self._ping_if_due()
             self._call(self._session.tick, self._now_ms())
+            if self._session.busy and not self._input.locked():
+                self._inbox.put(TIME_PASSED, 0)
 
     @property
     def _silent_s(self) -> float:
@@ -225,9 +219,6 @@ class Connection:
         self._call(self._session.recognised, job, outcome, self._now_ms())
 
     def _call(self, method: Callable[..., list[Effect]], *arguments: Any) -> None:
-        if self._lent:
-            self._postponed.append((method, arguments))
-            return
         if self._closing:
             return
         try:
@@ -235,22 +226,6 @@ class Connection:
         except Exception as error:  # noqa: BLE001 - our bug may be any
             self._fail(error)
             return
-        self._carry_out_all(effects)
-
-    async def _call_in_thread(self, method: Callable[..., list[Effect]], *arguments: Any) -> None:
-        """For a call that takes long. Other calls, which cannot wait here, wait for its end."""
-        self._lent = True
-        try:
-            effects = await asyncio.to_thread(method, *arguments)
-        finally:
-            self._lent = False
-        if not self._closing:
-            self._carry_out_all(effects)
-        postponed, self._postponed = self._postponed, []
-        for late_method, late_arguments in postponed:
-            self._call(late_method, *late_arguments)
-
-    def _carry_out_all(self, effects: list[Effect]) -> None:
         for effect in effects:
             self._carry_out(effect)
         self._news.set()
