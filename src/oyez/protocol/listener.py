@@ -25,7 +25,7 @@ from oyez.stages.window import Wanted, WindowSettings
 from oyez.vad.base import WINDOW_SAMPLES
 
 SAMPLES_PER_MS = SAMPLE_RATE // 1000
-SLICE_BYTES = {"pcm": 65_536, "opus": 4_096}
+SLICE_BYTES = {"pcm": 65_536, "opus": 8_192}
 """Most bytes to decode at once: a large append must not hold anybody up, nor become more samples
 than memory likes."""
 

@@ -22,13 +22,14 @@ from oyez.recognisers.base import (
 
 WORDS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 WORD_SAMPLES = SAMPLE_RATE // 2
+REMEMBERED = 256
 
 
 class FakeRecogniser:
     """Hears one counting word for each half second, so longer audio extends shorter audio's text.
 
     script: text for a request instead; it may raise. delay_s: how long each call takes.
-    Every request is kept in `requests`, every batch's size in `batch_sizes`.
+    The latest requests are kept in `requests`, the latest batches' sizes in `batch_sizes`.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class FakeRecogniser:
     def recognise(self, requests: Sequence[Request]) -> list[Hypothesis | RecognitionError]:
         self.requests.extend(requests)
         self.batch_sizes.append(len(requests))
+        del self.requests[:-REMEMBERED], self.batch_sizes[:-REMEMBERED]
         self.may_answer.wait()
         time.sleep(self.delay_s)
         return [self._answer(request) for request in requests]
