@@ -8,6 +8,7 @@ except for a tail so close to the edge of the audio that more audio may still ch
 from __future__ import annotations
 
 from collections.abc import Sequence
+from difflib import SequenceMatcher
 
 from oyez.recognisers.base import SAMPLE_RATE, Hypothesis, Piece
 from oyez.stages.style import SPACELESS, settled, styled
@@ -64,16 +65,24 @@ class Words:
 def remainder(whole: str, shown: str) -> str:
     """What is left of `whole` behind `shown`.
 
-    Where `whole` contradicts what was shown, as much is left out as was shown, up to the next
-    start of a word.
+    Where `whole` contradicts what was shown, what follows its counterpart in `whole`: the
+    listener sees neither gap nor repetition.
     """
-    rest = whole[len(shown) :]
-    if whole.startswith(shown) or not rest or rest[0] == " " or " " not in whole:
-        return rest
-    if whole[len(shown) - 1] == " ":
-        return " " + rest
-    _, space, tail = rest.partition(" ")
-    return space + tail
+    if whole.startswith(shown):
+        return whole[len(shown) :]
+    if " " not in whole:
+        return "".join(_behind(list(whole), list(shown)))
+    rest = " ".join(_behind(whole.split(" "), shown.split(" ")))
+    return " " + rest if rest else ""
+
+
+def _behind(whole: list[str], shown: list[str]) -> list[str]:
+    """The units of `whole` behind those that correspond to `shown`."""
+    *matches, _ = SequenceMatcher(None, shown, whole, autojunk=False).get_matching_blocks()
+    if not matches:
+        return whole[len(shown) :]
+    last = matches[-1]
+    return whole[last.b + len(shown) - last.a :]
 
 
 def glue(left: str, right: str) -> str:
