@@ -1,0 +1,138 @@
+"""How long a listener waits: for the first words, between results, and for the final."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import aiohttp
+import numpy as np
+
+from oyez.bench.manifest import Clip
+from oyez.bench.offline import read_audio
+from oyez.bench.paced import Recording, stream
+from oyez.bench.report import format_table, machine_line, percentile
+from oyez.recognisers.base import SAMPLE_RATE, Samples
+
+PREFIX_PADDING_MS = 300
+"""The server's default: how much earlier than speech `audio_start_ms` is."""
+SILENCE_MS = 800
+"""The server's default: how much silence ends a turn."""
+TRAILING_SILENCE_S = 1.2
+"""Added to every clip, so that its last turn ends by silence as in a conversation."""
+
+
+@dataclass(slots=True)
+class Waits:
+    """Milliseconds, over all turns measured."""
+
+    first_words: list[float] = field(default_factory=list)
+    """From the sending of the first sample of speech to the first non-empty result."""
+    first_confirmed: list[float] = field(default_factory=list)
+    """… to the first non-empty `text`."""
+    between_interims: list[float] = field(default_factory=list)
+    final_after_stop: list[float] = field(default_factory=list)
+    """From the receipt of `speech_stopped` to that of `completed`."""
+    final_after_speech: list[float] = field(default_factory=list)
+    """From the sending of the last sample of speech to the receipt of `completed`."""
+    turns: int = 0
+    retractions: int = 0
+    """Finals that do not begin with the last `text`."""
+
+    def add(self, recording: Recording) -> None:
+        """Take in every turn of a session."""
+        turns: dict[str, _Turn] = {}
+        for at_s, event in recording.events:
+            item_id = event.get("item_id")
+            if item_id is None:
+                continue
+            turn = turns.setdefault(item_id, _Turn())
+            match event["type"].rpartition(".")[2]:
+                case "speech_started":
+                    onset_ms = event["audio_start_ms"] + PREFIX_PADDING_MS
+                    turn.speech_s = recording.sent_s(onset_ms)
+                case "speech_stopped":
+                    turn.stopped_s = at_s
+                    turn.silent_s = recording.sent_s(event["audio_end_ms"] - SILENCE_MS)
+                case "text":
+                    self._interim(turn, at_s, event["text"], event["stash"])
+                case "completed":
+                    self._final(turn, at_s, event["transcript"])
+
+    def _interim(self, turn: _Turn, at_s: float, text: str, stash: str) -> None:
+        if text + stash and turn.shown_s is None:
+            self.first_words.append(1000 * (at_s - turn.speech_s))
+        if text and not turn.text and turn.stopped_s is None:
+            self.first_confirmed.append(1000 * (at_s - turn.speech_s))
+        if turn.shown_s is not None and turn.stopped_s is None:
+            self.between_interims.append(1000 * (at_s - turn.shown_s))
+        turn.shown_s = at_s if text + stash else turn.shown_s
+        turn.text = text
+
+    def _final(self, turn: _Turn, at_s: float, transcript: str) -> None:
+        self.turns += 1
+        self.retractions += not transcript.startswith(turn.text)
+        if turn.stopped_s is None:
+            return
+        if transcript and turn.shown_s is None:
+            self.first_words.append(1000 * (at_s - turn.speech_s))
+        self.final_after_stop.append(1000 * (at_s - turn.stopped_s))
+        self.final_after_speech.append(1000 * (at_s - turn.silent_s))
+
+
+@dataclass(slots=True)
+class _Turn:
+    speech_s: float = 0.0
+    shown_s: float | None = None
+    stopped_s: float | None = None
+    silent_s: float = 0.0
+    text: str = ""
+
+
+async def measure(url: str, key: str | None, clips: Sequence[Clip]) -> Waits:
+    """Stream the clips one after another, with no language given; progress goes to stderr.
+
+    Raises aiohttp.ClientError, TimeoutError or RuntimeError (refused by the server), OSError.
+    """
+    waits = Waits()
+    async with aiohttp.ClientSession() as http:
+        for number, clip in enumerate(clips, start=1):
+            print(f"\r{number}/{len(clips)} {clip.path.name:<60.60}", end="", file=sys.stderr)
+            waits.add(await stream(http, url, key, _with_silence(clip), clip.language))
+    print(file=sys.stderr)
+    return waits
+
+
+def report(waits: Waits, clips: Sequence[Clip]) -> str:
+    """The table, as Markdown."""
+    rows = [
+        ["speech begins → first words", *_figures(waits.first_words)],
+        ["speech begins → first confirmed text", *_figures(waits.first_confirmed)],
+        ["between interim results", *_figures(waits.between_interims)],
+        ["speech_stopped → completed", *_figures(waits.final_after_stop)],
+        ["last speech sent → completed", *_figures(waits.final_after_speech)],
+    ]
+    table = format_table(["ms", "n", "p50", "p95", "max"], rows)
+    audio_s = sum(clip.duration_s for clip in clips)
+    return (
+        f"{machine_line()}\n\n{table}\n\n"
+        f"{len(clips)} clips, {audio_s:.0f} s of audio, {waits.turns} turns, one stream at a time, "
+        f"packets of 100 ms. Finals that differ from confirmed text: {waits.retractions}."
+    )
+
+
+def _figures(values: Sequence[float]) -> list[object]:
+    if not values:
+        return [0, "–", "–", "–"]
+    return [
+        len(values),
+        *(round(percentile(values, share)) for share in (0.5, 0.95)),
+        round(max(values)),
+    ]
+
+
+def _with_silence(clip: Clip) -> Samples:
+    silence = np.zeros(round(TRAILING_SILENCE_S * SAMPLE_RATE), np.float32)
+    samples: Samples = np.concatenate([read_audio(clip.path), silence])
+    return samples
