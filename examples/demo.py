@@ -28,6 +28,7 @@ from dashscope.audio.qwen_omni.omni_realtime import TranscriptionParams
 SAMPLE = Path(__file__).parents[1] / "src/oyez/assets/two_cities.wav"
 PROGRAM = Path(sys.executable).with_name("oyez")
 READY = re.compile(r"oyez is ready: (ws://[^?\s]+)")
+KEY = "demo"
 FIRM, DIM, PLAIN = ("\033[1m", "\033[2m", "\033[0m") if sys.stdout.isatty() else ("", "", "")
 
 
@@ -41,7 +42,7 @@ class Server:
         self.url = ""
         self.is_settled = threading.Event()
         self.process = subprocess.Popen(
-            [str(PROGRAM), "serve", "--port", "0"],
+            [str(PROGRAM), "serve", "--port", "0", "--api-key", KEY],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -119,7 +120,7 @@ class Screen(OmniRealtimeCallback):
 
 def stream(url: str, screen: Screen) -> None:
     """Send the sample in real time: a tenth of a second of sound every tenth of a second."""
-    dashscope.api_key = "any"  # a server without keys takes any
+    dashscope.api_key = KEY
     conversation = OmniRealtimeConversation(model=MODEL, url=url, callback=screen)
     conversation.connect()
     try:
