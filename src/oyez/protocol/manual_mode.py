@@ -8,17 +8,25 @@ from oyez.protocol.limits import SessionLimits
 from oyez.protocol.listener import SAMPLES_PER_MS, Listener
 from oyez.protocol.session_config import SessionConfig
 from oyez.stages.window import WindowSettings
+from oyez.vad.base import WINDOW_SAMPLES
 
 RELEASE = 0.25
 """There is no threshold in this mode. The client says that there is speech, so weak evidence of
 it is enough."""
 
+MARGIN_SAMPLES = 16 * WINDOW_SAMPLES
+"""Audio around what sounds like speech that is recognised with it: generous, for the same reason."""
+
 
 class ManualListener(Listener):
     def __init__(self, config: SessionConfig, items: Items, limits: SessionLimits) -> None:
-        super().__init__(
-            config, items, WindowSettings(release=RELEASE, partials=limits.manual_interim)
+        settings = WindowSettings(
+            release=RELEASE,
+            lead_samples=MARGIN_SAMPLES,
+            tail_samples=MARGIN_SAMPLES,
+            partials=limits.manual_interim,
         )
+        super().__init__(config, items, settings)
         self._max_samples = limits.manual_max_ms * SAMPLES_PER_MS
         self._committed_to = 0
         self._committed_by_itself = False
