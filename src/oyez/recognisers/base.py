@@ -37,7 +37,7 @@ class Piece:
     """The smallest run of tokens that is whole text (never half a UTF-8 character)."""
 
     text: str
-    """As the tokenizer gives it: a leading space marks a word's start where the script has spaces."""
+    """As the tokenizer gives it: a leading space marks the start of a word."""
     tokens: tuple[int, ...]
     """The engine's own token ids: opaque to everyone else; handed back in `Request.hint`."""
     end_samples: int
