@@ -15,7 +15,7 @@ RELEASE = 0.25
 it is enough."""
 
 MARGIN_SAMPLES = 16 * WINDOW_SAMPLES
-"""Audio around what sounds like speech that is recognised with it: generous, for the same reason."""
+"""Audio around what sounds like speech that is recognised with it."""
 
 
 class ManualListener(Listener):
