@@ -15,13 +15,17 @@ IR_VERSION = 10
 BLOCK = 64
 """Weights that share one scale: int8 with float32 scales costs 8.5 bits a weight."""
 _INT8_ACTIVATIONS = 4
-"""MatMulNBits: quantise each row of the input by itself, so rows never change each other."""
+"""MatMulNBits' accuracy level for int8 arithmetic."""
+_SMALLEST = 1e-10
 
 
 class Graph:
     """Collects nodes and constants. Every method returns the name of its output."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, wide: bool) -> None:
+        """`wide`: built for hundreds of rows at once, where whole columns of weights share one
+        scale (faster); else for a few, where blocks of BLOCK weights do (more exact)."""
+        self._wide = wide
         self._nodes: list[Any] = []
         self._constants: list[Any] = []
         self._inputs: list[Any] = []
@@ -43,6 +47,9 @@ class Graph:
     def integers(self, *values: int) -> str:
         return self.constant(np.array(values, np.int64))
 
+    def number(self, value: float) -> str:
+        return self.constant(np.array(value, np.float32))
+
     def op(self, kind: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
         return self.ops(kind, 1, *inputs, domain=domain, **attributes)[0]
 
@@ -55,12 +62,19 @@ class Graph:
         return names
 
     def linear(self, x: str, weight: NDArray[Any], bias: NDArray[Any] | None = None) -> str:
-        """x @ weight.T + bias with `weight` [out, in] rounded to int8 in blocks of BLOCK."""
+        """x @ weight.T + bias with `weight` [out, in] in int8.
+
+        Every row of `x` is rounded by itself, so that neither its neighbours in a batch nor
+        the number of tokens fed at once can change what becomes of it.
+        """
+        floats = weight.astype(np.float32)
+        return (self._by_channel if self._wide else self._by_block)(x, floats, bias)
+
+    def _by_block(self, x: str, weight: NDArray[np.float32], bias: NDArray[Any] | None) -> str:
         width_out, width_in = weight.shape
-        blocks = weight.astype(np.float32).reshape(width_out, width_in // BLOCK, BLOCK)
-        scales = np.maximum(np.abs(blocks).max(axis=2), 1e-10) / 127
-        rounded = (np.rint(blocks / scales[:, :, None]) + 128).astype(np.uint8)
-        inputs = [x, self.constant(rounded), self.constant(scales.reshape(-1))]
+        blocks = weight.reshape(width_out, width_in // BLOCK, BLOCK)
+        rounded, scales = _round(blocks)
+        inputs = [x, self.constant((rounded + 128).astype(np.uint8)), self.constant(scales)]
         if bias is not None:
             inputs += ["", "", self.constant(bias.astype(np.float32))]
         return self.op(
@@ -74,9 +88,32 @@ class Graph:
             accuracy_level=_INT8_ACTIVATIONS,
         )
 
+    def _by_channel(self, x: str, weight: NDArray[np.float32], bias: NDArray[Any] | None) -> str:
+        rounded, scales = _round(weight)
+        peak = self.op("ReduceMax", self.op("Abs", x), self.integers(-1), keepdims=1)
+        step = self.op("Mul", peak, self.number(1 / 127))
+        step = self.op("Max", step, self.number(_SMALLEST))
+        one, middle = self.number(1), self.constant(np.array(128, np.uint8))
+        steps = self.op("QuantizeLinear", self.op("Div", x, step), one, middle)
+        kernel, scale = self.constant(rounded.astype(np.int8).T), self.constant(scales)
+        product = self.op(
+            "MatMulIntegerToFloat", steps, kernel, one, scale, middle, domain="com.microsoft"
+        )
+        product = self.op("Mul", product, step)
+        if bias is None:
+            return product
+        return self.op("Add", product, self.constant(bias.astype(np.float32)))
+
     def model(self) -> ModelProto:
         graph = helper.make_graph(
             self._nodes, "whisper", self._inputs, self._outputs, self._constants
         )
         opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid("com.microsoft", 1)]
         return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
+
+
+def _round(weights: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Whole numbers in -127…127, and the flat scales that make them `weights` again. What lies
+    along the last axis shares a scale."""
+    scales = np.maximum(np.abs(weights).max(axis=-1), _SMALLEST) / 127
+    return np.rint(weights / scales[..., None]), scales.reshape(-1)

@@ -16,6 +16,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from oyez.recognisers.whisper_onnx.graph import Sizes
+from oyez.recognisers.whisper_onnx.stop import loop_start
 from oyez.recognisers.whisper_onnx.window import NEVER
 
 Floats = NDArray[np.float32]
@@ -43,12 +44,19 @@ class Line:
     hint: tuple[int, ...]
     """Tokens that may follow."""
     max_tokens: int
+    audio: int
+    """Encoder positions of audio; silence follows."""
     tokens: list[int] = field(default_factory=list)
     probabilities: list[float] = field(default_factory=list)
-    heard: list[Floats] = field(default_factory=list)
-    """Per token, cross-attention [n] while the one after it was predicted."""
+    places: list[int] = field(default_factory=list)
+    """Per token, the encoder position of the audio that had most attention while the one after
+    it was predicted: where it was heard to end."""
     end_probability: float = 0.0
     """Probability of the end where it was accepted; 0 where decoding was cut off."""
+
+    def cut(self, length: int) -> None:
+        """Forget all tokens from `length` on."""
+        del self.tokens[length:], self.probabilities[length:], self.places[length:]
 
 
 class Cache:
@@ -164,7 +172,10 @@ class Greedy:
         """
         for index in range(len(guessed) + 1):
             if line.tokens:
-                line.heard.append(attention[first + index])
+                line.places.append(int(attention[first + index, : line.audio].argmax()))
+                if (start := loop_start(line.tokens, line.places)) is not None:
+                    line.cut(start)
+                    return index, None
             token = self._choose(line, odds[index])
             if token is None:
                 return index, None

@@ -22,6 +22,7 @@ from oyez.recognisers.whisper_onnx import window
 from oyez.recognisers.whisper_onnx.decode import Cache, Decoder, Encoded, Floats, Greedy, Line
 from oyez.recognisers.whisper_onnx.mel import LogMel
 from oyez.recognisers.whisper_onnx.prepare import Prepared, prepare
+from oyez.recognisers.whisper_onnx.stop import is_invented
 from oyez.recognisers.whisper_onnx.tokens import Tokens
 from oyez.recognisers.whisper_onnx.weights import Source, in_directory, packaged
 
@@ -102,7 +103,7 @@ class WhisperOnnx:
             request.language or max(row, key=row.__getitem__)
             for request, row in zip(requests, scores, strict=True)
         ]
-        lines = [self._line(*pair) for pair in zip(requests, languages, strict=True)]
+        lines = [self._line(*each) for each in zip(requests, languages, view.real, strict=True)]
         for row, line in enumerate(lines):
             if line.prompt[0] == self._tokens.start:
                 line.prompt = line.prompt[1:]
@@ -111,13 +112,21 @@ class WhisperOnnx:
         self._greedy.run(lines, encoded, cache)
         return [
             Hypothesis(
-                pieces=request.prefix + tuple(self._pieces(lines[row], view.real[row], request)),
-                language=languages[row],
-                language_scores={} if request.language else scores[row],
-                no_speech=float(odds[row, self._tokens.no_speech]),
-                features=features[row],
+                pieces=(*request.prefix, *self._pieces(line, request, no_speech)),
+                language=language,
+                language_scores={} if request.language else row_scores,
+                no_speech=no_speech,
+                features=row_features,
             )
-            for row, request in enumerate(requests)
+            for request, line, language, row_scores, no_speech, row_features in zip(
+                requests,
+                lines,
+                languages,
+                scores,
+                odds[:, self._tokens.no_speech].tolist(),
+                features,
+                strict=True,
+            )
         ]
 
     def _encode(self, requests: Sequence[Request], view: window.Window) -> tuple[Encoded, Floats]:
@@ -145,26 +154,29 @@ class WhisperOnnx:
         total = sum(known.values()) or 1.0
         return {code: known.get(code, 0.0) / total for code in LANGUAGES}
 
-    def _line(self, request: Request, language: str) -> Line:
+    def _line(self, request: Request, language: str, audio: int) -> Line:
         prompt = self._tokens.prompt(language)
         if request.context.strip():
             words = self._tokens.encode(" " + request.context.strip())[:MAX_CONTEXT_TOKENS]
             prompt = (self._tokens.previous, *words, *prompt)
-        prompt += tuple(token for piece in request.prefix for token in piece.tokens)
-        hint = tuple(token for piece in request.hint for token in piece.tokens)
         forced = tuple(token for piece in request.prefix for token in piece.tokens)
+        prompt += forced
+        hint = tuple(token for piece in request.hint for token in piece.tokens)
         hint = hint[len(forced) :] if hint[: len(forced)] == forced else ()
         room = self._sizes.text_positions - len(prompt)
         seconds = len(request.samples) / SAMPLE_RATE
         limit = max(0, min(room, round(seconds * MAX_TOKENS_PER_SECOND) + SPARE_TOKENS))
-        return Line(prompt, hint[:limit], limit)
+        return Line(prompt, hint[:limit], limit, audio)
 
-    def _pieces(self, line: Line, real: int, request: Request) -> Iterator[Piece]:
-        """The line's new text, each piece ending where its last token was heard."""
+    def _pieces(self, line: Line, request: Request, no_speech: float) -> Iterator[Piece]:
+        """The line's new text, each piece ending where its last token was heard; nothing if it
+        seems invented."""
+        if not request.prefix and line.tokens and is_invented(line.probabilities, no_speech):
+            return
         end = request.prefix[-1].end_samples if request.prefix else 0
         for start, stop, text in self._tokens.whole(line.tokens):
-            peak = int(line.heard[stop - 1][:real].argmax()) + 1
-            end = max(end, min(peak * window.POSITION_SAMPLES, len(request.samples)))
+            heard = line.places[stop - 1] + 1
+            end = max(end, min(heard * window.POSITION_SAMPLES, len(request.samples)))
             yield Piece(
                 text=text,
                 tokens=tuple(line.tokens[start:stop]),

@@ -68,7 +68,7 @@ def encoder(arrays: Arrays) -> ModelProto:
         features: float32 [batch, FEATURE_LAYERS, 2 * width], mean and deviation over time.
     """
     sizes = Sizes.of(arrays)
-    net = _Transformer(arrays, sizes)
+    net = _Transformer(arrays, sizes, wide=True)
     graph = net.graph
     mel = graph.input("mel", TensorProto.FLOAT, "batch", sizes.bands, "frames")
     sources = graph.input("sources", TensorProto.INT64, "batch", "n")
@@ -119,7 +119,7 @@ def decoder(arrays: Arrays, alignment_heads: Sequence[tuple[int, int]]) -> Model
             [batch, heads, p + t, width / heads].
     """
     sizes = Sizes.of(arrays)
-    net = _Transformer(arrays, sizes)
+    net = _Transformer(arrays, sizes, wide=False)
     graph = net.graph
     tokens = graph.input("tokens", TensorProto.INT64, "batch", "t")
     positions = graph.input("positions", TensorProto.INT64, "batch", "t")
@@ -155,8 +155,8 @@ def decoder(arrays: Arrays, alignment_heads: Sequence[tuple[int, int]]) -> Model
 class _Transformer:
     """The layers both graphs are made of."""
 
-    def __init__(self, arrays: Arrays, sizes: Sizes) -> None:
-        self.graph = Graph()
+    def __init__(self, arrays: Arrays, sizes: Sizes, *, wide: bool) -> None:
+        self.graph = Graph(wide=wide)
         self._arrays = arrays
         self._sizes = sizes
 
@@ -220,7 +220,7 @@ class _Transformer:
 
     def _attend(self, query: str, key: str, value: str, bias: str) -> tuple[str, str]:
         graph = self.graph
-        scale = graph.constant(np.array(self._head_width**-0.5, np.float32))
+        scale = graph.number(self._head_width**-0.5)
         across = graph.op("Transpose", key, perm=[0, 1, 3, 2])
         scores = graph.op("MatMul", graph.op("Mul", query, scale), across)
         weights = graph.op("Softmax", graph.op("Add", scores, bias), axis=-1)

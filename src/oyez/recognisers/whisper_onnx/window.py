@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 POSITION_SAMPLES = 320
 """Audio per encoder position: 20 ms."""
-MARGIN = 8
+MARGIN = 25
 """Positions of silence kept as they are: they hold the last sound's echo in the features."""
 STRIDE_GROWTH = 1.25
 MAX_STRIDE = 64

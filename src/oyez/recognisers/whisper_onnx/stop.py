@@ -1,0 +1,48 @@
+"""When not to believe the decoder: it says the same thing again and again, or makes words up.
+
+The silence in the window (see `window`) makes Whisper end by itself almost always. What is left
+are sounds it cannot make out, where it may fall into a loop. A loop differs from words that are
+really repeated in where they are heard: a speaker's next "no" comes later than the last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+SAME_PLACE = 5
+"""Encoder positions (20 ms each) within which two tokens count as heard at one place: nobody
+says a word again within 0.1 s."""
+SHORT_CYCLE = 4
+SHORT_REPEATS = 4
+"""A cycle of fewer than SHORT_CYCLE tokens must come this often: attention on one token jitters."""
+
+DOUBT = -2.1
+DOUBT_PER_NO_SPEECH = 1.1
+"""Invented text is unlikely text, and the likelier it is that nobody speaks the less unlikely it
+need be. Fitted between speech (also quiet and telephone) and noise, music, tones and silence."""
+
+
+def is_invented(probabilities: Sequence[float], no_speech: float) -> bool:
+    """Whether text of these token probabilities is more likely invented than heard."""
+    logs = np.log(np.maximum(probabilities, 1e-10))
+    return bool(logs.mean() < DOUBT + DOUBT_PER_NO_SPEECH * no_speech)
+
+
+def loop_start(tokens: Sequence[int], places: Sequence[int]) -> int | None:
+    """Where in `tokens` a loop that has just closed begins to repeat, or None.
+
+    `places` holds the encoder position at which each token was heard, and may be shorter than
+    `tokens`. The cycle's first round is before the index returned.
+    """
+    size = len(places)
+    for cycle in range(1, size // 2 + 1):
+        rounds = SHORT_REPEATS if cycle < SHORT_CYCLE else 2
+        start = size - cycle * rounds
+        if start < 0 or tokens[start : size - cycle] != tokens[start + cycle : size]:
+            continue
+        moved = sum(places[i + cycle] - places[i] for i in range(start, size - cycle))
+        if moved <= SAME_PLACE * (size - cycle - start):
+            return start + cycle
+    return None
