@@ -165,7 +165,10 @@ def _notes(outcomes: Sequence[Outcome], skipped: int, options: Options) -> str:
     if options.partials:
         turns = sum(len(o.streaming.finals) for o in outcomes)
         retracted = sum(o.streaming.retractions for o in outcomes)
-        lines.append(f"Finals that differ from confirmed text: {retracted} of {turns}.")
+        reworded = sum(o.streaming.rewordings for o in outcomes)
+        lines.append(
+            f"Finals that differ from confirmed text: {retracted} of {turns}, in words: {reworded}."
+        )
     return "\n".join(lines)
 
 

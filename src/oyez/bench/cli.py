@@ -15,7 +15,7 @@ from oyez.bench.manifest import Clip, ManifestError, read_manifest
 
 MANIFEST = click.Path(exists=True, dir_okay=False, path_type=Path)
 MODEL = "qwen3-asr-flash-realtime"
-SAMPLE_S = 16.4
+SAMPLE_S = 20.0
 
 
 @click.group()

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from oyez.bench.scoring import same_words
 from oyez.protocol.effects import Cancel, Effect, Recognise, Send
 from oyez.protocol.limits import SessionLimits
 from oyez.protocol.server_events import (
@@ -41,7 +42,9 @@ class Transcript:
     failures: list[str] = field(default_factory=list)
     interims: int = 0
     retractions: int = 0
-    """Finals that do not begin with the last confirmed text shown."""
+    """Finals that do not begin with the last confirmed text shown …"""
+    rewordings: int = 0
+    """… nor with its words."""
 
     @property
     def language(self) -> str | None:
@@ -140,6 +143,7 @@ class _Stream:
             case TranscriptionCompleted():
                 shown = self._shown.pop(event.item_id, "")
                 self._transcript.retractions += not event.transcript.startswith(shown)
+                self._transcript.rewordings += not same_words(shown, event.transcript)
                 self._transcript.finals.append((event.transcript, event.language))
             case TranscriptionFailed():
                 self._transcript.failures.append(event.error.message)

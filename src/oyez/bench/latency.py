@@ -13,12 +13,14 @@ from oyez.bench.manifest import Clip
 from oyez.bench.offline import read_audio
 from oyez.bench.paced import Recording, stream
 from oyez.bench.report import format_table, machine_line, percentile
+from oyez.bench.scoring import same_words
+from oyez.protocol.session_config import TurnDetection
 from oyez.recognisers.base import SAMPLE_RATE, Samples
 
-PREFIX_PADDING_MS = 300
-"""The server's default: how much earlier than speech `audio_start_ms` is."""
-SILENCE_MS = 800
-"""The server's default: how much silence ends a turn."""
+DETECTION = TurnDetection()
+"""The server's defaults, which the client leaves alone."""
+LEADING_SILENCE_S = 0.5
+"""Added to every clip: prefix padding needs room before the first speech."""
 TRAILING_SILENCE_S = 1.2
 """Added to every clip, so that its last turn ends by silence as in a conversation."""
 
@@ -38,11 +40,14 @@ class Waits:
     """From the sending of the last sample of speech to the receipt of `completed`."""
     turns: int = 0
     retractions: int = 0
-    """Finals that do not begin with the last `text`."""
+    """Finals that do not begin with the last `text` …"""
+    rewordings: int = 0
+    """… nor with its words."""
 
     def add(self, recording: Recording) -> None:
         """Take in every turn of a session."""
         turns: dict[str, _Turn] = {}
+        last_end_ms = 0
         for at_s, event in recording.events:
             item_id = event.get("item_id")
             if item_id is None:
@@ -50,11 +55,14 @@ class Waits:
             turn = turns.setdefault(item_id, _Turn())
             match event["type"].rpartition(".")[2]:
                 case "speech_started":
-                    onset_ms = event["audio_start_ms"] + PREFIX_PADDING_MS
-                    turn.speech_s = recording.sent_s(onset_ms)
+                    start_ms = event["audio_start_ms"]
+                    # a turn that begins where the last one ended has less padding: none, at worst
+                    padding_ms = DETECTION.prefix_padding_ms if start_ms > last_end_ms else 0
+                    turn.speech_s = recording.sent_s(start_ms + padding_ms)
                 case "speech_stopped":
                     turn.stopped_s = at_s
-                    turn.silent_s = recording.sent_s(event["audio_end_ms"] - SILENCE_MS)
+                    last_end_ms = event["audio_end_ms"]
+                    turn.silent_s = recording.sent_s(last_end_ms - DETECTION.silence_duration_ms)
                 case "text":
                     self._interim(turn, at_s, event["text"], event["stash"])
                 case "completed":
@@ -73,6 +81,7 @@ class Waits:
     def _final(self, turn: _Turn, at_s: float, transcript: str) -> None:
         self.turns += 1
         self.retractions += not transcript.startswith(turn.text)
+        self.rewordings += not same_words(turn.text, transcript)
         if turn.stopped_s is None:
             return
         if transcript and turn.shown_s is None:
@@ -91,7 +100,7 @@ class _Turn:
 
 
 async def measure(url: str, key: str | None, clips: Sequence[Clip]) -> Waits:
-    """Stream the clips one after another, with no language given; progress goes to stderr.
+    """Stream the clips one after another, in their language; progress goes to stderr.
 
     Raises aiohttp.ClientError, TimeoutError or RuntimeError (refused by the server), OSError.
     """
@@ -118,7 +127,8 @@ def report(waits: Waits, clips: Sequence[Clip]) -> str:
     return (
         f"{machine_line()}\n\n{table}\n\n"
         f"{len(clips)} clips, {audio_s:.0f} s of audio, {waits.turns} turns, one stream at a time, "
-        f"packets of 100 ms. Finals that differ from confirmed text: {waits.retractions}."
+        f"packets of 100 ms. Finals that differ from confirmed text: {waits.retractions}, "
+        f"in words: {waits.rewordings}."
     )
 
 
@@ -133,6 +143,9 @@ def _figures(values: Sequence[float]) -> list[object]:
 
 
 def _with_silence(clip: Clip) -> Samples:
-    silence = np.zeros(round(TRAILING_SILENCE_S * SAMPLE_RATE), np.float32)
-    samples: Samples = np.concatenate([read_audio(clip.path), silence])
+    before, after = (
+        np.zeros(round(seconds * SAMPLE_RATE), np.float32)
+        for seconds in (LEADING_SILENCE_S, TRAILING_SILENCE_S)
+    )
+    samples: Samples = np.concatenate([before, read_audio(clip.path), after])
     return samples

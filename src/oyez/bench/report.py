@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import unicodedata
@@ -10,7 +11,9 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-_MEASURED_PACKAGES = ("oyez", "onnxruntime", "ctranslate2", "faster-whisper", "numpy")
+from oyez import __version__
+
+_MEASURED_PACKAGES = ("onnxruntime", "ctranslate2", "faster-whisper", "numpy")
 
 
 def format_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
@@ -31,7 +34,7 @@ def machine_line() -> str:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return (
         f"{datetime.now(UTC):%Y-%m-%d} · {_processor()} · {cores} cores · "
-        f"{platform.system()} · Python {platform.python_version()} · "
+        f"{platform.system()} · oyez {__version__} · Python {platform.python_version()} · "
         + " · ".join(f"{name} {_version(name)}" for name in _MEASURED_PACKAGES)
     )
 
@@ -39,7 +42,7 @@ def machine_line() -> str:
 def percentile(values: Sequence[float], share: float) -> float:
     """The smallest value that at least `share` (0…1) of all values do not exceed."""
     ordered = sorted(values)
-    return ordered[max(0, -(-int(share * 1000) * len(ordered) // 1000) - 1)]
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
 
 
 def _processor() -> str:

@@ -69,6 +69,11 @@ def count_words(text: str) -> int:
     return wide + len(narrow.split())
 
 
+def same_words(shown: str, final: str) -> bool:
+    """Whether `final` begins with the words of `shown`, whatever their case and punctuation."""
+    return "".join(_plain(final).split()).startswith("".join(_plain(shown).split()))
+
+
 def normalise(text: str, language: str) -> str:
     text = unicodedata.normalize("NFKC", text)
     if language == "en":

@@ -4,6 +4,7 @@ search for finals."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
@@ -20,8 +21,14 @@ from oyez.recognisers.base import (
     RecognitionError,
     Request,
 )
-from oyez.recognisers.whisper_ct2.faults import is_invented, loop_start
 from oyez.recognisers.whisper_ct2.files import ModelFiles, find_files
+from oyez.recognisers.whisper_faults import (
+    confirms,
+    is_invented,
+    loop_start,
+    may_be_echo,
+    without_repeats,
+)
 from oyez.recognisers.whisper_onnx.mel import HOP_SAMPLES, LogMel
 from oyez.recognisers.whisper_onnx.tokens import Tokens, whisper_code
 from oyez.recognisers.whisper_onnx.weights import WeightsError
@@ -81,13 +88,19 @@ class WhisperCt2:
         for group in self._alike(requests, fitting):
             heard = self._answer([requests[index] for index in group])
             for index, answer in zip(group, heard, strict=True):
-                answers[index] = answer
+                answers[index] = self._without_echo(requests[index], answer)
         return answers
 
     def warm_up(self) -> None:
         """Run every path once so that the first listener does not wait."""
         noise = np.random.default_rng(0).normal(0, 0.1, SAMPLE_RATE).astype(np.float32)
         self.recognise([Request(noise, Purpose.PARTIAL), Request(noise, Purpose.FINAL)])
+
+    def _without_echo(self, request: Request, heard: Hypothesis) -> Hypothesis:
+        if not may_be_echo(heard.text, request.context):
+            return heard
+        (plain,) = self._answer([replace(request, context="")])
+        return heard if confirms(heard.text, plain.text) else plain
 
     def _alike(self, requests: Sequence[Request], indices: Sequence[int]) -> Iterator[list[int]]:
         """Groups that can be decoded in one call: same language, purpose and length of context.
@@ -130,7 +143,7 @@ class WhisperCt2:
 
     def _prompt(self, request: Request, language: str) -> list[int]:
         prompt = [*self._tokens.prompt(language), *_tokens_of(request.prefix)]
-        context = request.context.strip()
+        context = without_repeats(request.context)
         if not context:
             return prompt
         words = self._tokens.encode(" " + context)[:MAX_CONTEXT_TOKENS]
@@ -140,9 +153,11 @@ class WhisperCt2:
         """One result per request, which are alike. Its tokens begin with the request's prefix."""
         prompts = [self._prompt(request, language) for request in requests]
         most_tokens = max(_most_tokens(request) for request in requests)
+        longest = max(len(prompt) for prompt in prompts)
         options = {
             "beam_size": FINAL_BEAM_SIZE if requests[0].purpose is Purpose.FINAL else 1,
-            "max_length": min(2 * most_tokens, MAX_TOKENS),  # CTranslate2 takes half of it
+            # CTranslate2 stops at half of it, and at what the prompt leaves of it
+            "max_length": min(max(2 * most_tokens, longest + most_tokens), MAX_TOKENS),
             "return_scores": True,
             "return_no_speech_prob": True,
         }
@@ -179,13 +194,17 @@ class WhisperCt2:
     def _new_pieces(self, request: Request, text: list[int], aligned: Any) -> Iterator[Piece]:
         """What follows the prefix, each piece ending where its last token was heard."""
         before = len(_tokens_of(request.prefix))
-        ends = _token_ends(aligned, before + len(text))
+        heard = _token_ends(aligned, before + len(text))
+        probabilities = aligned.text_token_probs
+        whole = list(self._tokens.whole(text))
+        ends = [heard[before + stop - 1] * POSITION_SAMPLES for _, stop, _ in whole]
         end = request.prefix[-1].end_samples if request.prefix else 0
-        for first, stop, characters in self._tokens.whole(text):
-            heard = ends[before + stop - 1] * POSITION_SAMPLES
-            end = max(end, min(heard, len(request.samples)))
-            probabilities = aligned.text_token_probs[before + first : before + stop]
-            yield Piece(characters, tuple(text[first:stop]), end, float(np.mean(probabilities)))
+        for number, (start, stop, characters) in enumerate(whole):
+            # the mark behind a word is aligned with the word's own last sounds
+            has_mark = number + 1 < len(whole) and not _has_letters(whole[number + 1][2])
+            end = max(end, min(ends[number + has_mark], len(request.samples)))
+            probability = float(np.mean(probabilities[before + start : before + stop]))
+            yield Piece(characters, tuple(text[start:stop]), end, probability)
 
 
 def _load(files: ModelFiles, device: str, threads: int) -> Any:
@@ -214,6 +233,10 @@ def _tokens_of(pieces: Sequence[Piece]) -> list[int]:
 
 def _without_loop(tokens: list[int]) -> list[int]:
     return tokens[: loop_start(tokens)]
+
+
+def _has_letters(text: str) -> bool:
+    return any(char.isalnum() for char in text)
 
 
 def _token_ends(aligned: Any, count: int) -> list[int]:

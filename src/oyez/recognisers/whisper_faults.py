@@ -1,8 +1,13 @@
-"""Whisper's known faults: text invented where nobody speaks, and text that loops."""
+"""Whisper's known faults: text invented where nobody speaks, loops, and echoes of the context.
+
+Shared by the engines that run Whisper.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from difflib import SequenceMatcher
 
 _DOUBT = ((0.2, -1.0), (0.6, -0.6))
 """Pairs of a no-speech probability and a mean log probability: above the one and below the
@@ -13,6 +18,9 @@ _LOOPED_TOKENS = 12
 """So many tokens made of one repeated run are a loop; "no, no, no" is not."""
 _LONGEST_RUN = 8
 _FEWEST_ROUNDS = 4
+
+_LEAST_SIMILARITY = 0.5
+"""Names that Whisper misspells keep more than half of their letters in order."""
 
 
 def is_invented(no_speech: float, mean_log_probability: float) -> bool:
@@ -29,3 +37,26 @@ def loop_start(tokens: Sequence[int]) -> int | None:
             if list(tokens[start : start + length * rounds]) == run * rounds:
                 return start + length
     return None
+
+
+def without_repeats(context: str) -> str:
+    """The terms of a context, each once: a repeated one is echoed even over clear speech."""
+    terms = (term.strip() for term in re.split(r"[,;.\n，、；。]", context))
+    return ", ".join(dict.fromkeys(term for term in terms if term))
+
+
+def may_be_echo(text: str, context: str) -> bool:
+    """Whether every word heard comes, in this order, from the context: worth a second decoding
+    without it."""
+    letters = _letters(text)
+    return bool(letters) and letters in _letters(context)
+
+
+def confirms(text: str, without_context: str) -> bool:
+    """Whether what is heard without the context is near enough to what was heard with it."""
+    similarity = SequenceMatcher(None, _letters(text), _letters(without_context)).ratio()
+    return similarity >= _LEAST_SIMILARITY
+
+
+def _letters(text: str) -> str:
+    return "".join(char for char in text.casefold() if char.isalnum())
