@@ -77,7 +77,7 @@ def same_words(shown: str, final: str) -> bool:
 def normalise(text: str, language: str) -> str:
     text = unicodedata.normalize("NFKC", text)
     if language == "en":
-        return str(_english()(text))
+        return _plain(str(_english()(text)))
     if language in ("zh", "yue"):
         text = styled(text, language)
     if language == "ar":
