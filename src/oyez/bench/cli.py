@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+from importlib import import_module
 from importlib.resources import as_file, files
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import click
-import platformdirs
 
+from oyez import settings
 from oyez.bench.manifest import Clip, ManifestError, read_manifest
 
 MANIFEST = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -67,9 +69,10 @@ def accuracy(
     Streaming is the whole pipeline, driven as fast as the machine goes; offline is
     faster-whisper on the whole file, beam 5, with the same weights.
     """
-    from oyez.bench import accuracy as measure
+    measure = _accuracy()
     from oyez.bench.offline import Offline
     from oyez.inference.loader import LoadError, load_engines
+    from oyez.recognisers.whisper_onnx.weights import WeightsError
 
     clips = _read(manifest, languages, limit)
     options = measure.Options(hint_language=hint_language, partials=partials)
@@ -79,13 +82,13 @@ def accuracy(
             model=model,
             device="cpu",
             threads=threads,
-            cache_dir=Path(platformdirs.user_cache_dir("oyez")),
+            cache_dir=settings.load({}).cache_dir,
             vad=vad,
             progress=lambda line: click.echo(line, err=True),
         )
-    except LoadError as error:
+        yardstick = Offline(model, threads) if offline else None
+    except (LoadError, WeightsError, settings.SettingsError) as error:
         raise click.ClickException(str(error)) from error
-    yardstick = Offline(model, threads) if offline else None
     outcomes = list(
         measure.run(
             clips,
@@ -138,6 +141,13 @@ def latency(
         except (ServerError, OSError, TimeoutError, RuntimeError, aiohttp.ClientError) as error:
             raise click.ClickException(str(error)) from error
     click.echo(measure.report(waits, clips))
+
+
+def _accuracy() -> ModuleType:
+    try:
+        return import_module("oyez.bench.accuracy")
+    except ModuleNotFoundError as error:
+        raise click.ClickException(f"{error}: pip install 'oyez[bench]'") from error
 
 
 def _read(manifest: Path, languages: str, limit: int | None) -> list[Clip]:
