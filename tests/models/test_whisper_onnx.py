@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import re
+import wave
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from oyez.recognisers.base import LANGUAGES, Hypothesis, Purpose, Recogniser, Request, Samples
+from oyez.recognisers.whisper_onnx import WhisperOnnx
+
+pytestmark = pytest.mark.model
+
+
+@pytest.fixture(scope="module")
+def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def engine(cache_dir: Path) -> Recogniser:
+    return WhisperOnnx.load(cache_dir, threads=2)
+
+
+@pytest.fixture(scope="module")
+def speech() -> Samples:
+    path = files("oyez") / "assets" / "two_cities.wav"
+    with path.open("rb") as file, wave.open(file) as audio:
+        data = audio.readframes(audio.getnframes())
+    return np.frombuffer(data, np.int16).astype(np.float32) / 32768
+
+
+def recognise(engine: Recogniser, request: Request) -> Hypothesis:
+    (answer,) = engine.recognise([request])
+    assert isinstance(answer, Hypothesis)
+    return answer
+
+
+def words(answer: Hypothesis) -> list[str]:
+    """Without punctuation: where a clip is cut, a full stop is as likely as none, and the order
+    in which float32 is summed may decide."""
+    return re.findall(r"\w+", answer.text.lower())
+
+
+def noise(seconds: float, level: float) -> Samples:
+    return np.random.default_rng(1).normal(0, level, int(seconds * 16_000)).astype(np.float32)
+
+
+def tone(seconds: float, *hz: float) -> Samples:
+    time = np.arange(int(seconds * 16_000)) / 16_000
+    return (0.2 * sum(np.sin(2 * np.pi * f * time) for f in hz)).astype(np.float32)
+
+
+def test_words_really_repeated_are_kept(engine: Recogniser, speech: Samples) -> None:
+    answer = recognise(engine, Request(speech, Purpose.FINAL))
+    assert answer.language == "en"
+    assert set(answer.language_scores) == set(LANGUAGES)
+    assert answer.text.lower().count("it was the") >= 4
+    assert answer.no_speech < 0.5
+
+
+def test_pieces_end_in_order_within_the_audio(engine: Recogniser, speech: Samples) -> None:
+    pieces = recognise(engine, Request(speech, Purpose.FINAL, language="en")).pieces
+    ends = [piece.end_samples for piece in pieces]
+    assert ends == sorted(ends)
+    assert ends[0] >= 0
+    assert 0.7 * len(speech) < ends[-1] <= len(speech)
+
+
+def test_a_hint_does_not_change_the_words(engine: Recogniser, speech: Samples) -> None:
+    plain = recognise(engine, Request(speech, Purpose.FINAL, language="en"))
+    half = speech[: len(speech) // 2]
+    partial = recognise(engine, Request(half, Purpose.PARTIAL, language="en"))
+    wrong = plain.pieces[:5] + plain.pieces[9:]
+    for hint in (plain.pieces, partial.pieces, wrong):
+        hinted = recognise(engine, Request(speech, Purpose.FINAL, language="en", hint=hint))
+        assert hinted.text == plain.text
+
+
+def test_a_prefix_is_kept_and_continued(engine: Recogniser, speech: Samples) -> None:
+    plain = recognise(engine, Request(speech, Purpose.FINAL, language="en"))
+    prefix = plain.pieces[:6]
+    answer = recognise(engine, Request(speech, Purpose.FINAL, language="en", prefix=prefix))
+    assert answer.pieces[:6] == prefix
+    assert answer.text == plain.text
+
+
+def test_batch_mates_do_not_matter(engine: Recogniser, speech: Samples) -> None:
+    lengths = (len(speech), len(speech) * 2 // 3, 32_000, 8_000)
+    requests = [Request(speech[:length], Purpose.FINAL, language="en") for length in lengths]
+    together = engine.recognise(requests)
+    for request, answer in zip(requests, together, strict=True):
+        assert isinstance(answer, Hypothesis)
+        alone = recognise(engine, request)
+        assert words(answer) == words(alone)
+        assert answer.no_speech == pytest.approx(alone.no_speech, abs=0.02)
+        assert answer.features == pytest.approx(alone.features, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    "samples",
+    [
+        pytest.param(np.zeros(0, np.float32), id="nothing"),
+        pytest.param(np.zeros(1_600, np.float32), id="100 ms"),
+        pytest.param(np.zeros(80_000, np.float32), id="silence"),
+        pytest.param(noise(3, 0.05), id="noise"),
+        pytest.param(noise(8, 1e-4), id="hiss"),
+        pytest.param(tone(4, 50, 150), id="hum"),
+        pytest.param(tone(2, 1000), id="tone"),
+        pytest.param(tone(1, 770, 1336), id="DTMF"),
+        pytest.param(tone(6, 220, 277, 330), id="chord"),
+    ],
+)
+@pytest.mark.parametrize("context", ["", "Kubernetes, Saravanan"])
+def test_sounds_without_speech_give_no_words(
+    engine: Recogniser, samples: Samples, context: str
+) -> None:
+    assert recognise(engine, Request(samples, Purpose.FINAL, context=context)).pieces == ()
+
+
+def test_audio_that_is_too_long_fails_alone(engine: Recogniser, speech: Samples) -> None:
+    too_long = np.zeros(engine.info.max_samples + 1, np.float32)
+    failed, answer = engine.recognise(
+        [Request(too_long, Purpose.FINAL), Request(speech, Purpose.FINAL)]
+    )
+    assert isinstance(failed, Exception)
+    assert isinstance(answer, Hypothesis)
+
+
+def test_what_was_prepared_is_used_again(cache_dir: Path, engine: Recogniser) -> None:
+    def built() -> dict[Path, int]:
+        return {path: path.stat().st_mtime_ns for path in cache_dir.rglob("*")}
+
+    before = built()
+    WhisperOnnx.load(cache_dir, threads=1)
+    assert built() == before
+    assert not list(cache_dir.glob(".preparing-*"))
