@@ -61,6 +61,12 @@ class TestWeights:
         with pytest.raises(WeightsError, match="damaged"):
             source.read_arrays()
 
+    def test_a_damaged_vocabulary_is_refused_too(self, tmp_path: Path) -> None:
+        (tmp_path / "vocabulary.txt").write_text("nonsense")
+        source = Source((), tmp_path, {"vocabulary.txt": "0" * 64})
+        with pytest.raises(WeightsError, match="vocabulary.txt"):
+            source.read_arrays()
+
     def test_a_directory_without_weights_is_refused(self, tmp_path: Path) -> None:
         with pytest.raises(WeightsError, match=r"model\.bin is missing"):
             in_directory(tmp_path)

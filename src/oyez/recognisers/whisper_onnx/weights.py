@@ -62,7 +62,14 @@ class Source:
         return self._read("tokenizer.json").decode()
 
     def read_arrays(self) -> Arrays:
-        """All arrays of `model.bin` by name, after checking its hash."""
+        """All arrays of `model.bin` by name, after checking the hash of every file.
+
+        Raises:
+            WeightsError: a file is missing or damaged, or `model.bin` is not a Whisper model.
+        """
+        for name in self.expected or ():
+            if name != "model.bin":
+                self._read(name)
         data = b"".join(path.read_bytes() for path in self.model_files)
         self._check("model.bin", data)
         return parse_model(data)
