@@ -61,7 +61,7 @@ class Request:
     """The hypothesis must begin with exactly these pieces (text the listener was promised)."""
     hint: tuple[Piece, ...] = ()
     """The last hypothesis for the same audio start, prefix included. It may make the engine
-    faster; it must not change the result."""
+    faster; it must not change the result but for near-ties that rounding decides."""
 
 
 @dataclass(frozen=True, slots=True)

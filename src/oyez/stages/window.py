@@ -2,8 +2,8 @@
 
 A window asks for partials while speech goes on, and for its final as soon as silence begins, so
 that the answer is there when the turn ends. What it asks as a final follows from the audio alone,
-never from when answers come: the same audio gives the same finals. Positions are samples of the
-session.
+never from when answers come: the same audio gives the same finals. That is why a final carries no
+hint: engines that round may turn a near-tie the other way. Positions are samples of the session.
 """
 
 from __future__ import annotations
@@ -145,7 +145,6 @@ class Window:
             self._final_end,
             speculative,
             self._language,
-            hint=self.words.hypothesis,
         )
 
     def _want_partial(self) -> Wanted | None:
