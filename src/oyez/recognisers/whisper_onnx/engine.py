@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +20,10 @@ from oyez.recognisers.base import (
 )
 from oyez.recognisers.whisper_onnx import window
 from oyez.recognisers.whisper_onnx.decode import Cache, Decoder, Encoded, Floats, Greedy, Line
+from oyez.recognisers.whisper_onnx.languages import choose_language
 from oyez.recognisers.whisper_onnx.mel import LogMel
 from oyez.recognisers.whisper_onnx.prepare import Prepared, prepare
+from oyez.recognisers.whisper_onnx.second_look import MAX_LOOKS, second_look
 from oyez.recognisers.whisper_onnx.stop import is_invented
 from oyez.recognisers.whisper_onnx.tokens import Tokens
 from oyez.recognisers.whisper_onnx.weights import Source, in_directory, packaged
@@ -80,11 +82,9 @@ class WhisperOnnx:
             for request in requests
         ]  # fmt: skip
         fitting = [i for i, r in enumerate(requests) if len(r.samples) <= self._info.max_samples]
-        for group in _similar(fitting, requests):
-            for index, answer in zip(
-                group, self._answer([requests[index] for index in group]), strict=True
-            ):
-                answers[index] = answer
+        heard = self._answer_all({index: requests[index] for index in fitting})
+        for index, hypothesis in self._look_again(requests, heard).items():
+            answers[index] = hypothesis
         return answers
 
     def warm_up(self) -> None:
@@ -93,6 +93,35 @@ class WhisperOnnx:
         request = Request(noise, Purpose.FINAL)
         self.recognise([request, request])
 
+    def _look_again(
+        self, requests: Sequence[Request], heard: dict[int, Hypothesis]
+    ) -> dict[int, Hypothesis]:
+        """`heard` with what second looks add to it."""
+        doubtful = set(heard)
+        for _ in range(MAX_LOOKS):
+            looks = {
+                index: look
+                for index in doubtful
+                if (look := second_look(requests[index], heard[index], self._info.max_samples))
+            }
+            found = self._answer_all({index: look.request for index, look in looks.items()})
+            merged = {
+                index: look.merge(heard[index], found[index]) for index, look in looks.items()
+            }
+            doubtful = {index for index in merged if merged[index].text != heard[index].text}
+            heard |= merged
+            if not doubtful:
+                break
+        return heard
+
+    def _answer_all(self, requests: dict[int, Request]) -> dict[int, Hypothesis]:
+        """Answer requests that fit, in batches of similar length."""
+        answers: dict[int, Hypothesis] = {}
+        for group in _similar(requests):
+            batch = [requests[index] for index in group]
+            answers.update(zip(group, self._answer(batch), strict=True))
+        return answers
+
     def _answer(self, requests: Sequence[Request]) -> list[Hypothesis]:
         view = window.lay_out([len(r.samples) for r in requests], self._sizes.positions)
         encoded, features = self._encode(requests, view)
@@ -100,7 +129,7 @@ class WhisperOnnx:
         odds = self._first_odds(encoded, cache)
         scores = [self._language_scores(row) for row in odds]
         languages = [
-            request.language or max(row, key=row.__getitem__)
+            choose_language(request, row, self._tokens.written_as(request.language))
             for request, row in zip(requests, scores, strict=True)
         ]
         lines = [self._line(*each) for each in zip(requests, languages, view.real, strict=True)]
@@ -185,10 +214,10 @@ class WhisperOnnx:
             )
 
 
-def _similar(indices: Sequence[int], requests: Sequence[Request]) -> Iterator[list[int]]:
+def _similar(requests: Mapping[int, Request]) -> Iterator[list[int]]:
     """Group requests so that none is padded to more than MAX_LENGTH_RATIO."""
     group: list[int] = []
-    for index in sorted(indices, key=lambda i: len(requests[i].samples)):
+    for index in sorted(requests, key=lambda i: len(requests[i].samples)):
         longest = MAX_LENGTH_RATIO * len(requests[group[0]].samples) if group else 0
         if group and (len(requests[index].samples) > longest or len(group) == MAX_BATCH):
             yield group

@@ -39,12 +39,16 @@ class Tokens:
         }
         self._bytes = _byte_alphabet()
 
+    def written_as(self, language: str | None) -> str | None:
+        """The language whose token stands for `language`. Cantonese is written as Chinese by
+        models that have no token for it."""
+        if language is None or language in self.language_ids:
+            return language
+        return "zh" if language == "yue" else "en"
+
     def prompt(self, language: str) -> tuple[int, ...]:
-        """What makes Whisper write `language` without timestamps. Cantonese is written as
-        Chinese by models that have no token for it."""
-        token = self.language_ids.get(language)
-        if token is None:
-            token = self.language_ids["zh" if language == "yue" else "en"]
+        """What makes Whisper write `language` without timestamps."""
+        token = self.language_ids[self.written_as(language) or "en"]
         return (self.start, token, self.transcribe, self.no_timestamps)
 
     def encode(self, text: str) -> list[int]:

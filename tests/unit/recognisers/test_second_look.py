@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import numpy as np
+
+from oyez.recognisers.base import SAMPLE_RATE, Hypothesis, Piece, Purpose, Request
+from oyez.recognisers.whisper_onnx.second_look import LEAD_SAMPLES, second_look
+
+MAX_SAMPLES = 29 * SAMPLE_RATE
+
+
+def request(seconds: float, purpose: Purpose = Purpose.FINAL, prefix: bool = False) -> Request:
+    samples = np.ones(int(seconds * SAMPLE_RATE), np.float32)
+    pieces = (Piece(" a", (1,), 0, 1.0),) if prefix else ()
+    return Request(samples, purpose, "en", "Names, terms", pieces)
+
+
+def heard(*words: tuple[str, float], no_speech: float = 0.1) -> Hypothesis:
+    pieces = tuple(Piece(f" {text}", (1,), int(s * SAMPLE_RATE), 0.9) for text, s in words)
+    return Hypothesis(pieces, "en", no_speech=no_speech)
+
+
+def test_a_final_that_covers_its_audio_is_believed() -> None:
+    assert second_look(request(5), heard(("done", 4.6)), MAX_SAMPLES) is None
+
+
+def test_partials_and_promised_text_are_left_alone() -> None:
+    assert second_look(request(9, Purpose.PARTIAL), heard(("one", 1)), MAX_SAMPLES) is None
+    assert second_look(request(9, prefix=True), heard(("one", 1)), MAX_SAMPLES) is None
+
+
+def test_what_lies_behind_the_last_word_is_decoded_by_itself() -> None:
+    look = second_look(request(9), heard(("one", 3)), MAX_SAMPLES)
+    assert look is not None and len(look.request.samples) == 6 * SAMPLE_RATE
+    merged = look.merge(heard(("one", 3)), heard(("two", 2), ("three", 5)))
+    assert merged.text == " one two three"
+    assert [piece.end_samples / SAMPLE_RATE for piece in merged.pieces] == [3, 5, 8]
+
+
+def test_a_word_at_the_seam_is_said_once() -> None:
+    first = heard(("the", 1), ("year", 2))
+    look = second_look(request(9), first, MAX_SAMPLES)
+    assert look is not None
+    assert look.merge(first, heard(("Year,", 0.2), ("ends", 1))).text == " the year ends"
+
+
+def test_speech_without_words_is_decoded_again_behind_silence() -> None:
+    look = second_look(request(4), heard(), MAX_SAMPLES)
+    assert look is not None
+    assert not look.request.samples[:LEAD_SAMPLES].any()
+    assert len(look.request.samples) == 4 * SAMPLE_RATE + LEAD_SAMPLES
+    (piece,) = look.merge(heard(), heard(("yes", 1.5))).pieces
+    assert piece.end_samples == SAMPLE_RATE
+
+
+def test_a_second_look_has_no_prompt_to_echo() -> None:
+    look = second_look(request(4), heard(), MAX_SAMPLES)
+    assert look is not None and look.request.context == ""
+
+
+def test_words_of_the_prompt_alone_are_checked_without_it() -> None:
+    echo = heard(("names", 1))
+    look = second_look(request(3, Purpose.PARTIAL), echo, MAX_SAMPLES)
+    assert look is not None and look.request.context == ""
+    assert look.merge(echo, heard(("something", 1), ("else", 2))).text == " something else"
+    assert look.merge(echo, heard()).text == ""
+    assert look.merge(echo, heard(("neams", 1))).text == " names"
+
+
+def test_silence_without_words_is_believed() -> None:
+    assert second_look(request(4), heard(no_speech=0.9), MAX_SAMPLES) is None
+    assert second_look(request(0.3), heard(), MAX_SAMPLES) is None
+
+
+def test_no_second_look_outgrows_the_engine() -> None:
+    assert second_look(request(29), heard(), MAX_SAMPLES) is None
