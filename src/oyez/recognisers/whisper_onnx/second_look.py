@@ -94,12 +94,14 @@ def _plain(text: str) -> str:
 
 
 def _overlap(before: Sequence[Piece], after: Sequence[Piece]) -> int:
-    """How many pieces `after` begins with that `before` ends with."""
-    for count in range(min(len(before), len(after), MAX_OVERLAP), 0, -1):
-        if _words(before[-count:]) == _words(after[:count]):
+    """How many pieces `after` begins with whose words `before` ends with."""
+    end = _plain(_text(before[-MAX_OVERLAP:]))
+    for count in range(min(len(after), MAX_OVERLAP), 0, -1):
+        start = _plain(_text(after[:count]))
+        if start and end.endswith(start):
             return count
     return 0
 
 
-def _words(pieces: Sequence[Piece]) -> list[str]:
-    return [_plain(piece.text) for piece in pieces]
+def _text(pieces: Sequence[Piece]) -> str:
+    return "".join(piece.text for piece in pieces)
