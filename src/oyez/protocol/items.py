@@ -162,7 +162,6 @@ class Items:
 
     def _completed(self, item: OpenItem) -> list[Effect]:
         turn = item.turn
-        turn.finish()
         self._language = turn.language or self._language
         language = self._language or UNKNOWN_LANGUAGE
         if turn.transcript:

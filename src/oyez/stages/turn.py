@@ -14,7 +14,7 @@ import numpy as np
 from oyez.recognisers.base import SAMPLE_RATE, Hypothesis
 from oyez.stages.style import finished, styled
 from oyez.stages.window import Wanted, Window, WindowSettings
-from oyez.stages.words import glue
+from oyez.stages.words import Passage, glue
 from oyez.vad.base import WINDOW_SAMPLES
 
 
@@ -42,15 +42,15 @@ class Turn:
         self.closed = False
         self.features: Any = None
         """Acoustic features of the last window with words."""
-        self.transcript = ""
-        """Finals of the windows settled so far, joined."""
         self._settings = settings
         self._requested_language = language
         self._cuts = cuts or CutSettings()
         self._windows = [Window(start, settings, language)]
         self._position = start
         self._probabilities: list[float] = []
-        self._settled_text = ""
+        self._shown = Passage()
+        """What was shown of the windows settled so far."""
+        self._finals = Passage()
         self._failure: Exception | None = None
         self._chars_by_language: dict[str, int] = {}
 
@@ -73,10 +73,16 @@ class Turn:
         return self._failure
 
     @property
+    def transcript(self) -> str:
+        """Finals of the windows settled so far; once the turn has settled, with the end its
+        language asks for."""
+        text = self._finals.text
+        return finished(text, self.language or "en") if self.settled else text
+
+    @property
     def text(self) -> str:
         """Confirmed text: it only grows."""
-        promised = self._windows[0].words.promised if self._windows else ""
-        return self._settled_text + glue(self._settled_text, promised) + promised
+        return self._shown.followed_by(self._windows[0].words.promised if self._windows else "")
 
     @property
     def stash(self) -> str:
@@ -125,10 +131,6 @@ class Turn:
         self._settle()
         return news
 
-    def finish(self) -> None:
-        """The turn has settled: give its transcript the end its language asks for."""
-        self.transcript = finished(self.transcript, self.language or "en")
-
     def _least_likely_speech(self) -> int:
         recent = np.asarray(self._probabilities[-self._cuts.reach_samples // WINDOW_SAMPLES :])
         smooth = np.convolve(recent, np.ones(3), mode="valid")
@@ -155,13 +157,12 @@ class Turn:
             self._failure = self._failure or window.failure
             if window.final is not None and window.final.pieces:
                 self._keep(window, window.final)
-            self._settled_text += glue(self._settled_text, window.words.promised)
-            self._settled_text += window.words.promised
+            self._shown.add(window.words.promised)
 
     def _keep(self, window: Window, final: Hypothesis) -> None:
         text = styled(final.text, final.language)
         window.words.finish(text)
-        self.transcript += glue(self.transcript, text) + text
+        self._finals.add(text)
         self.features = final.features
         count = self._chars_by_language.get(final.language, 0)
         self._chars_by_language[final.language] = count + len(text)

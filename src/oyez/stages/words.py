@@ -93,6 +93,36 @@ def glue(left: str, right: str) -> str:
     return " "
 
 
+class Passage:
+    """Texts of successive windows as one. A window that was cut inside a sentence is given a full
+    stop by the model; it goes when the next one begins with a small letter."""
+
+    def __init__(self) -> None:
+        self._body = ""
+        self._stop = ""
+
+    def add(self, text: str) -> None:
+        """`text` comes next."""
+        if not text:
+            return
+        self._body = self.followed_by(text)
+        self._stop = "." if self._body.endswith(".") and not self._body.endswith("..") else ""
+        self._body = self._body.removesuffix(self._stop)
+
+    def followed_by(self, text: str) -> str:
+        """All of it with `text` behind, for which an undecided full stop is decided. Grows as
+        `text` grows."""
+        if not text:
+            return self._body
+        before = self._body + ("" if text[0].islower() else self._stop)
+        return before + glue(before, text) + text
+
+    @property
+    def text(self) -> str:
+        """All of it."""
+        return self._body + self._stop
+
+
 def _spaceless(character: str) -> bool:
     """Thai, Lao, CJK with its punctuation, kana, full-width forms; not Hangul."""
     code = ord(character)

@@ -52,7 +52,7 @@ def test_the_final_is_asked_for_when_silence_begins_and_covers_its_tail() -> Non
     assert final.end == speech * WINDOW_SAMPLES + SETTINGS.tail_samples
     turn.hear(final, words("done"))
     assert turn.close((speech + 25) * WINDOW_SAMPLES) == []
-    assert turn.settled and turn.transcript == "done"
+    assert turn.settled and turn.transcript == "done."
 
 
 def test_speech_that_resumes_discards_the_early_final() -> None:
@@ -65,7 +65,7 @@ def test_speech_that_resumes_discards_the_early_final() -> None:
     assert not final.speculative and final.end == 68 * WINDOW_SAMPLES
     assert not turn.settled
     turn.hear(final, words("early and late"))
-    assert turn.transcript == "early and late"
+    assert turn.transcript == "early and late."
 
 
 def test_a_long_turn_is_cut_at_a_pause() -> None:
@@ -78,7 +78,7 @@ def test_a_long_turn_is_cut_at_a_pause() -> None:
     turn.hear(last, words("second part"))
     assert turn.transcript == "", "the first part is still missing"
     turn.hear(finals[0], words("first part"))
-    assert turn.transcript == "first part second part"
+    assert turn.transcript == "first part second part."
 
 
 def test_a_turn_without_pauses_is_cut_where_speech_is_least_likely() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from oyez.recognisers.base import SAMPLE_RATE, Hypothesis, Piece
-from oyez.stages.words import Words, glue, remainder
+from oyez.stages.words import Passage, Words, glue, remainder
 
 
 def heard(text: str, language: str = "en", step_s: float = 0.3) -> Hypothesis:
@@ -122,3 +122,26 @@ def test_remainder_leaves_neither_gap_nor_repetition(whole: str, shown: str, res
 )
 def test_glue_knows_scripts_without_spaces(left: str, right: str, between: str) -> None:
     assert glue(left, right) == between
+
+
+@pytest.mark.parametrize(
+    ("texts", "whole"),
+    [
+        (["the exchange.", "or a connection."], "the exchange or a connection."),
+        (["the exchange.", "Or a connection."], "the exchange. Or a connection."),
+        (["so...", "it goes"], "so... it goes"),
+        (["why?", "because"], "why? because"),
+        (["它好。", "他来"], "它好。他来"),
+        (["", "one.", "", "two"], "one two"),
+    ],
+)
+def test_a_stop_inside_a_sentence_goes(texts: list[str], whole: str) -> None:
+    passage = Passage()
+    for text in texts:
+        shown = passage.followed_by("")
+        for length in range(1, len(text) + 1):
+            grown = passage.followed_by(text[:length])
+            assert grown.startswith(shown)
+            shown = grown
+        passage.add(text)
+    assert passage.text == whole
