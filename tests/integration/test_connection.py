@@ -233,6 +233,21 @@ async def test_a_very_large_append_keeps_nobody_waiting() -> None:
         await client.until("session.finished")
 
 
+async def test_a_file_fed_fast_does_not_hold_up_a_speaker() -> None:
+    async with running_server(FakeRecogniser(delay_s=0.1, max_batch=1)) as running:
+        feeder, speaker = await running.connect(), await running.connect()
+        for _ in range(60):
+            await feeder.send(append(speech(3.0)), append(silence(1.0)))
+        await feeder.until("completed")
+        began_s = time.monotonic()
+        await say_one_turn(speaker)
+        await speaker.until("completed")
+        assert time.monotonic() - began_s < 1.0
+        waiting = running.server.realtime.scheduler.waiting
+        assert waiting > 10, "the feeder was done too early for this to mean anything"
+        feeder.vanish()
+
+
 async def test_an_idle_session_is_finished_with_what_the_resampler_held() -> None:
     async with running_server(idle_timeout_s=0.3) as running:
         client = await running.connect()

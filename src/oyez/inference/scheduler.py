@@ -9,15 +9,18 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
 from oyez.inference.worker import Outcome, run_batch
-from oyez.recognisers.base import SAMPLE_RATE, Recogniser, Request
+from oyez.recognisers.base import SAMPLE_RATE, Purpose, Recogniser, Request
 
 Observe = Callable[[str, float], None]
 """Takes a figure's name and value: `wait_s`, `run_s`, `batch_jobs`, `run_audio_s`."""
+
+MAX_BATCH_SAMPLES = 40 * SAMPLE_RATE
+"""Most audio in a batch of several jobs: what is urgent waits for at most one such batch."""
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +31,8 @@ class Urgency(IntEnum):
     FINAL = 0
     SPECULATIVE = 1
     PARTIAL = 2
+    BACKGROUND = 3
+    """Of a session whose audio comes much faster than anybody speaks: nobody is waiting live."""
 
 
 class Overloaded(Exception):
@@ -60,9 +65,11 @@ class Job:
     def batches_with(self, other: Job) -> bool:
         """Whether running both together costs little: the shorter one is padded to the longer.
 
-        A final never waits for a partial's decoding.
+        A final never waits for a partial's decoding, nor anybody live for the background.
         """
         if self.request.purpose is not other.request.purpose:
+            return False
+        if (self.urgency is Urgency.BACKGROUND) is not (other.urgency is Urgency.BACKGROUND):
             return False
         short, long = sorted((len(self.request.samples), len(other.request.samples)))
         return long <= max(1.5 * short, short + SAMPLE_RATE)
@@ -157,9 +164,10 @@ class Scheduler:
         return None
 
     def _evict_for(self, job: Job) -> Job:
-        worst = max(self._waiting, key=Job.order)
-        if worst.urgency is not Urgency.PARTIAL or job.urgency is Urgency.PARTIAL:
+        partials = [old for old in self._waiting if old.request.purpose is Purpose.PARTIAL]
+        if not partials or job.request.purpose is Purpose.PARTIAL:
             raise Overloaded(f"{len(self._waiting)} jobs are waiting")
+        worst = max(partials, key=Job.order)
         self._waiting.remove(worst)
         return worst
 
@@ -183,8 +191,7 @@ class Scheduler:
             if self._stopping:
                 return []
             self._waiting.sort(key=Job.order)
-            first = self._waiting[0]
-            batch = [job for job in self._waiting if first.batches_with(job)][:max_batch]
+            batch = _batch(self._waiting, max_batch)
             self._waiting = [job for job in self._waiting if job not in batch]
             self._running.update(batch)
             return batch
@@ -195,6 +202,21 @@ class Scheduler:
             wanted = job in self._running
             self._running.discard(job)
             return wanted
+
+
+def _batch(waiting: Sequence[Job], max_batch: int) -> list[Job]:
+    """The most urgent job, and those that may run with it."""
+    first = waiting[0]
+    batch: list[Job] = []
+    samples = 0
+    for job in waiting:
+        samples += len(job.request.samples)
+        fits = not batch or (samples <= MAX_BATCH_SAMPLES and len(batch) < max_batch)
+        if fits and first.batches_with(job):
+            batch.append(job)
+        else:
+            samples -= len(job.request.samples)
+    return batch
 
 
 def _answer(job: Job, outcome: Outcome) -> None:

@@ -80,7 +80,8 @@ class Connection:
         self._limits = limits
         self._log = SessionLog(log, session.id)
         self._loop = asyncio.get_running_loop()
-        self._jobs = Jobs(scheduler, session.id, self._answered)
+        self._jobs = Jobs(scheduler, session.id, self._answered, self._ahead_s)
+        self._began_s = self._loop.time()
         self._inbox: ByteQueue[str | bytes | None] = ByteQueue(INBOX_BYTES)
         self._outbox = Outbox(socket, limits.send_buffer_bytes)
         self._input = asyncio.Lock()
@@ -94,7 +95,6 @@ class Connection:
 
     async def run(self) -> None:
         """Serve the client until the socket is gone. Leaves no task and no job behind."""
-        began_s = self._loop.time()
         self._log.debug("session began")
         self._call(self._session.open)
         receiver, writer, *others = tasks = [
@@ -113,7 +113,7 @@ class Connection:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            self._report(self._loop.time() - began_s)
+            self._report(self._loop.time() - self._began_s)
 
     async def drain(self) -> None:
         """The server leaves: finish what was said, tell the client, close 1001."""
@@ -214,6 +214,9 @@ class Connection:
         if self._silent_s > interval_s and self._loop.time() - self._pinged_s > interval_s:
             self._pinged_s = self._loop.time()
             self._outbox.ping()
+
+    def _ahead_s(self) -> float:
+        return self.figures.audio_s - (self._loop.time() - self._began_s)
 
     def _answered(self, job: int, outcome: Outcome) -> None:
         self._call(self._session.recognised, job, outcome, self._now_ms())

@@ -12,8 +12,16 @@ from oyez.protocol.effects import Recognise
 from oyez.protocol.errors import Overload
 from oyez.recognisers.base import Purpose
 
-_PATIENCE_S = {Urgency.FINAL: 0.3, Urgency.SPECULATIVE: 0.3, Urgency.PARTIAL: 1.0}
+_PATIENCE_S = {
+    Urgency.FINAL: 0.3,
+    Urgency.SPECULATIVE: 0.3,
+    Urgency.PARTIAL: 1.0,
+    Urgency.BACKGROUND: 10.0,
+}
 """How soon an answer is wanted: this orders jobs of equal urgency."""
+_AHEAD_S = 30.0
+"""Audio further ahead of the clock than this is not live: a file, not a speaker. A whole
+utterance sent at once still is."""
 
 Answered = Callable[[int, Outcome], None]
 
@@ -21,10 +29,18 @@ Answered = Callable[[int, Outcome], None]
 class Jobs:
     """Answers arrive on the event loop, each at most once, and never after `cancel`."""
 
-    def __init__(self, scheduler: Scheduler, owner: str, answered: Answered) -> None:
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        owner: str,
+        answered: Answered,
+        ahead_s: Callable[[], float],
+    ) -> None:
+        """ahead_s: how far the session's audio is ahead of the clock."""
         self._scheduler = scheduler
         self._owner = owner
         self._answered = answered
+        self._ahead_s = ahead_s
         self._loop = asyncio.get_running_loop()
         self._running: dict[int, Job] = {}
 
@@ -33,7 +49,7 @@ class Jobs:
 
     def submit(self, effect: Recognise) -> None:
         """Have the request recognised; too many waiting jobs are an answer too."""
-        urgency = _urgency(effect)
+        urgency = Urgency.BACKGROUND if self._ahead_s() > _AHEAD_S else _urgency(effect)
         job = Job(
             owner=self._owner,
             item=effect.item_id,

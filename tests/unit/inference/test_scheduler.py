@@ -157,6 +157,24 @@ def test_requests_of_similar_length_share_a_batch() -> None:
     held.scheduler.stop(5.0)
 
 
+def test_a_batch_carries_a_bounded_length_of_audio() -> None:
+    held = Harness(max_batch=16)
+    for _ in range(5):
+        held.scheduler.submit(make_job(samples=15 * 16_000))
+    held.release()
+    assert held.engine.batch_sizes == [1, 2, 2, 1]
+    held.scheduler.stop(5.0)
+
+
+def test_the_background_waits_for_everything_live_and_never_shares_its_batch() -> None:
+    held = Harness(max_batch=16)
+    held.scheduler.submit(make_job(Urgency.BACKGROUND, samples=16_001, deadline_s=-9))
+    held.scheduler.submit(make_job(Urgency.PARTIAL, samples=16_002))
+    held.scheduler.submit(make_job(Urgency.FINAL, samples=16_003))
+    assert held.release() == [16_003, 16_002, 16_001]
+    held.scheduler.stop(5.0)
+
+
 def test_stopping_answers_what_waits(held: Harness) -> None:
     answers: list[Outcome] = []
     held.scheduler.submit(make_job(callback=answers.append))
