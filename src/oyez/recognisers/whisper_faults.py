@@ -48,15 +48,16 @@ def without_repeats(context: str) -> str:
 def may_be_echo(text: str, context: str) -> bool:
     """Whether every word heard comes, in this order, from the context: worth a second decoding
     without it."""
-    letters = _letters(text)
-    return bool(letters) and letters in _letters(context)
+    heard = letters(text)
+    return bool(heard) and heard in letters(context)
 
 
 def confirms(text: str, without_context: str) -> bool:
     """Whether what is heard without the context is near enough to what was heard with it."""
-    similarity = SequenceMatcher(None, _letters(text), _letters(without_context)).ratio()
+    similarity = SequenceMatcher(None, letters(text), letters(without_context)).ratio()
     return similarity >= _LEAST_SIMILARITY
 
 
-def _letters(text: str) -> str:
+def letters(text: str) -> str:
+    """The letters and digits of a text, in one case: what two spellings are compared by."""
     return "".join(char for char in text.casefold() if char.isalnum())

@@ -122,9 +122,9 @@ class TestStop:
         assert loop_start([7] * 4, [10, 25, 40, 55]) is None
 
     def test_unlikely_text_is_invented_sooner_where_nobody_speaks(self) -> None:
-        assert is_invented([0.2, 0.2], no_speech=0.9)
-        assert not is_invented([0.2, 0.2], no_speech=0.0)
-        assert not is_invented([0.9, 0.8], no_speech=0.9)
+        assert is_invented([1, 2], [0.2, 0.2], no_speech=0.9)
+        assert not is_invented([1, 2], [0.2, 0.2], no_speech=0.0)
+        assert not is_invented([1, 2], [0.9, 0.8], no_speech=0.9)
 
 
 def test_an_unknown_engine_is_refused_with_those_there_are() -> None:

@@ -8,6 +8,7 @@ hint that turns out wrong costs nothing to take back.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -73,6 +74,12 @@ class Cache:
         self.states = {name: state[chosen] for name, state in self.states.items()}
         self.counts = self.counts[chosen]
 
+    def row(self, row: int) -> Cache:
+        """A cache of its own that goes on from one row of this one."""
+        other = copy(self)
+        other.take([row])
+        return other
+
 
 class Decoder:
     """The decoder graph with its masks and positions."""
@@ -126,6 +133,14 @@ class Decoder:
         return results["probabilities"], results["attention"]
 
 
+def token_bias(sizes: Sizes, end: int, suppressed: Sequence[int]) -> Floats:
+    """Added to every token's score, float32 [vocabulary]: special tokens are never written."""
+    bias = np.zeros(sizes.vocabulary, np.float32)
+    bias[list(suppressed)] = NEVER
+    bias[end + 1 :] = NEVER
+    return bias
+
+
 class Greedy:
     """Always the likeliest token."""
 
@@ -135,9 +150,7 @@ class Greedy:
         self._decoder = decoder
         self._end = end
         self._suppressed_first = list(suppressed_first)
-        self._bias = np.zeros(decoder.sizes.vocabulary, np.float32)
-        self._bias[list(suppressed)] = NEVER
-        self._bias[end + 1 :] = NEVER
+        self._bias = token_bias(decoder.sizes, end, suppressed)
 
     def run(self, lines: Sequence[Line], encoded: Encoded, cache: Cache) -> None:
         """Decode all `lines` to their ends; `cache` may already hold their first tokens."""

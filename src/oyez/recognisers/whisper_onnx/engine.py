@@ -18,7 +18,9 @@ from oyez.recognisers.base import (
     RecognitionError,
     Request,
 )
+from oyez.recognisers.whisper_faults import without_repeats
 from oyez.recognisers.whisper_onnx import window
+from oyez.recognisers.whisper_onnx.beam import Beam
 from oyez.recognisers.whisper_onnx.decode import Cache, Decoder, Encoded, Floats, Greedy, Line
 from oyez.recognisers.whisper_onnx.languages import choose_language
 from oyez.recognisers.whisper_onnx.mel import LogMel
@@ -29,6 +31,8 @@ from oyez.recognisers.whisper_onnx.tokens import Tokens
 from oyez.recognisers.whisper_onnx.weights import Source, in_directory, packaged
 
 MAX_BATCH = 16
+BEAMS = 5
+"""Hypotheses a final is searched with: a tenth fewer errors than one, for a third more time."""
 MAX_CONTEXT_TOKENS = 150
 MAX_TOKENS_PER_SECOND = 30
 """More than the fastest speech in scripts of several tokens a character."""
@@ -38,7 +42,7 @@ MAX_LENGTH_RATIO = 2.0
 
 
 class WhisperOnnx:
-    """Whisper, decoding greedily and only the audio that is there. See `Recogniser`."""
+    """Whisper, encoding only the audio that is there. See `Recogniser`."""
 
     def __init__(self, prepared: Prepared, tokens: Tokens, threads: int) -> None:
         self._sizes = prepared.sizes
@@ -47,7 +51,9 @@ class WhisperOnnx:
         self._encoder = _session(prepared.encoder, threads)
         self._encoder_outputs = [output.name for output in self._encoder.get_outputs()]
         self._decoder = Decoder(_session(prepared.decoder, threads), prepared.sizes)
-        self._greedy = Greedy(self._decoder, tokens.end, tokens.suppressed, tokens.suppressed_first)
+        rules = (self._decoder, tokens.end, tokens.suppressed, tokens.suppressed_first)
+        self._greedy = Greedy(*rules)
+        self._beam = Beam(*rules, BEAMS)
         self._no_bias = np.zeros(prepared.sizes.vocabulary, np.float32)
         self._info = Info(
             name="whisper-onnx",
@@ -138,7 +144,7 @@ class WhisperOnnx:
                 line.prompt = line.prompt[1:]
             else:
                 cache.counts[row] = False
-        self._greedy.run(lines, encoded, cache)
+        self._decode(requests, lines, encoded, cache)
         return [
             Hypothesis(
                 pieces=(*request.prefix, *self._pieces(line, request, no_speech)),
@@ -157,6 +163,20 @@ class WhisperOnnx:
                 strict=True,
             )
         ]
+
+    def _decode(
+        self, requests: Sequence[Request], lines: Sequence[Line], encoded: Encoded, cache: Cache
+    ) -> None:
+        """Finals by beam search, one by one; partials greedily, all together."""
+        partials = []
+        for row, (request, line) in enumerate(zip(requests, lines, strict=True)):
+            if request.purpose is Purpose.PARTIAL:
+                partials.append(row)
+            else:
+                self._beam.run(line, encoded.take([row]), cache.row(row))
+        if partials:
+            cache.take(partials)
+            self._greedy.run([lines[row] for row in partials], encoded.take(partials), cache)
 
     def _encode(self, requests: Sequence[Request], view: window.Window) -> tuple[Encoded, Floats]:
         frames = 2 * view.computed + 1
@@ -185,8 +205,9 @@ class WhisperOnnx:
 
     def _line(self, request: Request, language: str, audio: int) -> Line:
         prompt = self._tokens.prompt(language)
-        if request.context.strip():
-            words = self._tokens.encode(" " + request.context.strip())[:MAX_CONTEXT_TOKENS]
+        context = without_repeats(request.context)
+        if context:
+            words = self._tokens.encode(" " + context)[:MAX_CONTEXT_TOKENS]
             prompt = (self._tokens.previous, *words, *prompt)
         forced = tuple(token for piece in request.prefix for token in piece.tokens)
         prompt += forced
@@ -200,7 +221,8 @@ class WhisperOnnx:
     def _pieces(self, line: Line, request: Request, no_speech: float) -> Iterator[Piece]:
         """The line's new text, each piece ending where its last token was heard; nothing if it
         seems invented."""
-        if not request.prefix and line.tokens and is_invented(line.probabilities, no_speech):
+        invented = line.tokens and is_invented(line.tokens, line.probabilities, no_speech)
+        if invented and not request.prefix:
             return
         end = request.prefix[-1].end_samples if request.prefix else 0
         for start, stop, text in self._tokens.whole(line.tokens):

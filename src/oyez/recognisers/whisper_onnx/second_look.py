@@ -5,7 +5,8 @@ audio it decodes well when cut a little differently; and a prompt of names may b
 
 - A final with words for the beginning of its audio only: the rest is decoded by itself.
 - A final without words although there seems to be speech: decoded again behind some silence.
-- Nothing but words of the prompt: decoded again without one, and believed if as much is said.
+- Nothing but words of the prompt: decoded again without one, and believed if that
+  sounds alike.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from oyez.recognisers.base import SAMPLE_RATE, Hypothesis, Piece, Purpose, Request
+from oyez.recognisers.whisper_faults import confirms, letters, may_be_echo
 
 MAX_LOOKS = 3
 """Rounds for one request: a bound, rarely reached."""
@@ -27,8 +29,6 @@ MIN_SAMPLES = SAMPLE_RATE // 2
 MAX_NO_SPEECH = 0.6
 MAX_OVERLAP = 8
 """Pieces: where the last word was heard is an estimate, so the rest may begin with it."""
-ECHO_RATIO = 1.5
-"""Words of the prompt are believed if without it at most so many times as much is said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class SecondLook:
     def merge(self, first: Hypothesis, second: Hypothesis) -> Hypothesis:
         """`first` corrected by what the second look heard."""
         if self.for_echo:
-            return first if _says_as_much(first, second) else second
+            return first if confirms(first.text, second.text) else second
         found = tuple(
             replace(piece, end_samples=max(0, piece.end_samples + self.shift_samples))
             for piece in second.pieces
@@ -56,7 +56,7 @@ def second_look(request: Request, first: Hypothesis, max_samples: int) -> Second
     if request.prefix:
         return None
     alone = replace(request, language=first.language, context="", hint=())
-    if first.pieces and _is_echo(request.context, first):
+    if request.context and may_be_echo(first.text, request.context):
         return SecondLook(alone, for_echo=True)
     if request.purpose is not Purpose.FINAL:
         return None
@@ -80,24 +80,11 @@ def _look_for_words(request: Request, first: Hypothesis, max_samples: int) -> Se
     return SecondLook(replace(request, samples=samples), -LEAD_SAMPLES)
 
 
-def _is_echo(context: str, heard: Hypothesis) -> bool:
-    return bool(context) and _plain(heard.text) in _plain(context)
-
-
-def _says_as_much(first: Hypothesis, second: Hypothesis) -> bool:
-    one, other = len(_plain(first.text)), len(_plain(second.text))
-    return other > 0 and other <= ECHO_RATIO * one
-
-
-def _plain(text: str) -> str:
-    return "".join(character for character in text.casefold() if character.isalnum())
-
-
 def _overlap(before: Sequence[Piece], after: Sequence[Piece]) -> int:
     """How many pieces `after` begins with whose words `before` ends with."""
-    end = _plain(_text(before[-MAX_OVERLAP:]))
+    end = letters(_text(before[-MAX_OVERLAP:]))
     for count in range(min(len(after), MAX_OVERLAP), 0, -1):
-        start = _plain(_text(after[:count]))
+        start = letters(_text(after[:count]))
         if start and end.endswith(start):
             return count
     return 0

@@ -18,16 +18,32 @@ SHORT_CYCLE = 4
 SHORT_REPEATS = 4
 """A cycle of fewer than SHORT_CYCLE tokens must come this often: attention on one token jitters."""
 
+LONG_CYCLE = 8
+
 DOUBT = -2.1
 DOUBT_PER_NO_SPEECH = 1.1
 """Invented text is unlikely text, and the likelier it is that nobody speaks the less unlikely it
 need be. Fitted between speech (also quiet and telephone) and noise, music, tones and silence."""
 
 
-def is_invented(probabilities: Sequence[float], no_speech: float) -> bool:
-    """Whether text of these token probabilities is more likely invented than heard."""
-    logs = np.log(np.maximum(probabilities, 1e-10))
+def is_invented(tokens: Sequence[int], probabilities: Sequence[float], no_speech: float) -> bool:
+    """Whether text of these tokens is more likely invented than heard.
+
+    What repeats the tokens just before it says nothing: however wild the first round, the model
+    is sure of the next.
+    """
+    news = [p for i, p in enumerate(probabilities) if not _repeats(tokens, i)]
+    logs = np.log(np.maximum(news, 1e-10))
     return bool(logs.mean() < DOUBT + DOUBT_PER_NO_SPEECH * no_speech)
+
+
+def _repeats(tokens: Sequence[int], index: int) -> bool:
+    """Whether the token and the one before it came like this up to LONG_CYCLE tokens ago."""
+    pair = tokens[max(0, index - 1) : index + 1]
+    return any(
+        pair == tokens[index - 1 - cycle : index + 1 - cycle]
+        for cycle in range(1, min(LONG_CYCLE, index - 1) + 1)
+    )
 
 
 def loop_start(tokens: Sequence[int], places: Sequence[int]) -> int | None:

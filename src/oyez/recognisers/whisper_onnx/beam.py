@@ -1,0 +1,128 @@
+"""Beam search for finals: several hypotheses side by side, the likeliest per token wins.
+
+Scores are divided by length (Wu et al. 2016, "Google's Neural Machine Translation System",
+section 7, with alpha = 1); the search ends when as many hypotheses have ended as are followed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from oyez.recognisers.whisper_onnx.decode import Cache, Decoder, Encoded, Floats, Line, token_bias
+from oyez.recognisers.whisper_onnx.stop import loop_start
+
+_LEAST = 1e-12
+"""Probabilities below are as good as none; their logarithm must exist."""
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """One hypothesis on its way. See `Line` for the fields."""
+
+    tokens: tuple[int, ...] = ()
+    probabilities: tuple[float, ...] = ()
+    places: tuple[int, ...] = ()
+    score: float = 0.0
+    """Sum of the logarithms of its probabilities, that of its end included once it has one."""
+    end_probability: float = 0.0
+
+    def grow(self, token: int, probability: float) -> Branch:
+        return replace(
+            self,
+            tokens=(*self.tokens, token),
+            probabilities=(*self.probabilities, probability),
+            score=self.score + float(np.log(probability)),
+        )
+
+    def end(self, probability: float) -> Branch:
+        score = self.score + float(np.log(probability))
+        return replace(self, score=score, end_probability=probability)
+
+    @property
+    def merit(self) -> float:
+        return self.score / (len(self.tokens) + 1)
+
+
+class Beam:
+    """Follows the `width` likeliest hypotheses of one line at a time."""
+
+    def __init__(
+        self,
+        decoder: Decoder,
+        end: int,
+        suppressed: Sequence[int],
+        suppressed_first: Sequence[int],
+        width: int,
+    ) -> None:
+        self._decoder = decoder
+        self._end = end
+        self._bias = token_bias(decoder.sizes, end, suppressed)
+        self._suppressed_first = list(suppressed_first)
+        self._width = width
+
+    def run(self, line: Line, encoded: Encoded, cache: Cache) -> None:
+        """Decode `line` to its end; `encoded` and `cache` have one row, which may already hold
+        its first tokens."""
+        first = len(line.prompt) - 1
+        odds, _ = self._decoder.feed([line.prompt], encoded, cache, [first], self._bias)
+        odds[:, 0, self._suppressed_first] = 0
+        branches, ended = [Branch()], list[Branch]()
+        looping: Branch | None = None
+        while branches and len(ended) < self._width and len(branches[0].tokens) < line.max_tokens:
+            branches, parents = self._grow(branches, odds[:, 0], ended)
+            cache.take(parents)
+            latest = [[branch.tokens[-1]] for branch in branches]
+            odds, attention = self._decoder.feed(
+                latest, encoded, cache, [0] * len(branches), self._bias
+            )
+            places = attention[:, 0, : line.audio].argmax(axis=1).tolist()
+            branches = [
+                replace(branch, places=(*branch.places, place))
+                for branch, place in zip(branches, places, strict=True)
+            ]
+            going = [row for row, branch in enumerate(branches) if not _loops(branch)]
+            if len(going) < len(branches):
+                looping = looping or branches[0]
+                branches, odds = [branches[row] for row in going], odds[going]
+                cache.take(going)
+        _write(line, max(ended or branches or [looping or Branch()], key=lambda b: b.merit))
+
+    def _grow(
+        self, branches: Sequence[Branch], odds: Floats, ended: list[Branch]
+    ) -> tuple[list[Branch], list[int]]:
+        """The likeliest continuations, and the branch each comes from. Those that end join
+        `ended`."""
+        # each branch may end, which takes a place in the order but is not followed
+        choices = np.argpartition(odds, -self._width - 1, axis=1)[:, -self._width - 1 :]
+        chances = np.maximum(np.take_along_axis(odds, choices, axis=1), _LEAST)
+        totals = np.array([branch.score for branch in branches])[:, None] + np.log(chances)
+        grown: list[Branch] = []
+        parents: list[int] = []
+        for place in np.argsort(-totals, axis=None):
+            row, column = divmod(int(place), self._width + 1)
+            token, probability = int(choices[row, column]), float(chances[row, column])
+            if len(grown) == self._width:
+                break
+            if token == self._end:
+                ended.append(branches[row].end(probability))
+            else:
+                grown.append(branches[row].grow(token, probability))
+                parents.append(row)
+        return grown, parents
+
+
+def _loops(branch: Branch) -> bool:
+    return loop_start(branch.tokens, branch.places) is not None
+
+
+def _write(line: Line, branch: Branch) -> None:
+    line.tokens = list(branch.tokens)
+    line.probabilities = list(branch.probabilities)
+    line.places = list(branch.places)
+    line.end_probability = branch.end_probability
+    start = loop_start(line.tokens, line.places)
+    if start is not None:
+        line.cut(start)
