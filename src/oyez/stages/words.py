@@ -13,8 +13,9 @@ from difflib import SequenceMatcher
 from oyez.recognisers.base import SAMPLE_RATE, Hypothesis, Piece
 from oyez.stages.style import SPACELESS, settled, styled
 
-HELD_BACK_SAMPLES = SAMPLE_RATE * 6 // 10
-"""Words heard closer than this to the edge of the audio are not firm yet."""
+HELD_BACK_SAMPLES = SAMPLE_RATE * 12 // 10
+"""Words heard closer than this to the edge of the audio are not firm yet. On 25 turns in ten
+languages 9 finals contradicted promised words at 0.6 s, 6 at 1.2 s, 7 at 2.0 s."""
 MUST_SHOW_SAMPLES = SAMPLE_RATE * 5 // 2
 """With so much audio heard, something is confirmed even without agreement: some clients show
 only confirmed text."""

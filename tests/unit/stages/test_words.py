@@ -29,24 +29,24 @@ def test_the_first_hypothesis_is_all_tentative() -> None:
 def test_what_two_hypotheses_share_is_promised_up_to_the_held_back_tail() -> None:
     words = Words()
     words.hear(heard("it was the best"), seconds(1.2))
-    words.hear(heard("it was the best of times"), seconds(1.8))
+    words.hear(heard("it was the best of times"), seconds(2.4))
     assert words.promised == "it was the best"
     assert words.promised + words.tentative == "it was the best of times"
 
 
 def test_a_word_close_to_the_edge_is_held_back_even_if_agreed() -> None:
     words = Words()
-    words.hear(heard("it was"), seconds(0.8))
-    words.hear(heard("it was"), seconds(0.9))
+    words.hear(heard("it was"), seconds(1.4))
+    words.hear(heard("it was"), seconds(1.5))
     assert words.promised == "it"
 
 
 def test_promised_text_survives_a_contradicting_hypothesis() -> None:
     words = Words()
-    words.hear(heard("it was the best"), seconds(1.5))
-    words.hear(heard("it was the best of"), seconds(2))
+    words.hear(heard("it was the best"), seconds(2.1))
+    words.hear(heard("it was the best of"), seconds(2.45))
     promised = words.promised
-    words.hear(heard("he is a beast of times"), seconds(2.2))
+    words.hear(heard("he is a beast of times"), seconds(2.49))
     assert words.promised == promised == "it was the best"
     assert words.tentative == " of times"
     assert words.confirmed == heard("it was the best").pieces
@@ -67,7 +67,7 @@ def test_half_a_word_is_never_promised() -> None:
 def test_scripts_without_spaces_are_promised_by_character() -> None:
     words = Words()
     words.hear(heard("今天天气", "zh"), seconds(1.2))
-    words.hear(heard("今天天气不错", "zh"), seconds(1.8))
+    words.hear(heard("今天天气不错", "zh"), seconds(2.4))
     assert words.promised == "今天天气"
 
 
