@@ -252,4 +252,7 @@ def _similar(requests: Mapping[int, Request]) -> Iterator[list[int]]:
 def _session(path: Path, threads: int) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
+    # the arena never gives memory back: shapes differ from call to call, and it grew to 0.8 GB
+    # where 0.4 are enough, for 3 % of time
+    options.enable_cpu_mem_arena = False
     return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
