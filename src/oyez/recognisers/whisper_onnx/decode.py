@@ -8,7 +8,6 @@ hint that turns out wrong costs nothing to take back.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from copy import copy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -73,12 +72,6 @@ class Cache:
         chosen = list(rows)
         self.states = {name: state[chosen] for name, state in self.states.items()}
         self.counts = self.counts[chosen]
-
-    def row(self, row: int) -> Cache:
-        """A cache of its own that goes on from one row of this one."""
-        other = copy(self)
-        other.take([row])
-        return other
 
 
 class Decoder:

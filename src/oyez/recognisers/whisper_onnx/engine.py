@@ -121,14 +121,18 @@ class WhisperOnnx:
         return heard
 
     def _answer_all(self, requests: dict[int, Request]) -> dict[int, Hypothesis]:
-        """Answer requests that fit, in batches of similar length."""
+        """Answer requests that fit: partials in batches of similar length, finals alone, so that
+        no neighbour's padding turns a near-tie and the same audio always gives the same final."""
+        finals = [[i] for i, r in requests.items() if r.purpose is Purpose.FINAL]
+        partials = {i: r for i, r in requests.items() if r.purpose is Purpose.PARTIAL}
         answers: dict[int, Hypothesis] = {}
-        for group in _similar(requests):
+        for group in [*finals, *_similar(partials)]:
             batch = [requests[index] for index in group]
             answers.update(zip(group, self._answer(batch), strict=True))
         return answers
 
     def _answer(self, requests: Sequence[Request]) -> list[Hypothesis]:
+        """Answer partials together, or one final."""
         view = window.lay_out([len(r.samples) for r in requests], self._sizes.positions)
         encoded, features = self._encode(requests, view)
         cache = Cache(self._sizes, len(requests))
@@ -144,7 +148,10 @@ class WhisperOnnx:
                 line.prompt = line.prompt[1:]
             else:
                 cache.counts[row] = False
-        self._decode(requests, lines, encoded, cache)
+        if requests[0].purpose is Purpose.FINAL:
+            self._beam.run(lines[0], encoded, cache)
+        else:
+            self._greedy.run(lines, encoded, cache)
         return [
             Hypothesis(
                 pieces=(*request.prefix, *self._pieces(line, request, no_speech)),
@@ -163,20 +170,6 @@ class WhisperOnnx:
                 strict=True,
             )
         ]
-
-    def _decode(
-        self, requests: Sequence[Request], lines: Sequence[Line], encoded: Encoded, cache: Cache
-    ) -> None:
-        """Finals by beam search, one by one; partials greedily, all together."""
-        partials = []
-        for row, (request, line) in enumerate(zip(requests, lines, strict=True)):
-            if request.purpose is Purpose.PARTIAL:
-                partials.append(row)
-            else:
-                self._beam.run(line, encoded.take([row]), cache.row(row))
-        if partials:
-            cache.take(partials)
-            self._greedy.run([lines[row] for row in partials], encoded.take(partials), cache)
 
     def _encode(self, requests: Sequence[Request], view: window.Window) -> tuple[Encoded, Floats]:
         frames = 2 * view.computed + 1
