@@ -91,10 +91,6 @@ class Session:
         """Whether `next_windows` has something to do."""
         return self._listener is not None and self._listener.busy
 
-    @property
-    def config(self) -> SessionConfig:
-        return self._config
-
     def open(self) -> list[Effect]:
         """The session begins: `session.created`."""
         return [self._send(SessionCreated, session=self._config.as_wire(self.id, self._model))]
