@@ -76,14 +76,16 @@ class Job:
 
 
 class Scheduler:
-    """One worker thread for each engine given; each is called from its own thread only."""
+    """As many worker threads as the engine takes calls at once, all on the same engine."""
 
     def __init__(
         self,
-        *recognisers: Recogniser,
+        recogniser: Recogniser,
+        *,
         max_waiting: int = 1024,
         observe: Observe = lambda name, value: None,
     ) -> None:
+        self._recogniser = recogniser
         self._max_waiting = max_waiting
         self._observe = observe
         self._waiting: list[Job] = []
@@ -91,8 +93,8 @@ class Scheduler:
         self._stopping = False
         self._changed = threading.Condition()
         self._threads = [
-            threading.Thread(target=self._work, args=(engine,), name=f"recogniser-{n}", daemon=True)
-            for n, engine in enumerate(recognisers)
+            threading.Thread(target=self._work, name=f"recogniser-{number}", daemon=True)
+            for number in range(recogniser.info.parallel)
         ]
         for thread in self._threads:
             thread.start()
@@ -171,12 +173,12 @@ class Scheduler:
         self._waiting.remove(worst)
         return worst
 
-    def _work(self, recogniser: Recogniser) -> None:
-        while batch := self._next_batch(recogniser.info.max_batch):
+    def _work(self) -> None:
+        while batch := self._next_batch():
             began_s = time.monotonic()
             for job in batch:
                 self._observe("wait_s", began_s - job.submitted_s)
-            outcomes = run_batch(recogniser, [job.request for job in batch])
+            outcomes = run_batch(self._recogniser, [job.request for job in batch])
             self._observe("run_s", time.monotonic() - began_s)
             self._observe("batch_jobs", len(batch))
             self._observe("run_audio_s", sum(len(j.request.samples) for j in batch) / SAMPLE_RATE)
@@ -184,14 +186,14 @@ class Scheduler:
                 if self._leaves(job):
                     _answer(job, outcome)
 
-    def _next_batch(self, max_batch: int) -> list[Job]:
+    def _next_batch(self) -> list[Job]:
         """Wait for work. Empty when the scheduler stops."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._stopping)
             if self._stopping:
                 return []
             self._waiting.sort(key=Job.order)
-            batch = _batch(self._waiting, max_batch)
+            batch = _batch(self._waiting, self._recogniser.info.max_batch)
             self._waiting = [job for job in self._waiting if job not in batch]
             self._running.update(batch)
             return batch

@@ -98,10 +98,16 @@ class Info:
     """Longest audio one request may carry."""
     max_batch: int
     """Most requests one call may carry."""
+    parallel: int = 1
+    """How many calls may run at once, each from a thread of its own."""
 
 
 class Recogniser(Protocol):
-    """A loaded model. Called from one worker thread at a time; knows no session."""
+    """A loaded model; knows no session.
+
+    `recognise` is called from up to `Info.parallel` threads at once: calls share the weights and
+    nothing that changes. `warm_up` is called before, alone.
+    """
 
     @property
     def info(self) -> Info: ...

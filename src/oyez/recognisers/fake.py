@@ -38,8 +38,9 @@ class FakeRecogniser:
         *,
         delay_s: float = 0.0,
         max_batch: int = 8,
+        parallel: int = 1,
     ) -> None:
-        self.info = Info("fake", LANGUAGES, max_samples=30 * SAMPLE_RATE, max_batch=max_batch)
+        self.info = Info("fake", LANGUAGES, 30 * SAMPLE_RATE, max_batch, parallel)
         self.delay_s = delay_s
         self.requests: list[Request] = []
         self.batch_sizes: list[int] = []

@@ -270,3 +270,16 @@ def test_parallel_owners_all_get_their_answers() -> None:
     assert done.wait(10.0)
     assert set(texts.values()) == {" one"}
     assert scheduler.stop(5.0)
+
+
+def test_an_engine_gets_as_many_calls_at_once_as_it_takes() -> None:
+    engine = FakeRecogniser(max_batch=1, parallel=3)
+    engine.may_answer.clear()
+    scheduler = Scheduler(engine)
+    for number in range(5):
+        scheduler.submit(make_job(item=number))
+    wait_until(lambda: scheduler.running == 3)
+    assert scheduler.waiting == 2
+    engine.may_answer.set()
+    wait_until(lambda: scheduler.waiting == 0 and scheduler.running == 0)
+    assert scheduler.stop(5.0)
