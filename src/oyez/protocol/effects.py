@@ -25,7 +25,16 @@ class Recognise:
     job: int
     """Unique in the session."""
     item_id: str
+    window: int
+    """Which stretch of the item it is about: the sample of the session where that begins. While
+    they wait, partials and speculative finals of a window may give their place to anything newer
+    asked of it, and are then never answered. A definite final must be answered, and so must
+    whatever was asked last."""
     request: Request
+    due_s: float
+    """In so many seconds the answer is needed, if audio comes as fast as it is spoken. A definite
+    final: 0, it is awaited. A speculative one: when the turn ends if silence goes on. A partial:
+    when the next one would be asked for."""
     speculative: bool = False
     """A final decoded before its turn has ended: less urgent than a final that is awaited."""
 

@@ -23,7 +23,7 @@ from oyez.protocol.server_events import (
     TranscriptionCompleted,
     TranscriptionFailed,
 )
-from oyez.recognisers.base import Hypothesis, Purpose, Request
+from oyez.recognisers.base import SAMPLE_RATE, Hypothesis, Purpose, Request
 from oyez.stages.turn import Turn
 from oyez.stages.window import Wanted
 from oyez.stages.words import glue
@@ -100,7 +100,10 @@ class Items:
         for want in wanted:
             job, self._next_job = self._next_job, self._next_job + 1
             self._jobs[job] = _Job(item, want)
-            effects.append(Recognise(job, item.id, make(want), want.speculative))
+            due_s = want.due_samples / SAMPLE_RATE
+            effects.append(
+                Recognise(job, item.id, want.window.start, make(want), due_s, want.speculative)
+            )
         return effects
 
     def commit(self, item: OpenItem) -> list[Effect]:

@@ -7,6 +7,7 @@ from oyez.protocol.items import Items
 from oyez.protocol.limits import SessionLimits
 from oyez.protocol.listener import SAMPLES_PER_MS, Listener
 from oyez.protocol.session_config import SessionConfig
+from oyez.recognisers.base import SAMPLE_RATE
 from oyez.stages.window import WindowSettings
 from oyez.vad.base import WINDOW_SAMPLES
 
@@ -17,6 +18,9 @@ it is enough."""
 MARGIN_SAMPLES = 16 * WINDOW_SAMPLES
 """Audio around what sounds like speech that is recognised with it."""
 
+COMMIT_SAMPLES = MARGIN_SAMPLES + SAMPLE_RATE // 2
+"""Nobody knows when the client will commit: perhaps so soon after the last speech."""
+
 
 class ManualListener(Listener):
     def __init__(self, config: SessionConfig, items: Items, limits: SessionLimits) -> None:
@@ -24,6 +28,7 @@ class ManualListener(Listener):
             release=RELEASE,
             lead_samples=MARGIN_SAMPLES,
             tail_samples=MARGIN_SAMPLES,
+            silence_samples=COMMIT_SAMPLES,
             partials=limits.manual_interim,
         )
         super().__init__(config, items, settings)

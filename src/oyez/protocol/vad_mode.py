@@ -24,7 +24,11 @@ class VadListener(Listener):
         edges = EdgeSettings.from_wire(
             detection.threshold, detection.silence_duration_ms, detection.prefix_padding_ms
         )
-        settings = WindowSettings(release=edges.release, lead_samples=edges.prefix_samples)
+        settings = WindowSettings(
+            release=edges.release,
+            lead_samples=edges.prefix_samples,
+            silence_samples=edges.silence_samples,
+        )
         super().__init__(config, items, settings)
         self._edges = EdgeDetector(edges)
         self._recent: deque[tuple[float, int]] = deque(maxlen=REMEMBERED_WINDOWS)

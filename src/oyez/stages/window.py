@@ -29,6 +29,8 @@ class WindowSettings:
     """Audio before the first speech that is recognised with it."""
     tail_samples: int = 6 * WINDOW_SAMPLES
     """Silence after the last speech that is recognised with it."""
+    silence_samples: int = SAMPLE_RATE * 8 // 10
+    """Silence after which the turn is expected to end: a final is needed then."""
     partials: bool = True
 
 
@@ -42,6 +44,8 @@ class Wanted:
     end: int
     speculative: bool = False
     """Speech may resume, and then this final was in vain."""
+    due_samples: int = 0
+    """How much more audio comes before the answer is needed."""
     language: str | None = None
     prefix: tuple[Piece, ...] = ()
     hint: tuple[Piece, ...] = ()
@@ -144,8 +148,13 @@ class Window:
             self._heard_from,
             self._final_end,
             speculative,
-            self._language,
+            due_samples=self._until_turn_ends if speculative else 0,
+            language=self._language,
         )
+
+    @property
+    def _until_turn_ends(self) -> int:
+        return max(0, self._settings.silence_samples - self.silent_samples)
 
     def _want_partial(self) -> Wanted | None:
         resting = not self.has_speech or self.silent_samples > 0
@@ -162,6 +171,7 @@ class Window:
             Purpose.PARTIAL,
             self._heard_from,
             self._position,
+            due_samples=step,
             language=self._language or (words.language if words.confirmed else None),
             prefix=words.confirmed,
             hint=words.hypothesis,

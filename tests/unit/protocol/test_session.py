@@ -397,3 +397,26 @@ def test_text_is_shown_after_three_seconds_at_the_latest() -> None:
     driver = Driver()
     driver.stream(np.concatenate([silence(0.5), speech(3.0)]))
     assert driver.of("transcription.text")[-1]["text"]
+
+
+def test_a_request_tells_its_window_and_when_its_answer_is_needed() -> None:
+    driver = Driver()
+    driver.stream(np.concatenate([silence(0.5), speech(1.5), silence(0.4)]))
+    *partials, final = driver.requests
+    assert [partial.due_s for partial in partials] == [0.25, *[0.5] * (len(partials) - 1)]
+    assert final.speculative and final.due_s == pytest.approx(0.8 - 6 * 0.032)
+    start_ms = driver.of("speech_started")[0]["audio_start_ms"]
+    assert {request.window for request in driver.requests} == {start_ms * 16}
+
+
+def test_an_awaited_final_is_due_at_once() -> None:
+    driver = Driver()
+    driver.stream(np.concatenate([silence(0.5), speech(1.5)]))
+    driver.finish()
+    assert not driver.requests[-1].speculative and driver.requests[-1].due_s == 0
+
+
+def test_manual_mode_expects_the_commit_soon_after_the_last_speech() -> None:
+    driver = manual()
+    driver.stream(said())
+    assert driver.requests[-1].speculative and driver.requests[-1].due_s == 0.5
