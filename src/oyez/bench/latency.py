@@ -34,6 +34,8 @@ class Waits:
     first_confirmed: list[float] = field(default_factory=list)
     """… to the first non-empty `text`."""
     between_interims: list[float] = field(default_factory=list)
+    longest_gaps: list[float] = field(default_factory=list)
+    """The longest of each turn that showed anything, the last one up to `speech_stopped` too."""
     final_after_stop: list[float] = field(default_factory=list)
     """From the receipt of `speech_stopped` to that of `completed`."""
     final_after_speech: list[float] = field(default_factory=list)
@@ -60,7 +62,7 @@ class Waits:
                     padding_ms = DETECTION.prefix_padding_ms if start_ms > last_end_ms else 0
                     turn.speech_s = recording.sent_s(start_ms + padding_ms)
                 case "speech_stopped":
-                    turn.stopped_s = at_s
+                    self._stop(turn, at_s)
                     last_end_ms = event["audio_end_ms"]
                     turn.silent_s = recording.sent_s(last_end_ms - DETECTION.silence_duration_ms)
                 case "text":
@@ -68,13 +70,20 @@ class Waits:
                 case "completed":
                     self._final(turn, at_s, event["transcript"])
 
+    def _stop(self, turn: _Turn, at_s: float) -> None:
+        if turn.shown_s is not None:
+            self.longest_gaps.append(max(turn.longest_ms, 1000 * (at_s - turn.shown_s)))
+        turn.stopped_s = at_s
+
     def _interim(self, turn: _Turn, at_s: float, text: str, stash: str) -> None:
         if text + stash and turn.shown_s is None:
             self.first_words.append(1000 * (at_s - turn.speech_s))
         if text and not turn.text and turn.stopped_s is None:
             self.first_confirmed.append(1000 * (at_s - turn.speech_s))
         if turn.shown_s is not None and turn.stopped_s is None:
-            self.between_interims.append(1000 * (at_s - turn.shown_s))
+            gap_ms = 1000 * (at_s - turn.shown_s)
+            turn.longest_ms = max(turn.longest_ms, gap_ms)
+            self.between_interims.append(gap_ms)
         turn.shown_s = at_s if text + stash else turn.shown_s
         turn.text = text
 
@@ -94,6 +103,7 @@ class Waits:
 class _Turn:
     speech_s: float = 0.0
     shown_s: float | None = None
+    longest_ms: float = 0.0
     stopped_s: float | None = None
     silent_s: float = 0.0
     text: str = ""

@@ -25,6 +25,8 @@ class Clip:
     reference: str | None
     kind: str
     ref_trust: str
+    voice: str = ""
+    """`human` where a person is known to speak, rather than a program."""
 
     @property
     def language(self) -> str | None:
@@ -40,7 +42,7 @@ def read_manifest(
     file: Path, languages: Iterable[str] = (), limit: int | None = None
 ) -> list[Clip]:
     """Clips of `file`, one JSON object a line with `path` (relative to the file), `lang`,
-    `duration_s`, and perhaps `reference`, `kind`, `ref_trust`.
+    `duration_s`, and perhaps `reference`, `kind`, `ref_trust`, `voice`.
 
     languages: only clips whose `lang`, or its part before a dash, is among these, if any are
     given. limit: at most so many clips per `lang`.
@@ -76,6 +78,7 @@ def _parse(line: str, file: Path, number: int) -> Clip:
             reference=row.get("reference") or None,
             kind=row.get("kind") or "",
             ref_trust=row.get("ref_trust") or "",
+            voice=row.get("voice") or "",
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ManifestError(f"{file}, line {number}: {type(error).__name__}: {error}") from error

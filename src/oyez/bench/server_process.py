@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 READY = re.compile(r"oyez is ready: (ws://[^?\s]+)")
 STOP_TIMEOUT_S = 15
@@ -17,9 +18,16 @@ class ServerError(Exception):
     """The server did not start; the message is what it printed."""
 
 
+@dataclass(frozen=True, slots=True)
+class ServerProcess:
+    url: str
+    """What clients connect to; the model is still to be asked for."""
+    pid: int
+
+
 @contextmanager
-def running_server(flags: Sequence[str]) -> Iterator[str]:
-    """Start `oyez serve` with these flags, yield its URL when it is ready, stop it at the end.
+def running_server(flags: Sequence[str]) -> Iterator[ServerProcess]:
+    """Start `oyez serve` with these flags, yield it when it is ready, stop it at the end.
 
     Raises ServerError.
     """
@@ -33,7 +41,7 @@ def running_server(flags: Sequence[str]) -> Iterator[str]:
             target=process.stderr.read if process.stderr else None, daemon=True
         )
         drain.start()
-        yield url
+        yield ServerProcess(url, process.pid)
     finally:
         process.terminate()
         try:

@@ -1,0 +1,89 @@
+"""`oyez bench streams`."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from oyez.bench import options
+from oyez.bench.options import (
+    JSON_FILE,
+    MANIFEST,
+    measured_server,
+    needs,
+    server_options,
+    spoken_clips,
+    told,
+    write_json,
+)
+from oyez.bench.report import machine_line
+
+if TYPE_CHECKING:
+    from oyez.bench.levels import Level
+
+
+def _counts(ctx: click.Context, param: click.Parameter, value: str) -> list[int]:
+    try:
+        counts = [int(word) for word in value.split(",")]
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is not like 1,2,4") from None
+    if min(counts) < 1:
+        raise click.BadParameter("fewer than one stream")
+    return counts
+
+
+@click.command()
+@click.option("--streams", "counts", callback=_counts, default="1,2,4,8,16,24,32,48",
+              show_default=True, help="The levels.")  # fmt: skip
+@click.option("--clips", "--manifest", "manifest", type=MANIFEST,
+              help="What is said; without it, the shipped sample.")  # fmt: skip
+@click.option("--languages", default="", help="Only these: codes with commas between.")
+@click.option("--mode", type=click.Choice(["conversational", "nonstop"]), show_default=True,
+              default="conversational", help="Speech half of the time, or all of it.")  # fmt: skip
+@click.option("--seconds", type=click.FloatRange(1), default=60.0, show_default=True,
+              help="Length of a level.")  # fmt: skip
+@click.option("--until-fail", is_flag=True, help="Stop after a level that misses the objective.")
+@server_options
+@click.option("--json", "json_file", type=JSON_FILE, help="Everything measured.")
+def streams(
+    counts: list[int],
+    manifest: Path | None,
+    languages: str,
+    mode: str,
+    seconds: float,
+    until_fail: bool,
+    url: str | None,
+    key: str | None,
+    serve_flags: tuple[str, ...],
+    engine: str,
+    model: str,
+    threads: int,
+    json_file: Path | None,
+) -> None:
+    """How many streams at once, at real-time pace, and what each of them waits for.
+
+    Each stream is first heard alone; at every level its finals are held against those.
+    """
+    measure = needs("oyez.bench.streams")
+    flags = options.serve_flags(engine, model, threads, serve_flags)
+    with ExitStack() as stack, told():
+        clips = stack.enter_context(spoken_clips(manifest, languages))
+        target = stack.enter_context(measured_server(url, flags))
+        bench = measure.Bench(
+            target,
+            key,
+            measure.choose(clips),
+            measure.Options(mode, seconds, until_fail),
+        )
+        what = " ".join(flags) if url is None else url
+        click.echo(f"{machine_line()}\n{mode}, {seconds:g} s, {what}\n\n{measure.head()}")
+        levels: list[Level] = []
+        for level in bench.run(counts):
+            levels.append(level)
+            click.echo(measure.row(level))
+            if json_file:
+                write_json(json_file, measure.as_json(bench, levels))
+    click.echo(f"\n{measure.summary(levels)}")
