@@ -25,7 +25,7 @@ from oyez.protocol.server_events import (
 )
 from oyez.recognisers.base import SAMPLE_RATE, Hypothesis, Purpose, Request
 from oyez.stages.turn import Turn
-from oyez.stages.window import Wanted
+from oyez.stages.window import Wanted, Window
 from oyez.stages.words import glue
 
 UNKNOWN_LANGUAGE = "en"
@@ -46,10 +46,6 @@ class OpenItem:
 class _Job:
     item: OpenItem
     wanted: Wanted
-
-    @property
-    def samples(self) -> int:
-        return self.wanted.end - self.wanted.start
 
     @property
     def is_final(self) -> bool:
@@ -86,7 +82,9 @@ class Items:
 
     @property
     def backlog_samples(self) -> int:
-        return sum(job.samples for job in self._jobs.values() if job.is_final)
+        """Audio that waits for its final, as far as speech does not go on."""
+        waiting = (job.wanted for job in self._jobs.values())
+        return sum(w.end - w.start for w in waiting if w.window.awaits(w))
 
     def begin(self, turn: Turn) -> OpenItem:
         """A turn begins; its item gets its id."""
@@ -117,11 +115,8 @@ class Items:
         ]
 
     def forget(self, item: OpenItem) -> list[Effect]:
-        """The item never came into being: what runs for it is no longer wanted."""
-        gone = [number for number, job in self._jobs.items() if job.item is item]
-        for number in gone:
-            del self._jobs[number]
-        return [Cancel(number) for number in gone]
+        """Nothing that runs for the item is wanted any more."""
+        return self._cancel([number for number, job in self._jobs.items() if job.item is item])
 
     def recognised(self, number: int, outcome: Hypothesis | Exception) -> list[Effect]:
         """The answer to a job. Answers nobody waits for any more are ignored."""
@@ -132,6 +127,8 @@ class Items:
         if isinstance(outcome, Exception) and not job.is_final:
             effects.append(Count("failed_partials"))
         news = job.item.turn.hear(job.wanted, outcome)
+        if isinstance(outcome, Hypothesis):
+            effects += self._overtaken(number, job.wanted.window)
         if news and not job.item.turn.settled:
             effects += self._interim(job.item)
         return effects + self.complete()
@@ -145,6 +142,22 @@ class Items:
             failure = item.turn.failure
             effects += self._failed(item, failure) if failure else self._completed(item)
         return effects
+
+    def _overtaken(self, number: int, window: Window) -> list[Effect]:
+        """What was asked of a window before the job just answered can tell nothing new, if it is
+        answered at all; once the window has settled, nothing can."""
+        return self._cancel(
+            [
+                other
+                for other, job in self._jobs.items()
+                if job.wanted.window is window and (other < number or window.settled)
+            ]
+        )
+
+    def _cancel(self, numbers: list[int]) -> list[Effect]:
+        for number in numbers:
+            del self._jobs[number]
+        return [Cancel(number) for number in numbers]
 
     def _interim(self, item: OpenItem) -> list[Effect]:
         text, stash = item.turn.text, item.turn.stash

@@ -4,6 +4,9 @@ A window asks for partials while speech goes on, and for its final as soon as si
 that the answer is there when the turn ends. What it asks as a final follows from the audio alone,
 never from when answers come: the same audio gives the same finals. That is why a final carries no
 hint: engines that round may turn a near-tie the other way. Positions are samples of the session.
+
+What it asks last is answered some day; anything older, unless it is a definite final, may never
+be: it may have given its place to something newer.
 """
 
 from __future__ import annotations
@@ -25,6 +28,8 @@ class WindowSettings:
     """Between partials as long as none had words."""
     steady_samples: int = SAMPLE_RATE // 2
     """Between partials afterwards."""
+    patience_samples: int = SAMPLE_RATE
+    """While a partial is not answered, between it and a fresher one that takes its place."""
     lead_samples: int = SAMPLE_RATE * 3 // 10
     """Audio before the first speech that is recognised with it."""
     tail_samples: int = 6 * WINDOW_SAMPLES
@@ -68,7 +73,7 @@ class Window:
         self._speech_start: int | None = None
         self._speech_end = start
         self._final_end: int | None = None
-        self._partial_pending = False
+        """Where the audio ends of the final that counts, once it has been asked for."""
         self._next_partial = 0
         self._heard_to = 0
 
@@ -96,6 +101,8 @@ class Window:
         if self._speech_start is None:
             self._speech_start = max(self.start, end - WINDOW_SAMPLES)
             self._next_partial = self._speech_start + self._settings.first_partial_samples
+        elif self._final_end is not None:
+            self._next_partial = end + self._settings.eager_samples
         self._speech_end = end
         self._final_end, self.final, self.failure = None, None, None
 
@@ -111,15 +118,19 @@ class Window:
         self._speech_end = min(self._speech_end, end)
         if self._speech_start is not None and self._speech_start >= end:
             self._speech_start = None
-        if self._final_end is not None and self._final_end > end:
-            self._final_end, self.final = None, None
+        if self.failure or (self._final_end is not None and self._final_end > end):
+            self._final_end, self.final, self.failure = None, None, None
         return self._want_final(speculative=False, limit=end)
+
+    def awaits(self, wanted: Wanted) -> bool:
+        """Whether this is the final that counts, and not answered yet."""
+        return self._counts(wanted) and self.final is None and self.failure is None
 
     def hear(self, wanted: Wanted, outcome: Hypothesis | Exception) -> bool:
         """Take in the answer to what it wanted. True if there is something new to show."""
         if wanted.purpose is Purpose.PARTIAL:
-            self._partial_pending = False
-        counts = wanted.purpose is Purpose.FINAL and wanted.end == self._final_end
+            self._next_partial = min(self._next_partial, wanted.end + wanted.due_samples)
+        counts = self._counts(wanted)
         if isinstance(outcome, Exception):
             if counts:
                 self.failure = outcome
@@ -131,6 +142,9 @@ class Window:
         self._heard_to = wanted.end
         self.words.hear(outcome, wanted.end - wanted.start)
         return self._settings.partials or self.closed
+
+    def _counts(self, wanted: Wanted) -> bool:
+        return wanted.purpose is Purpose.FINAL and wanted.end == self._final_end
 
     @property
     def _heard_from(self) -> int:
@@ -158,14 +172,11 @@ class Window:
 
     def _want_partial(self) -> Wanted | None:
         resting = not self.has_speech or self.silent_samples > 0
-        if resting or self._partial_pending or self._position < self._next_partial:
+        if resting or self._position < self._next_partial or not self._settings.partials:
             return None
-        if not self._settings.partials:
-            return None
-        self._partial_pending = True
+        self._next_partial = self._position + self._settings.patience_samples
         words = self.words
         step = self._settings.steady_samples if words.hypothesis else self._settings.eager_samples
-        self._next_partial = self._position + step
         return Wanted(
             self,
             Purpose.PARTIAL,

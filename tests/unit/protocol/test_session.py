@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import base64
+import itertools
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 
 from oyez.protocol.errors import Overload
 from oyez.protocol.limits import SessionLimits
-from support.driver import Driver, silence, speech, to_pcm
+from oyez.recognisers.base import Hypothesis, Purpose, Request
+from support.driver import Driver, silence, speech, spell, to_pcm
 from support.order import COMMITTED, COMPLETED, CREATED, STARTED, STOPPED, TEXT, check_events
 
 FINISHED = "session.finished"
@@ -304,20 +307,27 @@ def test_undecodable_opus_is_an_error_and_the_session_goes_on() -> None:
     assert driver.types()[-1] == FINISHED
 
 
-def test_a_failed_final_fails_only_its_item() -> None:
-    calls = 0
+def failing(finals: int) -> Callable[[Request], Hypothesis]:
+    """An engine whose first `finals` finals fail."""
+    calls = itertools.count()
 
-    def fails_once(request):  # type: ignore[no-untyped-def]
-        nonlocal calls
-        if request.purpose.value == "final":
-            calls += 1
-            if calls == 1:
-                raise Overload()
-        from support.driver import spell
-
+    def recognise(request: Request) -> Hypothesis:
+        if request.purpose is Purpose.FINAL and next(calls) < finals:
+            raise Overload()
         return spell(request)
 
-    driver = Driver(recognise=fails_once)
+    return recognise
+
+
+def test_a_final_that_failed_before_its_turn_ended_is_asked_for_again() -> None:
+    driver = Driver(recognise=failing(1))
+    driver.stream(said())
+    assert len(driver.finals) == 1
+    assert [request.speculative for request in driver.requests[-2:]] == [True, False]
+
+
+def test_a_failed_final_fails_only_its_item() -> None:
+    driver = Driver(recognise=failing(2))
     driver.stream(said())
     driver.stream(said())
     driver.finish()

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 from oyez.recognisers.base import SAMPLE_RATE, Hypothesis, Piece, Purpose
 from oyez.stages.turn import CutSettings, Turn
 from oyez.stages.window import Wanted, WindowSettings
@@ -33,14 +35,53 @@ def test_a_turn_without_speech_settles_without_asking() -> None:
     assert turn.settled and turn.transcript == ""
 
 
-def test_only_one_partial_is_asked_for_at_a_time() -> None:
+def test_the_next_partial_waits_for_the_answer_to_the_last() -> None:
     turn = Turn(0, SETTINGS)
-    (first,) = play(turn, [0.9] * windows(2))
+    (first,) = play(turn, [0.9] * windows(1.3))
     assert first.purpose is Purpose.PARTIAL
     turn.hear(first, words("one"))
-    (second,) = play(turn, [0.9] * 2, windows(2) * WINDOW_SAMPLES)
+    (second,) = play(turn, [0.9] * 2, windows(1.3) * WINDOW_SAMPLES)
     assert second.end > first.end
     assert second.hint == words("one").pieces
+
+
+def test_a_fresher_partial_takes_the_place_of_one_not_answered_for_a_second() -> None:
+    turn = Turn(0, SETTINGS)
+    asked = play(turn, [0.9] * windows(4))
+    steps = [after.end - before.end for before, after in pairwise(asked)]
+    assert len(steps) == 3
+    assert all(0 <= step - SETTINGS.patience_samples < WINDOW_SAMPLES for step in steps)
+
+
+def test_partials_go_on_soon_after_speech_resumes_though_neither_answer_came() -> None:
+    turn = Turn(0, SETTINGS)
+    partial, final = play(turn, [0.9] * 12 + [0.0] * 8)
+    assert (partial.purpose, final.purpose) == (Purpose.PARTIAL, Purpose.FINAL)
+    resumed = 20 * WINDOW_SAMPLES
+    (again,) = play(turn, [0.9] * windows(0.35), resumed)
+    assert again.purpose is Purpose.PARTIAL
+    assert again.end - resumed <= SETTINGS.eager_samples + 2 * WINDOW_SAMPLES
+
+
+def test_the_answer_to_a_partial_is_shown_though_the_final_was_asked_for() -> None:
+    turn = Turn(0, SETTINGS)
+    partial, final = play(turn, [0.9] * 12 + [0.0] * 8)
+    assert turn.hear(partial, words("one")) and turn.stash == "one"
+    turn.hear(final, words("one two"))
+    assert not turn.hear(partial, words("other")), "it comes too late"
+    turn.close(25 * WINDOW_SAMPLES)
+    assert turn.transcript == "one two."
+
+
+def test_only_the_final_that_counts_is_awaited() -> None:
+    turn = Turn(0, SETTINGS)
+    partial, early = play(turn, [0.9] * 12 + [0.0] * 8)
+    window = early.window
+    assert window.awaits(early) and not window.awaits(partial)
+    *_, late = play(turn, [0.9] * 12 + [0.0] * 8, 20 * WINDOW_SAMPLES)
+    assert window.awaits(late) and not window.awaits(early)
+    turn.hear(late, words("one"))
+    assert not window.awaits(late)
 
 
 def test_the_final_is_asked_for_when_silence_begins_and_covers_its_tail() -> None:
