@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from oyez import settings
+from oyez.bench.cli_soak import soak
 from oyez.bench.cli_streams import streams
 from oyez.bench.manifest import Clip
 from oyez.bench.options import (
@@ -34,6 +35,7 @@ def bench() -> None:
 
 
 bench.add_command(streams)
+bench.add_command(soak)
 
 
 @bench.command()

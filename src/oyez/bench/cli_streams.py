@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,6 +48,8 @@ def _counts(ctx: click.Context, param: click.Parameter, value: str) -> list[int]
 @click.option("--seconds", type=click.FloatRange(1), default=60.0, show_default=True,
               help="Length of a level.")  # fmt: skip
 @click.option("--until-fail", is_flag=True, help="Stop after a level that misses the objective.")
+@click.option("--edge/--no-edge", default=True, show_default=True,
+              help="With --engine fake: also what the server costs without it.")  # fmt: skip
 @server_options
 @click.option("--json", "json_file", type=JSON_FILE, help="Everything measured.")
 def streams(
@@ -55,6 +59,7 @@ def streams(
     mode: str,
     seconds: float,
     until_fail: bool,
+    edge: bool,
     url: str | None,
     key: str | None,
     serve_flags: tuple[str, ...],
@@ -87,3 +92,16 @@ def streams(
             if json_file:
                 write_json(json_file, measure.as_json(bench, levels))
     click.echo(f"\n{measure.summary(levels)}")
+    if edge and engine == "fake" and url is None:
+        click.echo(f"\n{_edge(flags)}")
+
+
+def _edge(flags: Sequence[str]) -> str:
+    """Without a model, what the server itself costs can be told."""
+    from oyez.bench.edge import measure, report
+    from oyez.bench.meter import Meter
+
+    with told(), measured_server(None, flags) as target:
+        assert target.pid
+        meter = Meter(target.pid, children=True)
+        return report(asyncio.run(measure(target.url, None, meter)))

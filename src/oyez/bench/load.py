@@ -60,12 +60,14 @@ class Take:
 def encode(samples: Samples) -> list[str]:
     """Float32 [n], 16 kHz, as append messages of 100 ms."""
     pcm = (np.clip(samples, -1, 1) * 32767).astype("<i2")
-    return [append(pcm[at : at + PACKET_SAMPLES]) for at in range(0, len(pcm), PACKET_SAMPLES)]
+    return [
+        append(pcm[at : at + PACKET_SAMPLES].tobytes()) for at in range(0, len(pcm), PACKET_SAMPLES)
+    ]
 
 
-def append(pcm: np.ndarray[tuple[int], np.dtype[np.int16]]) -> str:
+def append(pcm: bytes) -> str:
     """Little-endian PCM16 as one append message."""
-    audio = base64.b64encode(pcm.tobytes()).decode()
+    audio = base64.b64encode(pcm).decode()
     return f'{{"type":"input_audio_buffer.append","audio":"{audio}"}}'
 
 
@@ -87,7 +89,8 @@ async def stream_all(url: str, key: str | None, streams: Sequence[Stream]) -> li
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(connector=connector) as http:
         opened = await asyncio.gather(*(_try_to_open(http, url, key, one) for one in streams))
-        begin_s = time.perf_counter() + OPENING_S
+        earliest_s = min(one.offset_s for one in streams)
+        begin_s = time.perf_counter() + OPENING_S - earliest_s
         takes = [Take(one, Recording(begin_s + one.offset_s)) for one in streams]
         async with asyncio.TaskGroup() as group:
             for take, socket in zip(takes, opened, strict=True):

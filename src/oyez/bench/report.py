@@ -6,7 +6,7 @@ import math
 import os
 import platform
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -27,6 +27,20 @@ def format_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str
         "| " + " | ".join(_pad(*cell) for cell in zip(line, widths, right, strict=True)) + " |"
         for line in lines
     )
+
+
+def row_head(columns: Mapping[str, int]) -> str:
+    """The head of a table whose lines are printed as they come: names and least widths."""
+    names = [name.rjust(width) for name, width in columns.items()]
+    rules = ["-" * (max(len(name), 2) - 1) + ":" for name in names]
+    return f"| {' | '.join(names)} |\n| {' | '.join(rules)} |"
+
+
+def row_line(cells: Sequence[str], columns: Mapping[str, int]) -> str:
+    """A line of such a table."""
+    widths = [max(len(name), width) for name, width in columns.items()]
+    padded = (_pad(cell, width, True) for cell, width in zip(cells, widths, strict=True))
+    return f"| {' | '.join(padded)} |"
 
 
 def machine_line() -> str:

@@ -15,8 +15,8 @@ from oyez.bench.load import Stream, Take, encode, feed, stream_all
 from oyez.bench.manifest import Clip
 from oyez.bench.meter import Meter, between, cpu_percent
 from oyez.bench.options import Target
-from oyez.bench.report import machine_line, percentile
-from oyez.bench.voices import MAX_OFFSET_S, Mode, StreamPlan, choose, plan, render
+from oyez.bench.report import machine_line, percentile, row_head, row_line
+from oyez.bench.voices import MAX_OFFSET_S, NO_CLIPS, Mode, StreamPlan, choose, plan, render
 
 __all__ = ["Bench", "Options", "as_json", "choose", "head", "row", "summary"]
 
@@ -49,7 +49,7 @@ class Bench:
         options: Options,
     ) -> None:
         if not languages:
-            raise RuntimeError("no clip with speech in one known language")
+            raise RuntimeError(NO_CLIPS)
         self.options = options
         self.plans: list[StreamPlan] = []
         self.alone: dict[int, Heard] = {}
@@ -88,7 +88,7 @@ class Bench:
     async def _level(self, count: int) -> Level:
         streams = self._streams[:count]
         length_s = MAX_OFFSET_S + streams[0].audio_s
-        _progress(f"{count} streams: about {length_s:.0f} s")
+        _progress(f"{count} at once: up to {length_s:.0f} s")
         own = Meter(os.getpid(), children=False)  # the server is our child
         watches = [asyncio.create_task(meter.watch()) for meter in self._watched(own)]
         try:
@@ -124,9 +124,7 @@ class Bench:
 
 def head() -> str:
     """The first two lines of the table."""
-    names = " | ".join(name.rjust(width) for name, width in COLUMNS.items())
-    rule = " | ".join("-" * (width - 1) + ":" for width in COLUMNS.values())
-    return f"| {names} |\n| {rule} |"
+    return row_head(COLUMNS)
 
 
 def row(level: Level) -> str:
@@ -143,8 +141,7 @@ def row(level: Level) -> str:
         own, f"{level.own_cpu_percent:.0f}",
         ", ".join(level.misses()) or "met",
     ]  # fmt: skip
-    padded = (cell.rjust(width) for cell, width in zip(cells, COLUMNS.values(), strict=True))
-    return "| " + " | ".join(padded) + " |"
+    return row_line(cells, COLUMNS)
 
 
 def summary(levels: Sequence[Level]) -> str:
@@ -154,11 +151,11 @@ def summary(levels: Sequence[Level]) -> str:
         "Objective: p95 of finals at most "
         f"{MAX_FINAL_MS:.0f} ms after `speech_stopped`, no turn lost or failed, no session "
         f"broken, at most {MAX_WER_PERCENT:.0f} % of words other than alone.",
-        f"Highest level that meets it: {best} streams." if best else "No level meets it.",
+        f"Most streams at once that meet it: {best}." if best else "No level meets it.",
     ]
     if any(level.late_p99_ms > STARVED_MS for level in levels):
         lines.append(f"! The load generator was late by more than {STARVED_MS:.0f} ms: discount.")
-    lines += [f"{level.streams} streams, {why}" for level in levels for why in level.broken[:5]]
+    lines += [f"{level.streams} at once, {why}" for level in levels for why in level.broken[:5]]
     return "\n".join(lines)
 
 

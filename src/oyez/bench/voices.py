@@ -23,6 +23,7 @@ SEED = 20_261
 LEAD_S = 0.5
 TAIL_S = 1.2
 """Longer than the silence that ends a turn, so that the last turn ends by itself."""
+NO_CLIPS = "no clip with speech in one known language"
 MAX_OFFSET_S = 4.0
 NONSTOP_PAUSE_S = 0.15
 SHORTEST_PAUSE_S = 1.2
@@ -87,7 +88,7 @@ def plan(
     """What stream `number` (0, 1, …) says. Languages are dealt in turn."""
     language = list(languages)[number % len(languages)]
     clips = languages[language]
-    random = _random(number, mode, _PLAN)
+    random = plan_source(number, mode)
     offset_s = random.uniform(0, MAX_OFFSET_S)
     endless = pieces(clips, mode, random)
     opening = [next(endless), next(endless)]
@@ -143,6 +144,11 @@ def noise_source(number: int) -> Generator:
     return np.random.default_rng([SEED, number, _NOISE])
 
 
+def plan_source(number: int, mode: Mode) -> Generator:
+    """Where a stream's clips and pauses come from."""
+    return np.random.default_rng([SEED, number, _PLAN, mode == "nonstop"])
+
+
 def rotation(number: int, clips: Sequence[Clip]) -> float:
     """Streams that share a single clip begin it in different places."""
     return number * _GOLDEN % 1 if len(clips) == 1 else 0.0
@@ -157,10 +163,6 @@ def _pause_s(clip: Clip, mode: Mode, random: Generator) -> float:
     if mode == "nonstop":
         return NONSTOP_PAUSE_S
     return max(SHORTEST_PAUSE_S, clip.duration_s * random.uniform(*PAUSE_SHARE))
-
-
-def _random(number: int, mode: Mode, purpose: int) -> Generator:
-    return np.random.default_rng([SEED, number, purpose, mode == "nonstop"])
 
 
 def _samples(seconds: float) -> int:
