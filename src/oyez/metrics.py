@@ -18,6 +18,7 @@ CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _JOBS = (1, 2, 4, 8, 16, 32)
+_AUDIO_SECONDS = (0.5, 1, 2, 4, 8, 16, 30)
 
 
 class Metrics:
@@ -40,22 +41,31 @@ class Metrics:
         self.jobs_waiting = Gauge(
             "oyez_jobs_waiting", "Recognition jobs that have not begun.", registry=registry
         )
-        self._figures = {
-            "wait_s": self._histogram("job_wait_seconds", "From asked to begun.", _SECONDS),
-            "run_s": self._histogram("batch_run_seconds", "One engine call.", _SECONDS),
-            "batch_jobs": self._histogram("batch_jobs", "Jobs in one engine call.", _JOBS),
-            "run_audio_s": self._histogram(
-                "batch_audio_seconds", "Audio in one engine call.", (0.5, 1, 2, 5, 10, 30, 100, 300)
-            ),
-        }
-
-    def observe(self, figure: str, value: float) -> None:
-        """A figure of the scheduler; from any thread."""
-        self._figures[figure].observe(value)
+        self.jobs_ended = Counter(
+            "oyez_jobs",
+            "Recognition jobs by how they ended.",
+            ["urgency", "end"],
+            registry=registry,
+        )
+        self.job_wait = self._histogram(
+            "job_wait_seconds", "From asked to begun.", "urgency", _SECONDS
+        )
+        self.job_late = self._histogram(
+            "job_late_seconds", "Answered so long after it was wanted.", "urgency", (0.0, *_SECONDS)
+        )
+        self.batch_run = self._histogram("batch_run_seconds", "One engine call.", "kind", _SECONDS)
+        self.batch_jobs = self._histogram("batch_jobs", "Jobs in one engine call.", "kind", _JOBS)
+        self.batch_audio = self._histogram(
+            "batch_audio_seconds", "Audio in one engine call.", "kind", _AUDIO_SECONDS
+        )
 
     def exposition(self) -> bytes:
         """Everything, as CONTENT_TYPE says."""
         return generate_latest(self._registry)
 
-    def _histogram(self, name: str, help_text: str, buckets: tuple[float, ...]) -> Histogram:
-        return Histogram(f"oyez_{name}", help_text, buckets=buckets, registry=self._registry)
+    def _histogram(
+        self, name: str, help_text: str, label: str, buckets: tuple[float, ...]
+    ) -> Histogram:
+        return Histogram(
+            f"oyez_{name}", help_text, [label], buckets=buckets, registry=self._registry
+        )

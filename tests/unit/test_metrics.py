@@ -5,10 +5,10 @@ from oyez.metrics import Metrics
 
 def test_figures_show_in_the_exposition() -> None:
     metrics = Metrics()
-    metrics.observe("wait_s", 0.02)
+    metrics.job_wait.labels("final").observe(0.02)
     metrics.occurrences.labels("retractions").inc()
     text = metrics.exposition().decode()
-    assert "oyez_job_wait_seconds_count 1.0" in text
+    assert 'oyez_job_wait_seconds_count{urgency="final"} 1.0' in text
     assert 'oyez_occurrences_total{name="retractions"} 1.0' in text
     assert "_created" not in text
 

@@ -100,6 +100,9 @@ class Info:
     """Most requests one call may carry."""
     parallel: int = 1
     """How many calls may run at once, each from a thread of its own."""
+    max_batch_finals: int = 1
+    """Most finals one call should carry: more than one only where they are decoded together, for
+    the answers come together too."""
 
 
 class Recogniser(Protocol):

@@ -40,7 +40,7 @@ class FakeRecogniser:
         max_batch: int = 8,
         parallel: int = 1,
     ) -> None:
-        self.info = Info("fake", LANGUAGES, 30 * SAMPLE_RATE, max_batch, parallel)
+        self.info = Info("fake", LANGUAGES, 30 * SAMPLE_RATE, max_batch, parallel, max_batch)
         self.delay_s = delay_s
         self.requests: list[Request] = []
         self.batch_sizes: list[int] = []

@@ -6,19 +6,17 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from oyez.inference.scheduler import Job, Overloaded, Scheduler, Stopped, Urgency
+from oyez.inference.job import Job, Overloaded, Stopped, Urgency
+from oyez.inference.scheduler import Scheduler
 from oyez.inference.worker import Outcome
 from oyez.protocol.effects import Recognise
 from oyez.protocol.errors import Overload
 from oyez.recognisers.base import Purpose
 
-_PATIENCE_S = {
-    Urgency.FINAL: 0.3,
-    Urgency.SPECULATIVE: 0.3,
-    Urgency.PARTIAL: 1.0,
-    Urgency.BACKGROUND: 10.0,
-}
-"""How soon an answer is wanted: this orders jobs of equal urgency."""
+PARTIAL_S = 1.5
+"""How soon a partial is wanted. The next one would be asked for much earlier, but where a machine
+cannot keep that up, the cadence of partials is what gives."""
+BACKGROUND_S = 10.0
 _AHEAD_S = 30.0
 """Audio further ahead of the clock than this is not live: a file, not a speaker. A whole
 utterance sent at once still is."""
@@ -49,15 +47,7 @@ class Jobs:
 
     def submit(self, effect: Recognise) -> None:
         """Have the request recognised; too many waiting jobs are an answer too."""
-        urgency = Urgency.BACKGROUND if self._ahead_s() > _AHEAD_S else _urgency(effect)
-        job = Job(
-            owner=self._owner,
-            item=effect.item_id,
-            request=effect.request,
-            urgency=urgency,
-            deadline_s=time.monotonic() + _PATIENCE_S[urgency],
-            callback=lambda outcome: self._hand_over(effect.job, outcome),
-        )
+        job = self._job(effect)
         self._running[effect.job] = job
         try:
             replaced = self._scheduler.submit(job)
@@ -77,6 +67,21 @@ class Jobs:
         for number in list(self._running):
             self.cancel(number)
 
+    def _job(self, effect: Recognise) -> Job:
+        urgency = _urgency(effect, self._ahead_s())
+        is_partial = effect.request.purpose is Purpose.PARTIAL
+        return Job(
+            owner=self._owner,
+            item=effect.item_id,
+            window=effect.window,
+            request=effect.request,
+            urgency=urgency,
+            deadline_s=time.monotonic() + _patience_s(effect, urgency),
+            callback=lambda outcome: self._hand_over(effect.job, outcome),
+            is_replaceable=is_partial or effect.speculative,
+            interval_s=effect.due_s,
+        )
+
     def _hand_over(self, number: int, outcome: Outcome) -> None:
         self._loop.call_soon_threadsafe(self._arrive, number, outcome)
 
@@ -88,7 +93,19 @@ class Jobs:
         self._answered(number, outcome)
 
 
-def _urgency(effect: Recognise) -> Urgency:
+def _urgency(effect: Recognise, ahead_s: float) -> Urgency:
+    if ahead_s > _AHEAD_S:
+        return Urgency.BACKGROUND
     if effect.request.purpose is Purpose.PARTIAL:
         return Urgency.PARTIAL
     return Urgency.SPECULATIVE if effect.speculative else Urgency.FINAL
+
+
+def _patience_s(effect: Recognise, urgency: Urgency) -> float:
+    """How soon the answer is wanted."""
+    if urgency is Urgency.BACKGROUND:
+        return BACKGROUND_S
+    first_words = not effect.request.prefix and not effect.request.hint
+    if urgency is Urgency.PARTIAL and not first_words:
+        return PARTIAL_S
+    return effect.due_s

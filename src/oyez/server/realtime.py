@@ -13,6 +13,7 @@ from aiohttp import web
 from oyez.inference.loader import Engines
 from oyez.inference.scheduler import Scheduler
 from oyez.inference.vad_pool import VadPool
+from oyez.inference.watch import Watch
 from oyez.metrics import Metrics
 from oyez.protocol.limits import SessionLimits
 from oyez.protocol.session import Session
@@ -44,7 +45,7 @@ class Realtime:
         self._engines = engines
         self._metrics = metrics
         self.scheduler = Scheduler(
-            engines.recogniser, max_waiting=settings.max_waiting_jobs, observe=metrics.observe
+            engines.recogniser, Watch(metrics), max_waiting=settings.max_waiting_jobs
         )
         self.vad_pool = VadPool(engines.detector)
         self.admission = Admission(

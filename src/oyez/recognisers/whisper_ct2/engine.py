@@ -56,7 +56,9 @@ class WhisperCt2:
         self._model = model
         self._tokens = tokens
         self._log_mel = LogMel(model.n_mels)
-        self._info = Info("whisper-ct2", LANGUAGES, WINDOW_SAMPLES, MAX_BATCH)
+        self._info = Info(
+            "whisper-ct2", LANGUAGES, WINDOW_SAMPLES, MAX_BATCH, max_batch_finals=MAX_BATCH
+        )
 
     @classmethod
     def load(cls, model: str, device: str, threads: int) -> WhisperCt2:

@@ -1,0 +1,36 @@
+"""Recognition jobs as the server makes them, without a server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from oyez.inference.job import Job, Urgency
+from oyez.inference.worker import Outcome
+from oyez.recognisers.base import Purpose, Request
+
+
+def make_job(
+    urgency: Urgency = Urgency.FINAL,
+    *,
+    owner: object = "owner",
+    window: object = 0,
+    samples: int = 16_000,
+    deadline_s: float = 0.0,
+    callback: Callable[[Outcome], None] = lambda outcome: None,
+    **fields: float,
+) -> Job:
+    """Told apart in tests by the length of its audio, or by its owner."""
+    purpose = Purpose.PARTIAL if urgency is Urgency.PARTIAL else Purpose.FINAL
+    return Job(
+        owner,
+        "item",
+        window,
+        Request(np.zeros(samples, np.float32), purpose),
+        urgency,
+        deadline_s,
+        callback,
+        is_replaceable=urgency in (Urgency.PARTIAL, Urgency.SPECULATIVE),
+        **fields,
+    )
