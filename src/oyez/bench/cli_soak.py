@@ -76,3 +76,4 @@ def soak(
 
         asyncio.run(run.run(target.url, key, next(iter(clips.values())), show))
     click.echo(f"\n{report.summary(run.slices)}")
+    click.echo("".join(f"server: {line}" for line in target.complaints), err=True, nl=False)

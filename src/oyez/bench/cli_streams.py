@@ -72,7 +72,9 @@ def streams(
 
     Each stream is first heard alone; at every level its finals are held against those.
     """
-    measure = needs("oyez.bench.streams")
+    measure, report = needs("oyez.bench.streams"), needs("oyez.bench.streams_report")
+    from oyez.bench.voices import choose
+
     flags = options.serve_flags(engine, model, threads, serve_flags)
     with ExitStack() as stack, told():
         clips = stack.enter_context(spoken_clips(manifest, languages))
@@ -80,18 +82,19 @@ def streams(
         bench = measure.Bench(
             target,
             key,
-            measure.choose(clips),
+            choose(clips),
             measure.Options(mode, seconds, until_fail),
         )
         what = " ".join(flags) if url is None else url
-        click.echo(f"{machine_line()}\n{mode}, {seconds:g} s, {what}\n\n{measure.head()}")
+        click.echo(f"{machine_line()}\n{mode}, {seconds:g} s, {what}\n\n{report.head()}")
         levels: list[Level] = []
         for level in bench.run(counts):
             levels.append(level)
-            click.echo(measure.row(level))
+            click.echo(report.row(level))
             if json_file:
-                write_json(json_file, measure.as_json(bench, levels))
-    click.echo(f"\n{measure.summary(levels)}")
+                write_json(json_file, report.as_json(bench, levels))
+    click.echo(f"\n{report.summary(levels)}")
+    click.echo("".join(f"server: {line}" for line in target.complaints), err=True, nl=False)
     if edge and engine == "fake" and url is None:
         click.echo(f"\n{_edge(flags)}")
 

@@ -70,6 +70,7 @@ class Level:
     server_rss_mb: float | None = None
     late_p99_ms: float = 0.0
     own_cpu_percent: float = 0.0
+    others_cpu_percent: float | None = None
 
     @classmethod
     def of(cls, takes: Sequence[Take], alone: Mapping[int, Heard]) -> Level:
@@ -124,10 +125,11 @@ class Level:
             "broken": self.broken,
             "retractions": self.waits.retractions,
             "rewordings": self.waits.rewordings,
-            "server_cpu_percent": self.server_cpu_percent,
-            "server_rss_mb": self.server_rss_mb,
+            "server_cpu_percent": _rounded(self.server_cpu_percent),
+            "server_rss_mb": _rounded(self.server_rss_mb),
             "late_p99_ms": round(self.late_p99_ms, 2),
-            "own_cpu_percent": round(self.own_cpu_percent, 1),
+            "own_cpu_percent": _rounded(self.own_cpu_percent),
+            "others_cpu_percent": _rounded(self.others_cpu_percent),
             "misses": self.misses(),
         }
 
@@ -135,3 +137,7 @@ class Level:
 def highest_met(levels: Sequence[Level]) -> int | None:
     """Most streams that met the objective."""
     return max((level.streams for level in levels if not level.misses()), default=None)
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 1)

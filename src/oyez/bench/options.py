@@ -33,6 +33,8 @@ class Target:
     url: str
     pid: int | None
     """Of its process, where it is our own to watch."""
+    complaints: Sequence[str] = ()
+    """Its log lines of WARNING and above, the latest."""
 
 
 def engine_options(command: Any) -> Any:
@@ -71,7 +73,7 @@ def measured_server(url: str | None, flags: Sequence[str]) -> Iterator[Target]:
         yield Target(url, None)
         return
     with running_server(flags) as own:
-        yield Target(f"{own.url}?model={MODEL}", own.pid)
+        yield Target(f"{own.url}?model={MODEL}", own.pid, own.complaints)
 
 
 @contextmanager

@@ -6,11 +6,14 @@ import re
 import subprocess
 import sys
 import threading
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 READY = re.compile(r"oyez is ready: (ws://[^?\s]+)")
+COMPLAINT = re.compile(r"^\S+ (WARNING|ERROR|CRITICAL) |^\w+Error\b")
+COMPLAINTS = 20
 STOP_TIMEOUT_S = 15
 
 
@@ -23,6 +26,8 @@ class ServerProcess:
     url: str
     """What clients connect to; the model is still to be asked for."""
     pid: int
+    complaints: deque[str]
+    """Its log lines of WARNING and above, the latest; grows while it runs."""
 
 
 @contextmanager
@@ -37,17 +42,23 @@ def running_server(flags: Sequence[str]) -> Iterator[ServerProcess]:
     )
     try:
         url = _wait_until_ready(process)
-        drain = threading.Thread(
-            target=process.stderr.read if process.stderr else None, daemon=True
-        )
-        drain.start()
-        yield ServerProcess(url, process.pid)
+        server = ServerProcess(url, process.pid, deque(maxlen=COMPLAINTS))
+        threading.Thread(target=_listen, args=(process, server.complaints), daemon=True).start()
+        yield server
     finally:
         process.terminate()
         try:
             process.wait(STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             process.kill()
+
+
+def _listen(process: subprocess.Popen[str], complaints: deque[str]) -> None:
+    """Read on, or the server would block once the pipe is full."""
+    assert process.stderr is not None
+    for line in process.stderr:
+        if COMPLAINT.search(line):
+            complaints.append(line)
 
 
 def _wait_until_ready(process: subprocess.Popen[str]) -> str:

@@ -11,7 +11,7 @@ from oyez.bench.levels import Heard, Level, highest_met
 from oyez.bench.load import Stream, Take
 from oyez.bench.paced import Recording
 from oyez.bench.scoring import Score
-from oyez.bench.streams import head, row, summary
+from oyez.bench.streams_report import head, row, summary
 
 TRANSCRIPTION = "conversation.item.input_audio_transcription."
 
@@ -88,6 +88,11 @@ def test_the_generators_lateness_is_kept_apart() -> None:
     assert level.late_p99_ms == 80.0
     assert level.misses() == [] and "late by more than" in summary([level])
     assert "80.0!" in row(level)
+
+
+def test_a_crowded_machine_is_told() -> None:
+    assert "Other programs took up to 90 %" in summary([good(1, others_cpu_percent=90.0)])
+    assert "Other programs" not in summary([good(1, others_cpu_percent=5.0)])
 
 
 def good(streams: int, **fields: Any) -> Level:
