@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from oyez.recognisers.whisper_onnx.beam import Beam
-from oyez.recognisers.whisper_onnx.decode import Line
+from oyez.recognisers.whisper_onnx.decode import Line, Predicted
 
 A, B, END = 0, 1, 2
 POSITIONS = 50
@@ -22,16 +22,28 @@ class TableDecoder:
         self._table = table
 
     def feed(
-        self, blocks: Sequence[Sequence[int]], encoded: Any, cache: TextCache, *rest: Any
-    ) -> tuple[np.ndarray, np.ndarray]:
+        self,
+        blocks: Sequence[Sequence[int]],
+        encoded: Any,
+        cache: TextCache,
+        wanted: Sequence[Sequence[int]],
+        token_bias: Any,
+    ) -> Predicted:
         first = cache.texts is None
         texts = [()] if first else [(*t, *b) for t, b in zip(cache.texts, blocks, strict=True)]
         cache.texts = texts
-        odds = [[self._table.get(text, (0.001, 0.001, 0.998))] for text in texts]
+        odds = np.array([self._table.get(text, (0.001, 0.001, 0.998)) for text in texts])
+        order = np.argsort(-odds, axis=1)
+        asked = [1, len(wanted[0]), 1]
         attention = np.zeros((len(texts), 1, POSITIONS))
         for row, text in enumerate(texts):
             attention[row, 0, min(10 * len(text), POSITIONS - 1)] = 1
-        return np.array(odds), attention
+        return Predicted(
+            np.tile(order[:, None], asked),
+            np.tile(np.take_along_axis(odds, order, axis=1)[:, None], asked),
+            np.zeros((len(texts), 0), np.float32),
+            attention,
+        )
 
 
 class TextCache:

@@ -11,7 +11,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from oyez.recognisers.whisper_onnx.decode import Cache, Decoder, Encoded, Floats, Line, token_bias
+from oyez.recognisers.whisper_onnx.decode import (
+    Cache,
+    Decoder,
+    Encoded,
+    Floats,
+    Ids,
+    Line,
+    token_bias,
+)
 from oyez.recognisers.whisper_onnx.stop import loop_start
 
 _LEAST = 1e-12
@@ -63,22 +71,25 @@ class Beam:
         self._suppressed_first = list(suppressed_first)
         self._width = width
 
-    def run(self, line: Line, encoded: Encoded, cache: Cache) -> None:
+    def run(self, line: Line, encoded: Encoded, cache: Cache) -> Floats:
         """Decode `line` to its end; `encoded` and `cache` have one row, which may already hold
-        its first tokens."""
-        first = len(line.prompt) - 1
-        odds, _ = self._decoder.feed([line.prompt], encoded, cache, [first], self._bias)
-        odds[:, 0, self._suppressed_first] = 0
+        its first tokens.
+
+        Returns the probabilities of the decoder's marks after the first token of the prompt.
+        """
+        last = len(line.prompt) - 1
+        first = self._decoder.feed([line.prompt], encoded, cache, [[0, last]], self._bias)
         branches, ended = [Branch()], list[Branch]()
         looping: Branch | None = None
+        tokens, odds = first.tokens[:, 1], first.odds[:, 1]
+        odds[np.isin(tokens, self._suppressed_first)] = 0
         while branches and len(ended) < self._width and len(branches[0].tokens) < line.max_tokens:
-            branches, parents = self._grow(branches, odds[:, 0], ended)
+            branches, parents = self._grow(branches, tokens, odds, ended)
             cache.take(parents)
             latest = [[branch.tokens[-1]] for branch in branches]
-            odds, attention = self._decoder.feed(
-                latest, encoded, cache, [0] * len(branches), self._bias
-            )
-            places = attention[:, 0, : line.audio].argmax(axis=1).tolist()
+            heard = self._decoder.feed(latest, encoded, cache, [[0]] * len(branches), self._bias)
+            tokens, odds = heard.tokens[:, 0], heard.odds[:, 0]
+            places = heard.attention[:, 0, : line.audio].argmax(axis=1).tolist()
             branches = [
                 replace(branch, places=(*branch.places, place))
                 for branch, place in zip(branches, places, strict=True)
@@ -86,23 +97,28 @@ class Beam:
             going = [row for row, branch in enumerate(branches) if not _loops(branch)]
             if len(going) < len(branches):
                 looping = looping or branches[0]
-                branches, odds = [branches[row] for row in going], odds[going]
+                branches, tokens, odds = (
+                    [branches[row] for row in going],
+                    tokens[going],
+                    odds[going],
+                )
                 cache.take(going)
         _write(line, max(ended or branches or [looping or Branch()], key=lambda b: b.merit))
+        return first.marks
 
     def _grow(
-        self, branches: Sequence[Branch], odds: Floats, ended: list[Branch]
+        self, branches: Sequence[Branch], tokens: Ids, odds: Floats, ended: list[Branch]
     ) -> tuple[list[Branch], list[int]]:
         """The likeliest continuations, and the branch each comes from. Those that end join
         `ended`."""
         # each branch may end, which takes a place in the order but is not followed
-        choices = np.argpartition(odds, -self._width - 1, axis=1)[:, -self._width - 1 :]
-        chances = np.maximum(np.take_along_axis(odds, choices, axis=1), _LEAST)
+        choices, chances = tokens[:, : self._width + 1], np.maximum(odds, _LEAST)
+        chances = chances[:, : self._width + 1]
         totals = np.array([branch.score for branch in branches])[:, None] + np.log(chances)
         grown: list[Branch] = []
         parents: list[int] = []
-        for place in np.argsort(-totals, axis=None):
-            row, column = divmod(int(place), self._width + 1)
+        for place in np.argsort(-totals, axis=None, kind="stable"):
+            row, column = divmod(int(place), totals.shape[1])
             token, probability = int(choices[row, column]), float(chances[row, column])
             if len(grown) == self._width:
                 break

@@ -30,13 +30,14 @@ class Graph:
         self._constants: list[Any] = []
         self._inputs: list[Any] = []
         self._outputs: list[Any] = []
+        self._public: dict[str, str] = {}
 
     def input(self, name: str, dtype: int, *shape: int | str) -> str:
         self._inputs.append(helper.make_tensor_value_info(name, dtype, shape))
         return name
 
     def output(self, name: str, value: str, dtype: int = TensorProto.FLOAT) -> None:
-        self._nodes.append(helper.make_node("Identity", [value], [name]))
+        self._public[value] = name
         self._outputs.append(helper.make_tensor_value_info(name, dtype, None))
 
     def constant(self, array: NDArray[Any]) -> str:
@@ -105,6 +106,9 @@ class Graph:
         return self.op("Add", product, self.constant(bias.astype(np.float32)))
 
     def model(self) -> ModelProto:
+        for node in self._nodes:  # an Identity node per output would copy it
+            for values in (node.input, node.output):
+                values[:] = [self._public.get(value, value) for value in values]
         graph = helper.make_graph(
             self._nodes, "whisper", self._inputs, self._outputs, self._constants
         )

@@ -7,9 +7,9 @@ hint that turns out wrong costs nothing to take back.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnxruntime
@@ -20,6 +20,7 @@ from oyez.recognisers.whisper_onnx.stop import loop_start
 from oyez.recognisers.whisper_onnx.window import NEVER
 
 Floats = NDArray[np.float32]
+Ids = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,34 @@ class Encoded:
     def take(self, rows: Sequence[int]) -> Encoded:
         chosen = list(rows)
         return Encoded({k: v[chosen] for k, v in self.states.items()}, self.bias[chosen])
+
+    @classmethod
+    def together(cls, parts: Sequence[Encoded]) -> Encoded:
+        """Several as one batch; the shorter ones are padded with what is never attended to."""
+        if len(parts) == 1:
+            return parts[0]
+        longest = max(part.bias.shape[-1] for part in parts)
+        bias = _joined([part.bias for part in parts], -1, longest, NEVER)
+        states = {
+            name: _joined(
+                [part.states[name] for part in parts], -1 if name[0] == "k" else -2, longest, 0
+            )
+            for name in parts[0].states
+        }
+        return cls(states, bias)
+
+
+def _joined(arrays: Sequence[Floats], axis: int, size: int, padding: float) -> Floats:
+    shape = list(arrays[0].shape)
+    shape[0], shape[axis] = sum(len(array) for array in arrays), size
+    whole = np.full(shape, padding, np.float32)
+    row = 0
+    for array in arrays:
+        place: list[slice] = [slice(None)] * len(shape)
+        place[0], place[axis] = slice(row, row + len(array)), slice(array.shape[axis])
+        whole[tuple(place)] = array
+        row += len(array)
+    return whole
 
 
 @dataclass(slots=True)
@@ -74,12 +103,29 @@ class Cache:
         self.counts = self.counts[chosen]
 
 
+class Predicted(NamedTuple):
+    """What follows the tokens asked about: see `graph.decoder`."""
+
+    tokens: Ids
+    """int64 [batch, r, TOP], the likeliest first."""
+    odds: Floats
+    """float32 [batch, r, TOP], their probabilities."""
+    marks: Floats
+    """float32 [batch, m]."""
+    attention: Floats
+    """float32 [batch, t, n]."""
+
+
 class Decoder:
     """The decoder graph with its masks and positions."""
 
-    def __init__(self, session: onnxruntime.InferenceSession, sizes: Sizes) -> None:
+    def __init__(
+        self, session: onnxruntime.InferenceSession, sizes: Sizes, marks: Iterable[int]
+    ) -> None:
+        """marks: tokens whose probabilities `feed` reports."""
         self._session = session
         self.sizes = sizes
+        self._marks = np.array(list(marks), np.int64)
         self._outputs = [output.name for output in session.get_outputs()]
 
     def feed(
@@ -87,34 +133,28 @@ class Decoder:
         blocks: Sequence[Sequence[int]],
         encoded: Encoded,
         cache: Cache,
-        first_wanted: Sequence[int],
+        wanted: Sequence[Sequence[int]],
         token_bias: Floats,
-    ) -> tuple[Floats, Floats]:
+    ) -> Predicted:
         """Append `blocks`, one per row, to the cache.
 
-        Returns probabilities [batch, r, vocabulary] of what follows the tokens from
-        `first_wanted` to the last of each block (repeating the last where a row has fewer),
-        and attention [batch, t, n].
+        wanted: per row, the places in its block after which predictions are wanted (the last is
+        repeated where a row wants fewer than another); `marks` are those after the first.
         """
         lengths = np.array([len(block) for block in blocks])
-        width = int(lengths.max())
-        tokens = np.zeros((len(blocks), width), np.int64)
-        for row, block in enumerate(blocks):
-            tokens[row, : len(block)] = block
-        column = np.arange(width)
+        tokens = _rectangle(blocks)
+        column = np.arange(tokens.shape[1])
         real = column < lengths[:, None]
         start = cache.counts.sum(1)[:, None]
-        positions = np.where(real, start + column, 0)
-        wanted = int((lengths - first_wanted).max())
-        rows = np.minimum(np.add.outer(first_wanted, np.arange(wanted)), lengths[:, None] - 1)
         seen = np.concatenate([cache.counts, real], axis=1)[:, None, None]
-        past = cache.counts.shape[1]
+        width, past = tokens.shape[1], cache.counts.shape[1]
         causal = np.tri(width, past + width, past, dtype=bool)
         inputs: dict[str, Any] = {
             "tokens": tokens,
-            "positions": positions,
-            "rows": rows[:, :, None],
+            "positions": np.where(real, start + column, 0),
+            "rows": _rectangle(wanted)[:, :, None],
             "token_bias": token_bias,
+            "marks": self._marks,
             "bias": np.where(seen & causal, 0, NEVER).astype(np.float32),
             "cross_bias": encoded.bias,
             **encoded.states,
@@ -123,7 +163,15 @@ class Decoder:
         results = dict(zip(self._outputs, self._session.run(None, inputs), strict=True))
         cache.states = {name: results[f"new_{name}"] for name in cache.states}
         cache.counts = np.concatenate([cache.counts, real], axis=1)
-        return results["probabilities"], results["attention"]
+        return Predicted(
+            results["top_tokens"], results["top_odds"], results["mark_odds"], results["attention"]
+        )
+
+
+def _rectangle(rows: Sequence[Sequence[int]]) -> Ids:
+    """`rows` as an array, the last value of the shorter ones repeated."""
+    width = max(len(row) for row in rows)
+    return np.array([[*row, *[row[-1]] * (width - len(row))] for row in rows], np.int64)
 
 
 def token_bias(sizes: Sizes, end: int, suppressed: Sequence[int]) -> Floats:
@@ -142,26 +190,36 @@ class Greedy:
     ) -> None:
         self._decoder = decoder
         self._end = end
-        self._suppressed_first = list(suppressed_first)
+        self._suppressed_first = frozenset(suppressed_first)
         self._bias = token_bias(decoder.sizes, end, suppressed)
 
-    def run(self, lines: Sequence[Line], encoded: Encoded, cache: Cache) -> None:
-        """Decode all `lines` to their ends; `cache` may already hold their first tokens."""
+    def run(self, lines: Sequence[Line], encoded: Encoded, cache: Cache) -> Floats:
+        """Decode all `lines` to their ends; `cache` may already hold their first tokens.
+
+        Returns the probabilities of the decoder's marks after the first token of each prompt.
+        """
         active = list(lines)
-        blocks = [[*line.prompt, *line.hint] for line in active]
+        blocks: list[Sequence[int]] = [[*line.prompt, *line.hint] for line in active]
         first = [len(line.prompt) - 1 for line in active]
+        marks: Floats | None = None
         while True:
             before = cache.counts.shape[1]
-            outputs = self._decoder.feed(blocks, encoded, cache, first, self._bias)
+            wanted = [range(first[row], len(block)) for row, block in enumerate(blocks)]
+            asked = wanted if marks is not None else [[0, *places] for places in wanted]
+            predicted = self._decoder.feed(blocks, encoded, cache, asked, self._bias)
+            skipped = len(asked[0]) - len(wanted[0])
+            marks = predicted.marks if marks is None else marks
             following = []
             for row, line in enumerate(active):
-                block = blocks[row][first[row] + 1 :]
-                kept, token = self._advance(line, block, first[row], *(x[row] for x in outputs))
+                guessed = blocks[row][first[row] + 1 :]
+                kept, token = self._advance(
+                    line, guessed, first[row], _Row(predicted, row, skipped)
+                )
                 cache.counts[row, before + first[row] + 1 + kept :] = False
                 following.append(token)
             going = [row for row, token in enumerate(following) if token is not None]
             if not going:
-                return
+                return marks
             if len(going) < len(active):
                 active = [active[row] for row in going]
                 encoded = encoded.take(going)
@@ -170,7 +228,7 @@ class Greedy:
             first = [0] * len(active)
 
     def _advance(
-        self, line: Line, guessed: Sequence[int], first: int, odds: Floats, attention: Floats
+        self, line: Line, guessed: Sequence[int], first: int, row: _Row
     ) -> tuple[int, int | None]:
         """Follow the predictions as far as they agree with `guessed`.
 
@@ -178,27 +236,42 @@ class Greedy:
         """
         for index in range(len(guessed) + 1):
             if line.tokens:
-                line.places.append(int(attention[first + index, : line.audio].argmax()))
+                line.places.append(row.place(first + index, line.audio))
                 if (start := loop_start(line.tokens, line.places)) is not None:
                     line.cut(start)
                     return index, None
-            token = self._choose(line, odds[index])
+            token = self._choose(line, *row.choices(index))
             if token is None:
                 return index, None
             if index == len(guessed) or guessed[index] != token:
                 return index, token
         raise AssertionError("unreachable")
 
-    def _choose(self, line: Line, odds: Floats) -> int | None:
-        if not line.tokens:
-            odds = odds.copy()
-            odds[self._suppressed_first] = 0
-        token = int(odds.argmax())
+    def _choose(self, line: Line, tokens: list[int], odds: list[float]) -> int | None:
+        best = 0
+        while not line.tokens and tokens[best] in self._suppressed_first:
+            best += 1
+        token, probability = tokens[best], odds[best]
         if token == self._end:
-            line.end_probability = float(odds[token])
+            line.end_probability = probability
             return None
         if len(line.tokens) >= line.max_tokens:
             return None
         line.tokens.append(token)
-        line.probabilities.append(float(odds[token]))
+        line.probabilities.append(probability)
         return token
+
+
+class _Row(NamedTuple):
+    """One row of what was predicted, without the first `skipped` predictions."""
+
+    predicted: Predicted
+    row: int
+    skipped: int
+
+    def choices(self, index: int) -> tuple[list[int], list[float]]:
+        at = (self.row, self.skipped + index)
+        return self.predicted.tokens[at].tolist(), self.predicted.odds[at].tolist()
+
+    def place(self, token: int, audio: int) -> int:
+        return int(self.predicted.attention[self.row, token, :audio].argmax())

@@ -16,6 +16,8 @@ from onnx import ModelProto, TensorProto
 from oyez.recognisers.whisper_onnx.builder import Graph
 from oyez.recognisers.whisper_onnx.weights import Arrays
 
+TOP = 8
+"""Likeliest tokens the decoder names."""
 FEATURE_LAYERS = 3
 """Early encoder layers whose pooled output is returned for the emotion head."""
 
@@ -64,7 +66,8 @@ def encoder(arrays: Arrays) -> ModelProto:
         pooling: float32 [batch, n, 1], weights of the mean over time; sum 1 per row.
 
     Outputs:
-        key_0, value_0 … of the decoder's cross-attention: float32 [batch, heads, n, width / heads].
+        key_0, value_0 … of the decoder's cross-attention: float32
+            [batch, heads, width / heads, n] and [batch, heads, n, width / heads].
         features: float32 [batch, FEATURE_LAYERS, 2 * width], mean and deviation over time.
     """
     sizes = Sizes.of(arrays)
@@ -82,10 +85,11 @@ def encoder(arrays: Arrays) -> ModelProto:
     x = graph.op("GatherND", x, graph.op("Unsqueeze", sources, graph.integers(2)), batch_dims=1)
     table = net.floats("encoder/position_encodings/encodings")
     x = graph.op("Add", x, graph.op("Gather", table, positions))
+    everywhere = net.for_every_query(bias)
     pooled = []
     for layer in range(sizes.encoder_layers):
         name = f"encoder/layer_{layer}"
-        x = graph.op("Add", x, net.self_attention(x, f"{name}/self_attention", bias))
+        x = graph.op("Add", x, net.self_attention(x, f"{name}/self_attention", everywhere))
         x = graph.op("Add", x, net.feed_forward(x, f"{name}/ffn"))
         if layer < FEATURE_LAYERS:
             pooled.append(net.pool(x, pooling))
@@ -93,7 +97,7 @@ def encoder(arrays: Arrays) -> ModelProto:
     for layer in range(sizes.decoder_layers):
         both = net.linear(x, f"decoder/layer_{layer}/attention/linear_1")
         key, value = graph.ops("Split", 2, both, axis=-1, num_outputs=2)
-        graph.output(f"key_{layer}", net.split_heads(key))
+        graph.output(f"key_{layer}", net.split_heads(key, across=True))
         graph.output(f"value_{layer}", net.split_heads(value))
     graph.output("features", graph.op("Concat", *pooled, axis=1))
     return graph.model()
@@ -106,13 +110,16 @@ def decoder(arrays: Arrays, alignment_heads: Sequence[tuple[int, int]]) -> Model
         tokens, positions: int64 [batch, t].
         rows: int64 [batch, r, 1], the new tokens after which a prediction is wanted.
         token_bias: float32 [vocabulary], added to the logits.
+        marks: int64 [m], tokens whose probability is wanted after the first of `rows`.
         bias: float32 [batch, 1, t, p + t], added to attention on cached and new tokens.
         cross_bias: float32 [batch, 1, 1, n], the encoder's `bias`.
         past_key_0, past_value_0 …: float32 [batch, heads, p, width / heads].
         key_0, value_0 …: the encoder's outputs.
 
     Outputs:
-        probabilities: float32 [batch, r, vocabulary].
+        top_tokens: int64 [batch, r, TOP], the likeliest first.
+        top_odds: float32 [batch, r, TOP], their probabilities.
+        mark_odds: float32 [batch, m], without `token_bias`.
         attention: float32 [batch, t, n], mean cross-attention of the `alignment_heads`,
             given as (layer, head).
         new_key_0, new_value_0 …: the cache with the new tokens, float32
@@ -121,15 +128,16 @@ def decoder(arrays: Arrays, alignment_heads: Sequence[tuple[int, int]]) -> Model
     sizes = Sizes.of(arrays)
     net = _Transformer(arrays, sizes, wide=False)
     graph = net.graph
-    tokens = graph.input("tokens", TensorProto.INT64, "batch", "t")
+    new = graph.input("tokens", TensorProto.INT64, "batch", "t")
     positions = graph.input("positions", TensorProto.INT64, "batch", "t")
     rows = graph.input("rows", TensorProto.INT64, "batch", "r", 1)
     token_bias = graph.input("token_bias", TensorProto.FLOAT, sizes.vocabulary)
+    marks = graph.input("marks", TensorProto.INT64, "m")
     bias = graph.input("bias", TensorProto.FLOAT, "batch", 1, "t", "all")
     cross_bias = graph.input("cross_bias", TensorProto.FLOAT, "batch", 1, 1, "n")
 
     embeddings = arrays["decoder/embeddings/weight"]
-    x = graph.op("Gather", graph.constant(embeddings), tokens)
+    x = graph.op("Gather", graph.constant(embeddings), new)
     x = graph.op("Cast", x, to=TensorProto.FLOAT)
     table = net.floats("decoder/position_encodings/encodings")
     x = graph.op("Add", x, graph.op("Gather", table, positions))
@@ -144,8 +152,14 @@ def decoder(arrays: Arrays, alignment_heads: Sequence[tuple[int, int]]) -> Model
             watched.append(graph.op("Gather", weights, graph.integers(*heads), axis=1))
         x = graph.op("Add", x, net.feed_forward(x, f"{name}/ffn"))
     x = graph.op("GatherND", net.norm(x, "decoder/layer_norm"), rows, batch_dims=1)
-    logits = graph.op("Add", graph.linear(x, embeddings), token_bias)
-    graph.output("probabilities", graph.op("Softmax", logits, axis=-1))
+    logits = graph.linear(x, embeddings)
+    biased = graph.op("Softmax", graph.op("Add", logits, token_bias), axis=-1)
+    odds, tokens = graph.ops("TopK", 2, biased, graph.integers(TOP), axis=-1)
+    graph.output("top_odds", odds)
+    graph.output("top_tokens", tokens, TensorProto.INT64)
+    first = graph.op("Gather", logits, graph.integers(0), axis=1)
+    odds = graph.op("Gather", graph.op("Softmax", first, axis=-1), marks, axis=-1)
+    graph.output("mark_odds", graph.op("Squeeze", odds, graph.integers(1)))
     heads_by_time = graph.op("Concat", *watched, axis=1)
     attention = graph.op("ReduceMean", heads_by_time, graph.integers(1), keepdims=0)
     graph.output("attention", attention)
@@ -163,8 +177,13 @@ class _Transformer:
     def floats(self, name: str) -> str:
         return self.graph.constant(self._array(name))
 
-    def linear(self, x: str, name: str) -> str:
-        return self.graph.linear(x, self._array(f"{name}/weight"), self._array(f"{name}/bias"))
+    def linear(self, x: str, name: str, *, scaled: int = 0) -> str:
+        """The first `scaled` outputs are queries: attention's scale is part of their weights,
+        for products with a factor of their own miss the fast way for single rows."""
+        weight, bias = self._array(f"{name}/weight"), self._array(f"{name}/bias")
+        weight[:scaled] *= self._head_width**-0.5
+        bias[:scaled] *= self._head_width**-0.5
+        return self.graph.linear(x, weight, bias)
 
     def norm(self, x: str, name: str) -> str:
         gamma, beta = self.floats(f"{name}/gamma"), self.floats(f"{name}/beta")
@@ -179,58 +198,80 @@ class _Transformer:
         hidden = self.linear(self.norm(x, f"{name}/layer_norm"), f"{name}/linear_0")
         return self.linear(self.graph.op("Gelu", hidden), f"{name}/linear_1")
 
+    def for_every_query(self, bias: str) -> str:
+        """`bias` [batch, 1, 1, n] as `self_attention` wants it: [batch, 1, n, n]."""
+        size = self.graph.op("Shape", bias)
+        batch, one, _, count = self.graph.ops("Split", 4, size, num_outputs=4)
+        shape = self.graph.op("Concat", batch, one, count, count, axis=0)
+        return self.graph.op("Expand", bias, shape)
+
     def self_attention(self, x: str, name: str, bias: str) -> str:
-        query, key, value = self._query_key_value(x, name)
-        return self.linear(self._attend(query, key, value, bias)[0], f"{name}/linear_1")
+        graph = self.graph
+        joined = self.linear(self.norm(x, f"{name}/layer_norm"), f"{name}/linear_0")
+        parts = graph.ops("Split", 3, joined, axis=-1, num_outputs=3)
+        mixed = graph.op(
+            "MultiHeadAttention",
+            *parts,
+            *("", "", bias),
+            domain="com.microsoft",
+            num_heads=self._sizes.heads,
+        )
+        return self.linear(mixed, f"{name}/linear_1")
 
     def cached_attention(self, x: str, name: str, bias: str, layer: int) -> str:
         graph = self.graph
-        query, key, value = self._query_key_value(x, name)
-        key = graph.op("Concat", self._state(f"past_key_{layer}", "p"), key, axis=2)
-        value = graph.op("Concat", self._state(f"past_value_{layer}", "p"), value, axis=2)
+        x = self.norm(x, f"{name}/layer_norm")
+        joined = self.linear(x, f"{name}/linear_0", scaled=self._sizes.width)
+        parts = graph.ops("Split", 3, joined, axis=-1, num_outputs=3)
+        query, key, value = (self.split_heads(part) for part in parts)
+        key = graph.op(
+            "Concat", self._state(f"past_key_{layer}", "p", self._head_width), key, axis=2
+        )
+        value = graph.op(
+            "Concat", self._state(f"past_value_{layer}", "p", self._head_width), value, axis=2
+        )
         graph.output(f"new_key_{layer}", key)
         graph.output(f"new_value_{layer}", value)
-        return self.linear(self._attend(query, key, value, bias)[0], f"{name}/linear_1")
+        across = graph.op("Transpose", key, perm=[0, 1, 3, 2])
+        return self.linear(self._attend(query, across, value, bias)[0], f"{name}/linear_1")
 
     def cross_attention(self, x: str, name: str, bias: str, layer: int) -> tuple[str, str]:
         """What to add to `x`, and the attention weights [batch, heads, t, n]."""
-        query = self.linear(self.norm(x, f"{name}/layer_norm"), f"{name}/linear_0")
-        key, value = self._state(f"key_{layer}", "n"), self._state(f"value_{layer}", "n")
+        x = self.norm(x, f"{name}/layer_norm")
+        query = self.linear(x, f"{name}/linear_0", scaled=self._sizes.width)
+        key = self._state(f"key_{layer}", self._head_width, "n")
+        value = self._state(f"value_{layer}", "n", self._head_width)
         mixed, weights = self._attend(self.split_heads(query), key, value, bias)
         return self.linear(mixed, f"{name}/linear_2"), weights
 
-    def split_heads(self, x: str) -> str:
+    def split_heads(self, x: str, *, across: bool = False) -> str:
+        """[batch, n, width] as [batch, heads, n, width / heads]; `across`: the last two swapped."""
         shape = self.graph.integers(0, 0, self._sizes.heads, self._head_width)
-        return self.graph.op("Transpose", self.graph.op("Reshape", x, shape), perm=[0, 2, 1, 3])
+        order = [0, 2, 3, 1] if across else [0, 2, 1, 3]
+        return self.graph.op("Transpose", self.graph.op("Reshape", x, shape), perm=order)
 
     def pool(self, x: str, weights: str) -> str:
         """Weighted mean and deviation over time, [batch, 1, 2 * width]."""
         graph = self.graph
-        over_time = graph.integers(1)
-        mean = graph.op("ReduceSum", graph.op("Mul", x, weights), over_time)
-        apart = graph.op("Sub", x, mean)
-        squares = graph.op("Mul", graph.op("Mul", apart, apart), weights)
-        deviation = graph.op("Sqrt", graph.op("ReduceSum", squares, over_time))
+        across = graph.op("Transpose", weights, perm=[0, 2, 1])
+        mean = graph.op("MatMul", across, x)
+        squares = graph.op("MatMul", across, graph.op("Mul", x, x))
+        variance = graph.op("Sub", squares, graph.op("Mul", mean, mean))
+        deviation = graph.op("Sqrt", graph.op("Max", variance, graph.number(0)))
         return graph.op("Concat", mean, deviation, axis=-1)
 
-    def _query_key_value(self, x: str, name: str) -> Sequence[str]:
-        joined = self.linear(self.norm(x, f"{name}/layer_norm"), f"{name}/linear_0")
-        parts = self.graph.ops("Split", 3, joined, axis=-1, num_outputs=3)
-        return [self.split_heads(part) for part in parts]
-
     def _attend(self, query: str, key: str, value: str, bias: str) -> tuple[str, str]:
+        """query [batch, heads, t, w] with its scale, key [batch, heads, w, n], value
+        [batch, heads, n, w]."""
         graph = self.graph
-        scale = graph.number(self._head_width**-0.5)
-        across = graph.op("Transpose", key, perm=[0, 1, 3, 2])
-        scores = graph.op("MatMul", graph.op("Mul", query, scale), across)
+        scores = graph.op("MatMul", query, key)
         weights = graph.op("Softmax", graph.op("Add", scores, bias), axis=-1)
         mixed = graph.op("Transpose", graph.op("MatMul", weights, value), perm=[0, 2, 1, 3])
         merged = graph.op("Reshape", mixed, graph.integers(0, 0, self._sizes.width))
         return merged, weights
 
-    def _state(self, name: str, length: str) -> str:
-        shape = ("batch", self._sizes.heads, length, self._head_width)
-        return self.graph.input(name, TensorProto.FLOAT, *shape)
+    def _state(self, name: str, *shape: str | int) -> str:
+        return self.graph.input(name, TensorProto.FLOAT, "batch", self._sizes.heads, *shape)
 
     def _array(self, name: str) -> NDArray[np.float32]:
         return self._arrays[name].astype(np.float32)
