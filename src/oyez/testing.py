@@ -6,20 +6,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oyez.recognisers.fake import FakeRecogniser
-from oyez.vad.base import WINDOW_SAMPLES
+from oyez.vad.base import WINDOW_SAMPLES, Scores, VoiceDetector
 
 __all__ = ["FakeDetector", "FakeRecogniser"]
 
 
-class FakeDetector:
+class FakeDetector(VoiceDetector):
     """Takes any window louder than -40 dBFS for speech; keeps no state."""
 
     def initial_state(self) -> object:
         return None
 
-    def score(
-        self, samples: NDArray[np.float32], state: object
-    ) -> tuple[NDArray[np.float32], object]:
+    def score(self, samples: NDArray[np.float32], state: object) -> Scores:
         windows = samples.reshape(-1, WINDOW_SAMPLES)
         loud = np.sqrt(np.mean(np.square(windows), axis=1)) > 0.01
         return np.where(loud, np.float32(0.98), np.float32(0.02)), state

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from oyez.vad.base import WINDOW_SAMPLES
+from oyez.vad.base import WINDOW_SAMPLES, Scores, VoiceDetector, window_count
 
 _EVEN_ODDS_DB = -48.0
 """The level, in dB below full scale, that counts as speech with probability 0.5."""
@@ -16,18 +16,14 @@ _SLOPE_DB = 3.0
 _FLOOR = 1e-10
 
 
-class EnergyDetector:
+class EnergyDetector(VoiceDetector):
     """A VoiceDetector without state: each window is judged by its own mean power."""
 
     def initial_state(self) -> object:
         return None
 
-    def score(
-        self, samples: NDArray[np.float32], state: object
-    ) -> tuple[NDArray[np.float32], object]:
-        if len(samples) % WINDOW_SAMPLES:
-            raise ValueError(f"{len(samples)} samples are not whole windows of {WINDOW_SAMPLES}")
-        windows = samples.reshape(-1, WINDOW_SAMPLES)
+    def score(self, samples: NDArray[np.float32], state: object) -> Scores:
+        windows = samples.reshape(window_count(samples), WINDOW_SAMPLES)
         level_db = 10 * np.log10(np.mean(windows**2, axis=1) + _FLOOR)
         probabilities = 1 / (1 + np.exp((_EVEN_ODDS_DB - level_db) / _SLOPE_DB))
         return probabilities.astype(np.float32), state

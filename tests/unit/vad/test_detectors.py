@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import statistics
+import time
 import wave
+from collections.abc import Callable
 from importlib.resources import files
 
 import numpy as np
+import onnx
+import onnxruntime
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from oyez.stages.speech import EdgeDetector, EdgeSettings
 from oyez.vad import registry, silero
 from oyez.vad.base import WINDOW_SAMPLES, VoiceDetector
+from oyez.vad.silero_graph import many_streams
 from property.strategies import cuts
 
 _DETECTORS = {name: registry.load(name) for name in ("silero", "energy")}
@@ -104,6 +111,89 @@ def test_silero_needs_the_samples_before_a_window() -> None:
 def test_silero_hears_no_speech_in_a_tone() -> None:
     tone = 0.3 * np.sin(2 * np.pi * 440 * np.arange(60 * WINDOW_SAMPLES) / 16_000)
     assert np.max(_score(_DETECTORS["silero"], tone.astype(np.float32))[10:]) < 0.6
+
+
+def test_silero_is_the_published_graph() -> None:
+    published = onnxruntime.InferenceSession(silero.find_model())
+    stream = np.concatenate([np.zeros(64, np.float32), _SPEECH])
+    windows = np.lib.stride_tricks.sliding_window_view(stream, 64 + WINDOW_SAMPLES)
+    inputs = {"input": windows[::WINDOW_SAMPLES], **dict.fromkeys("hc", np.zeros((1, 1, 128)))}
+    inputs = {name: np.ascontiguousarray(value, np.float32) for name, value in inputs.items()}
+    expected = published.run(["speech_probs"], inputs)[0]
+    scores = _score(_DETECTORS["silero"], _SPEECH)
+    assert np.max(np.abs(scores - expected)) < 1e-5
+    edges, expected_edges = (
+        EdgeDetector(EdgeSettings.from_wire(0.2, 400, 300)).feed(found)
+        for found in (scores, expected)
+    )
+    assert len(edges) >= 2
+    assert edges == expected_edges
+
+
+@pytest.mark.parametrize("name", _DETECTORS)
+@settings(max_examples=20, deadline=None)
+@given(data=st.data())
+def test_who_shares_a_call_changes_nothing(name: str, data: st.DataObject) -> None:
+    detector = _DETECTORS[name]
+    lengths = data.draw(st.lists(st.sampled_from([0, 1, 2, 3, 4, 64]), min_size=1, max_size=12))
+    stretches, alone = [], []
+    for length in lengths:
+        start = data.draw(st.integers(0, len(_SPEECH) // WINDOW_SAMPLES - length))
+        middle = data.draw(st.integers(0, start))
+        before = _SPEECH[middle * WINDOW_SAMPLES : start * WINDOW_SAMPLES]
+        state = detector.score(before, detector.initial_state())[1]
+        samples = _SPEECH[start * WINDOW_SAMPLES : (start + length) * WINDOW_SAMPLES]
+        stretches.append((samples, state))
+        alone.append(detector.score(samples, state))
+    together = detector.score_many(stretches)
+    after = _SPEECH[: 2 * WINDOW_SAMPLES]
+    for (found, state), (expected, expected_state) in zip(together, alone, strict=True):
+        assert np.allclose(found, expected, rtol=0, atol=1e-6)
+        later, expected_later = (detector.score(after, each)[0] for each in (state, expected_state))
+        assert np.allclose(later, expected_later, rtol=0, atol=1e-6)
+
+
+def test_half_a_window_is_refused_in_company_too(detector: VoiceDetector) -> None:
+    whole, half = (np.zeros(length, np.float32) for length in (WINDOW_SAMPLES, 256))
+    with pytest.raises(ValueError, match="whole windows of 512"):
+        detector.score_many([(samples, detector.initial_state()) for samples in (whole, half)])
+
+
+def test_a_state_of_silero_holds_no_more_than_its_stream_needs() -> None:
+    silent = np.zeros(64 * WINDOW_SAMPLES, np.float32)
+    stretches = [(silent, _DETECTORS["silero"].initial_state())] * 8
+    for _, state in _DETECTORS["silero"].score_many(stretches):
+        arrays = [state.context, state.memory]  # type: ignore[attr-defined]
+        assert all(array.base is None for array in arrays)
+        assert sum(array.nbytes for array in arrays) < 2_000
+
+
+def test_sharing_a_call_makes_silero_cheaper() -> None:
+    silero_, samples = _DETECTORS["silero"], _SPEECH[: 3 * WINDOW_SAMPLES]
+    stretches = [(samples, silero_.initial_state())] * 32
+
+    def seconds(run: Callable[[], object]) -> float:
+        times = []
+        for _ in range(9):
+            began = time.process_time()
+            run()
+            times.append(time.process_time() - began)
+        return statistics.median(times)
+
+    together = seconds(lambda: silero_.score_many(stretches))
+    alone = seconds(lambda: [silero_.score(*stretch) for stretch in stretches])
+    assert together < 0.75 * alone
+
+
+def test_streams_much_longer_than_the_others_do_not_make_them_step_as_often() -> None:
+    groups = silero.of_like_length([3, 64, 0, 4, 1, 33])
+    assert sorted(map(sorted, groups)) == [[0, 3], [1, 5], [4]]
+
+
+def test_other_weights_are_refused() -> None:
+    graph = onnx.helper.make_graph([], "empty", [], [])
+    with pytest.raises(ValueError, match="not Silero VAD v6"):
+        many_streams(onnx.helper.make_model(graph))
 
 
 def test_missing_weights_are_named_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
