@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections.abc import Callable
 
 import aiohttp
 import msgspec
@@ -39,10 +40,13 @@ class LongSession:
         """Send a mark, then wait until no more than so many are unanswered. Raises TimeoutError."""
         self._marks_on_the_way += 1
         await self.send(_MARK_MESSAGE)
-        async with asyncio.timeout(ANSWER_TIMEOUT_S):
-            while self._marks_on_the_way > most_on_the_way:
-                self._news.clear()
-                await self._news.wait()
+        await self._until(lambda: self._marks_on_the_way <= most_on_the_way)
+
+    async def settle(self) -> None:
+        """Wait until all audio sent was heard and every turn that ended has its final, so that no
+        work for it remains. Raises TimeoutError."""
+        await self.mark(0)
+        await self._until(lambda: not self._stopped_s)
 
     async def listen(self) -> None:
         """Until `session.finished`. Raises RuntimeError if it does not come to that."""
@@ -61,7 +65,14 @@ class LongSession:
         self._finals_ms, self._failed = [], 0
         return taken
 
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(ANSWER_TIMEOUT_S):
+            while not condition():
+                self._news.clear()
+                await self._news.wait()
+
     def _hear(self, event: dict[str, object], at_s: float) -> None:
+        self._news.set()
         item_id = str(event.get("item_id"))
         match event["type"]:
             case "input_audio_buffer.speech_stopped":
@@ -74,7 +85,7 @@ class LongSession:
             case "session.updated" if not self._configured:
                 self._configured = True
             case "session.updated":
-                self._answered()
+                self._marks_on_the_way -= 1
             case "error":
                 self._error(event["error"])
             case "session.finished":
@@ -84,8 +95,4 @@ class LongSession:
         assert isinstance(error, dict)
         if error.get("event_id") != MARK:
             raise RuntimeError(str(error.get("message")))
-        self._answered()
-
-    def _answered(self) -> None:
         self._marks_on_the_way -= 1
-        self._news.set()

@@ -156,7 +156,7 @@ class Feeder:
         self._began_s = time.perf_counter()
 
     async def feed(self, audio_s: float) -> None:
-        """Send so much, then wait until the server has heard it."""
+        """Send so much, then wait until the server is through with it."""
         for _ in range(round(audio_s / PACKET_S)):
             if not self._packets:
                 await asyncio.to_thread(self._make)
@@ -165,7 +165,7 @@ class Feeder:
             self._sent += 1
             if self._sent % MARK_PACKETS == 0:
                 await self._session.mark(MARKS_ON_THE_WAY)
-        await self._session.mark(0)
+        await self._session.settle()
 
     async def _pace(self) -> None:
         if self._speed:

@@ -75,6 +75,19 @@ async def test_a_server_that_does_not_answer_is_not_run_away_from() -> None:
     assert sum("audio" in one for one in socket.sent) == 4 * 50
 
 
+async def test_a_tenth_ends_with_the_finals_of_its_turns() -> None:
+    socket = Socket({"type": "input_audio_buffer.speech_stopped", "item_id": "a"})
+    session = LongSession(socket)  # type: ignore[arg-type]
+    listener = asyncio.create_task(session.listen())
+    settling = asyncio.create_task(session.settle())
+    await asyncio.sleep(0.05)
+    assert not settling.done()
+    final = "conversation.item.input_audio_transcription.completed"
+    socket.events.put_nowait({"type": final, "item_id": "a"})
+    await asyncio.wait_for(settling, 1.0)
+    listener.cancel()
+
+
 async def test_finals_are_timed_and_failures_counted_once() -> None:
     kind = "conversation.item.input_audio_transcription."
     socket = Socket(
