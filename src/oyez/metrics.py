@@ -41,6 +41,14 @@ class Metrics:
         self.jobs_waiting = Gauge(
             "oyez_jobs_waiting", "Recognition jobs that have not begun.", registry=registry
         )
+        self.sessions_room = self._gauge("sessions_room", "Sessions that would be let in now.")
+        self.load_busy = self._gauge("load_busy", "Share of the engine's time in use, lately.")
+        self.load_demand = self._gauge(
+            "load_demand", "Share that partials as often as asked for would take, lately."
+        )
+        self.load_needed = self._gauge(
+            "load_needed", "Share that the open sessions need, partials at their slowest."
+        )
         self.jobs_ended = Counter(
             "oyez_jobs",
             "Recognition jobs by how they ended.",
@@ -62,6 +70,9 @@ class Metrics:
     def exposition(self) -> bytes:
         """Everything, as CONTENT_TYPE says."""
         return generate_latest(self._registry)
+
+    def _gauge(self, name: str, help_text: str) -> Gauge:
+        return Gauge(f"oyez_{name}", help_text, registry=self._registry)
 
     def _histogram(
         self, name: str, help_text: str, label: str, buckets: tuple[float, ...]

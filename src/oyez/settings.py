@@ -82,6 +82,12 @@ class Settings(BaseSettings):
     vad: str = Field("silero", min_length=1, description="Voice activity detector.")
 
     max_sessions: int = Field(256, ge=1, description="Most sessions at a time; beyond: HTTP 503.")
+    max_load: float = Field(
+        0.75,
+        ge=0,
+        description="Share of the engine's time that sessions may need, interim results at their "
+        "slowest; a session beyond: HTTP 503. 0: let in whatever max_sessions allows.",
+    )
     sessions_per_second: int = Field(
         20, ge=1, description="New sessions per second and key; beyond: HTTP 429."
     )

@@ -1,11 +1,20 @@
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import aiohttp
 import pytest
 
-from support.server import MODEL, running_server
+from support.server import (
+    MODEL,
+    append,
+    eventually,
+    held_engine,
+    running_server,
+    silence,
+    speech,
+)
 
 
 @pytest.mark.parametrize(
@@ -63,6 +72,44 @@ async def test_a_full_server_refuses_and_a_place_that_is_left_can_be_taken() -> 
         assert int(response.headers["Retry-After"]) >= 1
         await first.socket.close()
         await running.assert_nothing_left()
+        await (await running.connect()).until("session.created")
+
+
+async def test_a_server_behind_with_its_work_refuses_until_it_has_caught_up() -> None:
+    async with running_server(held_engine()) as running:
+        first = await running.connect()
+        await first.send(append(speech(1.0)), append(silence(1.5)))
+        await first.until("committed")
+        await asyncio.sleep(0.1)
+        await running.connect()
+        await eventually(lambda: running.server.realtime.scheduler.overdue_s > 0.5)
+        status, body, response = await running.upgrade()
+        assert (status, body["code"]) == (503, "ServiceUnavailable")
+        assert "machine" in body["message"]
+        assert int(response.headers["Retry-After"]) >= 1
+        assert (await running.get("/readyz"))[1] == {"status": "ready", "room": 0}
+        assert "oyez_sessions_room 0.0" in (await running.get("/metrics"))[1]
+        running.engine.may_answer.set()
+        await first.until("completed")
+        await (await running.connect()).until("session.created")
+
+
+async def test_load_can_be_left_out_of_account() -> None:
+    async with running_server(held_engine(), max_load=0, max_sessions=3) as running:
+        first = await running.connect()
+        await first.send(append(speech(1.0)), append(silence(1.5)))
+        await eventually(lambda: running.server.realtime.scheduler.overdue_s > 0.5)
+        await (await running.connect()).until("session.created")
+        assert (await running.get("/readyz"))[1]["room"] == 1
+
+
+async def test_sessions_that_would_cost_too_much_are_refused_from_the_start() -> None:
+    async with running_server(session_cost=0.3, max_load=0.7) as running:
+        clients = [await running.connect() for _ in range(2)]
+        assert (await running.upgrade())[0] == 503
+        assert "oyez_load_needed 0.6" in (await running.get("/metrics"))[1]
+        await clients[0].socket.close()
+        await eventually(lambda: running.server.realtime.admission.open_sessions == 1)
         await (await running.connect()).until("session.created")
 
 

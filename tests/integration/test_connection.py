@@ -16,16 +16,11 @@ from support.server import (
     Client,
     append,
     eventually,
+    held_engine,
     running_server,
     silence,
     speech,
 )
-
-
-def held_engine() -> FakeRecogniser:
-    engine = FakeRecogniser()
-    engine.may_answer.clear()
-    return engine
 
 
 async def say_one_turn(client: Client) -> None:

@@ -84,6 +84,13 @@ class Client:
         transport.abort()  # type: ignore[union-attr]
 
 
+def held_engine() -> FakeRecogniser:
+    """It answers nothing until it may."""
+    engine = FakeRecogniser()
+    engine.may_answer.clear()
+    return engine
+
+
 @dataclass
 class RunningServer:
     server: Server
@@ -137,12 +144,13 @@ async def eventually(condition: Callable[[], bool], timeout_s: float = 10.0) -> 
 
 @asynccontextmanager
 async def running_server(
-    engine: FakeRecogniser | None = None, **settings: Any
+    engine: FakeRecogniser | None = None, *, session_cost: float = 0.0, **settings: Any
 ) -> AsyncIterator[RunningServer]:
     """A server with these settings. After the test its tasks must be gone."""
     engine = engine or FakeRecogniser()
     before = asyncio.all_tasks()
-    server = Server(Settings(**settings), Engines(engine, FakeDetector(), Neutral()))
+    engines = Engines(engine, FakeDetector(), Neutral(), session_cost)
+    server = Server(Settings(**settings), engines)
     runner = web.AppRunner(server.app, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()

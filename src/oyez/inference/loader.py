@@ -12,6 +12,7 @@ import numpy as np
 
 from oyez.emotion.base import EmotionClassifier
 from oyez.emotion.neutral import Neutral
+from oyez.inference.trial import session_cost
 from oyez.recognisers import registry as recognisers
 from oyez.recognisers.base import Recogniser
 from oyez.vad import registry as detectors
@@ -31,6 +32,8 @@ class Engines:
     recogniser: Recogniser
     detector: VoiceDetector
     emotion: EmotionClassifier
+    session_cost: float = 0.0
+    """The share of the recogniser's time that a session needs, as tried out at the start."""
 
 
 def load_engines(
@@ -54,6 +57,7 @@ def load_engines(
         recogniser = _load_recogniser(engine, model, device, threads, cache_dir)
         progress("warming up")
         recogniser.warm_up()
+        cost = session_cost(recogniser)
     except LoadError:
         raise
     except Exception as error:
@@ -64,7 +68,7 @@ def load_engines(
     except Exception as error:
         raise LoadError(f"voice activity detector {vad}: {_reason(error)}") from error
     progress(f"loaded in {time.monotonic() - began_s:.1f} s")
-    return Engines(recogniser, detector, Neutral())
+    return Engines(recogniser, detector, Neutral(), cost)
 
 
 def _load_recogniser(

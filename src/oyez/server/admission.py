@@ -30,6 +30,12 @@ class Refusal:
 
 
 INVALID_KEY = Refusal(401, "InvalidApiKey", "Invalid API-key provided.")
+BUSY = Refusal(
+    503,
+    "ServiceUnavailable",
+    "The sessions that are open need all of the machine; try again later.",
+    5,
+)
 FULL = Refusal(503, "ServiceUnavailable", "All sessions are taken; try again later.", 1)
 DRAINING = Refusal(503, "ServiceUnavailable", "The server is shutting down.", 5)
 
@@ -44,11 +50,14 @@ class Admission:
         max_sessions: int,
         sessions_per_second: int,
         clock: Callable[[], float],
+        load_room: Callable[[], float] = lambda: math.inf,
     ) -> None:
+        """load_room: how many more sessions the engine can take."""
         self._key_hashes = [_hash(key) for key in keys]
         self._max_sessions = max_sessions
         self._sessions_per_second = sessions_per_second
         self._clock = clock
+        self._load_room = load_room
         self._recent: defaultdict[int, deque[float]] = defaultdict(deque)
         self.open_sessions = 0
         self.draining = False
@@ -62,11 +71,20 @@ class Admission:
             return INVALID_KEY
         if self.open_sessions >= self._max_sessions:
             return FULL
+        if self._load_room() < 1:
+            return BUSY
         if wait_s := self._wait_s(caller):
             message = f"Requests rate limit exceeded: {self._sessions_per_second} per second."
             return Refusal(429, "Throttling.RateQuota", message, math.ceil(wait_s))
         self.open_sessions += 1
         return None
+
+    @property
+    def room(self) -> int:
+        """How many more sessions would be let in now."""
+        if self.draining:
+            return 0
+        return int(max(0, min(self._max_sessions - self.open_sessions, self._load_room())))
 
     def leave(self) -> None:
         self.open_sessions -= 1

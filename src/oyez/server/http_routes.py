@@ -19,7 +19,7 @@ def http_routes(admission: Admission, metrics: Metrics) -> list[web.RouteDef]:
         # the socket listens only once the model is warm: see lifecycle
         if admission.draining:
             return web.json_response({"status": "draining"}, status=503)
-        return web.json_response({"status": "ready"})
+        return web.json_response({"status": "ready", "room": admission.room})
 
     async def exposition(request: web.Request) -> web.Response:
         return web.Response(body=metrics.exposition(), headers={"Content-Type": CONTENT_TYPE})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import secrets
 import string
 import time
@@ -10,6 +11,7 @@ import uuid
 
 from aiohttp import web
 
+from oyez.inference.load import Load
 from oyez.inference.loader import Engines
 from oyez.inference.scheduler import Scheduler
 from oyez.inference.vad_pool import VadPool
@@ -44,8 +46,14 @@ class Realtime:
         self._settings = settings
         self._engines = engines
         self._metrics = metrics
+        self.load = Load(
+            workers=engines.recogniser.info.parallel,
+            assumed_cost=engines.session_cost,
+            limit=settings.max_load,
+            clock=time.monotonic,
+        )
         self.scheduler = Scheduler(
-            engines.recogniser, Watch(metrics), max_waiting=settings.max_waiting_jobs
+            engines.recogniser, Watch(metrics), self.load, max_waiting=settings.max_waiting_jobs
         )
         self.vad_pool = VadPool(engines.detector)
         self.admission = Admission(
@@ -53,10 +61,15 @@ class Realtime:
             max_sessions=settings.max_sessions,
             sessions_per_second=settings.sessions_per_second,
             clock=time.monotonic,
+            load_room=self._load_room,
         )
         self.connections: set[Connection] = set()
         metrics.jobs_waiting.set_function(lambda: self.scheduler.waiting)
         metrics.sessions_open.set_function(lambda: self.admission.open_sessions)
+        metrics.sessions_room.set_function(lambda: self.admission.room)
+        metrics.load_busy.set_function(lambda: self.load.busy)
+        metrics.load_demand.set_function(lambda: self.load.demand)
+        metrics.load_needed.set_function(lambda: self.load.needed)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Serve one upgrade, or say over HTTP why not."""
@@ -72,11 +85,13 @@ class Realtime:
         if refusal:
             self._metrics.refused.labels(refusal.code).inc()
             return refuse(refusal)
+        self.load.session_opened()
         try:
             await socket.prepare(request)
             await self._serve(request, socket)
         finally:
             self.admission.leave()
+            self.load.session_closed()
         return socket
 
     async def drain(self, timeout_s: float) -> None:
@@ -124,6 +139,11 @@ class Realtime:
             await connection.run()
         finally:
             self.connections.discard(connection)
+
+    def _load_room(self) -> float:
+        if not self._settings.max_load:
+            return math.inf
+        return self.load.room(self.scheduler.overdue_s)
 
     def _session(self, model: str) -> Session:
         return Session(

@@ -26,6 +26,7 @@ def test_what_is_loaded_is_warm() -> None:
     engines = load(progress=lines.append)
     assert isinstance(engines.recogniser, FakeRecogniser)
     assert engines.recogniser.warm
+    assert engines.session_cost < 0.01
     assert lines[0] == "loading fake (base) on cpu"
 
 

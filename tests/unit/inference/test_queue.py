@@ -134,6 +134,13 @@ def test_a_batch_has_one_purpose_and_finals_are_batched_as_the_engine_likes() ->
     assert len(a_queue(*jobs).take(info(16), 1)) == 1
 
 
+def test_nobody_live_shares_a_batch_with_the_background() -> None:
+    live, background = make_job(FINAL), make_job(BACKGROUND, owner="file")
+    queue = a_queue(live, background)
+    assert queue.take(info(16, 16), 1) == [live]
+    assert queue.take(info(16, 16), 1) == [background]
+
+
 def test_first_words_do_not_wait_for_a_long_neighbour() -> None:
     short, long = make_job(PARTIAL, samples=6_000), make_job(PARTIAL, owner=2, samples=10 * 16_000)
     similar = make_job(PARTIAL, owner=3, samples=4 * 16_000)

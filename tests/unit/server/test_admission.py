@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from oyez.server.admission import (
+    BUSY,
     DRAINING,
     FULL,
     INVALID_KEY,
@@ -67,6 +70,39 @@ def test_a_draining_server_lets_nobody_in() -> None:
     admission, _ = an_admission("a")
     admission.draining = True
     assert admission.enter("Bearer a") is DRAINING
+
+
+def test_who_finds_no_room_in_the_engine_is_refused_and_takes_no_place() -> None:
+    room = [0.9]
+    admission = Admission(
+        ("a",),
+        max_sessions=3,
+        sessions_per_second=1,
+        clock=Clock(),
+        load_room=lambda: room[0],
+    )
+    for _ in range(5):
+        assert admission.enter("Bearer a") is BUSY
+    assert admission.enter("Bearer wrong") is INVALID_KEY
+    assert BUSY.retry_after_s
+    room[0] = 1.0
+    assert admission.enter("Bearer a") is None
+
+
+def test_room_is_the_least_of_places_and_load() -> None:
+    room = [math.inf]
+    admission = Admission(
+        (), max_sessions=3, sessions_per_second=9, clock=Clock(), load_room=lambda: room[0]
+    )
+    assert admission.room == 3
+    admission.enter(None)
+    assert admission.room == 2
+    room[0] = 1.7
+    assert admission.room == 1
+    room[0] = -4.0
+    assert admission.room == 0
+    room[0], admission.draining = math.inf, True
+    assert admission.room == 0
 
 
 @given(st.text())
