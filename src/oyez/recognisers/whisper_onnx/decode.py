@@ -198,9 +198,9 @@ class Greedy:
 
         Returns the probabilities of the decoder's marks after the first token of each prompt.
         """
-        active = list(lines)
-        blocks: list[Sequence[int]] = [[*line.prompt, *line.hint] for line in active]
-        first = [len(line.prompt) - 1 for line in active]
+        active: list[Line | None] = list(lines)
+        blocks: list[Sequence[int]] = [[*line.prompt, *line.hint] for line in lines]
+        first = [len(line.prompt) - 1 for line in lines]
         marks: Floats | None = None
         while True:
             before = cache.counts.shape[1]
@@ -209,22 +209,29 @@ class Greedy:
             predicted = self._decoder.feed(blocks, encoded, cache, asked, self._bias)
             skipped = len(asked[0]) - len(wanted[0])
             marks = predicted.marks if marks is None else marks
-            following = []
+            latest = [self._end] * len(active)
             for row, line in enumerate(active):
+                if line is None:
+                    continue
                 guessed = blocks[row][first[row] + 1 :]
                 kept, token = self._advance(
                     line, guessed, first[row], _Row(predicted, row, skipped)
                 )
                 cache.counts[row, before + first[row] + 1 + kept :] = False
-                following.append(token)
-            going = [row for row, token in enumerate(following) if token is not None]
+                if token is None:
+                    active[row] = None
+                else:
+                    latest[row] = token
+            going = [row for row, line in enumerate(active) if line is not None]
             if not going:
                 return marks
-            if len(going) < len(active):
+            # taking rows out copies the others: it pays once half of them have ended
+            if len(going) <= len(active) // 2:
                 active = [active[row] for row in going]
+                latest = [latest[row] for row in going]
                 encoded = encoded.take(going)
                 cache.take(going)
-            blocks = [[token] for token in following if token is not None]
+            blocks = [[token] for token in latest]
             first = [0] * len(active)
 
     def _advance(
