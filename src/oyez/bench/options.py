@@ -22,7 +22,7 @@ MANIFEST = click.Path(exists=True, dir_okay=False, path_type=Path)
 JSON_FILE = click.Path(dir_okay=False, path_type=Path)
 MODEL = "qwen3-asr-flash-realtime"
 SAMPLE_S = 20.0
-UNLIMITED = ("--max-sessions", "100000", "--sessions-per-second", "100000")
+UNLIMITED = ("--max-sessions", "100000", "--sessions-per-second", "100000", "--max-load", "0")
 """Flags of a server that lets every session of a benchmark in at once."""
 
 
