@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 
-import numpy as np
-
 from oyez.protocol.effects import Effect
 from oyez.protocol.items import Items, OpenItem
 from oyez.protocol.listener import SAMPLES_PER_MS, Listener
@@ -51,13 +49,10 @@ class VadListener(Listener):
 
     def _window(self, probability: float, end: int) -> list[Effect]:
         self._recent.append((probability, end))
-        was_open = self._open
-        effects: list[Effect] = []
-        for edge in self._edges.feed(np.array([probability], np.float32)):
-            effects += self._start(edge) if isinstance(edge, Started) else self._stop(edge)
-        if was_open and was_open is self._open:
-            effects += self._feed(was_open, probability, end)
-        return effects
+        edge = self._edges.feed(probability)
+        if edge is not None:
+            return self._start(edge) if isinstance(edge, Started) else self._stop(edge)
+        return self._feed(self._open, probability, end) if self._open else []
 
     def _start(self, edge: Started) -> list[Effect]:
         item = self._begin(edge.at_samples)

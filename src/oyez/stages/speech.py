@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from oyez.recognisers.base import SAMPLE_RATE
 from oyez.vad.base import WINDOW_SAMPLES
 
@@ -70,10 +67,7 @@ class Stopped:
 
 
 class EdgeDetector:
-    """Finds the edges of speech in the windows of one session.
-
-    How the probabilities are cut into feeds changes nothing.
-    """
+    """Finds the edges of speech in the windows of one session."""
 
     def __init__(self, settings: EdgeSettings) -> None:
         self._settings = settings
@@ -105,14 +99,9 @@ class EdgeDetector:
         """Length of the silence at the end of the open turn; 0 if none is open."""
         return self._position - self._last_speech_end if self._in_speech else 0
 
-    def feed(self, probabilities: NDArray[np.float32]) -> list[Started | Stopped]:
-        """Hear the next windows: float32 [n], one speech probability per WINDOW_SAMPLES."""
-        edges: list[Started | Stopped] = []
-        for probability in probabilities.tolist():
-            edge = self._keep_on(probability) if self._in_speech else self._listen(probability)
-            if edge:
-                edges.append(edge)
-        return edges
+    def feed(self, probability: float) -> Started | Stopped | None:
+        """The next WINDOW_SAMPLES are speech with this probability: the edge there, if any."""
+        return self._keep_on(probability) if self._in_speech else self._listen(probability)
 
     def finish(self, end_samples: int) -> list[Stopped]:
         """Close the open turn, if there is one, at `end_samples`, where the audio ends."""

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from oyez.stages.speech import EdgeDetector, EdgeSettings, Started, Stopped
 from oyez.vad.base import WINDOW_SAMPLES
-from property.strategies import cuts
 
 W = WINDOW_SAMPLES
 _SETTINGS = EdgeSettings(
@@ -24,7 +22,11 @@ _SETTINGS = EdgeSettings(
 
 
 def _edges(*probabilities: float, settings: EdgeSettings = _SETTINGS) -> list[Started | Stopped]:
-    return EdgeDetector(settings).feed(np.array(probabilities, np.float32))
+    return _feed(EdgeDetector(settings), *probabilities)
+
+
+def _feed(detector: EdgeDetector, *probabilities: float) -> list[Started | Stopped]:
+    return [edge for each in probabilities if (edge := detector.feed(each))]
 
 
 def _run(count: int, probability: float) -> list[float]:
@@ -60,8 +62,8 @@ def test_a_turn_starts_with_its_prefix_and_stops_with_its_silence() -> None:
 
 def test_the_start_is_told_as_soon_as_there_is_evidence() -> None:
     detector = EdgeDetector(_SETTINGS)
-    assert detector.feed(np.array([0.9, 0.9], np.float32)) == []
-    assert detector.feed(np.array([0.9], np.float32)) == [Started(0, 0)]
+    assert _feed(detector, 0.9, 0.9) == []
+    assert detector.feed(0.9) == Started(0, 0)
 
 
 @pytest.mark.parametrize("burst", [[0.99], [0.99, 0.99], [0.99, 0.1, 0.99]])
@@ -114,7 +116,7 @@ def test_silence_is_counted_in_samples_not_in_windows() -> None:
 
 def test_finish_closes_an_open_turn_where_the_audio_ends() -> None:
     detector = EdgeDetector(_SETTINGS)
-    detector.feed(np.array([*_run(5, 0.9), *_run(3, 0.1)], np.float32))
+    _feed(detector, *_run(5, 0.9), *_run(3, 0.1))
     assert detector.finish(8 * W + 100) == [Stopped(8 * W + 100, 5 * W)]
     assert not detector.in_speech
     assert detector.finish(8 * W + 100) == []
@@ -122,9 +124,9 @@ def test_finish_closes_an_open_turn_where_the_audio_ends() -> None:
 
 def test_finish_forgets_speech_that_was_too_short_to_start_a_turn() -> None:
     detector = EdgeDetector(_SETTINGS)
-    detector.feed(np.array([0.9, 0.9], np.float32))
+    _feed(detector, 0.9, 0.9)
     assert detector.finish(2 * W) == []
-    assert detector.feed(np.array([0.9], np.float32)) == []
+    assert detector.feed(0.9) is None
 
 
 def test_the_detector_tells_where_it_is() -> None:
@@ -134,14 +136,14 @@ def test_the_detector_tells_where_it_is() -> None:
         0,
         0,
     )
-    detector.feed(np.array(_run(4, 0.1), np.float32))
+    _feed(detector, *_run(4, 0.1))
     assert (detector.in_speech, detector.silence_samples) == (False, 0)
-    detector.feed(np.array([*_run(5, 0.9), *_run(3, 0.1)], np.float32))
+    _feed(detector, *_run(5, 0.9), *_run(3, 0.1))
     assert detector.in_speech
     assert detector.position_samples == 12 * W
     assert detector.last_speech_end_samples == 9 * W
     assert detector.silence_samples == 3 * W
-    detector.feed(np.array(_run(20, 0.1), np.float32))
+    _feed(detector, *_run(20, 0.1))
     assert (detector.in_speech, detector.silence_samples) == (False, 0)
     assert detector.position_samples == 32 * W
     assert detector.last_speech_end_samples == 9 * W
@@ -152,20 +154,10 @@ _PROBABILITIES = st.lists(
 ).map(lambda runs: [value for count, value in runs for _ in range(count)])
 
 
-@given(probabilities=_PROBABILITIES, data=st.data())
-def test_any_cut_of_the_probabilities_gives_the_same_edges(
-    probabilities: list[float], data: st.DataObject
-) -> None:
-    whole = np.array(probabilities, np.float32)
-    detector = EdgeDetector(_SETTINGS)
-    pieces = [whole[cut] for cut in data.draw(cuts(len(whole)))]
-    assert [edge for piece in pieces for edge in detector.feed(piece)] == _edges(*probabilities)
-
-
 @given(probabilities=_PROBABILITIES)
 def test_turns_alternate_and_never_overlap(probabilities: list[float]) -> None:
     detector = EdgeDetector(_SETTINGS)
-    edges = detector.feed(np.array(probabilities, np.float32))
+    edges = _feed(detector, *probabilities)
     edges += detector.finish(detector.position_samples)
     assert [type(edge) for edge in edges] == [Started, Stopped] * (len(edges) // 2)
     places = [edge.at_samples for edge in edges]
