@@ -57,7 +57,7 @@ def load_engines(
         recogniser = _load_recogniser(engine, model, device, threads, cache_dir)
         progress("warming up")
         recogniser.warm_up()
-        cost = session_cost(recogniser)
+        cost = session_cost(recogniser, threads)
     except LoadError:
         raise
     except Exception as error:
