@@ -66,6 +66,8 @@ class Level:
     failed: int = 0
     broken: list[str] = field(default_factory=list)
     words: Score = field(default_factory=Score)
+    differing: list[tuple[int, list[str], list[str]]] = field(default_factory=list)
+    """Streams whose finals are not to the letter those heard alone: number, alone, here."""
     server_cpu_percent: float | None = None
     server_rss_mb: float | None = None
     late_p99_ms: float = 0.0
@@ -84,6 +86,9 @@ class Level:
             level.failed += heard.failed
             level.lost += heard.lost(expected)
             level.words += heard.score(expected, take.stream.language or "en")
+            if heard.finals != expected.finals:
+                number = take.stream.number
+                level.differing.append((number, list(expected.finals), list(heard.finals)))
             late_ms += take.late_ms
             if take.broken:
                 level.broken.append(f"stream {take.stream.number}: {take.broken}")
@@ -123,6 +128,10 @@ class Level:
             "lost": self.lost,
             "failed": self.failed,
             "broken": self.broken,
+            "differing": [
+                {"stream": number, "alone": alone, "here": here}
+                for number, alone, here in self.differing
+            ],
             "retractions": self.waits.retractions,
             "rewordings": self.waits.rewordings,
             "server_cpu_percent": _rounded(self.server_cpu_percent),

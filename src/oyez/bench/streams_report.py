@@ -58,6 +58,12 @@ def summary(levels: Sequence[Level]) -> str:
     crowded = max((level.others_cpu_percent or 0.0 for level in levels), default=0.0)
     if crowded > CROWDED_PERCENT:
         lines.append(f"Other programs took up to {crowded:.0f} % of a core meanwhile: discount.")
+    lines += [
+        f"{level.streams} at once, finals to the letter as alone in all streams but "
+        + ", ".join(str(number) for number, _, _ in level.differing)
+        for level in levels
+        if level.differing
+    ]
     lines += [f"{level.streams} at once, {why}" for level in levels for why in level.broken[:5]]
     return "\n".join(lines)
 

@@ -59,6 +59,14 @@ def test_a_turn_that_was_there_alone_is_lost() -> None:
     assert level.misses() == ["1 lost", "WER 33.3 %"]
 
 
+def test_finals_that_differ_are_kept_side_by_side() -> None:
+    level = Level.of([take("Red green", "blue")], alone("red green", "blue"))
+    assert level.wer_percent == 0 and level.misses() == []
+    assert level.differing == [(0, ["red green", "blue"], ["Red green", "blue"])]
+    assert "in all streams but 0" in summary([level])
+    assert Level.of([take("red")], alone("red")).differing == []
+
+
 def test_a_failed_turn_is_not_lost_as_well() -> None:
     level = Level.of([take("red green", RuntimeError())], alone("red green", ""))
     assert (level.failed, level.lost) == (1, 0) and level.misses() == ["1 failed"]
