@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-import re
 import wave
+from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
 from pathlib import Path
 
@@ -36,12 +36,6 @@ def recognise(engine: Recogniser, request: Request) -> Hypothesis:
     (answer,) = engine.recognise([request])
     assert isinstance(answer, Hypothesis)
     return answer
-
-
-def words(answer: Hypothesis) -> list[str]:
-    """Without punctuation: where a clip is cut, a full stop is as likely as none, and the order
-    in which float32 is summed may decide."""
-    return re.findall(r"\w+", answer.text.lower())
 
 
 def noise(seconds: float, level: float) -> Samples:
@@ -87,16 +81,43 @@ def test_a_prefix_is_kept_and_continued(engine: Recogniser, speech: Samples) -> 
     assert answer.text == plain.text
 
 
-def test_batch_mates_do_not_matter(engine: Recogniser, speech: Samples) -> None:
+def test_batch_mates_change_nothing(engine: Recogniser, speech: Samples) -> None:
     lengths = (len(speech), len(speech) * 2 // 3, 32_000, 8_000)
     requests = [Request(speech[:length], Purpose.FINAL, language="en") for length in lengths]
     together = engine.recognise(requests)
     for request, answer in zip(requests, together, strict=True):
         assert isinstance(answer, Hypothesis)
         alone = recognise(engine, request)
-        assert words(answer) == words(alone)
+        assert answer.text == alone.text
         assert answer.no_speech == pytest.approx(alone.no_speech, abs=0.02)
-        assert answer.features == pytest.approx(alone.features, abs=0.05)
+        assert np.array_equal(answer.features, alone.features)
+
+
+def test_calls_at_the_same_time_do_not_disturb_each_other(
+    engine: Recogniser, speech: Samples
+) -> None:
+    requests = [
+        Request(speech[start : start + 48_000], purpose, language)
+        for start in (0, 60_000, 150_000)
+        for purpose in Purpose
+        for language in ("en", None)
+    ]
+    alone = [recognise(engine, request).text for request in requests]
+    with ThreadPoolExecutor(engine.info.parallel) as threads:
+        at_once = list(threads.map(lambda request: recognise(engine, request).text, requests * 2))
+    assert at_once == alone * 2
+
+
+def test_a_language_that_the_audio_excludes_is_overruled(
+    engine: Recogniser, speech: Samples
+) -> None:
+    right = Request(speech, Purpose.FINAL, language="en")
+    wrong = Request(speech, Purpose.FINAL, language="ko")
+    asked, overruled = engine.recognise([right, wrong])
+    assert isinstance(asked, Hypothesis)
+    assert isinstance(overruled, Hypothesis)
+    assert overruled.language == "en"
+    assert overruled.text == asked.text
 
 
 @pytest.mark.parametrize(

@@ -85,7 +85,7 @@ class Transcriber:
         if unknown := [each for each in heard if not each.language_is_known]:
             self._write_as_detected(unknown)
         for each in heard:
-            if each.request.purpose is Purpose.FINAL and _is_doubtful(each.line):
+            if each.request.purpose is Purpose.FINAL and is_doubtful(each.line):
                 each.line = self._line(each)
                 self._beam.run(each.line, each.encoded, Cache(self._sizes, 1))
         return [self._hypothesis(each) for each in heard]
@@ -192,7 +192,8 @@ class Transcriber:
             )
 
 
-def _is_doubtful(line: Line) -> bool:
+def is_doubtful(line: Line) -> bool:
+    """Whether a search may find better than what was decoded greedily."""
     odds = np.array([*line.probabilities, line.end_probability])
     mean = np.log(np.maximum(odds, 1e-10)).mean()
     return bool(odds.min() < DOUBTED_TOKEN and mean < DOUBTED_MEAN)
