@@ -25,7 +25,6 @@ from oyez.recognisers.whisper_onnx.transcribe import Transcriber
 from oyez.recognisers.whisper_onnx.weights import Source, in_directory, packaged
 
 MAX_BATCH = 16
-MAX_BATCH_FINALS = 4
 SMALL_WIDTH = 512
 """Up to this width (Whisper base) one thread answers a request soon enough, and calls side by side
 get more done than threads that share one; a wider model needs all threads for each request."""
@@ -45,7 +44,6 @@ class WhisperOnnx:
             max_samples=(prepared.sizes.positions - window.MARGIN) * window.POSITION_SAMPLES,
             max_batch=MAX_BATCH,
             parallel=parallel,
-            max_batch_finals=MAX_BATCH_FINALS,
         )
 
     @classmethod

@@ -1,7 +1,7 @@
-"""Requests that fit the model → hypotheses: encode each alone, name the language, decode together.
+"""Requests that fit the model → hypotheses: encode, name the language, decode.
 
-Encoding costs the same alone or in a batch, and alone nothing is padded; decoding reads all
-weights for every token, so that a batch shares what costs most.
+Each is encoded alone: a batch would cost more, for its padding. Partials are decoded together:
+every token takes reading all weights, which a batch shares.
 """
 
 from __future__ import annotations
@@ -80,14 +80,14 @@ class Transcriber:
     def transcribe(self, requests: Sequence[Request]) -> list[Hypothesis]:
         """Answer requests of at most `window`'s room, in order."""
         heard = [self._encode(request) for request in requests]
-        if known := [each for each in heard if each.language_is_known]:
+        partials = [each for each in heard if each.request.purpose is Purpose.PARTIAL]
+        if known := [each for each in partials if each.language_is_known]:
             self._write_as_asked(known)
-        if unknown := [each for each in heard if not each.language_is_known]:
+        if unknown := [each for each in partials if not each.language_is_known]:
             self._write_as_detected(unknown)
         for each in heard:
-            if each.request.purpose is Purpose.FINAL and is_doubtful(each.line):
-                each.line = self._line(each)
-                self._beam.run(each.line, each.encoded, Cache(self._sizes, 1))
+            if each.request.purpose is Purpose.FINAL:
+                self._write_final(each)
         return [self._hypothesis(each) for each in heard]
 
     def _encode(self, request: Request) -> _Heard:
@@ -102,6 +102,14 @@ class Transcriber:
         states = dict(zip(self._encoder_outputs, self._encoder.run(None, inputs), strict=True))
         features: Floats = states.pop("features")
         return _Heard(request, Encoded(states, view.bias), features[0], view.real[0])
+
+    def _write_final(self, heard: _Heard) -> None:
+        """Decode alone: rounding depends on how many rows are multiplied at once, and may turn a
+        near-tie, but the same audio should always give the same final."""
+        (self._write_as_asked if heard.language_is_known else self._write_as_detected)([heard])
+        if is_doubtful(heard.line):
+            heard.line = self._line(heard)
+            self._beam.run(heard.line, heard.encoded, Cache(self._sizes, 1))
 
     def _write_as_asked(self, heard: Sequence[_Heard]) -> None:
         """Decode in the languages asked for, which saves a step; again where the audio plainly
