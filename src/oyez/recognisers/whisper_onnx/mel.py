@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
+import onnxruntime
 from numpy.typing import NDArray
+from onnx import ModelProto, TensorProto
 
 from oyez.recognisers.base import SAMPLE_RATE, Samples
+from oyez.recognisers.whisper_onnx.builder import Graph
 
 HOP_SAMPLES = 160
 WINDOW_SAMPLES = 400
+BINS = WINDOW_SAMPLES // 2 + 1
 
 Frames = NDArray[np.float32]
 
@@ -30,11 +34,18 @@ def mel_filters(bands: int) -> NDArray[np.float32]:
 
 
 class LogMel:
-    """Features as Whisper computes them on audio that is padded with zeros to 30 s."""
+    """Features as Whisper computes them on audio that is padded with zeros to 30 s.
+
+    A graph of its own: numpy's products would wake as many threads as there are cores for work
+    that one does in a millisecond.
+    """
 
     def __init__(self, bands: int) -> None:
-        self._filters = mel_filters(bands).T.copy()
-        self._window = np.hanning(WINDOW_SAMPLES + 1)[:-1].astype(np.float32)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        self._session = onnxruntime.InferenceSession(
+            _graph(bands).SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
 
     def __call__(self, samples: Samples, frames: int) -> Frames:
         """The first `frames` frames of `samples` followed by silence, [bands, frames].
@@ -46,12 +57,30 @@ class LogMel:
         head = np.pad(samples[: half + 1], (0, max(0, half + 1 - len(samples))))[1:][::-1]
         tail = max(0, (frames - 1) * HOP_SAMPLES + half - len(samples))
         padded = np.concatenate([head, samples, np.zeros(tail, np.float32)])
-        windows = np.lib.stride_tricks.sliding_window_view(padded, WINDOW_SAMPLES)
-        spectrum = np.fft.rfft(windows[::HOP_SAMPLES] * self._window, axis=1)
-        power = (spectrum.real**2 + spectrum.imag**2).astype(np.float32)
-        log = np.log10(np.maximum(power @ self._filters, 1e-10))
-        log = (np.maximum(log, log.max() - 8.0) + 4.0) / 4.0
-        return np.ascontiguousarray(log[:frames].T)
+        features: Frames = self._session.run(None, {"samples": padded[None, None]})[0][0]
+        return np.ascontiguousarray(features[:, :frames])
+
+
+def _graph(bands: int) -> ModelProto:
+    """samples: float32 [1, 1, n] → features: float32 [1, bands, frames]. The spectrum is a
+    convolution with windowed cosines and sines."""
+    graph = Graph(wide=True)
+    samples = graph.input("samples", TensorProto.FLOAT, 1, 1, "n")
+    angles = 2 * np.pi / WINDOW_SAMPLES * np.outer(np.arange(BINS), np.arange(WINDOW_SAMPLES))
+    waves = np.concatenate([np.cos(angles), np.sin(angles)]) * np.hanning(WINDOW_SAMPLES + 1)[:-1]
+    kernel = graph.constant(waves[:, None].astype(np.float32))
+    spectrum = graph.op("Conv", samples, kernel, strides=[HOP_SAMPLES])
+    real, imaginary = graph.ops(
+        "Split", 2, graph.op("Mul", spectrum, spectrum), axis=1, num_outputs=2
+    )
+    filters = graph.constant(mel_filters(bands))
+    power = graph.op("MatMul", filters, graph.op("Add", real, imaginary))
+    heard = graph.op("Max", power, graph.number(1e-10))
+    decades = graph.op("Mul", graph.op("Log", heard), graph.number(1 / np.log(10)))
+    floor = graph.op("Sub", graph.op("ReduceMax", decades, keepdims=1), graph.number(8))
+    raised = graph.op("Add", graph.op("Max", decades, floor), graph.number(4))
+    graph.output("features", graph.op("Mul", raised, graph.number(0.25)))
+    return graph.model()
 
 
 def _hz_to_mel(hz: float) -> float:
