@@ -61,6 +61,9 @@ class Job:
     """Whether anything newer of the same stretch takes its place while it waits."""
     interval_s: float = 0.5
     """Of a partial: after how long the next one would be asked for."""
+    is_paced: bool = True
+    """Whether the session's audio comes as fast as it is spoken: only then does its work tell what
+    a conversation needs."""
     submitted_s: float = 0.0
     owed_since_s: float = field(default=math.inf, init=False)
     """When the first of the partials was submitted that this one stands for; inf: for none."""

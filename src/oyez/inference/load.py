@@ -130,15 +130,16 @@ class Load:
         self._busy_s.add(run_s, ended_s)
         if job.is_background:
             return
+        asked, needed = 1.0, 1.0
         if job.is_partial:
             every_s = max(job.interval_s, ended_s - job.owed_since_s)
-            self._demand_s.add(run_s * every_s / job.interval_s, ended_s)
-            self._needed_s.add(run_s * every_s / SLOWEST_PARTIALS_S, ended_s)
-            return
-        self._demand_s.add(run_s, ended_s)
-        self._needed_s.add(run_s, ended_s)
-        self._finals.add(1, ended_s)
-        self._late_s.add(max(0.0, began_s - job.deadline_s), ended_s)
+            asked, needed = every_s / job.interval_s, every_s / SLOWEST_PARTIALS_S
+        else:
+            self._finals.add(1, ended_s)
+            self._late_s.add(max(0.0, began_s - job.deadline_s), ended_s)
+        self._demand_s.add(run_s * asked, ended_s)
+        if job.is_paced:
+            self._needed_s.add(run_s * needed, ended_s)
 
     def _count_sessions(self, now_s: float) -> None:
         """Session time since it was last counted, of settled sessions."""

@@ -21,6 +21,9 @@ _AHEAD_S = 30.0
 """Audio further ahead of the clock than this is not live: a file, not a speaker. A whole
 utterance sent at once still is."""
 
+_PACED_S = 2.0
+"""Audio further ahead than this did not come as it was spoken, but all at once."""
+
 Answered = Callable[[int, Outcome], None]
 
 
@@ -68,7 +71,8 @@ class Jobs:
             self.cancel(number)
 
     def _job(self, effect: Recognise) -> Job:
-        urgency = _urgency(effect, self._ahead_s())
+        ahead_s = self._ahead_s()
+        urgency = _urgency(effect, ahead_s)
         is_partial = effect.request.purpose is Purpose.PARTIAL
         return Job(
             owner=self._owner,
@@ -80,6 +84,7 @@ class Jobs:
             callback=lambda outcome: self._hand_over(effect.job, outcome),
             is_replaceable=is_partial or effect.speculative,
             interval_s=effect.due_s,
+            is_paced=ahead_s <= _PACED_S,
         )
 
     def _hand_over(self, number: int, outcome: Outcome) -> None:

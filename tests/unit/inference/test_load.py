@@ -29,11 +29,11 @@ class Steady:
             self.load.session_opened()
 
     def run(self, urgency: Urgency, run_s: float, *, late_s: float = 0.0, waits_s: float = 0.0,
-            seconds: int = 60) -> Load:  # fmt: skip
+            seconds: int = 60, paced: bool = True) -> Load:  # fmt: skip
         for _ in range(seconds):
             self.clock.now_s += 1.0
             began_s = self.clock.now_s - run_s
-            job = make_job(urgency, deadline_s=began_s - late_s)
+            job = make_job(urgency, deadline_s=began_s - late_s, is_paced=paced)
             job.submit(self.clock.now_s - waits_s, None)
             self.load.ran([job], began_s, self.clock.now_s)
         return self.load
@@ -69,6 +69,13 @@ def test_the_background_is_nobodys_need() -> None:
     load = Steady().run(Urgency.BACKGROUND, 0.5)
     assert load.busy > 0.1
     assert load.demand == load.cost == load.late_s == 0.0
+
+
+def test_an_utterance_sent_at_once_tells_nothing_of_what_a_conversation_needs() -> None:
+    load = Steady().run(Urgency.FINAL, 0.5, late_s=0.1, paced=False)
+    assert load.cost == 0.0
+    assert load.demand == load.busy > 0.1
+    assert load.late_s > 0.05
 
 
 def test_until_sessions_have_settled_the_assumed_cost_counts() -> None:

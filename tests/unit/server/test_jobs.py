@@ -89,6 +89,14 @@ async def test_nobody_waits_live_for_what_is_far_ahead_of_the_clock(purpose: Pur
     assert harness.ask(1, request(purpose)).urgency is Urgency.BACKGROUND
 
 
+async def test_audio_far_ahead_of_the_clock_was_not_spoken_into_the_session() -> None:
+    harness = Harness()
+    assert harness.ask(1, request(Purpose.FINAL)).is_paced
+    harness.ahead_s = 3.0
+    job = harness.ask(2, request(Purpose.FINAL))
+    assert (job.is_paced, job.urgency) == (False, Urgency.FINAL)
+
+
 async def test_an_answer_arrives_once_on_the_loop() -> None:
     harness = Harness()
     job = harness.ask(7, request(Purpose.FINAL))
