@@ -145,6 +145,7 @@ class Turn:
         successor = Window(at, self._settings, self._requested_language)
         for index, probability in enumerate(later):
             successor.feed(probability, at + (index + 1) * WINDOW_SAMPLES)
+        successor.take_over(self._windows[-1])
         self._windows.append(successor)
         self._probabilities = later
         self._settle()

@@ -11,10 +11,11 @@ be: it may have given its place to something newer.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from oyez.recognisers.base import SAMPLE_RATE, Hypothesis, Piece, Purpose
-from oyez.stages.words import Words
+from oyez.stages.slide import WHOLE, Excerpt, excerpt, moved
+from oyez.stages.words import CUT_MARGIN_SAMPLES, Words, heard_before
 from oyez.vad.base import WINDOW_SAMPLES
 
 
@@ -54,6 +55,8 @@ class Wanted:
     language: str | None = None
     prefix: tuple[Piece, ...] = ()
     hint: tuple[Piece, ...] = ()
+    excerpt: Excerpt = WHOLE
+    """Of the window's audio, what is between `start` and `end`."""
 
 
 class Window:
@@ -72,6 +75,8 @@ class Window:
         self._position = start
         self._speech_start: int | None = None
         self._speech_end = start
+        self._end: int | None = None
+        """Where its audio ends, once it is closed."""
         self._final_end: int | None = None
         """Where the audio ends of the final that counts, once it has been asked for."""
         self._next_partial = 0
@@ -115,6 +120,7 @@ class Window:
     def close(self, end: int) -> Wanted | None:
         """Its audio ends at sample `end`. The final, if it has not been asked for yet."""
         self.closed = True
+        self._end = end
         self._speech_end = min(self._speech_end, end)
         if self._speech_start is not None and self._speech_start >= end:
             self._speech_start = None
@@ -140,8 +146,23 @@ class Window:
         elif self.final is not None or wanted.end < self._heard_to:
             return False
         self._heard_to = wanted.end
-        self.words.hear(outcome, wanted.end - wanted.start)
+        audio_samples = wanted.end - wanted.start + wanted.excerpt.start
+        self.words.hear(self._own(wanted.excerpt.completed(outcome)), audio_samples)
         return self._settings.partials or self.closed
+
+    def take_over(self, before: Window) -> None:
+        """Words the window before has promised already may be of audio that became this one's."""
+        if self.has_speech:
+            shift = before._heard_from - self._heard_from
+            pieces = before.words.confirmed_behind(self.start - before._heard_from)
+            self.words = Words(moved(pieces, shift), before.words.language)
+
+    def _own(self, heard: Hypothesis) -> Hypothesis:
+        """Without what belongs to the next window."""
+        if self._end is None:
+            return heard
+        count = heard_before(heard.pieces, self._end - self._heard_from + CUT_MARGIN_SAMPLES)
+        return replace(heard, pieces=heard.pieces[:count])
 
     def _counts(self, wanted: Wanted) -> bool:
         return wanted.purpose is Purpose.FINAL and wanted.end == self._final_end
@@ -177,13 +198,17 @@ class Window:
         self._next_partial = self._position + self._settings.patience_samples
         words = self.words
         step = self._settings.steady_samples if words.hypothesis else self._settings.eager_samples
+        language = self._language or (words.language if words.confirmed else None)
+        audio_samples = self._position - self._heard_from
+        part = excerpt(words.confirmed, audio_samples, language or "en")
         return Wanted(
             self,
             Purpose.PARTIAL,
-            self._heard_from,
+            self._heard_from + part.start,
             self._position,
             due_samples=step,
-            language=self._language or (words.language if words.confirmed else None),
-            prefix=words.confirmed,
-            hint=words.hypothesis,
+            language=language,
+            prefix=part.of(words.confirmed),
+            hint=part.of(words.hypothesis),
+            excerpt=part,
         )

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import pytest
+
 from oyez.recognisers.base import SAMPLE_RATE, Hypothesis, Piece, Purpose
 from oyez.stages.turn import CutSettings, Turn
 from oyez.stages.window import Wanted, WindowSettings
@@ -139,6 +141,35 @@ def test_cut_turns_lose_and_double_no_audio() -> None:
     for before, after in zip(finals, finals[1:], strict=False):
         assert before.end == after.start
     assert finals[0].start == 0 and finals[-1].end == windows(65) * WINDOW_SAMPLES
+
+
+def numbered(wanted: Wanted) -> Hypothesis:
+    """A word each 0.4 s, numbered; one that is not whole in the audio is not heard."""
+    first = wanted.prefix[-1].tokens[0] + 1 if wanted.prefix else -(-wanted.start // 6400)
+    pieces = tuple(
+        Piece(f" {n}", (n,), (n + 1) * 6400 - wanted.start, 0.9)
+        for n in range(first, wanted.end // 6400)
+    )
+    return Hypothesis((*wanted.prefix, *pieces), "en")
+
+
+@pytest.mark.parametrize("dip_s", [14.1, 16.0, 17.3, 19.0])
+def test_no_word_is_shown_twice_around_a_cut_in_unbroken_speech(dip_s: float) -> None:
+    turn, shown = Turn(0, SETTINGS), ""
+    probabilities = [0.9] * windows(25)
+    probabilities[windows(dip_s)] = 0.5
+    late: list[Wanted] = []
+    for index, probability in enumerate(probabilities):
+        for want in turn.feed(probability, (index + 1) * WINDOW_SAMPLES):
+            late.append(want)
+        for want in late[: -1 if index % 30 else None]:
+            late.remove(want)
+            turn.hear(want, numbered(want))
+            assert turn.text.startswith(shown)
+            shown = turn.text
+            numbers = [int(word) for word in (turn.text + turn.stash).split()]
+            assert numbers == sorted(set(numbers)), "twice or out of order"
+    assert len(turn._windows) <= 2 and len(shown.split()) > 50
 
 
 def test_text_of_later_windows_is_shown_as_stash_until_the_first_is_final() -> None:

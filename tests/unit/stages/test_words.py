@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from oyez.recognisers.base import SAMPLE_RATE, Hypothesis, Piece
@@ -88,6 +90,38 @@ def test_the_final_makes_everything_firm() -> None:
     words.hear(heard("it was"), seconds(1))
     words.finish("It was, yes.")
     assert (words.promised, words.tentative) == ("It was, yes.", "")
+
+
+def test_words_promised_with_the_window_before_are_not_shown_again() -> None:
+    begun = heard("of times").pieces
+    words = Words(begun, "en")
+    assert (words.promised, words.tentative) == ("", "")
+    words.hear(heard("of times it was"), seconds(1.5))
+    assert (words.promised, words.tentative) == ("", "it was")
+    words.hear(heard("of times it was the worst"), seconds(3))
+    assert (words.promised, words.tentative) == ("it was", " the worst")
+    words.finish("Of times it was the worst.")
+    assert words.promised == "it was the worst."
+
+
+def test_confirmed_words_behind_a_cut_are_whole_and_told_apart() -> None:
+    words = Words()
+    for _ in range(2):
+        words.hear(heard("it was the best of times"), seconds(3))
+    assert "".join(piece.text for piece in words.confirmed_behind(seconds(0.9))) == " best of"
+    assert words.confirmed_behind(seconds(3)) == ()
+
+
+def test_a_contradiction_in_endless_repetition_takes_no_time() -> None:
+    began_s = time.process_time()
+    remainder("ha ho " * 300, "ho ha x " * 200)
+    assert time.process_time() - began_s < 0.2
+
+
+def test_the_counterpart_is_found_at_the_end_of_much_text() -> None:
+    shown = [f"w{n}" for n in range(500)]
+    whole = ["so", *shown[:498], "x", "y", "z"]
+    assert remainder(" ".join(whole), " ".join(shown)) == " z"
 
 
 @pytest.mark.parametrize(
