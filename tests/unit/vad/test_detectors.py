@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from oyez.stages.speech import EdgeDetector, EdgeSettings
+from oyez.stages.speech import EdgeDetector, EdgeSettings, Started, Stopped
 from oyez.vad import registry, silero
 from oyez.vad.base import WINDOW_SAMPLES, VoiceDetector
 from oyez.vad.silero_graph import many_streams
@@ -38,6 +38,11 @@ _SPEECH = _speech()
 
 def _score(detector: VoiceDetector, samples: NDArray[np.float32]) -> NDArray[np.float32]:
     return detector.score(samples, detector.initial_state())[0]
+
+
+def _edges(scores: NDArray[np.float32]) -> list[Started | Stopped]:
+    detector = EdgeDetector(EdgeSettings.from_wire(0.2, 400, 300))
+    return [edge for score in scores.tolist() if (edge := detector.feed(score))]
 
 
 @pytest.fixture(params=_DETECTORS)
@@ -122,10 +127,7 @@ def test_silero_is_the_published_graph() -> None:
     expected = published.run(["speech_probs"], inputs)[0]
     scores = _score(_DETECTORS["silero"], _SPEECH)
     assert np.max(np.abs(scores - expected)) < 1e-5
-    edges, expected_edges = (
-        EdgeDetector(EdgeSettings.from_wire(0.2, 400, 300)).feed(found)
-        for found in (scores, expected)
-    )
+    edges, expected_edges = _edges(scores), _edges(expected)
     assert len(edges) >= 2
     assert edges == expected_edges
 
