@@ -20,6 +20,7 @@ class TableDecoder:
 
     def __init__(self, table: dict[tuple[int, ...], tuple[float, float, float]]) -> None:
         self._table = table
+        self.most_rows = 0
 
     def feed(
         self,
@@ -32,6 +33,7 @@ class TableDecoder:
         first = cache.texts is None
         texts = [()] if first else [(*t, *b) for t, b in zip(cache.texts, blocks, strict=True)]
         cache.texts = texts
+        self.most_rows = max(self.most_rows, len(texts))
         odds = np.array([self._table.get(text, (0.001, 0.001, 0.998)) for text in texts])
         order = np.argsort(-odds, axis=1)
         asked = [1, len(wanted[0]), 1]
@@ -71,6 +73,15 @@ def test_the_likelier_whole_beats_the_likelier_beginning() -> None:
 def test_a_width_of_one_is_greedy() -> None:
     greedy = search(GARDEN_PATH | {(A, A): (0.01, 0.01, 0.98)}, 1)
     assert greedy.tokens[0] == A
+
+
+def test_what_is_far_behind_is_not_followed() -> None:
+    trap = {(): (0.9, 0.1, 0.0), (B,): (0.0, 0.0, 1.0)}
+    decoder = TableDecoder(trap)
+    line = Line(prompt=(0,), hint=(), max_tokens=20, audio=POSITIONS)
+    Beam(decoder, END, (), (), 2, reach=1.0).run(line, None, TextCache())  # type: ignore[arg-type]
+    assert line.tokens == [A]
+    assert decoder.most_rows == 1
 
 
 def test_a_line_tells_how_sure_and_where_each_token_was() -> None:

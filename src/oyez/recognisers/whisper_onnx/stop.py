@@ -21,7 +21,7 @@ SHORT_REPEATS = 4
 LONG_CYCLE = 8
 
 DOUBT = -2.1
-DOUBT_PER_NO_SPEECH = 1.1
+DOUBT_PER_NO_SPEECH = 1.2
 """Invented text is unlikely text, and the likelier it is that nobody speaks the less unlikely it
 need be. Fitted between speech (also quiet and telephone) and noise, music, tones and silence."""
 

@@ -23,12 +23,6 @@ from oyez.recognisers.whisper_onnx.mel import LogMel
 from oyez.recognisers.whisper_onnx.stop import is_invented
 from oyez.recognisers.whisper_onnx.tokens import Tokens
 
-BEAMS = 5
-"""Hypotheses a doubtful final is searched with."""
-DOUBTED_TOKEN = 0.3
-DOUBTED_MEAN = -0.15
-"""A final with a token less likely than the one, and a mean log-probability below the other, is
-searched. On 968 finals in 27 languages that had all of the search's gain for half of its time."""
 MAX_CONTEXT_TOKENS = 150
 MAX_TOKENS_PER_SECOND = 30
 """More than the fastest speech in scripts of several tokens a character."""
@@ -74,20 +68,21 @@ class Transcriber:
         self._decoder = Decoder(decoder, sizes, marks)
         rules = (self._decoder, tokens.end, tokens.suppressed, tokens.suppressed_first)
         self._greedy = Greedy(*rules)
-        self._beam = Beam(*rules, BEAMS)
+        self._beam = Beam(*rules)
         self._no_bias = np.zeros(sizes.vocabulary, np.float32)
 
     def transcribe(self, requests: Sequence[Request]) -> list[Hypothesis]:
         """Answer requests of at most `window`'s room, in order."""
         heard = [self._encode(request) for request in requests]
         partials = [each for each in heard if each.request.purpose is Purpose.PARTIAL]
-        if known := [each for each in partials if each.language_is_known]:
-            self._write_as_asked(known)
-        if unknown := [each for each in partials if not each.language_is_known]:
-            self._write_as_detected(unknown)
-        for each in heard:
-            if each.request.purpose is Purpose.FINAL:
-                self._write_final(each)
+        # rounding depends on how many rows are multiplied at once, and may turn a near-tie; but
+        # the same audio should always give the same final
+        finals = ([each] for each in heard if each.request.purpose is Purpose.FINAL)
+        for group in (partials, *finals):
+            if known := [each for each in group if each.language_is_known]:
+                self._write_as_asked(known)
+            if unknown := [each for each in group if not each.language_is_known]:
+                self._write_as_detected(unknown)
         return [self._hypothesis(each) for each in heard]
 
     def _encode(self, request: Request) -> _Heard:
@@ -102,14 +97,6 @@ class Transcriber:
         states = dict(zip(self._encoder_outputs, self._encoder.run(None, inputs), strict=True))
         features: Floats = states.pop("features")
         return _Heard(request, Encoded(states, view.bias), features[0], view.real[0])
-
-    def _write_final(self, heard: _Heard) -> None:
-        """Decode alone: rounding depends on how many rows are multiplied at once, and may turn a
-        near-tie, but the same audio should always give the same final."""
-        (self._write_as_asked if heard.language_is_known else self._write_as_detected)([heard])
-        if is_doubtful(heard.line):
-            heard.line = self._line(heard)
-            self._beam.run(heard.line, heard.encoded, Cache(self._sizes, 1))
 
     def _write_as_asked(self, heard: Sequence[_Heard]) -> None:
         """Decode in the languages asked for, which saves a step; again where the audio plainly
@@ -136,13 +123,16 @@ class Transcriber:
         self._write(heard)
 
     def _write(self, heard: Sequence[_Heard]) -> Floats:
-        """Decode all greedily. Returns the odds of the marks after each prompt's first token,
-        where Whisper names the language, or that nobody speaks."""
+        """Decode partials or one final. Returns the odds of the marks after each prompt's first
+        token, where Whisper names the language, or that nobody speaks."""
         for each in heard:
             each.line = self._line(each)
-        encoded = Encoded.together([each.encoded for each in heard])
         lines = [each.line for each in heard]
-        return self._greedy.run(lines, encoded, Cache(self._sizes, len(heard)))
+        encoded = Encoded.together([each.encoded for each in heard])
+        cache = Cache(self._sizes, len(heard))
+        if heard[0].request.purpose is Purpose.FINAL:
+            return self._beam.run(lines[0], encoded, cache)
+        return self._greedy.run(lines, encoded, cache)
 
     def _note(self, heard: Sequence[_Heard], odds: Floats) -> None:
         codes = list(self._tokens.language_ids)
@@ -198,10 +188,3 @@ class Transcriber:
                 end_samples=end,
                 probability=float(np.mean(line.probabilities[start:stop])),
             )
-
-
-def is_doubtful(line: Line) -> bool:
-    """Whether a search may find better than what was decoded greedily."""
-    odds = np.array([*line.probabilities, line.end_probability])
-    mean = np.log(np.maximum(odds, 1e-10)).mean()
-    return bool(odds.min() < DOUBTED_TOKEN and mean < DOUBTED_MEAN)
