@@ -10,7 +10,7 @@ from oyez import __version__
 
 COMMANDS = {
     "serve": ("oyez.cli.serve:serve", "Start the server."),
-    "bench": ("oyez.bench.cli:bench", "Measure accuracy and latency."),
+    "bench": ("oyez.bench.cli:bench", "Measure accuracy, latency, load and endurance."),
 }
 """Name to "module:command", and the line for `oyez --help`, which imports none of them."""
 

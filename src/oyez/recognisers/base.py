@@ -60,7 +60,7 @@ class Request:
     prefix: tuple[Piece, ...] = ()
     """The hypothesis must begin with exactly these pieces (text the listener was promised)."""
     hint: tuple[Piece, ...] = ()
-    """The last hypothesis for the same audio start, prefix included. It may make the engine
+    """What the last hypothesis says of this audio, prefix included. It may make the engine
     faster; it must not change the result but for near-ties that rounding decides."""
 
 

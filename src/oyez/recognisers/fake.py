@@ -29,7 +29,8 @@ class FakeRecogniser:
     """Hears one counting word for each half second, so longer audio extends shorter audio's text.
 
     script: text for a request instead; it may raise. delay_s: how long each call takes.
-    The latest requests are kept in `requests`, the latest batches' sizes in `batch_sizes`.
+    The latest requests are kept in `requests`, the latest batches' sizes in `batch_sizes`, unless
+    it was loaded as a server loads it.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class FakeRecogniser:
         delay_s: float = 0.0,
         max_batch: int = 8,
         parallel: int = 1,
+        remembered: int = REMEMBERED,
     ) -> None:
         self.info = Info("fake", LANGUAGES, 30 * SAMPLE_RATE, max_batch, parallel, max_batch)
         self.delay_s = delay_s
@@ -49,22 +51,27 @@ class FakeRecogniser:
         """Clear it to hold every answer back."""
         self.may_answer.set()
         self._script = script
+        self._remembered = remembered
 
     @classmethod
     def load(cls, cache_dir: Path, threads: int) -> FakeRecogniser:
         """As other engines are loaded; there is nothing to load."""
-        return cls()
+        return cls(remembered=0)
 
     def warm_up(self) -> None:
         self.warm = True
 
     def recognise(self, requests: Sequence[Request]) -> list[Hypothesis | RecognitionError]:
-        self.requests.extend(requests)
-        self.batch_sizes.append(len(requests))
-        del self.requests[:-REMEMBERED], self.batch_sizes[:-REMEMBERED]
+        self._remember(requests)
         self.may_answer.wait()
         time.sleep(self.delay_s)
         return [self._answer(request) for request in requests]
+
+    def _remember(self, requests: Sequence[Request]) -> None:
+        if self._remembered:
+            self.requests.extend(requests)
+            self.batch_sizes.append(len(requests))
+            del self.requests[: -self._remembered], self.batch_sizes[: -self._remembered]
 
     def _answer(self, request: Request) -> Hypothesis:
         words = self._script(request).split() if self._script else _count(len(request.samples))
