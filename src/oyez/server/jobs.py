@@ -13,9 +13,10 @@ from oyez.protocol.effects import Recognise
 from oyez.protocol.errors import Overload
 from oyez.recognisers.base import Purpose
 
-PARTIAL_S = 1.5
-"""How soon a partial is wanted. The next one would be asked for much earlier, but where a machine
-cannot keep that up, the cadence of partials is what gives."""
+FIRST_PARTIAL_S = 0.6
+PARTIAL_S = 2.3
+"""How soon a window's first partial is wanted, and a later one. It would be asked for much
+earlier, but where a machine cannot keep that up, the cadence of partials is what gives."""
 BACKGROUND_S = 10.0
 _AHEAD_S = 30.0
 """Audio further ahead of the clock than this is not live: a file, not a speaker. A whole
@@ -110,7 +111,7 @@ def _patience_s(effect: Recognise, urgency: Urgency) -> float:
     """How soon the answer is wanted."""
     if urgency is Urgency.BACKGROUND:
         return BACKGROUND_S
-    first_words = not effect.request.prefix and not effect.request.hint
-    if urgency is Urgency.PARTIAL and not first_words:
-        return PARTIAL_S
+    if urgency is Urgency.PARTIAL:
+        first_words = not effect.request.prefix and not effect.request.hint
+        return FIRST_PARTIAL_S if first_words else PARTIAL_S
     return effect.due_s
