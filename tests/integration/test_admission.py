@@ -78,11 +78,13 @@ async def test_a_full_server_refuses_and_a_place_that_is_left_can_be_taken() -> 
 async def test_a_server_behind_with_its_work_refuses_until_it_has_caught_up() -> None:
     async with running_server(held_engine()) as running:
         first = await running.connect()
-        await first.send(append(speech(1.0)), append(silence(1.5)))
+        scheduler = running.server.realtime.scheduler
+        await first.send(append(speech(1.0)))
+        await eventually(lambda: scheduler.running == 1)
+        await first.send(append(silence(1.5)))
         await first.until("committed")
-        await asyncio.sleep(0.1)
         await running.connect()
-        await eventually(lambda: running.server.realtime.scheduler.overdue_s > 0.5)
+        await eventually(lambda: scheduler.overdue_s > 0.5)
         status, body, response = await running.upgrade()
         assert (status, body["code"]) == (503, "ServiceUnavailable")
         assert "machine" in body["message"]

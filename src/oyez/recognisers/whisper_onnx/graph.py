@@ -16,6 +16,8 @@ from onnx import ModelProto, TensorProto
 from oyez.recognisers.whisper_onnx.builder import Graph
 from oyez.recognisers.whisper_onnx.weights import Arrays
 
+CANDIDATES = 32
+"""Likeliest tokens by rough logits whose exact ones are computed."""
 TOP = 8
 """Likeliest tokens the decoder names."""
 FEATURE_LAYERS = 3
@@ -137,7 +139,8 @@ def decoder(arrays: Arrays, alignment_heads: Sequence[tuple[int, int]]) -> Model
     cross_bias = graph.input("cross_bias", TensorProto.FLOAT, "batch", 1, 1, "n")
 
     embeddings = arrays["decoder/embeddings/weight"]
-    x = graph.op("Gather", graph.constant(embeddings), new)
+    words = graph.constant(embeddings)
+    x = graph.op("Gather", words, new)
     x = graph.op("Cast", x, to=TensorProto.FLOAT)
     table = net.floats("decoder/position_encodings/encodings")
     x = graph.op("Add", x, graph.op("Gather", table, positions))
@@ -152,13 +155,20 @@ def decoder(arrays: Arrays, alignment_heads: Sequence[tuple[int, int]]) -> Model
             watched.append(graph.op("Gather", weights, graph.integers(*heads), axis=1))
         x = graph.op("Add", x, net.feed_forward(x, f"{name}/ffn"))
     x = graph.op("GatherND", net.norm(x, "decoder/layer_norm"), rows, batch_dims=1)
-    logits = graph.linear(x, embeddings)
-    biased = graph.op("Softmax", graph.op("Add", logits, token_bias), axis=-1)
-    odds, tokens = graph.ops("TopK", 2, biased, graph.integers(TOP), axis=-1)
+    logits = graph.rough_linear(x, embeddings)
+    rough = graph.op("Softmax", graph.op("Add", logits, token_bias), axis=-1)
+    _, likely = graph.ops("TopK", 2, rough, graph.integers(CANDIDATES), axis=-1)
+    exact = net.corrected(rough, logits, x, table=words, tokens=likely)
+    odds, order = graph.ops("TopK", 2, exact, graph.integers(TOP), axis=-1)
     graph.output("top_odds", odds)
-    graph.output("top_tokens", tokens, TensorProto.INT64)
-    first = graph.op("Gather", logits, graph.integers(0), axis=1)
-    odds = graph.op("Gather", graph.op("Softmax", first, axis=-1), marks, axis=-1)
+    best = graph.op("GatherElements", likely, order, axis=-1)
+    graph.output("top_tokens", best, TensorProto.INT64)
+    logits, x = (graph.op("Gather", part, graph.integers(0), axis=1) for part in (logits, x))
+    rough = graph.op("Softmax", logits, axis=-1)
+    each = graph.op(
+        "Expand", marks, graph.op("Concat", net.rows_of(x), graph.op("Shape", marks), axis=0)
+    )
+    odds = net.corrected(rough, logits, x, table=words, tokens=each)
     graph.output("mark_odds", graph.op("Squeeze", odds, graph.integers(1)))
     heads_by_time = graph.op("Concat", *watched, axis=1)
     attention = graph.op("ReduceMean", heads_by_time, graph.integers(1), keepdims=0)
@@ -243,6 +253,27 @@ class _Transformer:
         value = self._state(f"value_{layer}", "n", self._head_width)
         mixed, weights = self._attend(self.split_heads(query), key, value, bias)
         return self.linear(mixed, f"{name}/linear_2"), weights
+
+    def corrected(self, odds: str, logits: str, x: str, *, table: str, tokens: str) -> str:
+        """Probabilities of `tokens` [batch, r, k] from exact logits.
+
+        odds, logits: [batch, r, vocabulary], rough. x: [batch, r, width], what the logits are
+        products of with `table` [vocabulary, width].
+        """
+        graph = self.graph
+        rows = graph.op("Cast", graph.op("Gather", table, tokens), to=TensorProto.FLOAT)
+        products = graph.op("MatMul", rows, graph.op("Unsqueeze", x, graph.integers(-1)))
+        products = graph.op("Squeeze", products, graph.integers(-1))
+        was = graph.op("GatherElements", odds, tokens, axis=-1)
+        error = graph.op("Sub", products, graph.op("GatherElements", logits, tokens, axis=-1))
+        corrected = graph.op("Mul", was, graph.op("Exp", error))
+        over = graph.integers(-1)
+        change = graph.op("ReduceSum", graph.op("Sub", corrected, was), over)
+        return graph.op("Div", corrected, graph.op("Add", change, graph.number(1)))
+
+    def rows_of(self, x: str) -> str:
+        """The first two dimensions of `x`."""
+        return self.graph.op("Shape", x, start=0, end=2)
 
     def split_heads(self, x: str, *, across: bool = False) -> str:
         """[batch, n, width] as [batch, heads, n, width / heads]; `across`: the last two swapped."""
