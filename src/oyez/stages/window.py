@@ -37,7 +37,14 @@ class WindowSettings:
     """Silence after the last speech that is recognised with it."""
     silence_samples: int = SAMPLE_RATE * 8 // 10
     """Silence after which the turn is expected to end: a final is needed then."""
+    hesitation_samples: int = 10 * WINDOW_SAMPLES
+    """Silence that is often not the end: a final is not asked for before, if there is time."""
     partials: bool = True
+
+    @property
+    def speculation_samples(self) -> int:
+        """Silence after which a final is asked for, in case the turn ends."""
+        return max(self.tail_samples, min(self.hesitation_samples, self.silence_samples // 2))
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +120,7 @@ class Window:
 
     def wants(self) -> Wanted | None:
         """What should be recognised now."""
-        if self.has_speech and self.silent_samples >= self._settings.tail_samples:
+        if self.has_speech and self.silent_samples >= self._patient_samples:
             return self._want_final(speculative=True)
         return self._want_partial()
 
@@ -186,6 +193,12 @@ class Window:
             due_samples=self._until_turn_ends if speculative else 0,
             language=self._language,
         )
+
+    @property
+    def _patient_samples(self) -> int:
+        """Silence after which a final is asked for; the first words of all are not put off."""
+        settings = self._settings
+        return settings.speculation_samples if self.words.hypothesis else settings.tail_samples
 
     @property
     def _until_turn_ends(self) -> int:

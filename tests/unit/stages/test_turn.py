@@ -65,6 +65,27 @@ def test_partials_go_on_soon_after_speech_resumes_though_neither_answer_came() -
     assert again.end - resumed <= SETTINGS.eager_samples + 2 * WINDOW_SAMPLES
 
 
+@pytest.mark.parametrize(
+    ("silence_s", "shown", "asked_after_windows"),
+    [
+        pytest.param(0.8, "one", 10, id="a hesitation is waited for"),
+        pytest.param(0.4, "one", 7, id="not if the turn ends soon"),
+        pytest.param(0.2, "one", 6, id="nor before the tail is there"),
+        pytest.param(0.8, "", 6, id="first words are not put off"),
+    ],
+)
+def test_when_a_final_is_asked_for(silence_s: float, shown: str, asked_after_windows: int) -> None:
+    settings = WindowSettings(release=0.4, silence_samples=round(silence_s * SAMPLE_RATE))
+    turn = Turn(0, settings)
+    (partial,) = play(turn, [0.9] * 12)
+    turn.hear(partial, words(shown))
+    silence = 12 * WINDOW_SAMPLES
+    assert play(turn, [0.0] * (asked_after_windows - 1), silence) == []
+    (final,) = play(turn, [0.0], silence + (asked_after_windows - 1) * WINDOW_SAMPLES)
+    assert final.speculative
+    assert final.end == silence + settings.tail_samples
+
+
 def test_the_answer_to_a_partial_is_shown_though_the_final_was_asked_for() -> None:
     turn = Turn(0, SETTINGS)
     partial, final = play(turn, [0.9] * 12 + [0.0] * 8)
