@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib.util import find_spec
+from itertools import accumulate
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import onnx
@@ -20,16 +21,18 @@ _CONTEXT_SAMPLES = INPUT_SAMPLES - WINDOW_SAMPLES
 """The model sees each window together with the samples just before it."""
 
 
-@dataclass(frozen=True, slots=True)
-class _State:
+class _State(NamedTuple):
     context: NDArray[np.float32]
     """[_CONTEXT_SAMPLES]"""
-    memory: NDArray[np.float32]
-    """h and c of the LSTM, [2, STATE_WIDTH]"""
+    h: NDArray[np.float32]
+    """Of the LSTM, [STATE_WIDTH]; as is c."""
+    c: NDArray[np.float32]
 
 
 _INITIAL_STATE = _State(
-    np.zeros(_CONTEXT_SAMPLES, np.float32), np.zeros((2, STATE_WIDTH), np.float32)
+    context=np.zeros(_CONTEXT_SAMPLES, np.float32),
+    h=np.zeros(STATE_WIDTH, np.float32),
+    c=np.zeros(STATE_WIDTH, np.float32),
 )
 
 
@@ -57,38 +60,40 @@ class SileroDetector(VoiceDetector):
     def score_many(self, stretches: Sequence[Stretch]) -> list[Scores]:
         scores: list[Scores] = list(stretches)  # right for those without a window
         for group in of_like_length([window_count(samples) for samples, _ in stretches]):
-            for index, found in zip(group, self._run([stretches[i] for i in group]), strict=True):
-                scores[index] = found
+            found = self._run([stretches[index] for index in group])
+            for index, each in zip(group, found, strict=True):
+                scores[index] = each
         return scores
 
     def _run(self, stretches: Sequence[Stretch]) -> list[Scores]:
         """Score stretches of at least one window each in one run of the graph."""
         states = [_as_state(state) for _, state in stretches]
-        lengths = np.array([window_count(samples) for samples, _ in stretches], np.int32)
-        ends = np.cumsum(lengths)
+        lengths = [len(samples) // WINDOW_SAMPLES for samples, _ in stretches]
+        ends = list(accumulate(lengths))
         windows = np.empty((ends[-1], INPUT_SAMPLES), np.float32)
-        for (samples, _), state, end, length in zip(stretches, states, ends, lengths, strict=True):
+        for (samples, _), state, length, end in zip(stretches, states, lengths, ends, strict=True):
             _lay_out(samples, state.context, windows[end - length : end])
-        places = np.arange(lengths.max())[:, np.newaxis] + (ends - lengths)
-        memory = np.stack([state.memory for state in states], axis=1)
         probabilities, h, c = self._session.run(
             ["probabilities", "hn", "cn"],
             {
                 "windows": windows,
-                "places": np.minimum(places, len(windows) - 1),
-                "lengths": lengths,
-                "h": memory[:1],
-                "c": memory[1:],
+                "places": _places(lengths, ends),
+                "lengths": np.array(lengths, np.int32),
+                "h": np.array([[state.h for state in states]]),
+                "c": np.array([[state.c for state in states]]),
             },
         )
-        memory = np.concatenate([h, c])
         # copies: a view would keep the whole call's arrays alive with each stream
         return [
             (
-                probabilities[:length, stream, 0].copy(),
-                _State(windows[end - 1, -_CONTEXT_SAMPLES:].copy(), memory[:, stream].copy()),
+                probabilities[:length, 0, stream, 0].copy(),
+                _State(
+                    windows[end - 1, -_CONTEXT_SAMPLES:].copy(),
+                    h[0, stream].copy(),
+                    c[0, stream].copy(),
+                ),
             )
-            for stream, (end, length) in enumerate(zip(ends, lengths, strict=True))
+            for stream, (length, end) in enumerate(zip(lengths, ends, strict=True))
         ]
 
 
@@ -100,6 +105,13 @@ def of_like_length(lengths: Sequence[int]) -> list[list[int]]:
         if length:
             groups.setdefault((length - 1).bit_length(), []).append(index)
     return list(groups.values())
+
+
+def _places(lengths: Sequence[int], ends: Sequence[int]) -> NDArray[np.int64]:
+    """Which window each stream hears at each step, [steps, streams]; after its last, any."""
+    steps = range(max(lengths))
+    starts = [end - length for length, end in zip(lengths, ends, strict=True)]
+    return np.array([[min(start + step, ends[-1] - 1) for start in starts] for step in steps])
 
 
 def _lay_out(

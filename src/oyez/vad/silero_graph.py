@@ -34,59 +34,71 @@ def many_streams(published: ModelProto) -> bytes:
     Inputs: windows float32 [n, INPUT_SAMPLES]; places int64 [steps, streams], which window each
     stream hears at each step; lengths int32 [streams], how many steps each has (places after
     them count for nothing); h, c float32 [1, streams, STATE_WIDTH].
-    Outputs: probabilities float32 [steps, streams, 1]; hn, cn like h, c.
+    Outputs: probabilities float32 [steps, 1, streams, 1]; hn, cn like h, c.
     """
     convolutions, lstm = _weights(published)
     graph = _Graph()
     (basis, *_), *layers, (decoder, decoder_bias) = convolutions
-    x = _spectra(graph, basis[:, 0])
-    columns = FRAMES
+    x, columns = _spectra(graph, basis[:, 0]), FRAMES
     for (weight, bias), stride in zip(layers, _STRIDES, strict=True):
-        matrix = unrolled(weight, columns, stride)
-        columns = matrix.shape[1] // len(bias)
-        x = graph.op("Gemm", x, graph.constant(matrix), graph.constant(np.tile(bias, columns)))
-        x = graph.op("Relu", x)
+        x, columns = _convolution(graph, x, columns, weight, bias, stride)
+    assert columns == 1
     steps = graph.op("Gather", x, "places", axis=0)
     weights = [graph.constant(weight) for weight in lstm]
     heard, _, _ = graph.ops(
         "LSTM", ("", "hn", "cn"), steps, *weights, "lengths", "h", "c", hidden_size=STATE_WIDTH
     )
-    heard = graph.op("Relu", graph.op("Squeeze", heard, graph.integers(1)))
-    odds = graph.op("MatMul", heard, graph.constant(decoder[0]))
+    odds = graph.op("MatMul", graph.op("Relu", heard), graph.constant(decoder[0]))
     odds = graph.op("Add", odds, graph.constant(decoder_bias))
     graph.ops("Sigmoid", ("probabilities",), odds)
     return _serialized(graph)
 
 
-def unrolled(weight: Weights, columns: int, stride: int) -> Weights:
-    """A convolution over so many columns, padded by one, as one matrix product.
-
-    weight: [out, in, taps]. The matrix: [columns * in, fewer columns * out].
-    """
-    width_out, width_in, taps = weight.shape
-    columns_out = (columns - 1) // stride + 1
-    matrix = np.zeros((columns, width_in, columns_out, width_out), np.float32)
-    for column_out in range(columns_out):
-        for tap in range(taps):
-            column = column_out * stride + tap - 1
-            if 0 <= column < columns:
-                matrix[column, :, column_out] = weight[:, :, tap].T
-    return matrix.reshape(columns * width_in, columns_out * width_out)
-
-
 def _spectra(graph: _Graph, basis: Weights) -> str:
     """Magnitudes of the frames of each window, [n, FRAMES * bins]."""
+    bins = len(basis) // 2
     tail = graph.integers(0, 0, 0, HOP_SAMPLES // 2)
     hops = graph.op("Pad", "windows", tail, mode="reflect")
-    hops = graph.op("Reshape", hops, graph.integers(-1, FRAMES + 1, HOP_SAMPLES))
-    firsts, seconds = graph.slice(hops, 0, FRAMES), graph.slice(hops, 1, FRAMES + 1)
-    frames = graph.op("Concat", firsts, seconds, axis=2)
-    frames = graph.op("Reshape", frames, graph.integers(-1, FRAME_SAMPLES))
+    # each frame is two hops, and shares one with the next
+    hop_pairs = [[frame, frame + 1] for frame in range(FRAMES)]
+    frames = _rows(graph, hops, FRAMES + 1, HOP_SAMPLES, hop_pairs)
     spectra = graph.op("MatMul", frames, graph.constant(basis.T))
-    real, imaginary = graph.ops("Split", ("", ""), spectra, axis=1, num_outputs=2)
-    real, imaginary = graph.op("Mul", real, real), graph.op("Mul", imaginary, imaginary)
-    magnitudes = graph.op("Sqrt", graph.op("Add", real, imaginary))
-    return graph.op("Reshape", magnitudes, graph.integers(-1, FRAMES * len(basis) // 2))
+    powers = graph.ops("Split", ("", ""), graph.op("Mul", spectra, spectra), axis=1, num_outputs=2)
+    magnitudes = graph.op("Sqrt", graph.op("Add", *powers))
+    return graph.op("Reshape", magnitudes, graph.integers(-1, FRAMES * bins))
+
+
+def _convolution(
+    graph: _Graph, x: str, columns: int, weight: Weights, bias: Weights, stride: int
+) -> tuple[str, int]:
+    """ReLU of a convolution over [n, columns * in], padded by one: [n, fewer * out], and how many.
+
+    weight: [out, in, taps].
+    """
+    width_out, width_in, taps = weight.shape
+    starts = range(-1, columns - 1, stride)
+    # a tap that meets nothing but padding is left out
+    used = [tap for tap in range(taps) if any(0 <= start + tap < columns for start in starts)]
+    rows = _rows(graph, x, columns, width_in, [[start + tap for tap in used] for start in starts])
+    matrix = weight[:, :, used].transpose(2, 1, 0).reshape(-1, width_out)
+    y = graph.op("Relu", graph.op("Gemm", rows, graph.constant(matrix), graph.constant(bias)))
+    if len(starts) > 1:
+        y = graph.op("Reshape", y, graph.integers(-1, len(starts) * width_out))
+    return y, len(starts)
+
+
+def _rows(graph: _Graph, x: str, columns: int, width: int, sources: list[list[int]]) -> str:
+    """Of [n, columns * width]: a row for each list of columns, [n * rows, …]. Those there are not
+    are zero."""
+    if sources == [list(range(columns))]:
+        return x
+    padding = columns
+    places = [place if 0 <= place < columns else padding for row in sources for place in row]
+    x = graph.op("Reshape", x, graph.integers(-1, columns, width))
+    if padding in places:
+        x = graph.op("Pad", x, graph.integers(0, 0, 0, 0, 1, 0))
+    x = graph.op("Gather", x, graph.integers(*places), axis=1)
+    return graph.op("Reshape", x, graph.integers(-1, len(sources[0]) * width))
 
 
 def _weights(published: ModelProto) -> tuple[list[list[Weights]], list[Weights]]:
@@ -136,10 +148,6 @@ class _Graph:
 
     def integers(self, *values: int) -> str:
         return self.constant(np.array(values, np.int64))
-
-    def slice(self, x: str, start: int, end: int) -> str:
-        """Along the second axis."""
-        return self.op("Slice", x, *(self.integers(value) for value in (start, end, 1)))
 
     def op(self, kind: str, *inputs: str, **attributes: Any) -> str:
         return self.ops(kind, ("",), *inputs, **attributes)[0]
