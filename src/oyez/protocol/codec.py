@@ -49,11 +49,13 @@ FOREIGN_EVENT_TYPES = frozenset(
 class _Envelope(msgspec.Struct):
     type: Any = None
     event_id: Any = None
-    audio: Any = None
+    audio: msgspec.Raw = msgspec.Raw()
+    """JSON text that is decoded once: most of what comes in is audio."""
     session: Any = None
 
 
 _decoder = msgspec.json.Decoder(_Envelope)
+_base64_decoder = msgspec.json.Decoder(bytes)
 _encoder = msgspec.json.Encoder()
 
 
@@ -108,29 +110,24 @@ def _event_id(envelope: _Envelope) -> str | None:
     return envelope.event_id if isinstance(envelope.event_id, str) else None
 
 
-def _audio(value: Any, max_bytes: int) -> bytes:
-    if not isinstance(value, str):
-        raise invalid_value("audio", value, "a base64 string")
-    if len(value) > _base64_length(max_bytes):
-        raise _too_large(max_bytes)
+def _audio(json: msgspec.Raw, max_bytes: int) -> bytes:
     try:
-        data = binascii.a2b_base64(value, strict_mode=True)
-    except (binascii.Error, ValueError):
-        data = _base64_with_line_breaks(value)
+        data = _base64_decoder.decode(json)
+    except msgspec.DecodeError:
+        data = _unusual_base64(json)
     if len(data) > max_bytes:
         raise _too_large(max_bytes)
     return data
 
 
-def _base64_length(data_bytes: int) -> int:
-    """Characters that base64 needs for so many bytes, line breaks each 64 characters included."""
-    return (data_bytes + 2) // 3 * 4 * 66 // 64 + 2
-
-
-def _base64_with_line_breaks(value: str) -> bytes:
+def _unusual_base64(json: msgspec.Raw) -> bytes:
+    """With line breaks or more padding than needed."""
     try:
+        value = msgspec.json.decode(json) if json else None
+        if not isinstance(value, str):
+            raise invalid_value("audio", value, "a base64 string")
         return binascii.a2b_base64("".join(value.split()), strict_mode=True)
-    except (binascii.Error, ValueError):
+    except (msgspec.DecodeError, ValueError):
         raise ClientError(
             "Invalid value: 'audio' is not valid base64.", code="invalid_value", param="audio"
         ) from None

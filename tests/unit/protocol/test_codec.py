@@ -41,6 +41,12 @@ def test_base64_with_line_breaks_is_read() -> None:
     assert decode(append(base64.encodebytes(data).decode())) == AudioAppend("e", data)
 
 
+@pytest.mark.parametrize("audio", [r"AB\/D", r"\u0041B\/D", "AB/D=", " AB/D"])
+def test_base64_is_read_however_it_is_written(audio: str) -> None:
+    message = f'{{"type":"input_audio_buffer.append","audio":"{audio}"}}'
+    assert decode(message) == AudioAppend(None, b"\x00\x1f\xc3")
+
+
 def test_update_hands_the_session_object_on() -> None:
     event = decode('{"type":"session.update","session":{"a":1}}')
     assert event == SessionUpdate(None, {"a": 1})
@@ -71,6 +77,8 @@ def test_sibling_events_are_known() -> None:
         (append("!!!!"), "invalid_value", "audio"),
         (append("é==="), "invalid_value", "audio"),
         (append("AAAA" * 1000), "invalid_value", "audio"),
+        (append("AAAA\n" * 1000), "invalid_value", "audio"),
+        ('{"type":"input_audio_buffer.append"}', "invalid_value", "audio"),
     ],
 )
 def test_malformed_messages_name_the_field(
