@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from oyez.protocol.session import Session
+from oyez.server.connection import TICK_S
 from oyez.testing import FakeRecogniser
 from support.server import (
     FINISH,
@@ -271,6 +272,18 @@ async def test_an_engine_that_fails_on_one_turn_fails_that_item_only() -> None:
         await client.until("failed")
         await client.send(append(speech(0.3)), commit)
         await client.until("completed")
+
+
+async def test_all_sessions_tick_in_the_same_instants() -> None:
+    async with running_server() as running:
+        clients = []
+        for _ in range(3):
+            clients.append(await running.connect())
+            await asyncio.sleep(0.06)
+        connections = running.server.realtime.connections
+        assert len(connections) == len(clients)
+        for connection in connections:
+            assert (connection._next_tick.when() / TICK_S).is_integer()
 
 
 async def test_draining_finishes_what_was_said() -> None:

@@ -1,36 +1,106 @@
-"""Scores windows of speech off the event loop, for all sessions in turn."""
+"""Gives sessions their turns, and scores the windows of all whose turn it is in one call.
+
+On the event loop: a few windows take less time than handing them to a thread and back would. And
+not at once for each packet: work for many sessions in one go finds code and weights in the caches.
+"""
 
 from __future__ import annotations
 
-from concurrent.futures import Future, ThreadPoolExecutor
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
-from oyez.vad.base import VoiceDetector
+from oyez.vad.base import WINDOW_SAMPLES, Scores, Stretch, VoiceDetector
 
 MAX_WINDOWS = 64
-"""Most windows one call should carry (some 8 ms of work), so that sessions share fairly."""
+"""Most windows of a session in a round, so that sessions share fairly."""
+MAX_WINDOWS_A_ROUND = 128
+"""About where a round stops, for others on the event loop: some milliseconds of work. A turn
+without a window counts for one."""
+ROUND_S = 0.01
+"""From one round to the next, unless a session is behind. Who asks after a quiet need not wait."""
 
-Scores = tuple[NDArray[np.float32], object]
-"""Probabilities, and the state for the stream's next call."""
+
+class Hearer(Protocol):
+    """A session, as far as turns go. It must not raise."""
+
+    def next_stretch(self) -> Stretch | None:
+        """Its turn: at most MAX_WINDOWS windows to be scored; None: there are none."""
+        ...
+
+    def scored(self, outcome: Scores | Exception) -> None:
+        """The answer: scores, or what the detector raised. Comes before anything else happens."""
+        ...
 
 
 class VadPool:
-    """A detector on its own threads; calls run in the order they came."""
+    """A detector for all sessions; first come, first served. Event loop only."""
 
-    def __init__(self, detector: VoiceDetector, *, threads: int = 1) -> None:
+    def __init__(self, detector: VoiceDetector) -> None:
         self._detector = detector
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="vad")
+        self._waiting: deque[Hearer] = deque()
+        self._due: asyncio.Handle | None = None
+        self._due_at_once = False
+        self._last_round_s = 0.0
 
     def initial_state(self) -> object:
         """The state before the first window of a stream."""
         return self._detector.initial_state()
 
-    def score(self, samples: NDArray[np.float32], state: object) -> Future[Scores]:
-        """Score whole windows of one stream; see `VoiceDetector.score`."""
-        return self._threads.submit(self._detector.score, samples, state)
+    def ask_turn(self, hearer: Hearer, *, behind: bool = False) -> None:
+        """Give it one turn in the next round. behind: which should not wait for others."""
+        self._waiting.append(hearer)
+        self._plan_round(at_once=behind)
 
     def stop(self) -> None:
-        """End the threads; what has not begun is cancelled."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        """No more turns."""
+        self._waiting.clear()
+
+    def _plan_round(self, *, at_once: bool) -> None:
+        if self._due:
+            if self._due_at_once or not at_once:
+                return
+            self._due.cancel()
+        loop = asyncio.get_running_loop()
+        next_s = loop.time() if at_once else self._last_round_s + ROUND_S
+        self._due = loop.call_at(next_s, self._round)
+        self._due_at_once = at_once
+
+    def _round(self) -> None:
+        self._due = None
+        self._last_round_s = asyncio.get_running_loop().time()
+        turns = self._take_turns()
+        outcomes = self._outcomes([stretch for _, stretch in turns])
+        for (hearer, _), outcome in zip(turns, outcomes, strict=True):
+            hearer.scored(outcome)
+        if self._waiting:
+            self._plan_round(at_once=True)
+
+    def _take_turns(self) -> list[tuple[Hearer, Stretch]]:
+        turns: list[tuple[Hearer, Stretch]] = []
+        room = MAX_WINDOWS_A_ROUND
+        # who asks again meanwhile comes in the next round
+        for _ in range(len(self._waiting)):
+            if room <= 0:
+                break
+            hearer = self._waiting.popleft()
+            room -= 1
+            stretch = hearer.next_stretch()
+            if stretch:
+                room -= len(stretch[0]) // WINDOW_SAMPLES - 1
+                turns.append((hearer, stretch))
+        return turns
+
+    def _outcomes(self, stretches: list[Stretch]) -> Sequence[Scores | Exception]:
+        try:
+            return self._detector.score_many(stretches)
+        except Exception:  # noqa: BLE001 - a detector may fail as it likes
+            # only the session whose windows it fails on is to know
+            return [self._outcome(stretch) for stretch in stretches]
+
+    def _outcome(self, stretch: Stretch) -> Scores | Exception:
+        try:
+            return self._detector.score(*stretch)
+        except Exception as error:  # noqa: BLE001 - as above
+            return error

@@ -1,8 +1,8 @@
 """One WebSocket: feeds the session, carries out its effects, keeps every queue bounded.
 
-Four tasks: `_receive` fills the inbox, `_work` feeds the session from it in order of arrival, the
-outbox sends, `_tick` watches the time. The session is called on the event loop only, one call at a
-time, and its effects are carried out before the next call.
+Two tasks: `_receive` hands messages to the feeder, the outbox sends. `_tick` watches the time. The
+session is called on the event loop only, one call at a time, and its effects are carried out
+before the next call.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 from aiohttp import WSMsgType, web
 
 from oyez.inference.scheduler import Scheduler
-from oyez.inference.vad_pool import MAX_WINDOWS, VadPool
+from oyez.inference.vad_pool import VadPool
 from oyez.inference.worker import Outcome
 from oyez.logs import SessionLog
 from oyez.metrics import Metrics
@@ -26,15 +26,11 @@ from oyez.protocol.errors import ServerFault
 from oyez.protocol.server_events import ErrorEvent
 from oyez.protocol.session import Session
 from oyez.recognisers.base import SAMPLE_RATE
-from oyez.server.byte_queue import ByteQueue
+from oyez.server.feeder import Feeder
 from oyez.server.figures import Figures
 from oyez.server.jobs import Jobs
-from oyez.server.outbox import FRAME_OVERHEAD_BYTES, Outbox
+from oyez.server.outbox import Outbox
 
-INBOX_BYTES = 1 << 20
-"""Input read ahead of the session, so that pings and a closing client are noticed meanwhile."""
-TIME_PASSED = None
-"""In the inbox: no message, but the session has something to do by itself."""
 TICK_S = 0.5
 CLOSE_HANDSHAKE_S = 5.0
 """How long a client may take to answer our Close frame."""
@@ -74,41 +70,47 @@ class Connection:
         self._transport = transport
         self._session = session
         self._new_id = new_id
-        self._vad_pool = vad_pool
-        self._vad_state = vad_pool.initial_state()
         self._metrics = metrics
         self._limits = limits
         self._log = SessionLog(log, session.id)
         self._loop = asyncio.get_running_loop()
         self._jobs = Jobs(scheduler, session.id, self._answered, self._ahead_s)
         self._began_s = self._loop.time()
-        self._inbox: ByteQueue[str | bytes | None] = ByteQueue(INBOX_BYTES)
-        self._outbox = Outbox(socket, limits.send_buffer_bytes)
-        self._input = asyncio.Lock()
-        self._news = asyncio.Event()
+        self.figures = Figures()
+        self._outbox = Outbox(socket, limits.send_buffer_bytes, lambda: self._feeder.wake())
+        self._feeder = Feeder(
+            session,
+            vad_pool,
+            self.figures,
+            call=self._call,
+            fail=self._fail,
+            held_back=self._held_back,
+        )
+        self._finished = asyncio.Event()
         self._ended = asyncio.Event()
         self._closing = False
         self._close_code: int | None = None
         self._listening_since_s: float | None = None
         self._pinged_s = 0.0
-        self.figures = Figures()
 
     async def run(self) -> None:
         """Serve the client until the socket is gone. Leaves no task and no job behind."""
         self._log.debug("session began")
-        self._call(self._session.open)
-        receiver, writer, *others = tasks = [
+        self._call(lambda now_ms: self._session.open())
+        tasks = [
             asyncio.create_task(self._guarded(part))
-            for part in (self._receive(), self._outbox.run(), self._work(), self._tick())
+            for part in (self._receive(), self._outbox.run())
         ]
+        self._tick_later()
         try:
-            await asyncio.wait([receiver, writer], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             if self._closing and not self._transport.is_closing():
-                await asyncio.wait([writer])  # the closing handshake; `_tick` limits it
+                await asyncio.wait(tasks[1:])  # the closing handshake; `_tick` limits it
         finally:
             self._closing = True
+            self._next_tick.cancel()
             self._jobs.cancel_all()
-            self._news.set()
+            self._finished.set()
             self._ended.set()
             for task in tasks:
                 task.cancel()
@@ -117,12 +119,8 @@ class Connection:
 
     async def drain(self) -> None:
         """The server leaves: finish what was said, tell the client, close 1001."""
-        async with self._input:
-            self._call(self._session.drain, self._now_ms())
-            await self._score()
-        while not self._session.finished and not self._closing:
-            self._news.clear()
-            await self._news.wait()
+        self._feeder.drain()
+        await self._finished.wait()
         try:
             await asyncio.wait_for(self._ended.wait(), GOODBYE_S)
         except TimeoutError:
@@ -137,7 +135,7 @@ class Connection:
         self._close_code = code
         self._jobs.cancel_all()
         self._outbox.close(code, reason)
-        self._news.set()
+        self._finished.set()
 
     def abort(self, code: int, reason: str) -> None:
         """Drop the socket at once: the client would take no part in closing it."""
@@ -148,14 +146,14 @@ class Connection:
 
     async def _receive(self) -> None:
         while True:
-            await self._inbox.room()
+            await self._feeder.room()
             await self._outbox.room()
             self._listening_since_s = self._loop.time()
             message = await self._socket.receive()
             self._listening_since_s = None
             match message.type:
                 case WSMsgType.TEXT | WSMsgType.BINARY:
-                    self._inbox.put(message.data, len(message.data) + FRAME_OVERHEAD_BYTES)
+                    self._feeder.put(message.data)
                 case WSMsgType.PING:
                     self._outbox.pong(message.data)
                 case WSMsgType.PONG:
@@ -163,45 +161,26 @@ class Connection:
                 case _:
                     return
 
-    async def _work(self) -> None:
-        while True:
-            message = await self._inbox.get()
-            async with self._input:
-                if message is not TIME_PASSED:
-                    self._call(self._session.receive, message, self._now_ms())
-                await self._score()
-                await self._keep_pace()
-
-    async def _score(self) -> None:
-        while not self._closing:
-            windows = self._session.next_windows(MAX_WINDOWS)
-            if windows is None:
-                return
-            self.figures.audio_s += len(windows) / SAMPLE_RATE
-            scores = self._vad_pool.score(windows, self._vad_state)
-            probabilities, self._vad_state = await asyncio.wrap_future(scores)
-            self._call(self._session.scored, probabilities, self._now_ms())
-            await self._keep_pace()
-
-    async def _keep_pace(self) -> None:
-        """Back-pressure: wait for recognition, and for the client to read."""
+    def _held_back(self) -> bool:
+        """Back-pressure: recognition is behind, or the client with reading; or all is over."""
         most_samples = self._limits.max_backlog_s * SAMPLE_RATE
-        while self._session.backlog_samples > most_samples and self._jobs and not self._closing:
-            self._news.clear()
-            await self._news.wait()
-        await self._outbox.room()
+        backlog = self._session.backlog_samples > most_samples and bool(self._jobs)
+        return self._closing or backlog or not self._outbox.has_room
 
-    async def _tick(self) -> None:
-        while True:
-            await asyncio.sleep(TICK_S)
-            if self._outbox.stalled_s > self._limits.slow_reader_timeout_s:
-                return self.abort(1008, "the client does not read")
-            if self._silent_s > self._limits.ping_timeout_s:
-                return self.abort(1006, "the client is gone")
-            self._ping_if_due()
-            self._call(self._session.tick, self._now_ms())
-            if self._session.busy and not self._input.locked():
-                self._inbox.put(TIME_PASSED, 0)
+    def _tick(self) -> None:
+        if self._outbox.stalled_s > self._limits.slow_reader_timeout_s:
+            return self.abort(1008, "the client does not read")
+        if self._silent_s > self._limits.ping_timeout_s:
+            return self.abort(1006, "the client is gone")
+        self._tick_later()
+        self._ping_if_due()
+        self._call(self._session.tick)
+        self._feeder.wake()
+
+    def _tick_later(self) -> None:
+        # all sessions at the same instants: waking up once for each costs more than the ticks
+        ticks = int(self._loop.time() / TICK_S) + 1
+        self._next_tick = self._loop.call_at(ticks * TICK_S, self._tick)
 
     @property
     def _silent_s(self) -> float:
@@ -219,19 +198,22 @@ class Connection:
         return self.figures.audio_s - (self._loop.time() - self._began_s)
 
     def _answered(self, job: int, outcome: Outcome) -> None:
-        self._call(self._session.recognised, job, outcome, self._now_ms())
+        self._call(self._session.recognised, job, outcome)
+        self._feeder.wake()
 
     def _call(self, method: Callable[..., list[Effect]], *arguments: Any) -> None:
+        """Call the session with these arguments and the time, and do what it asks for."""
         if self._closing:
             return
         try:
-            effects = method(*arguments)
+            effects = method(*arguments, int(self._loop.time() * 1000))
         except Exception as error:  # noqa: BLE001 - our bug may be any
             self._fail(error)
             return
         for effect in effects:
             self._carry_out(effect)
-        self._news.set()
+        if self._session.finished:
+            self._finished.set()
 
     def _carry_out(self, effect: Effect) -> None:
         match effect:
@@ -268,6 +250,3 @@ class Connection:
         self._metrics.audio_seconds.inc(self.figures.audio_s)
         fields = {**self.figures.fields(), "duration_s": round(duration_s, 2), "close_code": code}
         self._log.info("session ended", extra={"fields": fields})
-
-    def _now_ms(self) -> int:
-        return int(self._loop.time() * 1000)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -30,9 +31,12 @@ _Frame = str | _Ping | _Pong | Close
 class Outbox:
     """Adding never waits; `room` does, while more than `limit_bytes` wait for the client."""
 
-    def __init__(self, socket: web.WebSocketResponse, limit_bytes: int) -> None:
+    def __init__(
+        self, socket: web.WebSocketResponse, limit_bytes: int, on_room: Callable[[], None]
+    ) -> None:
+        """on_room: called when there is room again."""
         self._socket = socket
-        self._frames: ByteQueue[_Frame] = ByteQueue(limit_bytes)
+        self._frames: ByteQueue[_Frame] = ByteQueue(limit_bytes, on_room)
         self._loop = asyncio.get_running_loop()
         self._sending_since_s: float | None = None
 
@@ -48,6 +52,11 @@ class Outbox:
     def close(self, code: int, reason: str) -> None:
         """The last frame: what is added after it is not sent."""
         self._frames.put(Close(code, reason), FRAME_OVERHEAD_BYTES)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the client has read enough."""
+        return self._frames.has_room
 
     async def room(self) -> None:
         """Wait until the client has read enough."""

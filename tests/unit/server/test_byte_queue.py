@@ -33,3 +33,19 @@ async def test_there_is_no_room_until_the_bytes_are_fewer_than_the_limit() -> No
         await asyncio.wait_for(queue.room(), 0.01)
     await queue.get()
     await asyncio.wait_for(queue.room(), 1.0)
+
+
+async def test_whoever_wants_to_know_is_told_of_room_once_there_is_some_again() -> None:
+    told: list[int] = []
+    queue: ByteQueue[str] = ByteQueue(10, lambda: told.append(queue.size_bytes))
+    queue.put("a", 6)
+    queue.take()
+    assert not told
+    for item in "bcd":
+        queue.put(item, 6)
+    assert not queue.has_room
+    for _ in "bcd":
+        queue.take()
+    assert told == [6]
+    with pytest.raises(IndexError):
+        queue.take()
