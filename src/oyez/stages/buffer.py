@@ -73,8 +73,8 @@ class SampleBuffer:
         return self._end - self._start
 
     def _move(self, needed: int) -> None:
-        """Put the held samples at the front of storage with room for `needed` and half unused."""
-        capacity = max(2 * needed, _MIN_CAPACITY_SAMPLES)
+        """Put the held samples at the front of storage with room for `needed` and half as many."""
+        capacity = max(needed + needed // 2, _MIN_CAPACITY_SAMPLES)
         storage: Samples = np.empty(capacity, np.float32)
         storage[: self._held] = self._storage[self._offset : self._offset + self._held]
         self._storage = storage

@@ -81,6 +81,15 @@ def test_memory_stays_flat_while_the_session_goes_on() -> None:
         assert buffer.held_bytes <= 16 * 16_000 * 4
 
 
+def test_a_stream_that_needs_its_last_moments_only_takes_little_more_memory() -> None:
+    buffer = SampleBuffer()
+    kept, packet = 22_000, 1_600
+    for _ in range(200):
+        buffer.append(np.zeros(packet, np.float32))
+        buffer.drop_before(buffer.end - kept)
+    assert buffer.held_bytes <= 1.5 * (kept + packet) * 4
+
+
 def test_many_small_appends_cost_time_in_proportion_to_their_number() -> None:
     def seconds(appends: int) -> float:
         buffer = SampleBuffer()
