@@ -18,6 +18,7 @@ from oyez.inference.job import Job, Urgency
 from oyez.inference.load import Load
 from oyez.inference.queue import Queue
 from oyez.recognisers.base import SAMPLE_RATE, Info, Purpose, Request
+from oyez.server.jobs import FIRST_PARTIAL_S, PARTIAL_S
 from oyez.settings import Settings
 
 SILENCE = np.zeros(30 * SAMPLE_RATE, np.float32)
@@ -126,7 +127,8 @@ class Machine:
         is_partial = urgency is Urgency.PARTIAL
         spoken_s = self.now_s - who.began_s + 0.3
         interval_s = 0.25 if who.heard_s is None else 0.5
-        due_s = (interval_s if who.heard_s is None else 1.5) if is_partial else TURN_END_S
+        partial_s = FIRST_PARTIAL_S if who.heard_s is None else PARTIAL_S
+        due_s = partial_s if is_partial else TURN_END_S
         job = Job(
             who, who.turn, 0,
             Request(SILENCE[: int(spoken_s * SAMPLE_RATE)],

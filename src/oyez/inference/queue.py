@@ -9,7 +9,7 @@ from itertools import islice
 from oyez.inference.job import Job, Overloaded
 from oyez.recognisers.base import SAMPLE_RATE, Info
 
-MAX_BATCH_SAMPLES = 16 * SAMPLE_RATE
+MAX_BATCH_SAMPLES = 12 * SAMPLE_RATE
 """Most audio in a batch of several jobs. Its answers come together at the end, and whatever becomes
 urgent meanwhile waits for it: some 150 ms."""
 

@@ -13,8 +13,8 @@ from oyez.protocol.effects import Recognise
 from oyez.protocol.errors import Overload
 from oyez.recognisers.base import Purpose
 
-FIRST_PARTIAL_S = 0.6
-PARTIAL_S = 2.3
+FIRST_PARTIAL_S = 0.9
+PARTIAL_S = 2.5
 """How soon a window's first partial is wanted, and a later one. It would be asked for much
 earlier, but where a machine cannot keep that up, the cadence of partials is what gives."""
 BACKGROUND_S = 10.0

@@ -175,7 +175,7 @@ def test_a_machine_that_becomes_slower_refuses_and_later_admits_again() -> None:
         machine.join()
     machine.run(30.0)
     assert machine.room > 5
-    machine.slowness = 2.5
+    machine.slowness = 3.0
     machine.run(50.0)
     assert machine.room == 0
     machine.slowness = 1.0

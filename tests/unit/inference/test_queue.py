@@ -106,7 +106,7 @@ def test_what_was_taken_or_removed_is_replaced_no_more() -> None:
 def test_partials_share_a_batch_of_bounded_size_and_audio() -> None:
     queue = a_queue(*[make_job(PARTIAL, owner=n, samples=16_000) for n in range(10)])
     assert len(queue.take(info(max_batch=4), 1)) == 4
-    queue = a_queue(*[make_job(PARTIAL, owner=n, samples=5 * 16_000) for n in range(10)])
+    queue = a_queue(*[make_job(PARTIAL, owner=n, samples=4 * 16_000) for n in range(10)])
     assert len(queue.take(info(max_batch=16), 1)) == 3
 
 

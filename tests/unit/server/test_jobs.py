@@ -62,8 +62,8 @@ def request(purpose: Purpose, hint: tuple[Piece, ...] = ()) -> Request:
     [
         (Purpose.FINAL, False, (), 0.0, Urgency.FINAL, 0.0, False),
         (Purpose.FINAL, True, (), 0.6, Urgency.SPECULATIVE, 0.6, True),
-        (Purpose.PARTIAL, False, (), 0.25, Urgency.PARTIAL, 0.6, True),
-        (Purpose.PARTIAL, False, WORDS, 0.5, Urgency.PARTIAL, 2.3, True),
+        (Purpose.PARTIAL, False, (), 0.25, Urgency.PARTIAL, 0.9, True),
+        (Purpose.PARTIAL, False, WORDS, 0.5, Urgency.PARTIAL, 2.5, True),
     ],
 )
 async def test_what_is_asked_becomes_a_job_with_a_deadline(
