@@ -98,7 +98,9 @@ async def test_a_server_behind_with_its_work_refuses_until_it_has_caught_up() ->
 async def test_load_can_be_left_out_of_account() -> None:
     async with running_server(held_engine(), max_load=0, max_sessions=3) as running:
         first = await running.connect()
-        await first.send(append(speech(1.0)), append(silence(1.5)))
+        await first.send(append(speech(1.0)))
+        await eventually(lambda: running.server.realtime.scheduler.running == 1)
+        await first.send(append(silence(1.5)))
         await eventually(lambda: running.server.realtime.scheduler.overdue_s > 0.5)
         await (await running.connect()).until("session.created")
         assert (await running.get("/readyz"))[1]["room"] == 1
