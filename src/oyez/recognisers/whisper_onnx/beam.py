@@ -1,7 +1,8 @@
 """Beam search for finals: several hypotheses side by side, the likeliest per token wins.
 
 Scores are divided by length (Wu et al. 2016, "Google's Neural Machine Translation System",
-section 7, with alpha = 1); the search ends when as many hypotheses have ended as are followed.
+section 7, with alpha = 1); the search ends when as many hypotheses have ended as are followed at
+most, or none of those left is within reach of the likeliest.
 """
 
 from __future__ import annotations
