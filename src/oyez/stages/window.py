@@ -1,9 +1,10 @@
 """Stage 4a: one window of a turn, short enough for one request → what to recognise, and when.
 
 A window asks for partials while speech goes on, and for its final once silence lasts, early
-enough that the answer is there when the turn ends. What it asks as a final follows from the audio alone,
-never from when answers come: the same audio gives the same finals. That is why a final carries no
-hint: engines that round may turn a near-tie the other way. Positions are samples of the session.
+enough that the answer is there when the turn ends. What it asks as a final follows from the audio
+alone, never from when answers come: the same audio gives the same finals. That is why a final
+carries no hint: engines that round may turn a near-tie the other way. Positions are samples of
+the session.
 
 What it asks last is answered some day; anything older, unless it is a definite final, may never
 be: it may have given its place to something newer.
