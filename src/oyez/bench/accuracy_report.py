@@ -1,0 +1,221 @@
+"""What `oyez bench accuracy` prints and saves."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from oyez.bench.accuracy import Options, Outcome
+from oyez.bench.detection import PARTS, TURN
+from oyez.bench.report import format_table, machine_line
+from oyez.bench.scoring import BY_CHARACTER, Score, count_words
+from oyez.bench.writing import LONG_CHARACTERS, Writing
+
+MOST_TAKEN_FOR = 3
+MOST_CONFUSED = 10
+NOTHING = "nothing"
+"""Where the engine failed."""
+
+
+def report(outcomes: Sequence[Outcome], options: Options) -> str:
+    """The tables, as Markdown."""
+    spoken = [o for o in outcomes if o.clip.has_speech]
+    referenced = [o for o in spoken if o.clip.reference]
+    silent = [o for o in outcomes if not o.clip.has_speech]
+    parts = [
+        machine_line(),
+        _rates(referenced, options),
+        _notes(outcomes, len(spoken) - len(referenced), options),
+        _writing([o for o in spoken if o.clip.language]),
+    ]
+    if options.detect:
+        parts.append(_detection([o for o in spoken if o.detected]))
+    if silent:
+        parts.append(_invented(silent))
+    return "\n\n".join(parts)
+
+
+def as_json(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
+    """Everything that was measured, clip by clip."""
+    return [
+        {
+            "path": str(o.clip.path),
+            "lang": o.clip.lang,
+            "kind": o.clip.kind,
+            "seconds": round(o.seconds, 3),
+            "reference": o.clip.reference,
+            "streaming": asdict(o.streaming) | {"language": o.streaming.language},
+            "streaming_s": round(o.streaming_s, 3),
+            "streaming_score": asdict(o.streaming_score),
+            "streaming_writing": asdict(o.streaming_writing),
+            "offline": o.offline,
+            "offline_s": round(o.offline_s, 3),
+            "offline_score": asdict(o.offline_score),
+            "offline_writing": asdict(o.offline_writing),
+            "detected": dict(o.detected),
+        }
+        for o in outcomes
+    ]
+
+
+def _groups(outcomes: Sequence[Outcome]) -> list[tuple[str, list[Outcome]]]:
+    """By `lang`, and all together."""
+    langs = sorted({o.clip.lang for o in outcomes})
+    groups = [(lang, [o for o in outcomes if o.clip.lang == lang]) for lang in langs]
+    return [*groups, ("all", list(outcomes))]
+
+
+def _percent(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.1f}" if whole else "–"
+
+
+def _measured(outcomes: Sequence[Outcome]) -> bool:
+    return bool(outcomes) and all(o.offline is not None for o in outcomes)
+
+
+# Errors
+
+
+def _rates(outcomes: Sequence[Outcome], options: Options) -> str:
+    header = ["lang", "unit", "clips", "units", "streaming %", "sub/del/ins"]
+    header += ["offline %", "sub/del/ins", "ratio"]
+    rows = [_rate_row(lang, group) for lang, group in _groups(outcomes)]
+    if not options.hint_language:
+        header.append("language found")
+        rows = [
+            [*row, _found(group)] for row, (_, group) in zip(rows, _groups(outcomes), strict=True)
+        ]
+    return format_table(header, rows)
+
+
+def _rate_row(name: str, outcomes: Sequence[Outcome]) -> list[object]:
+    streaming = sum((o.streaming_score for o in outcomes), Score())
+    measured = _measured(outcomes)
+    offline = sum((o.offline_score for o in outcomes), Score()) if measured else Score()
+    units = {o.clip.language in BY_CHARACTER for o in outcomes}
+    unit = "both" if len(units) == 2 else "char" if True in units else "word"
+    return [name, unit, len(outcomes), streaming.units, *_rate(streaming),
+            *(_rate(offline) if measured else ("–", "–")),
+            f"{streaming.rate / offline.rate:.2f}" if offline.errors else "–"]  # fmt: skip
+
+
+def _rate(score: Score) -> tuple[str, str]:
+    return (
+        _percent(score.errors, score.units),
+        f"{score.substitutions}/{score.deletions}/{score.insertions}",
+    )
+
+
+def _found(outcomes: Sequence[Outcome]) -> str:
+    known = [o for o in outcomes if o.clip.language]
+    right = sum(o.streaming.language == o.clip.language for o in known)
+    return f"{right}/{len(known)}"
+
+
+def _notes(outcomes: Sequence[Outcome], skipped: int, options: Options) -> str:
+    audio_s = sum(o.seconds for o in outcomes)
+    streaming_s = sum(o.streaming_s for o in outcomes)
+    offline_s = sum(o.offline_s for o in outcomes)
+    given = "given by the client" if options.hint_language else "detected"
+    lines = [
+        f"Language {given}. Clips without a reference, not scored: {skipped}. "
+        f"Failed turns: {sum(len(o.streaming.failures) for o in outcomes)}.",
+        f"Computing {audio_s:.0f} s of audio took {streaming_s:.0f} s streaming"
+        + (" with partials" if options.partials else " (finals only)")
+        + (f", {offline_s:.0f} s offline." if offline_s > 1 else "."),
+    ]
+    if options.partials:
+        turns = sum(len(o.streaming.finals) for o in outcomes)
+        retracted = sum(o.streaming.retractions for o in outcomes)
+        reworded = sum(o.streaming.rewordings for o in outcomes)
+        lines.append(
+            f"Finals that differ from confirmed text: {retracted} of {turns}, in words: {reworded}."
+        )
+    return "\n".join(lines)
+
+
+# Writing
+
+
+def _writing(outcomes: Sequence[Outcome]) -> str:
+    columns = ["end mark %", "inner mark %", "wrong script %"]
+    header = ["lang", "finals", *columns, "offline texts", *columns]
+    rows = [[lang, *_writing_row(group)] for lang, group in _groups(outcomes)]
+    return (
+        f"{format_table(header, rows)}\n\n"
+        "End mark: one of the language's own kind; Thai has none. Inner mark: of Chinese and\n"
+        f"Japanese texts of {LONG_CHARACTERS} characters or more, those with a mark inside. "
+        "Wrong script: most\nwords are of another script, or a Chinese character is simplified "
+        "or traditional where\nit should not be."
+    )
+
+
+def _writing_row(outcomes: Sequence[Outcome]) -> list[object]:
+    streaming = _shares(sum((o.streaming_writing for o in outcomes), Writing()))
+    if not _measured(outcomes):
+        return [*streaming, *"––––"]
+    return [*streaming, *_shares(sum((o.offline_writing for o in outcomes), Writing()))]
+
+
+def _shares(writing: Writing) -> list[object]:
+    return [
+        writing.texts,
+        _percent(writing.closed, writing.closable),
+        _percent(writing.divided, writing.long),
+        _percent(writing.wrong_script, writing.texts),
+    ]
+
+
+# Detection
+
+
+def _detection(outcomes: Sequence[Outcome]) -> str:
+    header = ["lang", *PARTS, f"{PARTS[0]} taken for", f"{TURN} taken for"]
+    rows = [_detection_row(lang, group) for lang, group in _groups(outcomes)]
+    wrong = Counter(
+        f"{o.clip.language} as {o.detected[TURN] or NOTHING}" for o in outcomes if _is_wrong(o)
+    )
+    confused = ", ".join(f"{pair} {count}" for pair, count in wrong.most_common(MOST_CONFUSED))
+    shares = (f"{part} {_percent(*_right(outcomes, part))} %" for part in PARTS)
+    return (
+        f"{format_table(header, rows)}\n\n"
+        "Language heard without a hint in the first turn, where it is as long: right/all.\n"
+        f"In all: {', '.join(shares)}.\n"
+        f"Whole turns taken for another language: {confused or 'none'}."
+    )
+
+
+def _detection_row(name: str, outcomes: Sequence[Outcome]) -> list[object]:
+    counts = ("{}/{}".format(*_right(outcomes, part)) for part in PARTS)
+    return [name, *counts, _taken_for(outcomes, PARTS[0]), _taken_for(outcomes, TURN)]
+
+
+def _right(outcomes: Sequence[Outcome], part: str) -> tuple[int, int]:
+    heard = [o for o in outcomes if part in o.detected]
+    return sum(o.detected[part] == o.clip.language for o in heard), len(heard)
+
+
+def _is_wrong(outcome: Outcome) -> bool:
+    return outcome.detected[TURN] != outcome.clip.language
+
+
+def _taken_for(outcomes: Sequence[Outcome], part: str) -> str:
+    heard = [(o.detected[part] or NOTHING, o.clip.language) for o in outcomes if part in o.detected]
+    wrong = Counter(language for language, spoken in heard if language != spoken)
+    return ", ".join(f"{name} {count}" for name, count in wrong.most_common(MOST_TAKEN_FOR)) or "–"
+
+
+# No speech
+
+
+def _invented(outcomes: Sequence[Outcome]) -> str:
+    header = ["no speech", "clips", "seconds", "words streaming", "words offline"]
+    rows: list[list[object]] = []
+    for kind in sorted({o.clip.kind for o in outcomes}):
+        group = [o for o in outcomes if o.clip.kind == kind]
+        offline = sum(count_words(o.offline or "") for o in group) if _measured(group) else "–"
+        streaming = sum(count_words(o.streaming.text) for o in group)
+        rows.append([kind, len(group), round(sum(o.seconds for o in group)), streaming, offline])
+    return format_table(header, rows)
