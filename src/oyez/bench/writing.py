@@ -15,9 +15,9 @@ LONG_CHARACTERS = 20
 """A Chinese or Japanese text this long rarely does without a mark inside."""
 
 _SCRIPTS = {
-    "zh": ("CJK", "IDEOGRAPHIC"),
-    "yue": ("CJK", "IDEOGRAPHIC"),
-    "ja": ("CJK", "IDEOGRAPHIC", "HIRAGANA", "KATAKANA"),
+    "zh": ("CJK",),
+    "yue": ("CJK",),
+    "ja": ("CJK", "HIRAGANA", "KATAKANA"),
     "ko": ("HANGUL",),
     "th": ("THAI",),
     "ar": ("ARABIC",),
@@ -117,7 +117,7 @@ def _is_letter(char: str) -> bool:
 def _other_forms(text: str, language: str) -> list[str]:
     """Chinese characters of `text` that are written otherwise in `language`.
 
-    What the way back leaves alone is of the other form only; 后 and 坏 are of both.
+    Those that the way back changes are not of the other form, but variants: 說 beside 説.
     """
     if language not in _CONVERSIONS:
         return []

@@ -64,6 +64,9 @@ def test_writing_is_judged_by_final_and_with_or_without_reference() -> None:
     assert row(text, 1, "en") == ["2", "100.0", "–", "0.0", "1", "0.0", "–", "0.0"]
     assert row(text, 1, "zh") == ["1", "100.0", "–", "0.0", "1", "0.0", "–", "100.0"]
     assert row(text, 1, "all") == ["4", "100.0", "–", "0.0", "3", "0.0", "–", "33.3"]
+    for no_language in ("mul", "none"):
+        with pytest.raises(StopIteration):
+            row(text, 1, no_language)
 
 
 def test_languages_heard_are_counted_where_the_turn_is_as_long() -> None:
@@ -87,7 +90,9 @@ def test_what_was_not_measured_is_left_out() -> None:
 
 
 def test_everything_is_saved_by_clip() -> None:
-    english = json.loads(json.dumps(as_json(OUTCOMES)))[0]
+    saved = json.loads(json.dumps(as_json(OUTCOMES)))
+    assert [clip["streaming_writing"]["texts"] for clip in saved] == [2, 1, 1, 0, 0]
+    english = saved[0]
     assert english["streaming_score"]["insertions"] == 1
     assert english["streaming_writing"]["closed"] == 2
     assert english["offline_writing"] == {

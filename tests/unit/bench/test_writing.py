@@ -58,6 +58,7 @@ def test_long_chinese_and_japanese_has_marks_inside(
     [
         ("hi", "vah ghar gaya", True),
         ("hi", "वह WhatsApp पर है।", False),
+        ("hi", "मेरा video call", True),
         ("ru", "Privet.", True),
         ("uk", "Привіт!", False),
         ("ar", "مرحبا", False),
@@ -68,15 +69,17 @@ def test_long_chinese_and_japanese_has_marks_inside(
         ("en", "Привет", True),
         ("vi", "cả hai bên hãy cố gắng", False),
         ("ja", "Custom Speech には", False),
-        ("ja", "ｶﾀｶﾅと漢字々", False),
+        ("ja", "人々", False),
+        ("ja", "ｶﾀｶﾅ", False),
         ("ja", "annyeong", True),
         ("zh", "我用 Microsoft Azure 工作", False),
         ("zh", "结束了", False),
         ("zh", "結束了", True),
-        ("zh", "皇后是坏人", False),
+        ("zh", "皇后真坏", False),
         ("yue", "結束咗", False),
         ("yue", "结束咗", True),
         ("yue", "皇后喺台灣", False),
+        ("yue", "說話", False),
     ],
 )
 def test_wrong_script(language: str, text: str, wrong: bool) -> None:
