@@ -14,13 +14,16 @@ def request(seconds: float, purpose: Purpose = Purpose.FINAL, prefix: bool = Fal
     return Request(samples, purpose, "en", "Names, terms", pieces)
 
 
-def heard(*words: tuple[str, float], no_speech: float = 0.1) -> Hypothesis:
-    pieces = tuple(Piece(f" {text}", (1,), int(s * SAMPLE_RATE), 0.9) for text, s in words)
+def heard(*words: tuple[str, float], no_speech: float = 0.1, sure: float = 0.9) -> Hypothesis:
+    pieces = tuple(Piece(f" {text}", (1,), int(s * SAMPLE_RATE), sure) for text, s in words)
     return Hypothesis(pieces, "en", no_speech=no_speech)
 
 
 def test_a_final_that_covers_its_audio_is_believed() -> None:
-    assert second_look(request(5), heard(("done", 4.6)), MAX_SAMPLES) is None
+    assert (
+        second_look(request(5), heard(("well", 1.5), ("and", 3), ("done", 4.6)), MAX_SAMPLES)
+        is None
+    )
 
 
 def test_partials_and_promised_text_are_left_alone() -> None:
@@ -41,6 +44,43 @@ def test_a_word_at_the_seam_is_said_once() -> None:
     look = second_look(request(9), first, MAX_SAMPLES)
     assert look is not None
     assert look.merge(first, heard(("Year,", 0.2), ("ends", 1))).text == " the year ends"
+
+
+def test_a_stretch_passed_over_is_decoded_by_itself() -> None:
+    first = heard(("one", 0.5), ("four", 4), ("five", 4.6))
+    look = second_look(request(5), first, MAX_SAMPLES)
+    assert look is not None and len(look.request.samples) == 3.5 * SAMPLE_RATE
+    merged = look.merge(first, heard(("hundred", 1), ("thirty", 2)))
+    assert merged.text == " one hundred thirty four five"
+    assert [piece.end_samples / SAMPLE_RATE for piece in merged.pieces] == [0.5, 1.5, 2.5, 4, 4.6]
+
+
+def test_a_final_that_begins_too_late_is_given_its_beginning() -> None:
+    first = heard(("the", 9), ("end", 9.5))
+    look = second_look(request(10), first, MAX_SAMPLES)
+    assert look is not None
+    merged = look.merge(first, heard(("first", 1), ("this", 2), ("the", 8.9)))
+    assert merged.text == " first this the end"
+
+
+def test_words_a_final_has_already_are_not_said_again() -> None:
+    first = heard(("many", 0.5), ("people", 4), ("believe", 4.2), ("it", 4.6))
+    look = second_look(request(5), first, MAX_SAMPLES)
+    assert look is not None
+    assert look.merge(first, heard(("people", 1), ("belief", 2))) == first
+
+
+def test_what_the_model_is_unsure_of_is_not_put_between_words() -> None:
+    first = heard(("one", 0.5), ("four", 4.6))
+    look = second_look(request(5), first, MAX_SAMPLES)
+    assert look is not None
+    assert look.merge(first, heard(("hundred", 1), sure=0.5)) == first
+    thrice = (*heard(("thanks", 1), sure=0.4).pieces, *heard(("thanks", 2), ("thanks", 3)).pieces)
+    assert look.merge(first, Hypothesis(thrice, "en")) == first
+
+
+def test_attention_that_leaps_a_little_is_believed() -> None:
+    assert second_look(request(5), heard(("one", 1.9), ("two", 3.8)), MAX_SAMPLES) is None
 
 
 def test_speech_without_words_is_decoded_again_behind_silence() -> None:
