@@ -35,7 +35,7 @@ class Outcome:
     """Length of the audio."""
     streaming: Transcript
     streaming_s: float
-    """Time it took to compute."""
+    """Processor time it took to compute."""
     offline: str | None
     offline_s: float
     detected: Mapping[str, str | None] = field(default_factory=dict)
@@ -88,7 +88,7 @@ def run(
             print(f"{clip.path}: {error}", file=sys.stderr)
             continue
         language = clip.language if options.hint_language else None
-        start = time.perf_counter()
+        start = time.process_time()
         streaming = transcribe(
             samples,
             recogniser=recogniser,
@@ -96,11 +96,11 @@ def run(
             language=language,
             partials=options.partials,
         )
-        middle = time.perf_counter()
+        middle = time.process_time()
         text = known.get(str(clip.path))
         if text is None and offline:
             text = offline.transcribe(samples, language)
-        end = time.perf_counter()
+        end = time.process_time()
         asked = options.detect and clip.language is not None
         detected = detect(samples, recogniser=recogniser, detector=detector) if asked else {}
         print(f"\r{number}/{len(clips)} {clip.path.name:<60.60}", end="", file=sys.stderr)

@@ -122,7 +122,7 @@ def _notes(outcomes: Sequence[Outcome], skipped: int, options: Options) -> str:
     lines = [
         f"Language {given}. Clips without a reference, not scored: {skipped}. "
         f"Failed turns: {sum(len(o.streaming.failures) for o in outcomes)}.",
-        f"Computing {audio_s:.0f} s of audio took {streaming_s:.0f} s streaming"
+        f"Computing {audio_s:.0f} s of audio took {streaming_s:.0f} CPU seconds streaming"
         + (" with partials" if options.partials else " (finals only)")
         + (f", {offline_s:.0f} s offline." if offline_s > 1 else "."),
     ]

@@ -10,11 +10,13 @@ import pytest
 import soundfile
 from click.testing import CliRunner
 
-from oyez.bench.accuracy import Options, Outcome
+from oyez.bench.accuracy import Options, Outcome, run
 from oyez.bench.accuracy_report import as_json, report
 from oyez.bench.cli import bench
 from oyez.bench.driver import Transcript
-from oyez.bench.manifest import Clip
+from oyez.bench.manifest import Clip, read_manifest
+from oyez.recognisers.fake import FakeRecogniser
+from oyez.vad.energy import EnergyDetector
 
 OPTIONS = Options(hint_language=True, partials=False, detect=True)
 
@@ -127,6 +129,18 @@ def test_the_command(manifest: Path) -> None:
 def test_help_fits_a_terminal() -> None:
     lines = CliRunner().invoke(bench, ["accuracy", "--help"]).stdout.splitlines()
     assert len(lines) > 20 and max(map(len, lines)) <= 80
+
+
+def test_what_it_costs_is_processor_time(manifest: Path) -> None:
+    slow = FakeRecogniser(delay_s=2.0)
+    (heard,) = run(
+        read_manifest(manifest)[:1],
+        recogniser=slow,
+        detector=EnergyDetector(),
+        offline=None,
+        options=Options(hint_language=True, partials=False),
+    )
+    assert slow.requests and 0 < heard.streaming_s < 1
 
 
 def test_offline_texts_are_taken_from_an_earlier_run(manifest: Path) -> None:
