@@ -24,6 +24,7 @@ from oyez.protocol.server_events import (
     TranscriptionFailed,
 )
 from oyez.recognisers.base import SAMPLE_RATE, Hypothesis, Purpose, Request
+from oyez.stages.language import FLAT, Prior
 from oyez.stages.turn import Turn
 from oyez.stages.window import Wanted, Window
 from oyez.stages.words import glue
@@ -38,6 +39,8 @@ class OpenItem:
 
     id: str
     turn: Turn
+    make: Callable[[Wanted], Request]
+    """From what its turn wants to a request, with the audio."""
     shown: tuple[str, str] = ("", "")
     """`text` and `stash` of its last interim event."""
 
@@ -67,6 +70,9 @@ class Items:
         self._classify = classify
         self._max_transcript_chars = max_transcript_chars
         self._committed: deque[OpenItem] = deque()
+        self._newest: OpenItem | None = None
+        self._expected: Prior = FLAT
+        """What language is expected behind the items completed so far."""
         self._jobs: dict[int, _Job] = {}
         self._next_job = 1
         self._previous_id: str | None = None
@@ -84,15 +90,28 @@ class Items:
     def backlog_samples(self) -> int:
         """Audio that waits for its final, as far as speech does not go on."""
         waiting = (job.wanted for job in self._jobs.values())
-        return sum(w.end - w.start for w in waiting if w.window.awaits(w))
+        held = sum(item.turn.held_samples for item in self._committed)
+        return held + sum(w.samples for w in waiting if w.window.awaits(w))
 
-    def begin(self, turn: Turn) -> OpenItem:
-        """A turn begins; its item gets its id."""
-        return OpenItem(self._new_id("item"), turn)
+    def needed_from(self, default: int) -> int:
+        """The first sample that committed items may still want; `default` if there is none."""
+        return self._committed[0].turn.needed_from if self._committed else default
 
-    def request(
-        self, item: OpenItem, wanted: list[Wanted], make: Callable[[Wanted], Request]
-    ) -> list[Effect]:
+    def begin(self, turn: Turn, make: Callable[[Wanted], Request]) -> OpenItem:
+        """A turn begins; its item gets its id. make: from what it wants to a request."""
+        item = OpenItem(self._new_id("item"), turn, make)
+        self.restart(item, turn)
+        self._newest = item
+        return item
+
+    def restart(self, item: OpenItem, turn: Turn) -> None:
+        """The item is about `turn` instead, which has heard nothing yet."""
+        item.turn = turn
+        turn.assume(self._committed[-1].turn.expected if self._committed else self._expected)
+        if not self._committed:
+            turn.follow(self._expected)
+
+    def request(self, item: OpenItem, wanted: list[Wanted]) -> list[Effect]:
         """Have what a turn wants recognised."""
         effects: list[Effect] = []
         for want in wanted:
@@ -100,7 +119,7 @@ class Items:
             self._jobs[job] = _Job(item, want)
             due_s = want.due_samples / SAMPLE_RATE
             effects.append(
-                Recognise(job, item.id, want.window.start, make(want), due_s, want.speculative)
+                Recognise(job, item.id, want.window.start, item.make(want), due_s, want.speculative)
             )
         return effects
 
@@ -135,13 +154,20 @@ class Items:
 
     def complete(self) -> list[Effect]:
         """`completed` or `failed` for every item whose turn has come."""
-        effects: list[Effect] = []
+        effects = self._follow()
         while self._committed and self._committed[0].turn.settled:
             item = self._committed.popleft()
+            self._expected = item.turn.expected
             effects += self.forget(item)
             failure = item.turn.failure
             effects += self._failed(item, failure) if failure else self._completed(item)
+            effects += self._follow()
         return effects
+
+    def _follow(self) -> list[Effect]:
+        """Nothing is unknown any more before the first item that is not complete."""
+        first = self._committed[0] if self._committed else self._newest
+        return self.request(first, first.turn.follow(self._expected)) if first else []
 
     def _overtaken(self, number: int, window: Window) -> list[Effect]:
         """What was asked of a window before the job just answered can tell nothing new, if it is

@@ -88,7 +88,8 @@ class Listener(ABC):
         for probability in probabilities.tolist():
             self._scored_to += WINDOW_SAMPLES
             effects += self._window(probability, self._scored_to)
-        self._buffer.drop_before(min(self._needed_from(), self._scored_to))
+        needed_from = min(self._needed_from(), self._items.needed_from(self._scored_to))
+        self._buffer.drop_before(min(needed_from, self._scored_to))
         return effects
 
     @property
@@ -127,22 +128,23 @@ class Listener(ABC):
         """The first sample that may still be asked for."""
 
     def _begin(self, start: int) -> OpenItem:
-        self._open = self._items.begin(Turn(start, self._settings, self._config.language))
+        turn = Turn(start, self._settings, self._config.language)
+        self._open = self._items.begin(turn, self._request)
         return self._open
 
     def _feed(self, item: OpenItem, probability: float, end: int) -> list[Effect]:
-        return self._items.request(item, item.turn.feed(probability, end), self._request)
+        return self._items.request(item, item.turn.feed(probability, end))
 
     def _end(self, item: OpenItem, end: int) -> list[Effect]:
         """The item's turn ends: ask for its last final, commit it."""
         self._open = None
-        effects = self._items.request(item, item.turn.close(end), self._request)
+        effects = self._items.request(item, item.turn.close(end))
         return effects + self._items.commit(item)
 
     def _drop(self, item: OpenItem) -> list[Effect]:
         """Nothing of the item's audio is wanted any more."""
         effects = self._items.forget(item)
-        item.turn = Turn(item.turn.start, self._settings, self._config.language)
+        self._items.restart(item, Turn(item.turn.start, self._settings, self._config.language))
         return effects
 
     def _request(self, wanted: Wanted) -> Request:
@@ -150,6 +152,7 @@ class Listener(ABC):
             samples=self._buffer.slice(wanted.start, wanted.end),
             purpose=wanted.purpose,
             language=wanted.language,
+            language_prior=wanted.prior,
             context=self._config.corpus_text,
             prefix=wanted.prefix,
             hint=wanted.hint,

@@ -62,6 +62,9 @@ class Request:
     hint: tuple[Piece, ...] = ()
     """What the last hypothesis says of this audio, prefix included. It may make the engine
     faster; it must not change the result but for near-ties that rounding decides."""
+    language_prior: Mapping[str, float] = field(default_factory=dict)
+    """Where the language is to be detected: how likely each of LANGUAGES is before the audio is
+    heard. Empty: each is as likely."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,8 @@ class Hypothesis:
     language: str
     """One of LANGUAGES."""
     language_scores: Mapping[str, float] = field(default_factory=dict)
-    """Probability of each of LANGUAGES; empty when the language was given."""
+    """Probability of each of LANGUAGES by the audio alone, whatever `language_prior` said; empty
+    when the language was given."""
     no_speech: float = 0.0
     """Probability that there is no speech at all, 0…1."""
     features: NDArray[np.float32] | None = None

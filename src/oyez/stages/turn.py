@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from oyez.recognisers.base import SAMPLE_RATE, Hypothesis
+from oyez.stages.language import FLAT, Prior
 from oyez.stages.style import finished, styled
 from oyez.stages.window import Wanted, Window, WindowSettings
 from oyez.stages.words import Passage, glue
@@ -46,6 +47,8 @@ class Turn:
         self._requested_language = language
         self._cuts = cuts or CutSettings()
         self._windows = [Window(start, settings, language)]
+        self._expected = FLAT
+        self._in_line = True
         self._position = start
         self._probabilities: list[float] = []
         self._shown = Passage()
@@ -99,7 +102,33 @@ class Turn:
     @property
     def needed_from(self) -> int:
         """The first sample of audio that may still be wanted."""
-        return self._windows[-1].start if self._windows else self._position
+        return self._windows[0].start if self._windows else self._position
+
+    @property
+    def held_samples(self) -> int:
+        """Audio whose final is there, but may be asked for again."""
+        return sum(window.answered_samples for window in self._windows)
+
+    @property
+    def expected(self) -> Prior:
+        """What language is expected behind the windows settled so far."""
+        return self._expected
+
+    def assume(self, expected: Prior) -> None:
+        """Finals before the turn are not known yet: what language is expected is a guess, and no
+        window settles. Tell it before anything is fed."""
+        self._in_line = False
+        self._expect(expected)
+
+    def follow(self, expected: Prior) -> list[Wanted]:
+        """All finals before the turn are known, and so what language is expected. May be told
+        again. The final to ask for again, if it was decoded in another language than that."""
+        if not self._in_line:
+            self._in_line = True
+            self._expect(expected)
+        self._settle()
+        first = self._windows[:1]
+        return [window.ask_again() for window in first if window.doubtful]
 
     def feed(self, probability: float, end: int) -> list[Wanted]:
         """The 32 ms that end at sample `end` are speech with this probability."""
@@ -143,6 +172,7 @@ class Turn:
         count = (self._position - at) // WINDOW_SAMPLES
         later = self._probabilities[len(self._probabilities) - count :]
         successor = Window(at, self._settings, self._requested_language)
+        successor.expected = self._expected
         for index, probability in enumerate(later):
             successor.feed(probability, at + (index + 1) * WINDOW_SAMPLES)
         successor.take_over(self._windows[-1])
@@ -151,10 +181,16 @@ class Turn:
         self._settle()
         return [wanted] if wanted else []
 
+    def _expect(self, expected: Prior) -> None:
+        self._expected = expected
+        for window in self._windows:
+            window.expected = expected
+
     def _settle(self) -> None:
         """Text of the oldest windows becomes final, in order."""
-        while self._windows and self._windows[0].settled:
+        while self._in_line and self._windows and self._windows[0].settled:
             window = self._windows.pop(0)
+            self._expect(window.expected_behind)
             self._failure = self._failure or window.failure
             if window.final is not None and window.final.pieces:
                 self._keep(window, window.final)

@@ -12,9 +12,10 @@ be: it may have given its place to something newer.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from oyez.recognisers.base import SAMPLE_RATE, Hypothesis, Piece, Purpose
+from oyez.stages.language import FLAT, Prior, after, leaning, likeliest
 from oyez.stages.slide import WHOLE, Excerpt, excerpt, moved
 from oyez.stages.words import CUT_MARGIN_SAMPLES, Words, heard_before
 from oyez.vad.base import WINDOW_SAMPLES
@@ -61,10 +62,17 @@ class Wanted:
     due_samples: int = 0
     """How much more audio comes before the answer is needed."""
     language: str | None = None
+    prior: Prior = field(default_factory=dict)
+    """Of languages, where none is given."""
     prefix: tuple[Piece, ...] = ()
     hint: tuple[Piece, ...] = ()
     excerpt: Excerpt = WHOLE
     """Of the window's audio, what is between `start` and `end`."""
+
+    @property
+    def samples(self) -> int:
+        """How much audio it is."""
+        return self.end - self.start
 
 
 class Window:
@@ -78,6 +86,10 @@ class Window:
         self.failure: Exception | None = None
         self.closed = False
         """No more audio will belong to it."""
+        self.expected = FLAT
+        """What language is expected, from what was said before."""
+        self._answered: Wanted | None = None
+        """What `final` is the answer to."""
         self._settings = settings
         self._language = language
         self._position = start
@@ -97,9 +109,9 @@ class Window:
     @property
     def settled(self) -> bool:
         """Closed, and nothing more will be heard of it."""
-        return self.closed and (
-            not self.has_speech or self.final is not None or self.failure is not None
-        )
+        if not self.closed or self.doubtful:
+            return False
+        return not self.has_speech or self.final is not None or self.failure is not None
 
     @property
     def silent_samples(self) -> int:
@@ -150,13 +162,45 @@ class Window:
                 self.failure = outcome
             return False
         if counts:
-            self.final = outcome
+            self.final, self._answered = outcome, wanted
         elif self.final is not None or wanted.end < self._heard_to:
             return False
         self._heard_to = wanted.end
         audio_samples = wanted.end - wanted.start + wanted.excerpt.start
         self.words.hear(self._own(wanted.excerpt.completed(outcome)), audio_samples)
         return self._settings.partials or self.closed
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether its final was decoded in another language than is now made of its audio."""
+        if self.final is None or self._answered is None or not self.final.language_scores:
+            return False
+        scores, samples = self.final.language_scores, self._answered.samples
+        then = likeliest(self._answered.prior, scores, samples)
+        return then != likeliest(self.expected, scores, samples)
+
+    def ask_again(self) -> Wanted:
+        """The doubtful final once more, with what is expected now."""
+        assert self._answered is not None, "nothing was answered"
+        self.final = None
+        return replace(
+            self._answered,
+            prior=self.expected,
+            speculative=not self.closed,
+            due_samples=0 if self.closed else self._until_turn_ends,
+        )
+
+    @property
+    def answered_samples(self) -> int:
+        """How much audio its final covers, if that is there."""
+        return self._answered.samples if self.final is not None and self._answered else 0
+
+    @property
+    def expected_behind(self) -> Prior:
+        """What language is expected behind it. Noise without words tells nothing."""
+        if self.final is None or self._answered is None or not self.final.pieces:
+            return self.expected
+        return after(self.expected, self.final.language_scores, self._answered.samples)
 
     def take_over(self, before: Window) -> None:
         """Words the window before has promised already may be of audio that became this one's."""
@@ -193,6 +237,7 @@ class Window:
             speculative,
             due_samples=self._until_turn_ends if speculative else 0,
             language=self._language,
+            prior=self.expected,
         )
 
     @property
@@ -222,6 +267,7 @@ class Window:
             self._position,
             due_samples=step,
             language=language,
+            prior={} if language else leaning(self.expected, words.language),
             prefix=part.of(words.confirmed),
             hint=part.of(words.hypothesis),
             excerpt=part,

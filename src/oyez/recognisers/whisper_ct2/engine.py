@@ -32,6 +32,7 @@ from oyez.recognisers.whisper_faults import (
 from oyez.recognisers.whisper_onnx.mel import HOP_SAMPLES, LogMel
 from oyez.recognisers.whisper_onnx.tokens import Tokens, whisper_code
 from oyez.recognisers.whisper_onnx.weights import WeightsError
+from oyez.stages.language import likeliest
 
 MAX_BATCH = 8
 FINAL_BEAM_SIZE = 5
@@ -125,7 +126,8 @@ class WhisperCt2:
         language, scores = requests[0].language, {}
         if language is None:
             scores = self._language_scores(encoded)
-            language = max(scores, key=scores.__getitem__)
+            prior, samples = requests[0].language_prior, len(requests[0].samples)
+            language = likeliest(prior, scores, samples)
         results = self._generate(requests, encoded, language)
         texts = [
             _without_loop(result.sequences_ids[0][len(_tokens_of(request.prefix)) :])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from oyez.recognisers.base import SAMPLE_RATE, Request
+from oyez.stages.language import likeliest
 
 SURE = 0.95
 EXCLUDED = 0.01
@@ -20,9 +21,9 @@ def choose_language(request: Request, scores: Mapping[str, float], written_as: s
     scores: probability per language. written_as: the language whose token stands for the one asked
     for (Cantonese is written as Chinese by models without a token for it), None if none was.
     """
-    detected = max(scores, key=scores.__getitem__)
     if request.language is None or written_as is None:
-        return detected
+        return likeliest(request.language_prior, scores, len(request.samples))
+    detected = max(scores, key=scores.__getitem__)
     judged = not request.prefix and len(request.samples) >= MIN_SAMPLES
     if judged and scores[detected] >= SURE and scores[written_as] <= EXCLUDED:
         return detected

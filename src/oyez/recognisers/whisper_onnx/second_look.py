@@ -59,7 +59,8 @@ class SecondLook:
     def merge(self, first: Hypothesis, second: Hypothesis) -> Hypothesis:
         """`first` corrected by what the second look heard."""
         if self.for_echo:
-            return first if confirms(first.text, second.text) else second
+            heard = first if confirms(first.text, second.text) else second
+            return replace(heard, language_scores=first.language_scores)
         if self.gap is not None and not _is_news(second.pieces, first.pieces):
             return first
         found = tuple(

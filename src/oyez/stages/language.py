@@ -1,0 +1,70 @@
+"""What language comes next, from the languages of what was said before.
+
+A filter over the languages: between two finals the speaker may turn to another language, which is
+unlikely, and each final says how well every language fits its audio. Short audio says little: an
+"ok" sounds like many languages, and models are surer of one than they ought to be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from oyez.recognisers.base import LANGUAGES, SAMPLE_RATE
+
+Prior = Mapping[str, float]
+"""Probability of each of LANGUAGES before anything is heard. Empty: each is as likely."""
+
+FLAT: Prior = {}
+
+CHANGE = 0.1
+"""How likely the speaker turns to another language, any of them, from one final to the next."""
+TELLING_SAMPLES = 3 * SAMPLE_RATE
+"""Audio from which scores are taken at their word. Shorter audio counts by the square of its
+length: of half as much, scores are worth a quarter."""
+LEAST = 0.0001
+"""No score counts as less: the model may be quite sure, and wrong."""
+LEANING = 2.0
+"""How much better another language must fit before what is shown changes language."""
+
+
+def likeliest(prior: Prior, scores: Mapping[str, float], samples: int) -> str:
+    """The language of `samples` samples of audio.
+
+    scores: probability of each of LANGUAGES by the audio alone.
+    """
+    if not prior:
+        return max(scores, key=scores.__getitem__)
+    believed = _believed(prior, scores, samples)
+    return max(believed, key=believed.__getitem__)
+
+
+def after(prior: Prior, scores: Mapping[str, float], samples: int) -> Prior:
+    """The prior of what follows so much audio with these scores; without scores, it stays."""
+    if not scores:
+        return prior
+    believed = _believed(prior, scores, samples)
+    total = sum(believed.values())
+    return {
+        code: (1 - CHANGE) * value / total + CHANGE / len(LANGUAGES)
+        for code, value in believed.items()
+    }
+
+
+def leaning(prior: Prior, language: str | None) -> Prior:
+    """`prior` for more of the audio that was just shown in `language`."""
+    if language is None:
+        return prior
+    return {
+        code: prior.get(code, 1 / len(LANGUAGES)) * (LEANING if code == language else 1.0)
+        for code in LANGUAGES
+    }
+
+
+def _believed(prior: Prior, scores: Mapping[str, float], samples: int) -> dict[str, float]:
+    """By prior and audio; not normalised."""
+    weight = min(1.0, samples / TELLING_SAMPLES) ** 2
+    flat = 1 / len(LANGUAGES)
+    return {
+        code: prior.get(code, flat) * max(LEAST, scores.get(code, 0.0)) ** weight
+        for code in LANGUAGES
+    }
