@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -109,6 +110,19 @@ def test_begins_with_the_prefix(engine: Recogniser, speech: Samples) -> None:
         hypothesis = answer(engine, request)
         check(hypothesis, request)
         assert hypothesis.text.startswith("".join(piece.text for piece in pieces[:count]))
+
+
+def test_short_speech_is_taken_for_the_language_that_is_expected(
+    model: Recogniser, speech: Samples
+) -> None:
+    german = {code: 0.95 if code == "de" else 0.05 / 26 for code in LANGUAGES}
+    word = Request(speech[: SAMPLE_RATE * 4 // 5], Purpose.FINAL)
+    alone = answer(model, word)
+    expected = answer(model, replace(word, language_prior=german))
+    assert (alone.language, expected.language) == ("en", "de")
+    assert expected.language_scores == alone.language_scores
+    clear = Request(speech[: 6 * SAMPLE_RATE], Purpose.FINAL, language_prior=german)
+    assert answer(model, clear).language == "en"
 
 
 def test_a_hint_changes_nothing(engine: Recogniser, speech: Samples) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import wave
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from oyez.recognisers.base import LANGUAGES, Hypothesis, Purpose, Recogniser, Request, Samples
 from oyez.recognisers.whisper_onnx import WhisperOnnx
+from oyez.stages.language import FLAT, after
 
 pytestmark = pytest.mark.model
 
@@ -158,3 +160,27 @@ def test_what_was_prepared_is_used_again(cache_dir: Path, engine: Recogniser) ->
     WhisperOnnx.load(cache_dir, threads=1)
     assert built() == before
     assert not list(cache_dir.glob(".preparing-*"))
+
+
+def test_a_scrap_of_speech_is_taken_for_the_language_spoken_before(
+    engine: Recogniser, speech: Samples
+) -> None:
+    before = Request(speech[: 4 * 16_000], Purpose.FINAL)
+    expected = after(FLAT, recognise(engine, before).language_scores, len(before.samples))
+    scrap = Request(speech[16 * 16_000 :][:5_600], Purpose.FINAL)
+    alone = recognise(engine, scrap)
+    behind = recognise(engine, replace(scrap, language_prior=expected))
+    assert alone.language != "en"
+    assert behind.language == "en"
+    assert behind.language_scores == alone.language_scores
+
+
+def test_long_clear_speech_is_taken_for_what_it_is_whatever_was_spoken_before(
+    engine: Recogniser, speech: Samples
+) -> None:
+    german = {code: 0.97 if code == "de" else 0.03 / 26 for code in LANGUAGES}
+    expected = after(FLAT, german, 4 * 16_000)
+    clear = Request(speech[: 8 * 16_000], Purpose.FINAL, language_prior=expected)
+    answer = recognise(engine, clear)
+    assert answer.language == "en"
+    assert answer.text == recognise(engine, replace(clear, language_prior={})).text

@@ -7,7 +7,8 @@ from collections import deque
 import numpy as np
 from numpy.typing import NDArray
 
-from oyez.recognisers.base import Hypothesis, Purpose
+from oyez.recognisers.base import Hypothesis, Piece, Purpose, Request
+from oyez.stages.language import likeliest
 from support.driver import Driver, silence, speech
 from support.order import check_events
 from support.polyglot import ENGLISH, GERMAN, UNSURE, polyglot
@@ -47,6 +48,24 @@ def test_a_long_clear_utterance_is_followed_at_once_and_remembered() -> None:
     assert languages(driver) == ["de", "de", "en", "en"]
 
 
+def test_what_is_shown_of_a_word_does_not_waver_between_two_languages() -> None:
+    count = 0
+
+    def waver(request: Request) -> Hypothesis:
+        nonlocal count
+        count += 1
+        scores = {"de": 0.45 + count % 2 / 10, "en": 0.55 - count % 2 / 10}
+        language = request.language or likeliest(
+            request.language_prior, scores, len(request.samples)
+        )
+        return Hypothesis((Piece(f" {language}{count}", (count,), 4800, 0.9),), language, scores)
+
+    driver = Driver(recognise=waver)
+    driver.stream(np.concatenate([silence(0.5), speech(3.0)]))
+    shown = [event["language"] for event in driver.of("transcription.text")]
+    assert len(shown) > 4 and set(shown) == {"de"}
+
+
 def test_a_language_asked_for_stays() -> None:
     driver = Driver(recognise=polyglot)
     driver.update(input_audio_transcription={"language": "fr"})
@@ -67,6 +86,15 @@ def test_a_window_knows_the_language_of_the_windows_before_it() -> None:
     driver.stream(np.concatenate([silence(0.5), speech(11.0, GERMAN), rest]))
     assert languages(driver) == ["de"]
     assert "en" not in driver.finals[0]
+
+
+def test_a_window_begins_with_what_is_known_while_the_one_before_it_is_awaited() -> None:
+    driver = Driver(recognise=polyglot)
+    driver.stream(said(GERMAN, 4.0))
+    driver.answer_at_once = False
+    driver.stream(np.concatenate([speech(11.0, GERMAN), silence(0.3), speech(1.0, GERMAN)]))
+    last = driver.requests[-1]
+    assert last.request.language_prior["de"] > 0.8
 
 
 def test_an_answer_that_came_too_early_is_asked_for_again() -> None:
