@@ -7,7 +7,7 @@ import base64
 import itertools
 import json
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -74,6 +74,14 @@ def transcribe(
     return _Stream(recogniser, detector, partials).run(samples, language)
 
 
+def transcribe_utterances(
+    utterances: Sequence[Samples], *, recogniser: Recogniser, detector: VoiceDetector
+) -> Transcript:
+    """Stream utterances through one session and commit each, so that each has a final. No
+    language is asked for. Raises RuntimeError as `transcribe` does."""
+    return _Stream(recogniser, detector, partials=False).run_committed(utterances)
+
+
 class _Stream:
     def __init__(self, recogniser: Recogniser, detector: VoiceDetector, partials: bool) -> None:
         numbers = itertools.count(1)
@@ -98,13 +106,25 @@ class _Stream:
         if language:
             asked = {"input_audio_transcription": {"language": language}}
             self._send("session.update", session=asked)
+        self._append(samples)
+        self._send("session.finish")
+        return self._transcript
+
+    def run_committed(self, utterances: Sequence[Samples]) -> Transcript:
+        self._run(self._session.open())
+        self._send("session.update", session={"turn_detection": None})
+        for samples in utterances:
+            self._append(samples)
+            self._send("input_audio_buffer.commit")
+        self._send("session.finish")
+        return self._transcript
+
+    def _append(self, samples: Samples) -> None:
         pcm = (np.clip(samples, -1, 1) * 32767).astype("<i2")
         for start in range(0, len(pcm), PACKET_SAMPLES):
             packet = pcm[start : start + PACKET_SAMPLES].tobytes()
             self._now_ms += 100
             self._send("input_audio_buffer.append", audio=base64.b64encode(packet).decode())
-        self._send("session.finish")
-        return self._transcript
 
     def _send(self, event_type: str, **fields: object) -> None:
         message = json.dumps({"event_id": "bench", "type": event_type, **fields})
