@@ -11,7 +11,7 @@ from support.driver import WORD_SAMPLES
 GERMAN, ENGLISH, JAPANESE, UNSURE = 0.2, 0.4, 0.6, 0.8
 """Loudness of speech that sounds like …"""
 _SCORES = {
-    GERMAN: {"de": 0.98, "en": 0.015, "ja": 0.005},
+    GERMAN: {"de": 0.99, "en": 0.002, "ja": 0.008},
     ENGLISH: {"de": 0.002, "en": 0.99, "ja": 0.008},
     JAPANESE: {"de": 0.005, "en": 0.005, "ja": 0.99},
     UNSURE: {"de": 0.35, "en": 0.6, "ja": 0.05},

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from oyez.recognisers.base import SAMPLE_RATE, Hypothesis, Piece, Purpose, Request
@@ -113,3 +115,11 @@ def test_silence_without_words_is_believed() -> None:
 
 def test_no_second_look_outgrows_the_engine() -> None:
     assert second_look(request(29), heard(), MAX_SAMPLES) is None
+
+
+def test_what_the_first_look_says_of_languages_stays() -> None:
+    scores = {"en": 0.6, "de": 0.4}
+    first = replace(heard(("Names", 1), ("terms", 2)), language_scores=scores)
+    look = second_look(request(3), first, MAX_SAMPLES)
+    assert look is not None and look.for_echo
+    assert look.merge(first, heard(("hello", 1))).language_scores == scores
