@@ -122,6 +122,28 @@ def test_a_language_that_the_audio_excludes_is_overruled(
     assert overruled.text == asked.text
 
 
+@pytest.mark.parametrize("purpose", Purpose)
+def test_a_term_is_written_as_given_where_it_is_heard(
+    engine: Recogniser, speech: Samples, purpose: Purpose
+) -> None:
+    pieces = recognise(engine, Request(speech, Purpose.FINAL, "en")).pieces
+    (end,) = [piece.end_samples for piece in pieces if piece.text == " winter"]
+    request = Request(speech[end - 11_200 : end + 4_000], purpose, "en")
+    assert "Wintour" not in recognise(engine, request).text
+    context = "Defarge, Wintour, Lorry"
+    assert "Wintour" in recognise(engine, replace(request, context=context)).text
+
+
+@pytest.mark.parametrize("purpose", Purpose)
+def test_terms_that_nobody_says_change_nothing(
+    engine: Recogniser, speech: Samples, purpose: Purpose
+) -> None:
+    request = Request(speech, purpose, "en")
+    context = "Madame Defarge, Jarvis Lorry, guillotine, Wintour, Evrémonde, Bastille"
+    plain = recognise(engine, request)
+    assert recognise(engine, replace(request, context=context)).text == plain.text
+
+
 @pytest.mark.parametrize(
     "samples",
     [

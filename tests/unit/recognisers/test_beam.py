@@ -7,19 +7,25 @@ from typing import Any
 import numpy as np
 
 from oyez.recognisers.whisper_onnx.beam import Beam
-from oyez.recognisers.whisper_onnx.decode import Line, Predicted
+from oyez.recognisers.whisper_onnx.bias import NO_TERMS, TermTree
+from oyez.recognisers.whisper_onnx.decode import Predicted
+from oyez.recognisers.whisper_onnx.line import Line
 
 A, B, END = 0, 1, 2
 POSITIONS = 50
 
 
 class TableDecoder:
-    """Knows what may follow each text; remembers each row's text as a real cache would."""
+    """Knows what may follow each text, and names the likeliest; remembers each row's text as a
+    real cache would."""
 
     sizes = SimpleNamespace(vocabulary=3)
 
-    def __init__(self, table: dict[tuple[int, ...], tuple[float, float, float]]) -> None:
+    def __init__(
+        self, table: dict[tuple[int, ...], tuple[float, float, float]], named: int = 3
+    ) -> None:
         self._table = table
+        self._named = named
         self.most_rows = 0
 
     def feed(
@@ -29,13 +35,14 @@ class TableDecoder:
         cache: TextCache,
         wanted: Sequence[Sequence[int]],
         token_bias: Any,
+        marks: Any = None,
     ) -> Predicted:
         first = cache.texts is None
         texts = [()] if first else [(*t, *b) for t, b in zip(cache.texts, blocks, strict=True)]
         cache.texts = texts
         self.most_rows = max(self.most_rows, len(texts))
         odds = np.array([self._table.get(text, (0.001, 0.001, 0.998)) for text in texts])
-        order = np.argsort(-odds, axis=1)
+        order = np.argsort(-odds, axis=1)[:, : self._named]
         asked = [1, len(wanted[0]), 1]
         attention = np.zeros((len(texts), 1, POSITIONS))
         for row, text in enumerate(texts):
@@ -43,7 +50,7 @@ class TableDecoder:
         return Predicted(
             np.tile(order[:, None], asked),
             np.tile(np.take_along_axis(odds, order, axis=1)[:, None], asked),
-            np.zeros((len(texts), 0), np.float32),
+            odds[:, marks or []],
             attention,
         )
 
@@ -56,9 +63,14 @@ class TextCache:
         self.texts = [self.texts[row] for row in rows]
 
 
-def search(table: dict[tuple[int, ...], tuple[float, float, float]], width: int) -> Line:
-    line = Line(prompt=(0,), hint=(), max_tokens=20, audio=POSITIONS)
-    beam = Beam(TableDecoder(table), END, (), (), width)  # type: ignore[arg-type]
+def search(
+    table: dict[tuple[int, ...], tuple[float, float, float]],
+    width: int,
+    tree: TermTree = NO_TERMS,
+    named: int = 3,
+) -> Line:
+    line = Line(prompt=(0,), hint=(), max_tokens=20, audio=POSITIONS, tree=tree)
+    beam = Beam(TableDecoder(table, named), END, (), (), width)  # type: ignore[arg-type]
     beam.run(line, None, TextCache())  # type: ignore[arg-type]
     return line
 
@@ -98,3 +110,39 @@ def test_audio_without_words_ends_at_once() -> None:
 def test_a_search_that_never_ends_is_bounded() -> None:
     endless = {(A,) * n: (0.9, 0.1, 0.0) for n in range(40)}
     assert len(search(endless, 2).tokens) <= 20
+
+
+NAME = {
+    (): (0.9, 0.1, 0.0),
+    (A,): (0.0, 0.0, 1.0),
+    (B,): (0.1, 0.1, 0.8),
+    (B, A): (0.0, 0.0, 1.0),
+}
+
+
+def test_a_term_is_found_though_other_words_are_likelier() -> None:
+    assert search(NAME, 2).tokens == [A]
+    line = search(NAME, 2, TermTree([(B, A)]))
+    assert line.tokens == [B, A]
+    assert line.probabilities == [0.1, 0.1]
+
+
+def test_a_term_goes_on_though_its_token_is_not_among_the_likeliest() -> None:
+    rarely = NAME | {(B,): (0.1, 0.2, 0.7)}
+    assert search(rarely, 2, TermTree([(B, A)]), named=2).tokens == [B, A]
+
+
+def test_what_begins_like_a_term_is_not_preferred() -> None:
+    nearly = NAME | {(B,): (0.0, 0.2, 0.8), (B, B): (0.0, 0.0, 1.0)}
+    assert search(nearly, 2, TermTree([(B, A, A)])).tokens == [A]
+
+
+def test_terms_that_begin_alike_do_not_drive_out_what_was_said() -> None:
+    many = {(): (0.7, 0.3, 0.0), (B,): (0.5, 0.5, 0.0), (A,): (0.0, 0.0, 1.0)}
+    many |= {(B, A): (0.5, 0.5, 0.0), (B, B): (0.5, 0.5, 0.0)}
+    tree = TermTree([(B, A, A, A, A), (B, A, B, A, A), (B, B, A, A, A), (B, B, B, A, A)])
+    assert search(many, 2, tree).tokens == [A]
+
+
+def test_a_term_that_was_not_heard_is_not_written() -> None:
+    assert search(NAME, 2, TermTree([(A, B, B)])).tokens == [A]

@@ -94,18 +94,11 @@ def test_speech_without_words_is_decoded_again_behind_silence() -> None:
     assert piece.end_samples == SAMPLE_RATE
 
 
-def test_a_second_look_has_no_prompt_to_echo() -> None:
-    look = second_look(request(4), heard(), MAX_SAMPLES)
-    assert look is not None and look.request.context == ""
-
-
-def test_words_of_the_prompt_alone_are_checked_without_it() -> None:
-    echo = heard(("names", 1))
-    look = second_look(request(3, Purpose.PARTIAL), echo, MAX_SAMPLES)
-    assert look is not None and look.request.context == ""
-    assert look.merge(echo, heard(("something", 1), ("else", 2))).text == " something else"
-    assert look.merge(echo, heard()).text == ""
-    assert look.merge(echo, heard(("neams", 1))).text == " names"
+def test_terms_are_expected_in_the_rest_but_not_where_they_may_have_spoilt_the_text() -> None:
+    rest = second_look(request(9), heard(("one", 3)), MAX_SAMPLES)
+    words = second_look(request(4), heard(), MAX_SAMPLES)
+    assert rest is not None and rest.request.context == "Names, terms"
+    assert words is not None and words.request.context == ""
 
 
 def test_silence_without_words_is_believed() -> None:
@@ -119,7 +112,7 @@ def test_no_second_look_outgrows_the_engine() -> None:
 
 def test_what_the_first_look_says_of_languages_stays() -> None:
     scores = {"en": 0.6, "de": 0.4}
-    first = replace(heard(("Names", 1), ("terms", 2)), language_scores=scores)
-    look = second_look(request(3), first, MAX_SAMPLES)
-    assert look is not None and look.for_echo
+    first = replace(heard(("one", 1)), language_scores=scores)
+    look = second_look(request(9), first, MAX_SAMPLES)
+    assert look is not None
     assert look.merge(first, heard(("hello", 1))).language_scores == scores

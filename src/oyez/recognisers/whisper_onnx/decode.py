@@ -8,7 +8,7 @@ hint that turns out wrong costs nothing to take back.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,8 +16,12 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from oyez.recognisers.whisper_onnx.graph import Sizes
+from oyez.recognisers.whisper_onnx.line import Line
 from oyez.recognisers.whisper_onnx.stop import loop_start
 from oyez.recognisers.whisper_onnx.window import NEVER
+
+LEAST = 1e-12
+"""Probabilities below are as good as none; their logarithm must exist."""
 
 Floats = NDArray[np.float32]
 Ids = NDArray[np.int64]
@@ -64,30 +68,6 @@ def _joined(arrays: Sequence[Floats], axis: int, size: int, padding: float) -> F
     return whole
 
 
-@dataclass(slots=True)
-class Line:
-    """One row's decoding: what it starts with, and what came of it."""
-
-    prompt: tuple[int, ...]
-    """All tokens given, forced text included."""
-    hint: tuple[int, ...]
-    """Tokens that may follow."""
-    max_tokens: int
-    audio: int
-    """Encoder positions of audio; silence follows."""
-    tokens: list[int] = field(default_factory=list)
-    probabilities: list[float] = field(default_factory=list)
-    places: list[int] = field(default_factory=list)
-    """Per token, the encoder position of the audio that had most attention while the one after
-    it was predicted: where it was heard to end."""
-    end_probability: float = 0.0
-    """Probability of the end where it was accepted; 0 where decoding was cut off."""
-
-    def cut(self, length: int) -> None:
-        """Forget all tokens from `length` on."""
-        del self.tokens[length:], self.probabilities[length:], self.places[length:]
-
-
 class Cache:
     """Keys and values of the tokens so far, and which of them count."""
 
@@ -122,7 +102,7 @@ class Decoder:
     def __init__(
         self, session: onnxruntime.InferenceSession, sizes: Sizes, marks: Iterable[int]
     ) -> None:
-        """marks: tokens whose probabilities `feed` reports."""
+        """marks: tokens whose probabilities `feed` reports where nothing else is asked for."""
         self._session = session
         self.sizes = sizes
         self._marks = np.array(list(marks), np.int64)
@@ -135,11 +115,13 @@ class Decoder:
         cache: Cache,
         wanted: Sequence[Sequence[int]],
         token_bias: Floats,
+        marks: Sequence[int] | None = None,
     ) -> Predicted:
         """Append `blocks`, one per row, to the cache.
 
         wanted: per row, the places in its block after which predictions are wanted (the last is
-        repeated where a row wants fewer than another); `marks` are those after the first.
+        repeated where a row wants fewer than another). marks: tokens whose probabilities after
+        the first of those are wanted, the decoder's own unless given.
         """
         lengths = np.array([len(block) for block in blocks])
         tokens = _rectangle(blocks)
@@ -154,7 +136,7 @@ class Decoder:
             "positions": np.where(real, start + column, 0),
             "rows": _rectangle(wanted)[:, :, None],
             "token_bias": token_bias,
-            "marks": self._marks,
+            "marks": self._marks if marks is None else np.array(marks, np.int64),
             "bias": np.where(seen & causal, 0, NEVER).astype(np.float32),
             "cross_bias": encoded.bias,
             **encoded.states,
@@ -183,7 +165,7 @@ def token_bias(sizes: Sizes, end: int, suppressed: Sequence[int]) -> Floats:
 
 
 class Greedy:
-    """Always the likeliest token."""
+    """Always the likeliest token, terms preferred."""
 
     def __init__(
         self, decoder: Decoder, end: int, suppressed: Sequence[int], suppressed_first: Sequence[int]
@@ -255,9 +237,14 @@ class Greedy:
         raise AssertionError("unreachable")
 
     def _choose(self, line: Line, tokens: list[int], odds: list[float]) -> int | None:
-        best = 0
-        while not line.tokens and tokens[best] in self._suppressed_first:
-            best += 1
+        allowed = [
+            place
+            for place, token in enumerate(tokens)
+            if line.tokens or token not in self._suppressed_first
+        ]
+        best = allowed[0]
+        if line.tree:
+            best = max(allowed, key=lambda at: _merit(line, tokens[at], odds[at]))
         token, probability = tokens[best], odds[best]
         if token == self._end:
             line.end_probability = probability
@@ -266,7 +253,13 @@ class Greedy:
             return None
         line.tokens.append(token)
         line.probabilities.append(probability)
+        line.state = line.tree.step(line.state, token)
         return token
+
+
+def _merit(line: Line, token: int, probability: float) -> float:
+    """How good a token is as the next, terms preferred."""
+    return float(np.log(max(probability, LEAST))) + line.tree.step(line.state, token).bonus
 
 
 class _Row(NamedTuple):

@@ -1,15 +1,12 @@
 """A second look at answers that are hard to believe.
 
 Decoding sometimes ends far too early, begins far too late or skips sentences, or ends in a text so
-unlikely that it was dropped, on audio it decodes well when cut a little differently; and a prompt
-of names may be all it says.
+unlikely that it was dropped, on audio it decodes well when cut a little differently.
 
 - A final with words for the beginning of its audio only: the rest is decoded by itself.
 - A final that seems to pass over a stretch of its audio: that is decoded by itself, and believed
   if the model is sure of it and the final does not have it already.
 - A final without words although there seems to be speech: decoded again behind some silence.
-- Nothing but words of the prompt: decoded again without one, and believed if that
-  sounds alike.
 """
 
 from __future__ import annotations
@@ -22,7 +19,7 @@ from itertools import pairwise
 import numpy as np
 
 from oyez.recognisers.base import SAMPLE_RATE, Hypothesis, Piece, Purpose, Request
-from oyez.recognisers.whisper_faults import confirms, letters, may_be_echo
+from oyez.recognisers.whisper_faults import letters
 
 MAX_LOOKS = 3
 """Rounds for one request: a bound, rarely reached."""
@@ -52,15 +49,11 @@ class SecondLook:
     request: Request
     shift_samples: int = 0
     """From places in `request`'s audio to places in the whole."""
-    for_echo: bool = False
     gap: int | None = None
     """Its words belong before the piece of this index; None: behind all."""
 
     def merge(self, first: Hypothesis, second: Hypothesis) -> Hypothesis:
         """`first` corrected by what the second look heard."""
-        if self.for_echo:
-            heard = first if confirms(first.text, second.text) else second
-            return replace(heard, language_scores=first.language_scores)
         if self.gap is not None and not _is_news(second.pieces, first.pieces):
             return first
         found = tuple(
@@ -75,13 +68,9 @@ class SecondLook:
 
 def second_look(request: Request, first: Hypothesis, max_samples: int) -> SecondLook | None:
     """What of `request` to decode again, None where nothing is in doubt."""
-    if request.prefix:
+    if request.prefix or request.purpose is not Purpose.FINAL:
         return None
-    alone = replace(request, language=first.language, context="", hint=())
-    if request.context and may_be_echo(first.text, request.context):
-        return SecondLook(alone, for_echo=True)
-    if request.purpose is not Purpose.FINAL:
-        return None
+    alone = replace(request, language=first.language, hint=())
     return (
         _look_at_rest(alone, first) if first.pieces else _look_for_words(alone, first, max_samples)
     )
@@ -111,7 +100,8 @@ def _look_for_words(request: Request, first: Hypothesis, max_samples: int) -> Se
     if first.no_speech > MAX_NO_SPEECH or not fits:
         return None
     samples = np.concatenate([np.zeros(LEAD_SAMPLES, np.float32), request.samples])
-    return SecondLook(replace(request, samples=samples), -LEAD_SAMPLES)
+    # terms that were preferred may have made the text unlikely
+    return SecondLook(replace(request, samples=samples, context=""), -LEAD_SAMPLES)
 
 
 def _is_news(found: Sequence[Piece], heard: Sequence[Piece]) -> bool:

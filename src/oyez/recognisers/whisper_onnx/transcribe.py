@@ -13,17 +13,18 @@ import numpy as np
 import onnxruntime
 
 from oyez.recognisers.base import LANGUAGES, SAMPLE_RATE, Hypothesis, Piece, Purpose, Request
-from oyez.recognisers.whisper_faults import without_repeats
 from oyez.recognisers.whisper_onnx import window
 from oyez.recognisers.whisper_onnx.beam import Beam
-from oyez.recognisers.whisper_onnx.decode import Cache, Decoder, Encoded, Floats, Greedy, Line
+from oyez.recognisers.whisper_onnx.bias import Trees
+from oyez.recognisers.whisper_onnx.decode import Cache, Decoder, Encoded, Floats, Greedy
 from oyez.recognisers.whisper_onnx.graph import Sizes
 from oyez.recognisers.whisper_onnx.languages import choose_language
+from oyez.recognisers.whisper_onnx.line import Line
 from oyez.recognisers.whisper_onnx.mel import LogMel
 from oyez.recognisers.whisper_onnx.stop import is_invented
 from oyez.recognisers.whisper_onnx.tokens import Tokens
+from oyez.stages.style import SPACELESS
 
-MAX_CONTEXT_TOKENS = 150
 MAX_TOKENS_PER_SECOND = 30
 """More than the fastest speech in scripts of several tokens a character."""
 SPARE_TOKENS = 16
@@ -43,14 +44,10 @@ class _Heard:
     no_speech: float = 0.0
     line: Line = field(default_factory=lambda: Line((), (), 0, 0))
 
-    @property
-    def language_is_known(self) -> bool:
-        """Known from the start: a prompt with a context would colour what the first token says."""
-        return self.request.language is not None and not self.request.context
-
 
 class Transcriber:
-    """One loaded Whisper. Keeps nothing between calls, so that calls may overlap."""
+    """One loaded Whisper. Keeps nothing between calls but the terms of contexts, so that calls
+    may overlap."""
 
     def __init__(
         self,
@@ -61,6 +58,7 @@ class Transcriber:
     ) -> None:
         self._sizes = sizes
         self._tokens = tokens
+        self._trees = Trees(tokens)
         self._log_mel = LogMel(sizes.bands)
         self._encoder = encoder
         self._encoder_outputs = [output.name for output in encoder.get_outputs()]
@@ -79,9 +77,9 @@ class Transcriber:
         # the same audio should always give the same final
         finals = ([each] for each in heard if each.request.purpose is Purpose.FINAL)
         for group in (partials, *finals):
-            if known := [each for each in group if each.language_is_known]:
+            if known := [each for each in group if each.request.language]:
                 self._write_as_asked(known)
-            if unknown := [each for each in group if not each.language_is_known]:
+            if unknown := [each for each in group if not each.request.language]:
                 self._write_as_detected(unknown)
         return [self._hypothesis(each) for each in heard]
 
@@ -149,10 +147,6 @@ class Transcriber:
     def _line(self, heard: _Heard) -> Line:
         request = heard.request
         prompt = self._tokens.prompt(heard.language)
-        context = without_repeats(request.context)
-        if context:
-            words = self._tokens.encode(" " + context)[:MAX_CONTEXT_TOKENS]
-            prompt = (self._tokens.previous, *words, *prompt)
         forced = tuple(token for piece in request.prefix for token in piece.tokens)
         prompt += forced
         hint = tuple(token for piece in request.hint for token in piece.tokens)
@@ -160,7 +154,8 @@ class Transcriber:
         room = self._sizes.text_positions - len(prompt)
         seconds = len(request.samples) / SAMPLE_RATE
         limit = max(0, min(room, round(seconds * MAX_TOKENS_PER_SECOND) + SPARE_TOKENS))
-        return Line(prompt, hint[:limit], limit, heard.audio)
+        tree = self._trees.of(request.context, heard.language not in SPACELESS)
+        return Line(prompt, hint[:limit], limit, heard.audio, tree, tree.after(forced))
 
     def _hypothesis(self, heard: _Heard) -> Hypothesis:
         return Hypothesis(
