@@ -14,6 +14,8 @@ _HYSTERESIS = 0.15
 _MIN_RELEASE = 0.02
 _MIN_SPEECH_SAMPLES = 3 * WINDOW_SAMPLES
 _LAPSE_WINDOWS = 1
+_DOUBTFUL_SHARE = 0.75
+_MIN_DOUBTFUL_SAMPLES = 2 * _MIN_SPEECH_SAMPLES
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,10 @@ class EdgeSettings:
     """A turn begins this long before its first speech, where there is room."""
     min_speech_samples: int
     """This much speech starts a turn, one window's lapse allowed. Clicks are shorter."""
+    doubtful: float
+    """Speech probability that starts a turn too if it lasts; not above `threshold`."""
+    min_doubtful_samples: int
+    """So long, without a lapse: reverberation makes plain speech doubtful."""
 
     @classmethod
     def from_wire(
@@ -43,6 +49,8 @@ class EdgeSettings:
             silence_samples=silence_duration_ms * _SAMPLES_PER_MS,
             prefix_samples=prefix_padding_ms * _SAMPLES_PER_MS,
             min_speech_samples=_MIN_SPEECH_SAMPLES,
+            doubtful=start * _DOUBTFUL_SHARE,
+            min_doubtful_samples=_MIN_DOUBTFUL_SAMPLES,
         )
 
 
@@ -74,6 +82,7 @@ class EdgeDetector:
         self._windows_to_start = max(1, -(-settings.min_speech_samples // WINDOW_SAMPLES))
         # onsets of the windows lately heard as speech while no turn is open
         self._evidence: deque[int] = deque(maxlen=self._windows_to_start)
+        self._doubtful_samples = 0
         self._in_speech = False
         self._position = 0
         self._last_speech_end = 0
@@ -105,24 +114,37 @@ class EdgeDetector:
 
     def finish(self, end_samples: int) -> list[Stopped]:
         """Close the open turn, if there is one, at `end_samples`, where the audio ends."""
-        self._evidence.clear()
+        self._forget_evidence()
         return [self._stop(end_samples)] if self._in_speech else []
 
     def _listen(self, probability: float) -> Started | None:
         onset = self._position
         self._position += WINDOW_SAMPLES
-        if probability < self._settings.threshold:
-            return None
-        self._evidence.append(onset)
-        span = self._position - self._evidence[0]
+        if probability >= self._settings.threshold:
+            self._evidence.append(onset)
+        lasts = probability >= self._settings.doubtful
+        self._doubtful_samples = self._doubtful_samples + WINDOW_SAMPLES if lasts else 0
+        if self._enough_evidence():
+            return self._start(self._evidence[0])
+        if self._doubtful_samples >= self._settings.min_doubtful_samples:
+            return self._start(self._position - self._doubtful_samples)
+        return None
+
+    def _enough_evidence(self) -> bool:
+        if len(self._evidence) < self._windows_to_start:
+            return False
         longest_span = (self._windows_to_start + _LAPSE_WINDOWS) * WINDOW_SAMPLES
-        if len(self._evidence) < self._windows_to_start or span > longest_span:
-            return None
-        first = self._evidence[0]
-        self._evidence.clear()
+        return self._position - self._evidence[0] <= longest_span
+
+    def _start(self, onset: int) -> Started:
+        self._forget_evidence()
         self._in_speech = True
         self._last_speech_end = self._position
-        return Started(max(first - self._settings.prefix_samples, self._turn_end, 0), first)
+        return Started(max(onset - self._settings.prefix_samples, self._turn_end, 0), onset)
+
+    def _forget_evidence(self) -> None:
+        self._evidence.clear()
+        self._doubtful_samples = 0
 
     def _keep_on(self, probability: float) -> Stopped | None:
         self._position += WINDOW_SAMPLES

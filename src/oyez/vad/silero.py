@@ -1,4 +1,9 @@
-"""Silero VAD v6 on ONNX Runtime, with the weights that ship in the faster-whisper wheel."""
+"""Silero VAD v6 on ONNX Runtime, with the weights that ship in the faster-whisper wheel.
+
+The model hears best at some levels and is deaf to plain speech at others, differently for every
+voice and room. So it hears each stream twice, as it comes and at an even level, and the likelier
+score counts.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +19,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from oyez.vad.base import WINDOW_SAMPLES, Scores, Stretch, VoiceDetector, window_count
+from oyez.vad.loudness import UNHEARD, follow
 from oyez.vad.silero_graph import INPUT_SAMPLES, STATE_WIDTH, many_streams
 
 _MODEL_FILE = "silero_vad_v6.onnx"
@@ -23,16 +29,18 @@ _CONTEXT_SAMPLES = INPUT_SAMPLES - WINDOW_SAMPLES
 
 class _State(NamedTuple):
     context: NDArray[np.float32]
-    """[_CONTEXT_SAMPLES]"""
+    """[_CONTEXT_SAMPLES], as it came."""
     h: NDArray[np.float32]
-    """Of the LSTM, [STATE_WIDTH]; as is c."""
+    """Of the LSTM, [2, STATE_WIDTH]: as it came, at an even level; as is c."""
     c: NDArray[np.float32]
+    loudness: float
 
 
 _INITIAL_STATE = _State(
     context=np.zeros(_CONTEXT_SAMPLES, np.float32),
-    h=np.zeros(STATE_WIDTH, np.float32),
-    c=np.zeros(STATE_WIDTH, np.float32),
+    h=np.zeros((2, STATE_WIDTH), np.float32),
+    c=np.zeros((2, STATE_WIDTH), np.float32),
+    loudness=UNHEARD,
 )
 
 
@@ -69,31 +77,31 @@ class SileroDetector(VoiceDetector):
         """Score stretches of at least one window each in one run of the graph."""
         states = [_as_state(state) for _, state in stretches]
         lengths = [len(samples) // WINDOW_SAMPLES for samples, _ in stretches]
-        ends = list(accumulate(lengths))
-        windows = np.empty((ends[-1], INPUT_SAMPLES), np.float32)
-        for (samples, _), state, length, end in zip(stretches, states, lengths, ends, strict=True):
-            _lay_out(samples, state.context, windows[end - length : end])
+        windows, loudness = _lay_out(stretches, states, lengths)
+        count, twice = len(stretches), lengths * 2
         probabilities, h, c = self._session.run(
             ["probabilities", "hn", "cn"],
             {
                 "windows": windows,
-                "places": _places(lengths, ends),
-                "lengths": np.array(lengths, np.int32),
-                "h": np.array([[state.h for state in states]]),
-                "c": np.array([[state.c for state in states]]),
+                "places": _places(twice, list(accumulate(twice))),
+                "lengths": np.array(twice, np.int32),
+                "h": np.stack([state.h for state in states], 1).reshape(1, -1, STATE_WIDTH),
+                "c": np.stack([state.c for state in states], 1).reshape(1, -1, STATE_WIDTH),
             },
         )
+        likelier = np.maximum(probabilities[:, 0, :count, 0], probabilities[:, 0, count:, 0])
         # copies: a view would keep the whole call's arrays alive with each stream
         return [
             (
-                probabilities[:length, 0, stream, 0].copy(),
+                likelier[:length, stream].copy(),
                 _State(
-                    windows[end - 1, -_CONTEXT_SAMPLES:].copy(),
-                    h[0, stream].copy(),
-                    c[0, stream].copy(),
+                    stretches[stream][0][-_CONTEXT_SAMPLES:].copy(),
+                    h[0, stream::count].copy(),
+                    c[0, stream::count].copy(),
+                    loudness[stream],
                 ),
             )
-            for stream, (length, end) in enumerate(zip(lengths, ends, strict=True))
+            for stream, length in enumerate(lengths)
         ]
 
 
@@ -115,13 +123,24 @@ def _places(lengths: Sequence[int], ends: Sequence[int]) -> NDArray[np.int64]:
 
 
 def _lay_out(
-    samples: NDArray[np.float32], context: NDArray[np.float32], windows: NDArray[np.float32]
-) -> None:
-    """Fill `windows` [n, INPUT_SAMPLES]: each with the samples just before it."""
-    own = samples.reshape(-1, WINDOW_SAMPLES)
-    windows[:, _CONTEXT_SAMPLES:] = own
-    windows[0, :_CONTEXT_SAMPLES] = context
-    windows[1:, :_CONTEXT_SAMPLES] = own[:-1, -_CONTEXT_SAMPLES:]
+    stretches: Sequence[Stretch], states: Sequence[_State], lengths: Sequence[int]
+) -> tuple[NDArray[np.float32], list[float]]:
+    """Windows of all streams as they came, then all at an even level, each with the samples just
+    before it, [2 * n, INPUT_SAMPLES]; and the loudness of each stream afterwards."""
+    count = sum(lengths)
+    windows = np.empty((2 * count, INPUT_SAMPLES), np.float32)
+    loudness = []
+    end = 0
+    for (samples, _), state, length in zip(stretches, states, lengths, strict=True):
+        start, end = end, end + length
+        own = samples.reshape(-1, WINDOW_SAMPLES)
+        windows[start:end, _CONTEXT_SAMPLES:] = own
+        windows[start, :_CONTEXT_SAMPLES] = state.context
+        windows[start + 1 : end, :_CONTEXT_SAMPLES] = own[:-1, -_CONTEXT_SAMPLES:]
+        gains, after = follow(own, state.loudness)
+        windows[count + start : count + end] = windows[start:end] * gains[:, None]
+        loudness.append(after)
+    return windows, loudness
 
 
 def _as_state(state: object) -> _State:

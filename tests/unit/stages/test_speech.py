@@ -18,6 +18,8 @@ _SETTINGS = EdgeSettings(
     silence_samples=10 * W,
     prefix_samples=4 * W,
     min_speech_samples=3 * W,
+    doubtful=0.45,
+    min_doubtful_samples=6 * W,
 )
 
 
@@ -81,6 +83,28 @@ def test_sounds_far_apart_are_no_evidence_together() -> None:
     assert _edges(*[0.9, 0.1, 0.1] * 20) == []
 
 
+def test_doubtful_speech_that_lasts_starts_a_turn() -> None:
+    detector = EdgeDetector(_SETTINGS)
+    assert _feed(detector, *_run(10, 0.1), *_run(5, 0.5)) == []
+    assert detector.feed(0.5) == Started(at_samples=6 * W, onset_samples=10 * W)
+
+
+@pytest.mark.parametrize("sounds", [[*[0.5] * 5, 0.4], [0.4]])
+def test_doubtful_sounds_that_do_not_last_start_no_turn(sounds: list[float]) -> None:
+    assert _edges(*sounds * 20) == []
+
+
+def test_doubtful_sounds_of_one_turn_are_no_evidence_for_the_next() -> None:
+    edges = _edges(*_run(6, 0.5), *_run(10, 0.1), *_run(5, 0.5), 0.1)
+    assert [type(edge) for edge in edges] == [Started, Stopped]
+
+
+def test_what_is_doubtful_follows_the_threshold() -> None:
+    for on_the_wire in (-1.0, -0.5, 0.0, 0.2, 1.0):
+        settings = EdgeSettings.from_wire(on_the_wire, 800, 300)
+        assert settings.doubtful == pytest.approx(0.75 * settings.threshold)
+
+
 def test_a_turn_never_begins_before_the_audio() -> None:
     assert _edges(0.1, *_run(5, 0.9))[0] == Started(at_samples=0, onset_samples=W)
 
@@ -101,6 +125,21 @@ def test_speech_of_one_turn_is_no_evidence_for_the_next() -> None:
 def test_a_breath_shorter_than_the_silence_never_ends_a_turn() -> None:
     edges = _edges(*[*_run(3, 0.9), *_run(9, 0.0)] * 20)
     assert edges == [Started(0, 0)]
+
+
+_PAUSES_MS = st.lists(st.integers(1, 60).map(lambda windows: 32 * windows), max_size=8)
+
+
+@given(pauses_ms=_PAUSES_MS, silence_ms=st.sampled_from([200, 400, 800]))
+def test_a_pause_ends_a_turn_once_if_it_lasts_and_else_never(
+    pauses_ms: list[int], silence_ms: int
+) -> None:
+    settings = EdgeSettings.from_wire(0.2, silence_ms, 300)
+    probabilities = _run(5, 0.9)
+    for pause_ms in pauses_ms:
+        probabilities += [*_run(pause_ms // 32, 0.05), *_run(5, 0.9)]
+    stops = [edge for edge in _edges(*probabilities, settings=settings) if type(edge) is Stopped]
+    assert len(stops) == sum(pause_ms >= silence_ms for pause_ms in pauses_ms)
 
 
 def test_speech_that_grows_doubtful_keeps_a_turn_open() -> None:

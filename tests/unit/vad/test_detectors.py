@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from oyez.stages.speech import EdgeDetector, EdgeSettings, Started, Stopped
 from oyez.vad import registry, silero
 from oyez.vad.base import WINDOW_SAMPLES, VoiceDetector
+from oyez.vad.loudness import UNHEARD, follow
 from oyez.vad.silero_graph import many_streams
 from property.strategies import cuts
 
@@ -118,13 +119,19 @@ def test_silero_hears_no_speech_in_a_tone() -> None:
     assert np.max(_score(_DETECTORS["silero"], tone.astype(np.float32))[10:]) < 0.6
 
 
-def test_silero_is_the_published_graph() -> None:
+def test_silero_is_the_published_graph_heard_twice_and_the_likelier_counts() -> None:
     published = onnxruntime.InferenceSession(silero.find_model())
     stream = np.concatenate([np.zeros(64, np.float32), _SPEECH])
     windows = np.lib.stride_tricks.sliding_window_view(stream, 64 + WINDOW_SAMPLES)
-    inputs = {"input": windows[::WINDOW_SAMPLES], **dict.fromkeys("hc", np.zeros((1, 1, 128)))}
-    inputs = {name: np.ascontiguousarray(value, np.float32) for name, value in inputs.items()}
-    expected = published.run(["speech_probs"], inputs)[0]
+    as_it_came = np.ascontiguousarray(windows[::WINDOW_SAMPLES], np.float32)
+    gains, _ = follow(as_it_came[:, 64:], UNHEARD)
+    zeros = dict.fromkeys("hc", np.zeros((1, 1, 128), np.float32))
+    raw, even = (
+        published.run(["speech_probs"], {"input": each, **zeros})[0]
+        for each in (as_it_came, as_it_came * gains[:, None])
+    )
+    assert np.max(np.abs(raw - even)) > 0.1
+    expected = np.maximum(raw, even)
     scores = _score(_DETECTORS["silero"], _SPEECH)
     assert np.max(np.abs(scores - expected)) < 1e-5
     edges, expected_edges = _edges(scores), _edges(expected)
@@ -166,8 +173,10 @@ def test_a_state_of_silero_holds_no_more_than_its_stream_needs() -> None:
     stretches = [(silent, _DETECTORS["silero"].initial_state())] * 8
     for _, state in _DETECTORS["silero"].score_many(stretches):
         assert isinstance(state, tuple)
-        assert all(array.base is None for array in state)
-        assert sum(array.nbytes for array in state) < 2_000
+        *arrays, loudness = state
+        assert type(loudness) is float
+        assert all(array.base is None for array in arrays)
+        assert sum(array.nbytes for array in arrays) < 3_000
 
 
 def test_sharing_a_call_makes_silero_cheaper() -> None:
