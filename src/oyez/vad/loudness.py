@@ -16,6 +16,7 @@ _TARGET_DB = -28.0
 """Level, below full scale, of the loudest window lately heard."""
 _RELEASE_DB_PER_S = 3.0
 _MAX_GAIN_DB = 30.0
+_UNHEARD_DB = -45.0
 
 
 def _power(level_db: float) -> float:
@@ -26,8 +27,8 @@ _TARGET = _power(_TARGET_DB)
 _FLOOR = _power(_TARGET_DB - _MAX_GAIN_DB)
 _KEPT = _power(-_RELEASE_DB_PER_S / _WINDOWS_PER_S)
 
-UNHEARD = _TARGET
-"""Loudness of a stream before its first window."""
+UNHEARD = _power(_UNHEARD_DB)
+"""Loudness of a stream before its first window: soft, for who is loud is heard either way."""
 
 
 def follow(windows: NDArray[np.float32], loudness: float) -> tuple[NDArray[np.float32], float]:
