@@ -165,6 +165,13 @@ def test_sounds_without_speech_give_no_words(
     assert recognise(engine, Request(samples, Purpose.FINAL, context=context)).pieces == ()
 
 
+def test_no_language_has_words_for_silence_and_breath(engine: Recogniser) -> None:
+    swelling = np.sin(np.arange(64_000) * np.pi / 48_000) ** 2
+    sounds = [np.zeros(32_000, np.float32), noise(4, 0.02) * swelling.astype(np.float32)]
+    asked = [Request(x, Purpose.FINAL, language) for x in sounds for language in LANGUAGES]
+    assert [recognise(engine, request).text for request in asked] == [""] * len(asked)
+
+
 def test_audio_that_is_too_long_fails_alone(engine: Recogniser, speech: Samples) -> None:
     too_long = np.zeros(engine.info.max_samples + 1, np.float32)
     failed, answer = engine.recognise(

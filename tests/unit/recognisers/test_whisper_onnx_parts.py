@@ -9,7 +9,7 @@ import pytest
 from oyez.recognisers.registry import find
 from oyez.recognisers.whisper_onnx import window
 from oyez.recognisers.whisper_onnx.mel import LogMel, mel_filters
-from oyez.recognisers.whisper_onnx.stop import is_invented, loop_start
+from oyez.recognisers.whisper_onnx.stop import is_invented, is_silence, loop_start
 from oyez.recognisers.whisper_onnx.weights import (
     Source,
     WeightsError,
@@ -125,6 +125,13 @@ class TestStop:
         assert is_invented([1, 2], [0.2, 0.2], no_speech=0.9)
         assert not is_invented([1, 2], [0.2, 0.2], no_speech=0.0)
         assert not is_invented([1, 2], [0.9, 0.8], no_speech=0.9)
+
+    def test_sure_text_is_invented_if_silence_would_say_it_too(self) -> None:
+        assert is_silence([1, 2], [0.8, 0.6], [0.7, 0.6])
+        assert not is_silence([1, 2], [0.8, 0.6], [0.01, 0.1])
+
+    def test_what_is_said_again_tells_nothing_of_silence(self) -> None:
+        assert is_silence([1, 2, 1, 2, 1, 2], [0.5] * 6, [0.4, 0.4, 0.4, 0.001, 0.001, 0.001])
 
 
 def test_an_unknown_engine_is_refused_with_those_there_are() -> None:

@@ -25,6 +25,13 @@ DOUBT_PER_NO_SPEECH = 1.2
 """Invented text is unlikely text, and the likelier it is that nobody speaks the less unlikely it
 need be. Fitted between speech (also quiet and telephone) and noise, music, tones and silence."""
 
+SILENT = 0.5
+"""No-speech probability from which text is compared with what silence would say: one final of
+speech in fifty."""
+LEAST_GAIN = 0.8
+"""So much likelier (in logarithms, a token) audio makes text that was heard in it. Speech: 1.8 and
+more, twice 1.1; text invented on noise, music, tones, breath and silence: at most 0.65."""
+
 
 def is_invented(tokens: Sequence[int], probabilities: Sequence[float], no_speech: float) -> bool:
     """Whether text of these tokens is more likely invented than heard.
@@ -32,9 +39,24 @@ def is_invented(tokens: Sequence[int], probabilities: Sequence[float], no_speech
     What repeats the tokens just before it says nothing: however wild the first round, the model
     is sure of the next.
     """
+    return _mean_log(tokens, probabilities) < DOUBT + DOUBT_PER_NO_SPEECH * no_speech
+
+
+def is_silence(
+    tokens: Sequence[int], probabilities: Sequence[float], of_silence: Sequence[float]
+) -> bool:
+    """Whether the audio made the text hardly likelier than silence does.
+
+    of_silence: the probabilities of the tokens if nothing is heard.
+    """
+    gain = _mean_log(tokens, probabilities) - _mean_log(tokens, of_silence)
+    return gain < LEAST_GAIN
+
+
+def _mean_log(tokens: Sequence[int], probabilities: Sequence[float]) -> float:
+    """Of the tokens that say something new."""
     news = [p for i, p in enumerate(probabilities) if not _repeats(tokens, i)]
-    logs = np.log(np.maximum(news, 1e-10))
-    return bool(logs.mean() < DOUBT + DOUBT_PER_NO_SPEECH * no_speech)
+    return float(np.log(np.maximum(news, 1e-10)).mean())
 
 
 def _repeats(tokens: Sequence[int], index: int) -> bool:

@@ -16,12 +16,13 @@ from oyez.recognisers.base import LANGUAGES, SAMPLE_RATE, Hypothesis, Piece, Pur
 from oyez.recognisers.whisper_onnx import window
 from oyez.recognisers.whisper_onnx.beam import Beam
 from oyez.recognisers.whisper_onnx.bias import Trees
-from oyez.recognisers.whisper_onnx.decode import Cache, Decoder, Encoded, Floats, Greedy
+from oyez.recognisers.whisper_onnx.decode import Cache, Decoder, Encoded, Floats, Greedy, token_bias
 from oyez.recognisers.whisper_onnx.graph import Sizes
 from oyez.recognisers.whisper_onnx.languages import choose_language
 from oyez.recognisers.whisper_onnx.line import Line
 from oyez.recognisers.whisper_onnx.mel import LogMel
-from oyez.recognisers.whisper_onnx.stop import is_invented
+from oyez.recognisers.whisper_onnx.silence import Silence
+from oyez.recognisers.whisper_onnx.stop import SILENT, is_invented, is_silence
 from oyez.recognisers.whisper_onnx.tokens import Tokens
 from oyez.stages.style import SPACELESS
 
@@ -68,6 +69,9 @@ class Transcriber:
         self._greedy = Greedy(*rules)
         self._beam = Beam(*rules)
         self._no_bias = np.zeros(sizes.vocabulary, np.float32)
+        second = self._encode(Request(np.zeros(SAMPLE_RATE, np.float32), Purpose.FINAL))
+        allowed = token_bias(sizes, tokens.end, tokens.suppressed)
+        self._silence = Silence(self._decoder, second.encoded, allowed)
 
     def transcribe(self, requests: Sequence[Request]) -> list[Hypothesis]:
         """Answer requests of at most `window`'s room, in order."""
@@ -166,12 +170,19 @@ class Transcriber:
             features=heard.features,
         )
 
+    def _is_invented(self, line: Line, no_speech: float) -> bool:
+        if is_invented(line.tokens, line.probabilities, no_speech):
+            return True
+        if no_speech < SILENT:
+            return False
+        of_silence = self._silence.probabilities(line.prompt, line.tokens)
+        return is_silence(line.tokens, line.probabilities, of_silence)
+
     def _pieces(self, heard: _Heard) -> Iterator[Piece]:
         """The line's new text, each piece ending where its last token was heard; nothing if it
         seems invented."""
         line, request = heard.line, heard.request
-        invented = line.tokens and is_invented(line.tokens, line.probabilities, heard.no_speech)
-        if invented and not request.prefix:
+        if line.tokens and not request.prefix and self._is_invented(line, heard.no_speech):
             return
         end = request.prefix[-1].end_samples if request.prefix else 0
         for start, stop, text in self._tokens.whole(line.tokens):
