@@ -83,7 +83,7 @@ def test_no_history_makes_a_change_of_language_impossible(
 
 def test_what_is_shown_changes_language_on_clear_evidence_only() -> None:
     shown_in_english = leaning(FLAT, "en")
-    nearly = {"en": 0.4, "de": 0.6}
+    nearly = {"en": 0.45, "de": 0.55}
     clearly = {"en": 0.1, "de": 0.9}
     assert likeliest(FLAT, nearly, seconds(3)) == "de"
     assert likeliest(shown_in_english, nearly, seconds(3)) == "en"
