@@ -63,15 +63,17 @@ def transcribe(
     detector: VoiceDetector,
     language: str | None = None,
     partials: bool = False,
+    context: str = "",
 ) -> Transcript:
     """Stream a recording in packets of 100 ms through a session of its own.
 
     samples: float32 [n], 16 kHz. language: what the client asks for, if anything.
-    partials: whether partial results are computed; finals are the same either way.
+    partials: whether partial results are computed; finals are the same either way. context: names
+    and terms the client gives.
 
     Raises RuntimeError if the session refuses what it is sent.
     """
-    return _Stream(recogniser, detector, partials).run(samples, language)
+    return _Stream(recogniser, detector, partials).run(samples, language, context)
 
 
 def transcribe_utterances(
@@ -101,11 +103,11 @@ class _Stream:
             now_ms=0,
         )
 
-    def run(self, samples: Samples, language: str | None) -> Transcript:
+    def run(self, samples: Samples, language: str | None, context: str) -> Transcript:
         self._run(self._session.open())
-        if language:
-            asked = {"input_audio_transcription": {"language": language}}
-            self._send("session.update", session=asked)
+        if language or context:
+            asked = {"language": language, "corpus": {"text": context}}
+            self._send("session.update", session={"input_audio_transcription": asked})
         self._append(samples)
         self._send("session.finish")
         return self._transcript
