@@ -243,6 +243,29 @@ def test_updates_before_audio_change_only_what_they_name() -> None:
     assert updated["session"]["input_audio_transcription"] == {"language": "zh"}
 
 
+@pytest.mark.parametrize(
+    "update",
+    [
+        {"input_audio_transcription": {"corpus": {"text": "Lorry"}}},
+        {"input_audio_transcription": {"corpus_text": "Lorry"}},
+        {"corpus": {"text": "Lorry"}},
+        {"corpus_text": "Lorry"},
+    ],
+)
+def test_every_form_of_context_reaches_partials_and_finals(update: dict[str, object]) -> None:
+    heard: list[tuple[Purpose, str]] = []
+
+    def recognise(request: Request) -> Hypothesis:
+        heard.append((request.purpose, request.context))
+        return spell(request)
+
+    driver = Driver(recognise=recognise)
+    (updated,) = driver.update(**update)
+    assert updated["session"]["input_audio_transcription"]["corpus"] == {"text": "Lorry"}
+    driver.stream(said())
+    assert set(heard) == {(purpose, "Lorry") for purpose in Purpose}
+
+
 def test_an_update_after_audio_is_refused_and_the_session_goes_on() -> None:
     driver = Driver()
     driver.stream(silence(0.1))

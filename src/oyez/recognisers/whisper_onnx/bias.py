@@ -8,6 +8,7 @@ Biasing").
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
@@ -15,13 +16,15 @@ from typing import NamedTuple
 from oyez.recognisers.terms import terms_of
 from oyez.recognisers.whisper_onnx.tokens import Tokens
 
+logger = logging.getLogger(__name__)
+
 FIRST_BONUS = 2.0
 BONUS = 4.0
 MAX_BONUS = 12.0
 """For a term's first token, for each further one, and for a term altogether, in logarithms of
 probabilities."""
-MAX_NODES = 20_000
-"""Of one tree: about 2 MB. Terms that do not fit any more are left out."""
+MAX_NODES = 12_000
+"""Of one tree: about 3 MB. Terms that do not fit any more are left out."""
 MAX_FOLLOWING = 50
 """Tokens that are looked for beyond the likeliest ones, per hypothesis within a term."""
 MAX_TREES = 64
@@ -116,12 +119,14 @@ class Trees:
 
     def _build(self, context: str, spaces: bool) -> TermTree:
         """spaces: whether the language has spaces between its words."""
-        encode = self._tokens.encode
-        return TermTree(encode(form) for form in self._forms(context, spaces))
-
-    def _forms(self, context: str, spaces: bool) -> Iterator[str]:
-        """Each term as it may be written, first all of them as they were given."""
         terms = terms_of(context)
+        encode = self._tokens.encode
+        tree = TermTree(encode(form) for form in self._forms(terms, spaces))
+        logger.debug("context: %d terms, %d nodes", len(terms), len(tree))
+        return tree
+
+    def _forms(self, terms: Sequence[str], spaces: bool) -> Iterator[str]:
+        """Terms, and then words of them, as they may be written."""
         words = (word for term in terms if " " in term for word in term.split())
         rare = (word for word in words if len(self._tokens.encode(" " + word)) > 1)
         for term in dict.fromkeys((*terms, *rare)):
