@@ -11,16 +11,16 @@ another ear.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import chain, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from oyez.bench.sounds import as_sent
 from oyez.recognisers.base import SAMPLE_RATE, Samples
-from oyez.stages.speech import EdgeDetector, EdgeSettings, Started
+from oyez.stages.speech import EdgeDetector, EdgeSettings, Started, Stopped
 from oyez.vad.base import WINDOW_SAMPLES, VoiceDetector
 
 Span = tuple[int, int]
@@ -28,6 +28,8 @@ Span = tuple[int, int]
 
 HOP_SAMPLES = 128
 _HOPS = WINDOW_SAMPLES // HOP_SAMPLES
+_PIECE_SAMPLES = 64 * WINDOW_SAMPLES
+"""Scored at once: hours need no more memory than seconds."""
 _EVEN_ODDS = 0.5
 _SHORTEST_HOPS = 12
 """96 ms: what is shorter is neither a word nor a pause."""
@@ -68,6 +70,8 @@ class Tally:
     """From the beginning of speech until the start was told."""
     end_ms: list[float] = field(default_factory=list)
     """Of the end of speech."""
+    end_told_ms: list[float] = field(default_factory=list)
+    """From the end of speech until the end was told, where the audio went on so long."""
 
     def add(self, turns: Sequence[Heard], spans: Sequence[Span], audio_samples: int,
             silence_samples: int) -> None:  # fmt: skip
@@ -89,6 +93,8 @@ class Tally:
                 self.told_ms.append((turn.told - inside[0][0]) / SAMPLES_PER_MS)
             if inside:
                 self.end_ms.append((turn.speech_end - inside[-1][1]) / SAMPLES_PER_MS)
+            if inside and turn.end < audio_samples:
+                self.end_told_ms.append((turn.end - inside[-1][1]) / SAMPLES_PER_MS)
             told_of.update(inside)
         for before, after in pairwise(inside for inside in spoken if inside):
             self.splits += after[0][0] - before[-1][1] < silence_samples
@@ -118,8 +124,13 @@ def likelihoods(detector: VoiceDetector, samples: Samples) -> NDArray[np.float64
 
 def score(detector: VoiceDetector, samples: Samples) -> NDArray[np.float32]:
     """Of each whole window."""
-    whole = samples[: len(samples) // WINDOW_SAMPLES * WINDOW_SAMPLES]
-    return detector.score(np.ascontiguousarray(whole), detector.initial_state())[0]
+    whole = np.ascontiguousarray(samples[: len(samples) // WINDOW_SAMPLES * WINDOW_SAMPLES])
+    state = detector.initial_state()
+    scores = [np.zeros(0, np.float32)]
+    for start in range(0, len(whole), _PIECE_SAMPLES):
+        found, state = detector.score(whole[start : start + _PIECE_SAMPLES], state)
+        scores.append(found)
+    return np.concatenate(scores)
 
 
 def turns(detector: VoiceDetector, samples: Samples, settings: EdgeSettings) -> list[Heard]:
@@ -127,16 +138,18 @@ def turns(detector: VoiceDetector, samples: Samples, settings: EdgeSettings) -> 
     edges = EdgeDetector(settings)
     found: list[Heard] = []
     begun: tuple[Started, int] | None = None
-    for probability in score(detector, as_sent(samples)).tolist():
-        edge = edges.feed(probability)
+    scores = score(detector, as_sent(samples)).tolist()
+    for edge in chain(map(edges.feed, scores), _last(edges, len(samples))):
         if isinstance(edge, Started):
             begun = edge, edges.position_samples
         elif edge and begun:
             found.append(_heard(*begun, edge.speech_end_samples, edge.at_samples))
-    for last in edges.finish(len(samples)):
-        assert begun
-        found.append(_heard(*begun, last.speech_end_samples, last.at_samples))
     return found
+
+
+def _last(edges: EdgeDetector, end: int) -> Iterator[Started | Stopped]:
+    """Asked for once all windows have been fed."""
+    yield from edges.finish(end)
 
 
 def _heard(begun: Started, told: int, speech_end: int, end: int) -> Heard:

@@ -13,7 +13,7 @@ SHARES = (0.05, 0.5, 0.95)
 
 def conditions(rows: Iterable[tuple[str, Tally]]) -> str:
     header = ["speech", "missed %", "turns", "false starts/h", "split", "run on",
-              "start told", "start", "end"]  # fmt: skip
+              "start told", "start", "end", "end told"]  # fmt: skip
     return format_table(header, [[name, *_cells(tally)] for name, tally in rows])
 
 
@@ -52,7 +52,7 @@ def _cells(tally: Tally) -> list[object]:
         f"{tally.false_starts / max(hours, 1e-9):.1f}",
         tally.splits,
         tally.late,
-        *map(_spread, (tally.told_ms, tally.start_ms, tally.end_ms)),
+        *map(_spread, (tally.told_ms, tally.start_ms, tally.end_ms, tally.end_told_ms)),
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 
 from oyez.protocol.effects import Effect
 from oyez.protocol.items import Items, OpenItem
@@ -39,20 +40,23 @@ class VadListener(Listener):
     def clear(self) -> list[Effect]:
         """An open turn ends here without words: its item was announced and must complete."""
         effects = self._drop(self._open) if self._open else []
-        return effects + self.finish()
+        return effects + self._at_edges(self._edges.close(self._buffer.end))
 
     def finish(self) -> list[Effect]:
-        effects: list[Effect] = []
-        for edge in self._edges.finish(self._buffer.end):
-            effects += self._stop(edge)
-        return effects
+        return self._at_edges(self._edges.finish(self._buffer.end))
 
     def _window(self, probability: float, end: int) -> list[Effect]:
         self._recent.append((probability, end))
         edge = self._edges.feed(probability)
         if edge is not None:
-            return self._start(edge) if isinstance(edge, Started) else self._stop(edge)
+            return self._at_edges([edge])
         return self._feed(self._open, probability, end) if self._open else []
+
+    def _at_edges(self, edges: Sequence[Started | Stopped]) -> list[Effect]:
+        effects: list[Effect] = []
+        for edge in edges:
+            effects += self._start(edge) if isinstance(edge, Started) else self._stop(edge)
+        return effects
 
     def _start(self, edge: Started) -> list[Effect]:
         item = self._begin(edge.at_samples)

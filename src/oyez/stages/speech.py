@@ -16,6 +16,8 @@ _MIN_SPEECH_SAMPLES = 3 * WINDOW_SAMPLES
 _LAPSE_WINDOWS = 1
 _DOUBTFUL_SHARE = 0.75
 _MIN_DOUBTFUL_SAMPLES = 2 * _MIN_SPEECH_SAMPLES
+_RISE = 2.0
+_PATIENCE_SAMPLES = 3 * WINDOW_SAMPLES
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,8 @@ class EdgeDetector:
         self._position = 0
         self._last_speech_end = 0
         self._turn_end = 0
+        # least likely speech since the last speech
+        self._lowest = 1.0
 
     @property
     def in_speech(self) -> bool:
@@ -112,29 +116,39 @@ class EdgeDetector:
         """The next WINDOW_SAMPLES are speech with this probability: the edge there, if any."""
         return self._keep_on(probability) if self._in_speech else self._listen(probability)
 
-    def finish(self, end_samples: int) -> list[Stopped]:
-        """Close the open turn, if there is one, at `end_samples`, where the audio ends."""
+    def finish(self, end_samples: int) -> list[Started | Stopped]:
+        """The audio ends at `end_samples`: close the open turn. A word that was just beginning is
+        a turn too, if no more than one window of speech was missing."""
+        edges: list[Started | Stopped] = []
+        onset = self._onset(max(1, self._windows_to_start - 1))
+        if onset is not None:
+            edges.append(self._start(onset))
+        return [*edges, *self.close(end_samples)]
+
+    def close(self, end_samples: int) -> list[Stopped]:
+        """Close the open turn, if there is one, at `end_samples`, and forget what was heard."""
         self._forget_evidence()
         return [self._stop(end_samples)] if self._in_speech else []
 
     def _listen(self, probability: float) -> Started | None:
-        onset = self._position
+        begin = self._position
         self._position += WINDOW_SAMPLES
         if probability >= self._settings.threshold:
-            self._evidence.append(onset)
+            self._evidence.append(begin)
         lasts = probability >= self._settings.doubtful
         self._doubtful_samples = self._doubtful_samples + WINDOW_SAMPLES if lasts else 0
-        if self._enough_evidence():
-            return self._start(self._evidence[0])
-        if self._doubtful_samples >= self._settings.min_doubtful_samples:
-            return self._start(self._position - self._doubtful_samples)
-        return None
+        onset = self._onset(self._windows_to_start)
+        if onset is None and self._doubtful_samples >= self._settings.min_doubtful_samples:
+            onset = self._position - self._doubtful_samples
+        return None if onset is None else self._start(onset)
 
-    def _enough_evidence(self) -> bool:
-        if len(self._evidence) < self._windows_to_start:
-            return False
-        longest_span = (self._windows_to_start + _LAPSE_WINDOWS) * WINDOW_SAMPLES
-        return self._position - self._evidence[0] <= longest_span
+    def _onset(self, windows: int) -> int | None:
+        """Where the last so many windows of speech began, if they are close together."""
+        if len(self._evidence) < windows:
+            return None
+        onset = self._evidence[-windows]
+        longest_span = (windows + _LAPSE_WINDOWS) * WINDOW_SAMPLES
+        return onset if self._position - onset <= longest_span else None
 
     def _start(self, onset: int) -> Started:
         self._forget_evidence()
@@ -150,9 +164,16 @@ class EdgeDetector:
         self._position += WINDOW_SAMPLES
         if probability >= self._settings.release:
             self._last_speech_end = self._position
-        if self.silence_samples < max(self._settings.silence_samples, 1):
+            self._lowest = 1.0
+        self._lowest = min(self._lowest, probability)
+        patience = _PATIENCE_SAMPLES if self._seems_to_resume(probability) else 0
+        if self.silence_samples < max(self._settings.silence_samples + patience, 1):
             return None
         return self._stop(self._position)
+
+    def _seems_to_resume(self, probability: float) -> bool:
+        """Detectors believe in speech a few windows after it has begun: the pause may be over."""
+        return probability > _RISE * self._lowest
 
     def _stop(self, at_samples: int) -> Stopped:
         self._in_speech = False

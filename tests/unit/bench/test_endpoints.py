@@ -80,6 +80,7 @@ def test_turns_are_those_of_the_edges_and_end_with_the_audio() -> None:
 def test_errors_of_edges_are_late_where_they_are_positive() -> None:
     found = tally([turn(1_000 * MS, 2_050 * MS)], [(960 * MS, 2_000 * MS)])
     assert (found.start_ms, found.told_ms, found.end_ms) == ([40], [136], [50])
+    assert found.end_told_ms == [450]
     assert (found.missed_samples, found.false_starts, found.splits, found.late) == (0, 0, 0, 0)
 
 

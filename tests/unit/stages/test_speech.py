@@ -161,11 +161,41 @@ def test_finish_closes_an_open_turn_where_the_audio_ends() -> None:
     assert detector.finish(8 * W + 100) == []
 
 
-def test_finish_forgets_speech_that_was_too_short_to_start_a_turn() -> None:
+@pytest.mark.parametrize("ending", [[0.9, 0.9], [0.9, 0.9, 0.2], [0.9, 0.2, 0.9]])
+def test_a_word_that_begins_where_the_audio_ends_is_a_turn(ending: list[float]) -> None:
+    detector = EdgeDetector(_SETTINGS)
+    assert _feed(detector, *_run(10, 0.1), *ending) == []
+    end = (10 + len(ending)) * W
+    assert detector.finish(end + 100) == [
+        Started(at_samples=6 * W, onset_samples=10 * W),
+        Stopped(end + 100, end),
+    ]
+    assert not detector.in_speech
+
+
+@pytest.mark.parametrize("ending", [[0.9], [0.9, 0.9, 0.1, 0.1], [0.9, 0.1, 0.1, 0.9]])
+def test_a_click_where_the_audio_ends_is_none(ending: list[float]) -> None:
+    detector = EdgeDetector(_SETTINGS)
+    _feed(detector, *_run(10, 0.1), *ending)
+    assert detector.finish((10 + len(ending)) * W) == []
+
+
+def test_closing_forgets_speech_that_was_too_short_to_start_a_turn() -> None:
     detector = EdgeDetector(_SETTINGS)
     _feed(detector, 0.9, 0.9)
-    assert detector.finish(2 * W) == []
+    assert detector.close(2 * W) == []
     assert detector.feed(0.9) is None
+
+
+def test_speech_that_seems_to_resume_is_waited_for() -> None:
+    pause = [*_run(9, 0.05), 0.15, 0.2]
+    assert len(_edges(*_run(5, 0.9), *pause, *_run(5, 0.9))) == 1
+    assert len(_edges(*_run(5, 0.9), *_run(9, 0.1), 0.15, *_run(5, 0.9))) == 3
+
+
+def test_speech_that_never_resumes_is_not_waited_for_long() -> None:
+    edges = _edges(*_run(5, 0.9), *_run(9, 0.05), *_run(20, 0.2))
+    assert edges[1] == Stopped(at_samples=(5 + 10 + 3) * W, speech_end_samples=5 * W)
 
 
 def test_the_detector_tells_where_it_is() -> None:
