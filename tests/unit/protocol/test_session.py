@@ -87,6 +87,25 @@ def test_finish_with_open_speech_answers_it_before_session_finished() -> None:
     check_events(driver.events)
 
 
+def test_a_word_that_begins_where_the_audio_ends_is_answered() -> None:
+    driver = Driver()
+    driver.stream(np.concatenate([silence(0.512), speech(0.07)]))
+    assert driver.types() == ["session.created"]
+    driver.finish()
+    assert types_without_text(driver)[1:-1] == [STARTED, STOPPED, COMMITTED, CREATED, COMPLETED]
+    assert driver.of("speech_started")[0]["audio_start_ms"] == 512 - 300
+    assert driver.of("speech_stopped")[0]["audio_end_ms"] == 582
+    check_events(driver.events)
+
+
+def test_clear_forgets_a_word_that_was_just_beginning() -> None:
+    driver = Driver()
+    driver.stream(np.concatenate([silence(0.512), speech(0.07)]))
+    driver.send({"type": "input_audio_buffer.clear"})
+    driver.finish()
+    assert driver.types()[1:] == ["input_audio_buffer.cleared", FINISHED]
+
+
 def test_finish_with_nothing_said_finishes_straight_away() -> None:
     for audio in (None, silence(2.0)):
         driver = Driver()
