@@ -72,19 +72,22 @@ def accuracy(
         yardstick = Offline(model, threads) if offline else None
     except (LoadError, WeightsError, settings.SettingsError) as error:
         raise click.ClickException(str(error)) from error
-    outcomes = list(
-        measure.run(
-            clips,
-            recogniser=engines.recogniser,
-            detector=engines.detector,
-            offline=yardstick,
-            options=options,
-            known=known,
-        )
+    measured = measure.run(
+        clips,
+        recogniser=engines.recogniser,
+        detector=engines.detector,
+        offline=yardstick,
+        options=options,
+        known=known,
     )
-    click.echo(report.report(outcomes, options))
-    if json_file:
-        write_json(json_file, report.as_json(outcomes))
+    outcomes = []
+    try:
+        for outcome in measured:
+            outcomes.append(outcome)
+    finally:  # what there is, if the rest is not waited for
+        click.echo(report.report(outcomes, options))
+        if json_file:
+            write_json(json_file, report.as_json(outcomes))
 
 
 def _offline_texts(file: Path) -> dict[str, str]:

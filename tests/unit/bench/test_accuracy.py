@@ -10,6 +10,7 @@ import pytest
 import soundfile
 from click.testing import CliRunner
 
+from oyez.bench import accuracy
 from oyez.bench.accuracy import Options, Outcome, run
 from oyez.bench.accuracy_report import as_json, report
 from oyez.bench.cli import bench
@@ -129,6 +130,26 @@ def test_the_command(manifest: Path) -> None:
 def test_help_fits_a_terminal() -> None:
     lines = CliRunner().invoke(bench, ["accuracy", "--help"]).stdout.splitlines()
     assert len(lines) > 20 and max(map(len, lines)) <= 80
+
+
+def test_an_interrupted_run_tells_what_it_has(
+    manifest: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard = iter([Transcript("one two three four", [("one two three four", "de")])])
+
+    def interrupted(*_: object, **__: object) -> Transcript:
+        for transcript in heard:
+            return transcript
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(accuracy, "transcribe", interrupted)
+    manifest.write_text(2 * (manifest.read_text().splitlines()[0] + "\n"))
+    saved = manifest.parent / "saved.json"
+    command = ["accuracy", "--manifest", str(manifest), "--engine", "fake", "--vad", "energy"]
+    result = CliRunner().invoke(bench, [*command, "--no-offline", "--json", str(saved)])
+    assert result.exit_code == 1
+    assert row(result.stdout, 0, "all")[:4] == ["word", "1", "4", "0.0"]
+    assert len(json.loads(saved.read_text())) == 1
 
 
 def test_what_it_costs_is_processor_time(manifest: Path) -> None:
