@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import unicodedata
 import wave
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -189,6 +190,29 @@ def test_what_was_prepared_is_used_again(cache_dir: Path, engine: Recogniser) ->
     WhisperOnnx.load(cache_dir, threads=1)
     assert built() == before
     assert not list(cache_dir.glob(".preparing-*"))
+
+
+def test_a_language_is_rather_written_in_its_own_script(
+    engine: Recogniser, speech: Samples
+) -> None:
+    samples = speech[168_000:198_000]
+    hindi = Request(samples, Purpose.PARTIAL, "hi")
+    answer = recognise(engine, hindi)
+    letters = [char for char in answer.text if char.isalpha()]
+    assert letters and all(unicodedata.name(char).startswith("DEVANAGARI") for char in letters)
+
+
+def test_what_is_plainly_english_is_written_so(engine: Recogniser, speech: Samples) -> None:
+    answer = recognise(engine, Request(speech[:30_000], Purpose.PARTIAL, "hi"))
+    assert "was the best" in answer.text
+
+
+def test_partials_of_several_scripts_do_not_mix(engine: Recogniser, speech: Samples) -> None:
+    samples = speech[168_000:198_000]
+    asked = [Request(samples, Purpose.PARTIAL, language) for language in ("hi", "en", "th")]
+    together = [answer for answer in engine.recognise(asked) if isinstance(answer, Hypothesis)]
+    assert [answer.language for answer in together] == ["hi", "en", "th"]
+    assert [answer.text for answer in together] == [recognise(engine, one).text for one in asked]
 
 
 def test_a_scrap_of_speech_is_taken_for_the_language_spoken_before(

@@ -82,10 +82,11 @@ class Beam:
         suppressed_first: Sequence[int],
         width: int = WIDTH,
         reach: float = REACH,
+        unlikely: Sequence[int] = (),
     ) -> None:
         self._decoder = decoder
         self._end = end
-        self._bias = token_bias(decoder.sizes, end, suppressed)
+        self._bias = token_bias(decoder.sizes, end, suppressed, unlikely)
         self._suppressed_first = list(suppressed_first)
         self._width = width
         self._reach = reach

@@ -156,9 +156,16 @@ def _rectangle(rows: Sequence[Sequence[int]]) -> Ids:
     return np.array([[*row, *[row[-1]] * (width - len(row))] for row in rows], np.int64)
 
 
-def token_bias(sizes: Sizes, end: int, suppressed: Sequence[int]) -> Floats:
+RELUCTANCE = -4.0
+"""Added to the scores of unlikely tokens: what is 50 times likelier is written all the same."""
+
+
+def token_bias(
+    sizes: Sizes, end: int, suppressed: Sequence[int], unlikely: Sequence[int] = ()
+) -> Floats:
     """Added to every token's score, float32 [vocabulary]: special tokens are never written."""
     bias = np.zeros(sizes.vocabulary, np.float32)
+    bias[list(unlikely)] = RELUCTANCE
     bias[list(suppressed)] = NEVER
     bias[end + 1 :] = NEVER
     return bias
@@ -168,12 +175,17 @@ class Greedy:
     """Always the likeliest token, terms preferred."""
 
     def __init__(
-        self, decoder: Decoder, end: int, suppressed: Sequence[int], suppressed_first: Sequence[int]
+        self,
+        decoder: Decoder,
+        end: int,
+        suppressed: Sequence[int],
+        suppressed_first: Sequence[int],
+        unlikely: Sequence[int] = (),
     ) -> None:
         self._decoder = decoder
         self._end = end
         self._suppressed_first = frozenset(suppressed_first)
-        self._bias = token_bias(decoder.sizes, end, suppressed)
+        self._bias = token_bias(decoder.sizes, end, suppressed, unlikely)
 
     def run(self, lines: Sequence[Line], encoded: Encoded, cache: Cache) -> Floats:
         """Decode all `lines` to their ends; `cache` may already hold their first tokens.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -13,6 +14,9 @@ _WHISPER_CODES = {"fil": "tl"}
 """Where Whisper's code differs from ours."""
 
 _MAX_CHARACTER_BYTES = 4
+_FIRST_LEADING_BYTE = 0xC0
+_LEADING_BYTE = 0xE0
+"""Of the scripts that `Tokens.foreign` knows."""
 
 
 def whisper_code(language: str) -> str:
@@ -55,6 +59,11 @@ class Tokens:
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
         return ids
 
+    def foreign(self, script: str) -> tuple[int, ...]:
+        """Tokens of text with letters of another script than `script`, called as Unicode calls
+        its letters. Its characters must have three bytes, the first 0xE0."""
+        return tuple(t for t in range(self.end) if _is_foreign(self._token_bytes(t), script))
+
     def whole(self, tokens: Sequence[int]) -> Iterator[tuple[int, int, str]]:
         """Split `tokens` into the shortest runs that are whole text: (start, stop, text).
 
@@ -83,6 +92,15 @@ class Tokens:
             if token is not None:
                 return int(token)
         raise ValueError(f"the tokenizer has no {' or '.join(names)}")
+
+
+def _is_foreign(data: bytes, script: str) -> bool:
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        return any(byte >= _FIRST_LEADING_BYTE and byte != _LEADING_BYTE for byte in data)
+    letters = (char for char in text if unicodedata.category(char)[0] in "LM")
+    return any(not unicodedata.name(char, "").startswith(script) for char in letters)
 
 
 def _byte_alphabet() -> dict[str, int]:

@@ -26,6 +26,10 @@ from oyez.recognisers.whisper_onnx.stop import SILENT, is_invented, is_silence
 from oyez.recognisers.whisper_onnx.tokens import Tokens
 from oyez.stages.style import SPACELESS
 
+SCRIPTS = {"hi": "DEVANAGARI", "th": "THAI"}
+"""Languages whose own script is preferred: the model tends to write them in Latin or Arabic
+letters, or to translate. On 15 Hindi clips errors fell from 108 to 94 %, on 6 Thai ones from 59 to
+43 %; Arabic was not helped. English that is plainly heard is still written so."""
 MAX_TOKENS_PER_SECOND = 30
 """More than the fastest speech in scripts of several tokens a character."""
 SPARE_TOKENS = 16
@@ -65,13 +69,19 @@ class Transcriber:
         self._encoder_outputs = [output.name for output in encoder.get_outputs()]
         marks = [tokens.no_speech, *tokens.language_ids.values()]
         self._decoder = Decoder(decoder, sizes, marks)
-        rules = (self._decoder, tokens.end, tokens.suppressed, tokens.suppressed_first)
-        self._greedy = Greedy(*rules)
-        self._beam = Beam(*rules)
+        self._searches = {"": self._search()}
+        for script in SCRIPTS.values():
+            self._searches[script] = self._search(tokens.foreign(script))
         self._no_bias = np.zeros(sizes.vocabulary, np.float32)
         second = self._encode(Request(np.zeros(SAMPLE_RATE, np.float32), Purpose.FINAL))
         allowed = token_bias(sizes, tokens.end, tokens.suppressed)
         self._silence = Silence(self._decoder, second.encoded, allowed)
+
+    def _search(self, foreign: tuple[int, ...] = ()) -> tuple[Greedy, Beam]:
+        """With reluctance to write the tokens in `foreign`."""
+        tokens = self._tokens
+        rules = (self._decoder, tokens.end, tokens.suppressed, tokens.suppressed_first)
+        return Greedy(*rules, unlikely=foreign), Beam(*rules, unlikely=foreign)
 
     def transcribe(self, requests: Sequence[Request]) -> list[Hypothesis]:
         """Answer requests of at most `window`'s room, in order."""
@@ -105,14 +115,15 @@ class Transcriber:
         excludes one."""
         for each in heard:
             each.language = each.request.language or ""
-        self._note(heard, self._write(heard))
+        for group in _by_script(heard):
+            self._note(group, self._write(group))
         overruled = []
         for each in heard:
             if (language := self._choose_language(each)) != each.language:
                 each.language = language
                 overruled.append(each)
-        if overruled:
-            self._write(overruled)
+        for group in _by_script(overruled):
+            self._write(group)
 
     def _write_as_detected(self, heard: Sequence[_Heard]) -> None:
         """First the language, then the words."""
@@ -122,19 +133,21 @@ class Transcriber:
         self._note(heard, self._decoder.feed(start, encoded, cache, only, self._no_bias).marks)
         for each in heard:
             each.language = self._choose_language(each)
-        self._write(heard)
+        for group in _by_script(heard):
+            self._write(group)
 
     def _write(self, heard: Sequence[_Heard]) -> Floats:
-        """Decode partials or one final. Returns the odds of the marks after each prompt's first
-        token, where Whisper names the language, or that nobody speaks."""
+        """Decode partials of one script, or one final. Returns the odds of the marks after each
+        prompt's first token, where Whisper names the language, or that nobody speaks."""
         for each in heard:
             each.line = self._line(each)
         lines = [each.line for each in heard]
         encoded = Encoded.together([each.encoded for each in heard])
         cache = Cache(self._sizes, len(heard))
+        greedy, beam = self._searches[_script(heard[0])]
         if heard[0].request.purpose is Purpose.FINAL:
-            return self._beam.run(lines[0], encoded, cache)
-        return self._greedy.run(lines, encoded, cache)
+            return beam.run(lines[0], encoded, cache)
+        return greedy.run(lines, encoded, cache)
 
     def _note(self, heard: Sequence[_Heard], odds: Floats) -> None:
         codes = list(self._tokens.language_ids)
@@ -194,3 +207,15 @@ class Transcriber:
                 end_samples=end,
                 probability=float(np.mean(line.probabilities[start:stop])),
             )
+
+
+def _script(heard: _Heard) -> str:
+    return SCRIPTS.get(heard.language, "")
+
+
+def _by_script(heard: Sequence[_Heard]) -> list[list[_Heard]]:
+    """Those of which the same tokens are likely, together."""
+    groups: dict[str, list[_Heard]] = {}
+    for each in heard:
+        groups.setdefault(_script(each), []).append(each)
+    return list(groups.values())
