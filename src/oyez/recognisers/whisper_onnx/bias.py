@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 FIRST_BONUS = 2.0
 BONUS = 4.0
-MAX_BONUS = 12.0
+MAX_BONUS = 8.0
 """For a term's first token, for each further one, and for a term altogether, in logarithms of
 probabilities."""
 MAX_NODES = 12_000
