@@ -45,7 +45,7 @@ _INITIAL_STATE = _State(
 
 
 class SileroDetector(VoiceDetector):
-    """A VoiceDetector: some 10 µs of one core per window when streams share calls, else 20.
+    """A VoiceDetector: some 23 µs of one core per window when streams share calls, else 33.
 
     Raises FileNotFoundError if the weights are not installed, ValueError if they are not v6.
     """
