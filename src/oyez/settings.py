@@ -80,6 +80,18 @@ class Settings(BaseSettings):
         description="Where prepared models are kept.",
     )
     vad: str = Field("silero", min_length=1, description="Voice activity detector.")
+    emotion: str = Field(
+        "open",
+        min_length=1,
+        description="Emotion classifier: 'open', 'research' (better; not for commercial use), "
+        "'off', or a file that oyez emotion train wrote.",
+    )
+    emotion_confidence: float = Field(
+        0.33,
+        ge=0,
+        le=1,
+        description="Probability an emotion must have; an utterance without one is neutral.",
+    )
 
     max_sessions: int = Field(256, ge=1, description="Most sessions at a time; beyond: HTTP 503.")
     max_load: float = Field(

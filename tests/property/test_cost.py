@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from oyez.emotion.neutral import Neutral
 from oyez.protocol.effects import Effect, Recognise
 from oyez.protocol.limits import SessionLimits
 from oyez.protocol.session import Session
@@ -51,7 +52,7 @@ class Hour:
             model="qwen3-asr-flash-realtime",
             new_id=lambda kind: f"{kind}_{next(numbers)}",
             limits=SessionLimits(),
-            classify=lambda features: "neutral",
+            emotions=Neutral(),
             now_ms=0,
         )
 

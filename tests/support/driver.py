@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from oyez.emotion.neutral import Neutral
 from oyez.protocol import codec
 from oyez.protocol.effects import Cancel, Close, Count, Effect, Recognise, Send
 from oyez.protocol.limits import SessionLimits
@@ -72,7 +73,7 @@ class Driver:
             model="qwen3-asr-flash-realtime",
             new_id=lambda kind: f"{kind}_{next(numbers)}",
             limits=limits or SessionLimits(),
-            classify=lambda features: "neutral",
+            emotions=Neutral(),
             now_ms=0,
         )
         self._run(self.session.open())

@@ -9,6 +9,7 @@ import click
 
 from oyez.bench.cli_accuracy import accuracy
 from oyez.bench.cli_context import context
+from oyez.bench.cli_emotion import emotion
 from oyez.bench.cli_endpoints import endpoints
 from oyez.bench.cli_languages import languages
 from oyez.bench.cli_soak import soak
@@ -35,6 +36,7 @@ def bench() -> None:
 
 
 bench.add_command(accuracy)
+bench.add_command(emotion)
 bench.add_command(endpoints)
 bench.add_command(context)
 bench.add_command(streams)

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from oyez.bench.scoring import same_words
+from oyez.emotion.base import EmotionListener
+from oyez.emotion.neutral import Neutral
 from oyez.protocol.effects import Cancel, Effect, Recognise, Send
 from oyez.protocol.limits import SessionLimits
 from oyez.protocol.server_events import (
@@ -64,6 +66,7 @@ def transcribe(
     language: str | None = None,
     partials: bool = False,
     context: str = "",
+    emotions: EmotionListener | None = None,
 ) -> Transcript:
     """Stream a recording in packets of 100 ms through a session of its own.
 
@@ -73,7 +76,7 @@ def transcribe(
 
     Raises RuntimeError if the session refuses what it is sent.
     """
-    return _Stream(recogniser, detector, partials).run(samples, language, context)
+    return _Stream(recogniser, detector, partials, emotions).run(samples, language, context)
 
 
 def transcribe_utterances(
@@ -85,7 +88,13 @@ def transcribe_utterances(
 
 
 class _Stream:
-    def __init__(self, recogniser: Recogniser, detector: VoiceDetector, partials: bool) -> None:
+    def __init__(
+        self,
+        recogniser: Recogniser,
+        detector: VoiceDetector,
+        partials: bool,
+        emotions: EmotionListener | None = None,
+    ) -> None:
         numbers = itertools.count(1)
         self._recogniser = recogniser
         self._detector = detector
@@ -99,7 +108,7 @@ class _Stream:
             model="bench",
             new_id=lambda kind: f"{kind}_{next(numbers)}",
             limits=SessionLimits(),
-            classify=lambda features: "neutral",
+            emotions=emotions or Neutral(),
             now_ms=0,
         )
 

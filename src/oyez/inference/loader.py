@@ -10,8 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
+from oyez.emotion import registry as emotions
 from oyez.emotion.base import EmotionClassifier
 from oyez.emotion.neutral import Neutral
+from oyez.emotion.weights import EmotionWeightsError
 from oyez.inference.trial import session_cost
 from oyez.recognisers import registry as recognisers
 from oyez.recognisers.base import Recogniser
@@ -44,6 +46,8 @@ def load_engines(
     threads: int,
     cache_dir: Path,
     vad: str,
+    emotion: str = emotions.OFF,
+    emotion_confidence: float = 0.0,
     progress: Callable[[str], None] = lambda line: None,
 ) -> Engines:
     """Load and warm what the settings of the same names choose. Takes seconds; blocks.
@@ -67,8 +71,14 @@ def load_engines(
         detector.score(np.zeros(WINDOW_SAMPLES, np.float32), detector.initial_state())
     except Exception as error:
         raise LoadError(f"voice activity detector {vad}: {_reason(error)}") from error
+    try:
+        classifier = emotions.load(emotion, recogniser.info.feature_space, emotion_confidence)
+    except EmotionWeightsError as error:
+        raise LoadError(f"emotion {emotion}: {error}") from error
+    if isinstance(classifier, Neutral) and emotion != emotions.OFF:
+        progress(f"emotion {emotion} is made for other models: every utterance will be neutral")
     progress(f"loaded in {time.monotonic() - began_s:.1f} s")
-    return Engines(recogniser, detector, Neutral(), cost)
+    return Engines(recogniser, detector, classifier, cost)
 
 
 def _load_recogniser(

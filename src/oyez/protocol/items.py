@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from oyez.emotion.base import EmotionListener
 from oyez.protocol.effects import Cancel, Count, Effect, Recognise, Send
 from oyez.protocol.errors import Overload
 from oyez.protocol.server_events import (
@@ -62,12 +63,12 @@ class Items:
         self,
         event_id: Callable[[], str],
         new_id: Callable[[str], str],
-        classify: Callable[[Any], str],
+        emotions: EmotionListener,
         max_transcript_chars: int,
     ) -> None:
         self._event_id = event_id
         self._new_id = new_id
-        self._classify = classify
+        self._emotions = emotions
         self._max_transcript_chars = max_transcript_chars
         self._committed: deque[OpenItem] = deque()
         self._newest: OpenItem | None = None
@@ -77,7 +78,6 @@ class Items:
         self._next_job = 1
         self._previous_id: str | None = None
         self._language: str | None = None
-        self._emotion = "neutral"
         self.transcript = ""
         """All finals so far, joined; only the newest part once it is very long."""
 
@@ -196,7 +196,7 @@ class Items:
                 InterimText,
                 item_id=item.id,
                 language=item.turn.language or self._language or UNKNOWN_LANGUAGE,
-                emotion=self._emotion,
+                emotion=self._emotions.guess(item.turn.latest_features),
                 text=text,
                 stash=stash,
             )
@@ -206,33 +206,32 @@ class Items:
         turn = item.turn
         self._language = turn.language or self._language
         language = self._language or UNKNOWN_LANGUAGE
-        if turn.transcript:
-            self._emotion = self._classify(turn.features)
+        emotion = self._emotions.hear(turn.features) if turn.transcript else "neutral"
         effects: list[Effect] = []
         shown_text = item.shown[0]
         if not turn.transcript.startswith(shown_text):
             effects.append(Count("retractions"))
         elif item.shown != ("", "") and item.shown != (turn.transcript, ""):
-            effects.append(self._last_interim(item, turn.transcript, language))
+            effects.append(self._last_interim(item, turn.transcript, language, emotion))
         self._keep(turn.transcript)
         effects.append(
             self.send(
                 TranscriptionCompleted,
                 item_id=item.id,
                 language=language,
-                emotion=self._emotion if turn.transcript else "neutral",
+                emotion=emotion,
                 transcript=turn.transcript,
             )
         )
         return effects
 
-    def _last_interim(self, item: OpenItem, transcript: str, language: str) -> Send:
+    def _last_interim(self, item: OpenItem, transcript: str, language: str, emotion: str) -> Send:
         """The documented end of an item's interim events: all in `text`, nothing in `stash`."""
         return self.send(
             InterimText,
             item_id=item.id,
             language=language,
-            emotion=self._emotion,
+            emotion=emotion,
             text=transcript,
             stash="",
         )

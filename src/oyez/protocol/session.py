@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from oyez.emotion.base import EmotionListener
 from oyez.protocol import codec
 from oyez.protocol.client_events import (
     AudioAppend,
@@ -50,7 +51,6 @@ LATE_UPDATE = "Session update error: session already started or finished or fail
 EMPTY_COMMIT = "Error committing input audio buffer: buffer too small, or have no audio."
 
 NewId = Callable[[str], str]
-Classify = Callable[[NDArray[np.float32] | None], str]
 
 
 class Session:
@@ -62,7 +62,7 @@ class Session:
         model: str,
         new_id: NewId,
         limits: SessionLimits,
-        classify: Classify,
+        emotions: EmotionListener,
         now_ms: int,
     ) -> None:
         self.id = new_id("sess")
@@ -72,7 +72,7 @@ class Session:
         self._new_id = new_id
         self._limits = limits
         self._config = SessionConfig()
-        self._items = Items(self._event_id, new_id, classify, limits.max_transcript_chars)
+        self._items = Items(self._event_id, new_id, emotions, limits.max_transcript_chars)
         self._listener: Listener | None = None
         self._controls: list[ClientEvent] = []
         self._finishing = False

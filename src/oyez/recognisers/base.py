@@ -80,8 +80,8 @@ class Hypothesis:
     no_speech: float = 0.0
     """Probability that there is no speech at all, 0…1."""
     features: NDArray[np.float32] | None = None
-    """Pooled acoustic features for the emotion head, [layers, 2 * width]: mean and deviation
-    over time; None where the engine has none."""
+    """Acoustic features for the emotion classifier, of `Info.feature_space`: means over the
+    request's audio, any shape; None where the engine has none."""
 
     @property
     def text(self) -> str:
@@ -107,6 +107,9 @@ class Info:
     max_batch_finals: int = 1
     """Most finals one call should carry: more than one only where they are decoded together, for
     the answers come together too."""
+    feature_space: str = ""
+    """Names what `Hypothesis.features` are made of: classifiers are trained for one such space.
+    Empty where there are no features."""
 
 
 class Recogniser(Protocol):

@@ -67,6 +67,8 @@ def _load(settings: Settings, say: Callable[[str], None]) -> Engines:
             threads=settings.threads,
             cache_dir=settings.cache_dir,
             vad=settings.vad,
+            emotion=settings.emotion,
+            emotion_confidence=settings.emotion_confidence,
             progress=say,
         )
     except LoadError as error:

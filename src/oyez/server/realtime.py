@@ -154,7 +154,7 @@ class Realtime:
             model=model,
             new_id=new_id,
             limits=session_limits(self._settings),
-            classify=self._engines.emotion.classify,
+            emotions=self._engines.emotion.listener(),
             now_ms=int(asyncio.get_running_loop().time() * 1000),
         )
 

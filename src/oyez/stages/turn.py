@@ -7,9 +7,9 @@ sentence and no request outgrows what an engine can take.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from oyez.recognisers.base import SAMPLE_RATE, Hypothesis
 from oyez.stages.language import FLAT, Prior
@@ -17,6 +17,9 @@ from oyez.stages.style import finished, styled
 from oyez.stages.window import Wanted, Window, WindowSettings
 from oyez.stages.words import Passage, glue
 from oyez.vad.base import WINDOW_SAMPLES
+
+TELLING_SAMPLES = SAMPLE_RATE
+"""Audio that is long enough to say something of how somebody sounds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +44,11 @@ class Turn:
     ) -> None:
         self.start = start
         self.closed = False
-        self.features: Any = None
-        """Acoustic features of the last window with words."""
+        self.latest_features: NDArray[np.float32] | None = None
+        """Acoustic features of what was recognised last, if that was long enough to tell
+        anything; see `Hypothesis.features`."""
+        self._features: NDArray[np.float32] | None = None
+        self._features_samples = 0
         self._settings = settings
         self._requested_language = language
         self._cuts = cuts or CutSettings()
@@ -81,6 +87,11 @@ class Turn:
         language asks for."""
         text = self._finals.text
         return finished(text, self.language or "en") if self.settled else text
+
+    @property
+    def features(self) -> NDArray[np.float32] | None:
+        """Mean of the acoustic features of all windows with words that have settled."""
+        return self._features
 
     @property
     def text(self) -> str:
@@ -157,6 +168,8 @@ class Turn:
         if wanted.window not in self._windows:
             return False
         news = wanted.window.hear(wanted, outcome)
+        if isinstance(outcome, Hypothesis) and wanted.samples >= TELLING_SAMPLES:
+            self.latest_features = outcome.features
         self._settle()
         return news
 
@@ -181,6 +194,16 @@ class Turn:
         self._settle()
         return [wanted] if wanted else []
 
+    def _add_features(self, features: NDArray[np.float32] | None, samples: int) -> None:
+        if features is None:
+            return
+        self._features_samples += samples
+        if self._features is None:
+            self._features = features
+        else:
+            share = samples / max(1, self._features_samples)
+            self._features = self._features + share * (features - self._features)
+
     def _expect(self, expected: Prior) -> None:
         self._expected = expected
         for window in self._windows:
@@ -200,6 +223,6 @@ class Turn:
         text = styled(final.text, final.language)
         window.words.finish(text)
         self._finals.add(text)
-        self.features = final.features
+        self._add_features(final.features, window.answered_samples)
         count = self._chars_by_language.get(final.language, 0)
         self._chars_by_language[final.language] = count + len(text)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
+from numpy.typing import NDArray
 
 from oyez.recognisers.base import (
     LANGUAGES,
@@ -16,8 +17,10 @@ from oyez.recognisers.base import (
     Purpose,
     RecognitionError,
     Request,
+    Samples,
 )
 from oyez.recognisers.whisper_onnx import window
+from oyez.recognisers.whisper_onnx.graph import FEATURE_LAYERS
 from oyez.recognisers.whisper_onnx.prepare import Prepared, prepare
 from oyez.recognisers.whisper_onnx.second_look import MAX_LOOKS, second_look
 from oyez.recognisers.whisper_onnx.tokens import Tokens
@@ -30,10 +33,13 @@ SMALL_WIDTH = 512
 get more done than threads that share one; a wider model needs all threads for each request."""
 
 
+_LAYERS = "-".join(map(str, FEATURE_LAYERS))
+
+
 class WhisperOnnx:
     """Whisper, encoding only the audio that is there. See `Recogniser`."""
 
-    def __init__(self, prepared: Prepared, tokens: Tokens, threads: int) -> None:
+    def __init__(self, prepared: Prepared, tokens: Tokens, threads: int, digest: str) -> None:
         parallel = threads if prepared.sizes.width <= SMALL_WIDTH else 1
         encoder = _session(prepared.encoder, threads // parallel)
         decoder = _session(prepared.decoder, threads // parallel)
@@ -43,6 +49,7 @@ class WhisperOnnx:
             languages=LANGUAGES,
             max_samples=(prepared.sizes.positions - window.MARGIN) * window.POSITION_SAMPLES,
             max_batch=MAX_BATCH,
+            feature_space=f"whisper-{digest[:16]}-layers-{_LAYERS}",
             parallel=parallel,
         )
 
@@ -58,7 +65,7 @@ class WhisperOnnx:
         """
         source: Source = in_directory(directory) if directory else packaged()
         tokens = Tokens(source.read_tokenizer(), source.read_config())
-        return cls(prepare(source, cache_dir), tokens, threads)
+        return cls(prepare(source, cache_dir), tokens, threads, source.digest)
 
     @property
     def info(self) -> Info:
@@ -76,6 +83,14 @@ class WhisperOnnx:
         for index, hypothesis in self._look_again(requests, heard).items():
             answers[index] = hypothesis
         return answers
+
+    def features(self, samples: Samples) -> NDArray[np.float32]:
+        """What `Hypothesis.features` of this audio are, without decoding it: means over time of
+        the encoder layers FEATURE_LAYERS, float32 [layers, width].
+
+        samples: float32 [n], at most `Info.max_samples`.
+        """
+        return self._transcriber.features(samples)
 
     def warm_up(self) -> None:
         """Run every path once so that the first listener does not wait."""

@@ -20,8 +20,9 @@ CANDIDATES = 32
 """Likeliest tokens by rough logits whose exact ones are computed."""
 TOP = 8
 """Likeliest tokens the decoder names."""
-FEATURE_LAYERS = 3
-"""Early encoder layers whose pooled output is returned for the emotion head."""
+FEATURE_LAYERS = (1, 2)
+"""Encoder layers whose mean over time is returned for the emotion classifier. Early ones hold how
+something is said; the later, the more they hold what is said (see docs/emotion.md)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ def encoder(arrays: Arrays) -> ModelProto:
     Outputs:
         key_0, value_0 … of the decoder's cross-attention: float32
             [batch, heads, width / heads, n] and [batch, heads, n, width / heads].
-        features: float32 [batch, FEATURE_LAYERS, 2 * width], mean and deviation over time.
+        features: float32 [batch, len(FEATURE_LAYERS), width], means over time.
     """
     sizes = Sizes.of(arrays)
     net = _Transformer(arrays, sizes, wide=True)
@@ -88,13 +89,13 @@ def encoder(arrays: Arrays) -> ModelProto:
     table = net.floats("encoder/position_encodings/encodings")
     x = graph.op("Add", x, graph.op("Gather", table, positions))
     everywhere = net.for_every_query(bias)
-    pooled = []
+    across, pooled = graph.op("Transpose", pooling, perm=[0, 2, 1]), []
     for layer in range(sizes.encoder_layers):
         name = f"encoder/layer_{layer}"
         x = graph.op("Add", x, net.self_attention(x, f"{name}/self_attention", everywhere))
         x = graph.op("Add", x, net.feed_forward(x, f"{name}/ffn"))
-        if layer < FEATURE_LAYERS:
-            pooled.append(net.pool(x, pooling))
+        if layer in FEATURE_LAYERS:
+            pooled.append(graph.op("MatMul", across, x))
     x = net.norm(x, "encoder/layer_norm")
     for layer in range(sizes.decoder_layers):
         both = net.linear(x, f"decoder/layer_{layer}/attention/linear_1")
@@ -280,16 +281,6 @@ class _Transformer:
         shape = self.graph.integers(0, 0, self._sizes.heads, self._head_width)
         order = [0, 2, 3, 1] if across else [0, 2, 1, 3]
         return self.graph.op("Transpose", self.graph.op("Reshape", x, shape), perm=order)
-
-    def pool(self, x: str, weights: str) -> str:
-        """Weighted mean and deviation over time, [batch, 1, 2 * width]."""
-        graph = self.graph
-        across = graph.op("Transpose", weights, perm=[0, 2, 1])
-        mean = graph.op("MatMul", across, x)
-        squares = graph.op("MatMul", across, graph.op("Mul", x, x))
-        variance = graph.op("Sub", squares, graph.op("Mul", mean, mean))
-        deviation = graph.op("Sqrt", graph.op("Max", variance, graph.number(0)))
-        return graph.op("Concat", mean, deviation, axis=-1)
 
     def _attend(self, query: str, key: str, value: str, bias: str) -> tuple[str, str]:
         """query [batch, heads, t, w] with its scale, key [batch, heads, w, n], value

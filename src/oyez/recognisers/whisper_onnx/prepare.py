@@ -17,7 +17,7 @@ import onnxruntime
 from oyez.recognisers.whisper_onnx import graph
 from oyez.recognisers.whisper_onnx.weights import Source
 
-BUILDER_VERSION = 4
+BUILDER_VERSION = 5
 """Raise it whenever the graphs change: older caches are then ignored."""
 
 logger = logging.getLogger(__name__)

@@ -12,7 +12,15 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnxruntime
 
-from oyez.recognisers.base import LANGUAGES, SAMPLE_RATE, Hypothesis, Piece, Purpose, Request
+from oyez.recognisers.base import (
+    LANGUAGES,
+    SAMPLE_RATE,
+    Hypothesis,
+    Piece,
+    Purpose,
+    Request,
+    Samples,
+)
 from oyez.recognisers.whisper_onnx import window
 from oyez.recognisers.whisper_onnx.beam import Beam
 from oyez.recognisers.whisper_onnx.bias import Trees
@@ -96,6 +104,10 @@ class Transcriber:
             if unknown := [each for each in group if not each.request.language]:
                 self._write_as_detected(unknown)
         return [self._hypothesis(each) for each in heard]
+
+    def features(self, samples: Samples) -> Floats:
+        """Acoustic features alone, [layers, width]; see `Hypothesis.features`."""
+        return self._encode(Request(samples, Purpose.FINAL)).features
 
     def _encode(self, request: Request) -> _Heard:
         view = window.lay_out([len(request.samples)], self._sizes.positions)

@@ -1,0 +1,3 @@
+"""EDGE: from labelled recordings to the weights of the emotion classifier."""
+
+from __future__ import annotations
