@@ -96,6 +96,30 @@ def test_batch_mates_change_nothing(engine: Recogniser, speech: Samples) -> None
         assert np.array_equal(answer.features, alone.features)
 
 
+def test_features_do_not_depend_on_what_else_is_wanted(engine: Recogniser, speech: Samples) -> None:
+    assert isinstance(engine, WhisperOnnx)
+    alone = engine.features(speech)
+    assert alone.shape == (2, 512) and alone.dtype == np.float32
+    for purpose in Purpose:
+        answer = recognise(engine, Request(speech, purpose))
+        assert np.array_equal(answer.features, alone)
+    assert engine.info.feature_space.endswith("-layers-1-2")
+
+
+def test_features_of_a_louder_or_longer_voice_differ_from_those_of_another(
+    engine: Recogniser, speech: Samples
+) -> None:
+    """They tell how something sounds: less from level and cut than from pitch and speed."""
+    assert isinstance(engine, WhisperOnnx)
+
+    def distance(changed: Samples) -> float:
+        return float(np.linalg.norm(engine.features(changed) - engine.features(speech)))
+
+    higher = np.interp(np.arange(0, len(speech) - 1, 1.25), np.arange(len(speech)), speech)
+    assert distance(speech[1600:]) < distance(higher.astype(np.float32)) / 2
+    assert distance(speech * np.float32(0.5)) < distance(higher.astype(np.float32)) / 2
+
+
 def test_calls_at_the_same_time_do_not_disturb_each_other(
     engine: Recogniser, speech: Samples
 ) -> None:

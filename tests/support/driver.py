@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from oyez.emotion.base import EmotionListener
 from oyez.emotion.neutral import Neutral
 from oyez.protocol import codec
 from oyez.protocol.effects import Cancel, Close, Count, Effect, Recognise, Send
@@ -57,6 +58,7 @@ class Driver:
         answer_at_once: bool = True,
         windows_at_once: int = 64,
         limits: SessionLimits | None = None,
+        emotions: EmotionListener | None = None,
     ) -> None:
         numbers = itertools.count(1)
         self.now_ms = 0
@@ -73,7 +75,7 @@ class Driver:
             model="qwen3-asr-flash-realtime",
             new_id=lambda kind: f"{kind}_{next(numbers)}",
             limits=limits or SessionLimits(),
-            emotions=Neutral(),
+            emotions=emotions or Neutral(),
             now_ms=0,
         )
         self._run(self.session.open())

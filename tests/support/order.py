@@ -21,6 +21,7 @@ LANGUAGES = {
     "zh", "yue", "en", "ja", "de", "ko", "ru", "fr", "pt", "ar", "it", "es", "hi", "id",
     "th", "tr", "uk", "vi", "cs", "da", "fil", "fi", "is", "ms", "no", "pl", "sv",
 }  # fmt: skip
+EMOTIONS = {"surprised", "neutral", "happy", "sad", "disgusted", "angry", "fearful"}
 
 
 def check_events(events: list[dict[str, Any]]) -> None:
@@ -68,7 +69,7 @@ def check_fields(events: list[dict[str, Any]]) -> None:
     for event in events:
         if event["type"] in (TEXT, COMPLETED):
             assert event["language"] in LANGUAGES
-            assert event["emotion"] == "neutral"
+            assert event["emotion"] in EMOTIONS
             assert event["content_index"] == 0
         if event["type"] == TEXT:
             assert isinstance(event["text"], str) and isinstance(event["stash"], str)

@@ -18,8 +18,9 @@ from oyez.stages.window import Wanted, Window, WindowSettings
 from oyez.stages.words import Passage, glue
 from oyez.vad.base import WINDOW_SAMPLES
 
-TELLING_SAMPLES = SAMPLE_RATE
-"""Audio that is long enough to say something of how somebody sounds."""
+TELLING_SAMPLES = SAMPLE_RATE * 3 // 2
+"""Audio that is long enough to say something of how somebody sounds: a second of speech, with
+what is heard around it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ def heard(emotions: tuple[int, ...] = tuple(range(7)), corpora: int = 2) -> Hear
     recordings, rows = [], []
     for corpus in range(corpora):
         for speaker in range(8):
-            voice = 20 * random.standard_normal(SIZE)
+            voice = 3 * random.standard_normal(SIZE)
             for emotion in emotions * 3:
                 name = f"{corpus}/{speaker}"
                 recordings.append(Recording(Path("x.wav"), f"c{corpus}", name, emotion))
