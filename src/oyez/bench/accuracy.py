@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from oyez.bench.detection import detect
 from oyez.bench.driver import Transcript, transcribe
+from oyez.bench.faults import Faults, find_faults
 from oyez.bench.manifest import Clip
 from oyez.bench.offline import Offline, read_audio
 from oyez.bench.scoring import Score, score
@@ -50,6 +51,14 @@ class Outcome:
         return self._score(self.offline or "")
 
     @property
+    def streaming_faults(self) -> Faults:
+        return self._find_faults(self.streaming.text)
+
+    @property
+    def offline_faults(self) -> Faults:
+        return self._find_faults(self.offline or "")
+
+    @property
     def streaming_writing(self) -> Writing:
         """Of all finals, each by itself."""
         return sum((self._judge(text) for text, _ in self.streaming.finals), Writing())
@@ -61,6 +70,9 @@ class Outcome:
 
     def _score(self, text: str) -> Score:
         return score(self.clip.reference or "", text, self.clip.language or "en")
+
+    def _find_faults(self, text: str) -> Faults:
+        return find_faults(self.clip.reference or "", text, self.clip.language or "en")
 
     def _judge(self, text: str) -> Writing:
         return judge(text, self.clip.language) if self.clip.language else Writing()

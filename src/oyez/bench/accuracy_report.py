@@ -9,6 +9,7 @@ from typing import Any
 
 from oyez.bench.accuracy import Options, Outcome
 from oyez.bench.detection import PARTS, TURN
+from oyez.bench.faults import LEFT_OUT_CHARACTERS, LEFT_OUT_WORDS, Faults
 from oyez.bench.report import format_table, machine_line
 from oyez.bench.scoring import BY_CHARACTER, Score, count_words
 from oyez.bench.writing import LONG_CHARACTERS, Writing
@@ -34,6 +35,7 @@ def report(outcomes: Sequence[Outcome], options: Options) -> str:
         parts.append(_detection([o for o in spoken if o.detected]))
     if silent:
         parts.append(_invented(silent))
+    parts.append(_faults(spoken))
     return "\n\n".join(parts)
 
 
@@ -49,10 +51,12 @@ def as_json(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
             "streaming": asdict(o.streaming) | {"language": o.streaming.language},
             "streaming_s": round(o.streaming_s, 3),
             "streaming_score": asdict(o.streaming_score),
+            "streaming_faults": asdict(o.streaming_faults),
             "streaming_writing": asdict(o.streaming_writing),
             "offline": o.offline,
             "offline_s": round(o.offline_s, 3),
             "offline_score": asdict(o.offline_score),
+            "offline_faults": asdict(o.offline_faults),
             "offline_writing": asdict(o.offline_writing),
             "detected": dict(o.detected),
         }
@@ -134,6 +138,32 @@ def _notes(outcomes: Sequence[Outcome], skipped: int, options: Options) -> str:
             f"Finals that differ from confirmed text: {retracted} of {turns}, in words: {reworded}."
         )
     return "\n".join(lines)
+
+
+# Faults
+
+
+def _faults(outcomes: Sequence[Outcome]) -> str:
+    header = ["lang", "clips", "left out", "loops", "offline left out", "loops"]
+    groups = [(lang, group, _fault_row(group)) for lang, group in _groups(outcomes)]
+    rows = [
+        [lang, len(group), *row]
+        for lang, group, row in groups
+        if lang == "all" or any(count not in (0, "–") for count in row)
+    ]
+    return (
+        f"{format_table(header, rows)}\n\n"
+        f"Left out: stretches of {LEFT_OUT_WORDS} words or more ({LEFT_OUT_CHARACTERS} characters) "
+        "that were said and\nnot written, where there is a reference. Loops: texts that say the "
+        "same three times in a row.\nLanguages without either are not listed."
+    )
+
+
+def _fault_row(outcomes: Sequence[Outcome]) -> list[object]:
+    ours = sum((o.streaming_faults for o in outcomes), Faults())
+    theirs = sum((o.offline_faults for o in outcomes), Faults())
+    offline = (theirs.left_out, theirs.loops) if _measured(outcomes) else ("–", "–")
+    return [ours.left_out, ours.loops, *offline]
 
 
 # Writing

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from oyez import settings
 from oyez.bench.options import JSON_FILE, MANIFEST, engine_options, needs, read_clips, write_json
+from oyez.cli.engines import load_for_command
 
 
 @click.command()
@@ -53,24 +53,15 @@ def accuracy(
     """
     measure, report = needs("oyez.bench.accuracy"), needs("oyez.bench.accuracy_report")
     from oyez.bench.offline import Offline
-    from oyez.inference.loader import LoadError, load_engines
     from oyez.recognisers.whisper_onnx.weights import WeightsError
 
     clips = read_clips(manifest, languages, limit)
     known = _offline_texts(offline_from) if offline_from else {}
     options = measure.Options(hint_language=hint_language, partials=partials, detect=detect)
+    engines = load_for_command(engine, model, threads, vad)
     try:
-        engines = load_engines(
-            engine=engine,
-            model=model,
-            device="cpu",
-            threads=threads,
-            cache_dir=settings.load({}).cache_dir,
-            vad=vad,
-            progress=lambda line: click.echo(line, err=True),
-        )
         yardstick = Offline(model, threads) if offline else None
-    except (LoadError, WeightsError, settings.SettingsError) as error:
+    except WeightsError as error:
         raise click.ClickException(str(error)) from error
     measured = measure.run(
         clips,

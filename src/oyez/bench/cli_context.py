@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from oyez import settings
 from oyez.bench.options import JSON_FILE, MANIFEST, engine_options, needs, read_clips, write_json
+from oyez.cli.engines import load_for_command
 
 
 @click.command()
@@ -40,22 +40,10 @@ def context(
     all of the manifest, whatever is measured.
     """
     measure = needs("oyez.bench.context")
-    from oyez.inference.loader import LoadError, load_engines
 
     material = measure.gather(read_clips(manifest, ""))
     clips = [c for c in read_clips(manifest, languages, limit) if c.duration_s <= max_seconds]
-    try:
-        engines = load_engines(
-            engine=engine,
-            model=model,
-            device="cpu",
-            threads=threads,
-            cache_dir=settings.load({}).cache_dir,
-            vad=vad,
-            progress=lambda line: click.echo(line, err=True),
-        )
-    except (LoadError, settings.SettingsError) as error:
-        raise click.ClickException(str(error)) from error
+    engines = load_for_command(engine, model, threads, vad)
     outcomes = list(
         measure.run(
             clips,

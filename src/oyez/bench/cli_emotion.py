@@ -10,7 +10,8 @@ import click
 
 from oyez import settings
 from oyez.bench.options import MANIFEST, needs, read_clips
-from oyez.training.cli import SEED, load_model, show_progress
+from oyez.cli.emotion import SEED
+from oyez.cli.engines import load_for_command, names, show_progress
 
 
 @click.command()
@@ -57,13 +58,13 @@ def emotion(
     from oyez.training.features import hear
 
     sure = settings.load({}).emotion_confidence if confidence is None else confidence
-    engines: Any = load_model("base")
+    engines: Any = load_for_command()
     try:
         shipped = EmotionWeights.load(find_weights(weights)) if weights else None
-        trained = list(shipped.about.get("corpora", ())) if shipped else _names(train_on)
+        trained = list(shipped.about.get("corpora", ())) if shipped else names(train_on)
         every = sorted({each.corpus for each in read_recordings(manifest)})
         trained = trained or every
-        tested = _names(test_on) or [name for name in every if not shipped or name not in trained]
+        tested = names(test_on) or [name for name in every if not shipped or name not in trained]
         recordings = read_recordings(manifest, {*trained, *tested} & {*every, *tested})
         heard = hear(
             recordings,
@@ -83,14 +84,14 @@ def emotion(
             results.append(
                 measure.judge(corpus, others, heard, LinearClassifier(fitted, sure), seed)
             )
-        names: Sequence[tuple[bool, str]] = ()
+        unlabelled_finals: Sequence[tuple[bool, str]] = ()
         if unlabelled:
             final = shipped or fitting.fit(heard, trained, {})
             tally = measure.Tally(LinearClassifier(final, sure).listener)
-            names = _named(tally, unlabelled, limit, engines)
+            unlabelled_finals = _named(tally, unlabelled, limit, engines)
     except (CorpusError, EmotionWeightsError, fitting.FitError, OSError) as error:
         raise click.ClickException(str(error)) from error
-    click.echo(tables.report(results, names))
+    click.echo(tables.report(results, unlabelled_finals))
 
 
 def _named(tally: Any, manifest: Path, limit: int | None, engines: Any) -> Any:
@@ -110,7 +111,3 @@ def _named(tally: Any, manifest: Path, limit: int | None, engines: Any) -> Any:
         )
         show_progress(number, len(clips))
     return tally.finals
-
-
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]

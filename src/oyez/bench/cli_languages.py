@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from oyez import settings
 from oyez.bench.options import MANIFEST, engine_options, needs, read_clips
+from oyez.cli.engines import load_for_command
 
 
 @click.command()
@@ -36,22 +36,8 @@ def languages(
     measure = needs("oyez.bench.languages")
     import numpy as np
 
-    from oyez.inference.loader import LoadError, load_engines
-    from oyez.recognisers.whisper_onnx.weights import WeightsError
-
     clips = read_clips(manifest, languages, limit)
-    try:
-        engines = load_engines(
-            engine=engine,
-            model=model,
-            device="cpu",
-            threads=threads,
-            cache_dir=settings.load({}).cache_dir,
-            vad=vad,
-            progress=lambda line: click.echo(line, err=True),
-        )
-    except (LoadError, WeightsError, settings.SettingsError) as error:
-        raise click.ClickException(str(error)) from error
+    engines = load_for_command(engine, model, threads, vad)
     shelves = measure.cut(clips, engines.detector, np.random.default_rng(measure.SEED))
     results = measure.run(
         shelves, recogniser=engines.recogniser, detector=engines.detector, sessions=sessions

@@ -41,6 +41,8 @@ class Transcript:
     """All finals joined."""
     finals: list[tuple[str, str]] = field(default_factory=list)
     """(text, language) of every turn, in order."""
+    emotions: list[str] = field(default_factory=list)
+    """Of every turn, in order."""
     failures: list[str] = field(default_factory=list)
     interims: int = 0
     retractions: int = 0
@@ -176,6 +178,7 @@ class _Stream:
                 self._transcript.retractions += not event.transcript.startswith(shown)
                 self._transcript.rewordings += not same_words(shown, event.transcript)
                 self._transcript.finals.append((event.transcript, event.language))
+                self._transcript.emotions.append(event.emotion)
             case TranscriptionFailed():
                 self._transcript.failures.append(event.error.message)
             case SessionFinished():

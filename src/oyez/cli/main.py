@@ -10,7 +10,7 @@ from oyez import __version__
 
 COMMANDS = {
     "serve": ("oyez.cli.serve:serve", "Start the server."),
-    "emotion": ("oyez.training.cli:emotion", "Train the emotion classifier."),
+    "emotion": ("oyez.cli.emotion:emotion", "Train the emotion classifier."),
     "bench": ("oyez.bench.cli:bench", "Measure accuracy, latency, load and endurance."),
 }
 """Name to "module:command", and the line for `oyez --help`, which imports none of them."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from oyez.recognisers.base import SAMPLE_RATE, Info, Samples
 from oyez.training.conditions import Condition, anything
-from oyez.training.corpus import Recording
+from oyez.training.corpus import CorpusError, Recording
 from oyez.vad.base import WINDOW_SAMPLES, VoiceDetector
 
 SPEECH = 0.5
@@ -66,8 +66,8 @@ def hear(
     """Features of all recordings as they are (CLEAN), in a random condition each that `seed`
     decides (VARIED), and in the `tested` ones.
 
-    cache_dir: where features are kept for the next time. Raises OSError for a recording that
-    cannot be read.
+    cache_dir: where features are kept for the next time. Raises CorpusError for a recording that
+    cannot be read, OSError where `cache_dir` cannot be written.
     """
     conditions: dict[str, Condition] = {CLEAN: lambda samples, random: samples, VARIED: anything}
     conditions |= tested or {}
@@ -109,7 +109,10 @@ class _Ear:
         files = [self._file(recording, name) for name in self.conditions]
         if all(file and file.is_file() for file in files):
             return np.stack([np.load(file) for file in files if file])
-        samples = decode_audio(str(recording.path), sampling_rate=SAMPLE_RATE)
+        try:
+            samples = decode_audio(str(recording.path), sampling_rate=SAMPLE_RATE)
+        except (OSError, ValueError) as error:
+            raise CorpusError(f"{recording.path}: {error}") from error
         speech = speech_of(samples, self.detector)
         rows = []
         for file, condition in zip(files, self.conditions.values(), strict=True):

@@ -62,6 +62,21 @@ def test_errors_are_counted_by_language_and_kind() -> None:
     assert "not scored: 2" in text
 
 
+def test_sentences_left_out_and_loops_are_counted() -> None:
+    said = "it was the best of times it was the worst of times"
+    outcomes = [
+        outcome("en", said, "It was the best of times.", offline=said),
+        outcome("de", None, "Vielen Dank. Vielen Dank. Vielen Dank.", offline="Danke."),
+        outcome("fr", "oui", "Oui.", offline="Oui."),
+    ]
+    text = report(outcomes, OPTIONS)
+    assert row(text, 3, "en") == ["1", "1", "0", "0", "0"]
+    assert row(text, 3, "de") == ["1", "0", "1", "0", "0"]
+    assert row(text, 3, "all") == ["3", "1", "1", "0", "0"]
+    with pytest.raises(StopIteration):
+        row(text, 3, "fr")
+
+
 def test_writing_is_judged_by_final_and_with_or_without_reference() -> None:
     text = report(OUTCOMES, OPTIONS)
     assert row(text, 1, "en") == ["2", "100.0", "–", "0.0", "1", "0.0", "–", "0.0"]

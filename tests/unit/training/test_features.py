@@ -3,12 +3,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 import soundfile
 
 from oyez.recognisers.base import LANGUAGES, SAMPLE_RATE, Info, Samples
 from oyez.testing import FakeDetector
 from oyez.training.conditions import TESTED
-from oyez.training.corpus import Recording
+from oyez.training.corpus import CorpusError, Recording
 from oyez.training.features import CLEAN, MAX_SAMPLES, VARIED, hear, speech_of
 
 
@@ -83,3 +84,13 @@ def test_progress_is_told(tmp_path: Path) -> None:
         progress=lambda done, total: told.append((done, total)),
     )  # fmt: skip
     assert told == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_a_recording_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "torn.wav").write_bytes(b"RIFF torn")
+    torn = Recording(tmp_path / "torn.wav", "plays", "plays/anna", 1)
+    with pytest.raises(CorpusError, match=r"torn\.wav"):
+        hear([torn], Ruler(), FakeDetector(), seed=1)
+    gone = Recording(tmp_path / "gone.wav", "plays", "plays/anna", 1)
+    with pytest.raises(CorpusError, match=r"gone\.wav"):
+        hear([gone], Ruler(), FakeDetector(), seed=1)

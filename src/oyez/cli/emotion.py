@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from oyez import settings
-
-if TYPE_CHECKING:
-    from oyez.inference.loader import Engines
+from oyez.cli.engines import load_for_command, names, show_progress
 
 MANIFEST = click.Path(exists=True, dir_okay=False, path_type=Path)
 SEED = 1
@@ -52,56 +48,27 @@ def train(
         from oyez.training.fit import FitError, fit
     except ModuleNotFoundError as error:
         raise click.ClickException(f"{error}: pip install 'oyez[training]'") from error
-    engines = load_model(model)
+    engines = load_for_command(model=model)
     try:
-        recordings = read_recordings(manifest, _names(corpora))
+        recordings = read_recordings(manifest, names(corpora))
         heard = hear(
             recordings,
-            engines.recogniser,  # type: ignore[arg-type]  # load_model has seen that it can
+            engines.recogniser,  # type: ignore[arg-type]  # whisper-onnx can
             engines.detector,
             seed=seed,
             cache_dir=features_dir,
             progress=show_progress,
         )
-        names = sorted({each.corpus for each in recordings})
+        found = sorted({each.corpus for each in recordings})
         licences = sorted({each.licence for each in recordings if each.licence})
         about = {
-            "corpora": names,
+            "corpora": found,
             "licences": licences,
             "seed": seed,
             "recordings": len(recordings),
         }
-        weights = fit(heard, names, about)
+        weights = fit(heard, found, about)
         weights.save(output)
     except (CorpusError, FitError, OSError) as error:
         raise click.ClickException(str(error)) from error
-    click.echo(f"{output}: {len(recordings)} recordings of {', '.join(names)}")
-
-
-def load_model(model: str) -> Engines:
-    """Whisper on ONNX Runtime and the voice activity detector. Raises ClickException."""
-    from oyez.inference.loader import LoadError, load_engines
-    from oyez.recognisers.whisper_onnx.weights import WeightsError
-
-    try:
-        return load_engines(
-            engine="whisper-onnx",
-            model=model,
-            device="cpu",
-            threads=0,
-            cache_dir=settings.load({}).cache_dir,
-            vad="silero",
-            progress=lambda line: click.echo(line, err=True),
-        )
-    except (LoadError, WeightsError, settings.SettingsError) as error:
-        raise click.ClickException(str(error)) from error
-
-
-def show_progress(done: int, total: int) -> None:
-    """A line on stderr that counts."""
-    end = "\n" if done == total else ""
-    click.echo(f"\r{done}/{total} recordings heard{end}", nl=False, err=True)
-
-
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
+    click.echo(f"{output}: {len(recordings)} recordings of {', '.join(found)}")
