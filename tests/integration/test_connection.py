@@ -9,6 +9,7 @@ import aiohttp
 import numpy as np
 import pytest
 
+from oyez.emotion.base import Emotion, Features
 from oyez.protocol.session import Session
 from oyez.server.connection import TICK_S
 from oyez.testing import FakeRecogniser
@@ -44,6 +45,36 @@ async def test_a_turn_is_told_from_start_to_final() -> None:
         ]  # fmt: skip
         await client.socket.close()
         await running.assert_nothing_left()
+
+
+async def test_each_session_has_its_emotions_named_by_itself() -> None:
+    class Moody:
+        """Names a session's first utterance angry and all others sad."""
+
+        def __init__(self) -> None:
+            self.heard = 0
+
+        def listener(self) -> Moody:
+            return Moody()
+
+        def guess(self, features: Features | None) -> Emotion:
+            return "surprised"
+
+        def hear(self, features: Features | None) -> Emotion:
+            self.heard += 1
+            return "angry" if self.heard == 1 else "sad"
+
+    async with running_server(emotion=Moody()) as running:
+        for _ in range(2):
+            client = await running.connect()
+            named = []
+            for _ in range(2):
+                await say_one_turn(client)
+                named.append((await client.until("completed"))["emotion"])
+            assert named == ["angry", "sad"]
+            shown = {e["emotion"] for e in client.seen if e["type"].endswith("transcription.text")}
+            assert "surprised" in shown
+            await client.socket.close()
 
 
 async def test_binary_frames_are_json_too() -> None:

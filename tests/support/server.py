@@ -14,6 +14,7 @@ import aiohttp
 import numpy as np
 from aiohttp import web
 
+from oyez.emotion.base import EmotionClassifier
 from oyez.emotion.neutral import Neutral
 from oyez.inference.loader import Engines
 from oyez.recognisers.base import SAMPLE_RATE
@@ -144,12 +145,16 @@ async def eventually(condition: Callable[[], bool], timeout_s: float = 10.0) -> 
 
 @asynccontextmanager
 async def running_server(
-    engine: FakeRecogniser | None = None, *, session_cost: float = 0.0, **settings: Any
+    engine: FakeRecogniser | None = None,
+    *,
+    session_cost: float = 0.0,
+    emotion: EmotionClassifier | None = None,
+    **settings: Any,
 ) -> AsyncIterator[RunningServer]:
     """A server with these settings. After the test its tasks must be gone."""
     engine = engine or FakeRecogniser()
     before = asyncio.all_tasks()
-    engines = Engines(engine, FakeDetector(), Neutral(), session_cost)
+    engines = Engines(engine, FakeDetector(), emotion or Neutral(), session_cost)
     server = Server(Settings(**settings), engines)
     runner = web.AppRunner(server.app, shutdown_timeout=0.1)
     await runner.setup()

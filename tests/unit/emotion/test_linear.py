@@ -58,7 +58,7 @@ def test_a_speaker_who_always_sounds_sad_becomes_known() -> None:
 
 
 def test_a_speaker_in_one_mood_keeps_it() -> None:
-    listener = classifier().listener()
+    listener = classifier(0.8).listener()
     assert {listener.hear(voice(ANGRY)) for _ in range(30)} == {"angry"}
 
 

@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from oyez.emotion.linear import LinearClassifier
+from oyez.emotion.neutral import Neutral
+from oyez.emotion.registry import find_weights
+from oyez.emotion.weights import EmotionWeights
 from oyez.inference.loader import Engines, LoadError, load_engines
 from oyez.testing import FakeRecogniser
 
@@ -21,6 +26,12 @@ def load(**changes: Any) -> Engines:
     return load_engines(**{**choice, **changes})
 
 
+def with_features(space: str) -> FakeRecogniser:
+    engine = FakeRecogniser()
+    engine.info = replace(engine.info, feature_space=space)
+    return engine
+
+
 def test_what_is_loaded_is_warm() -> None:
     lines: list[str] = []
     engines = load(progress=lines.append)
@@ -30,11 +41,29 @@ def test_what_is_loaded_is_warm() -> None:
     assert lines[0] == "loading fake (base) on cpu"
 
 
+def test_weights_for_other_models_are_told_and_not_used() -> None:
+    lines: list[str] = []
+    engines = load(emotion="open", progress=lines.append)
+    assert isinstance(engines.emotion, Neutral)
+    assert any("every utterance will be neutral" in line for line in lines)
+
+
+def test_the_classifier_asked_for_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    space = EmotionWeights.load(find_weights("open")).space
+    monkeypatch.setattr(FakeRecogniser, "load", lambda *_: with_features(space))
+    emotion = load(emotion="research", emotion_confidence=0.7).emotion
+    assert isinstance(emotion, LinearClassifier)
+    assert emotion.min_confidence == 0.7
+    assert "ravdess" in emotion.weights.about["corpora"]
+    assert isinstance(load(emotion="off").emotion, Neutral)
+
+
 @pytest.mark.parametrize(
     ("changes", "advice"),
     [
         ({"engine": "none"}, "fake"),
         ({"vad": "none"}, "energy"),
+        ({"emotion": "none.npz"}, "none.npz: No such file"),
         ({"device": "cuda"}, "--engine whisper-ct2"),
         ({"engine": "whisper-onnx", "model": "openai/tiny"}, "--engine whisper-ct2"),
     ],

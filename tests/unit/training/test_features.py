@@ -94,3 +94,14 @@ def test_a_recording_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     gone = Recording(tmp_path / "gone.wav", "plays", "plays/anna", 1)
     with pytest.raises(CorpusError, match=r"gone\.wav"):
         hear([gone], Ruler(), FakeDetector(), seed=1)
+
+
+def test_recordings_are_varied_each_in_its_own_way(tmp_path: Path) -> None:
+    audio = np.full(SAMPLE_RATE, 0.2, np.float32)
+    alike = []
+    for name in ("one.wav", "two.wav"):
+        soundfile.write(tmp_path / name, audio, SAMPLE_RATE)
+        alike.append(Recording(tmp_path / name, "plays", "plays/anna", 1))
+    heard = hear(alike, Ruler(), FakeDetector(), seed=1)
+    assert np.array_equal(*heard.features[CLEAN])
+    assert not np.array_equal(*heard.features[VARIED])

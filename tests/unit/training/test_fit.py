@@ -81,3 +81,17 @@ def test_emotions_and_corpora_weigh_the_same() -> None:
     assert weights.mean() == pytest.approx(1)
     assert weights[labels == 0].sum() == pytest.approx(weights[labels == 1].sum())
     assert weights[:3].sum() == pytest.approx(weights[4])
+
+
+def test_what_a_voice_sounds_like_anyway_is_not_taken_for_emotion() -> None:
+    """Those with one voice were angry more often; in each speaker only the second number tells."""
+    recordings, rows = [], []
+    for speaker in range(20):
+        voice = 5.0 if speaker % 2 else -5.0
+        for emotion in (5, 5, 1) if speaker % 2 else (5, 1, 1):
+            recordings.append(Recording(Path("x.wav"), "c", f"c/{speaker}", emotion))
+            rows.append([voice, 1.0 if emotion == 5 else -1.0])
+    features = np.array(rows, np.float32)
+    weights = fit(Heard(recordings, {CLEAN: features, VARIED: features}, "toy"), ["c"], {})
+    voice_weights, telling_weights = np.abs(weights.matrix).T
+    assert voice_weights.max() < telling_weights.max() / 100
