@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from oyez.recognisers.base import LANGUAGES, Hypothesis, Purpose, Recogniser, Request, Samples
-from oyez.recognisers.whisper_onnx import WhisperOnnx
+from oyez.recognisers.whisper_onnx import WhisperOnnx, clauses
 from oyez.stages.language import FLAT, after
 
 pytestmark = pytest.mark.model
@@ -261,3 +261,12 @@ def test_long_clear_speech_is_taken_for_what_it_is_whatever_was_spoken_before(
     answer = recognise(engine, clear)
     assert answer.language == "en"
     assert answer.text == recognise(engine, replace(clear, language_prior={})).text
+
+
+def test_what_runs_on_is_written_again_with_commas_welcome(
+    engine: Recogniser, speech: Samples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = Request(speech[: 6 * 16_000], Purpose.FINAL, "en")
+    assert "," not in recognise(engine, request).text
+    monkeypatch.setattr(clauses, "runs_on", lambda text, language: "," not in text)
+    assert "," in recognise(engine, request).text

@@ -146,3 +146,27 @@ def test_terms_that_begin_alike_do_not_drive_out_what_was_said() -> None:
 
 def test_a_term_that_was_not_heard_is_not_written() -> None:
     assert search(NAME, 2, TermTree([(A, B, B)])).tokens == [A]
+
+
+class BiasedDecoder(TableDecoder):
+    def feed(self, *inputs: Any) -> Predicted:
+        predicted = super().feed(*inputs)
+        odds = predicted.odds * np.exp(inputs[4])[predicted.tokens]
+        order = np.argsort(-odds, axis=-1)
+        return predicted._replace(
+            tokens=np.take_along_axis(predicted.tokens, order, -1),
+            odds=np.take_along_axis(odds, order, -1),
+        )
+
+
+def test_what_is_welcome_is_written_though_less_likely() -> None:
+    def written(welcome: dict[int, float]) -> list[int]:
+        decoder = BiasedDecoder({(): (0.8, 0.15, 0.05)})
+        decoder.sizes = SimpleNamespace(vocabulary=3)
+        line = Line(prompt=(0,), hint=(), max_tokens=20, audio=POSITIONS)
+        beam = Beam(decoder, END, (), (), 2, welcome=welcome)  # type: ignore[arg-type]
+        beam.run(line, None, TextCache())  # type: ignore[arg-type]
+        return line.tokens
+
+    assert written({}) == [A]
+    assert written({B: 2.0}) == [B]

@@ -7,7 +7,7 @@ most, or none of those left is within reach of the likeliest.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -83,10 +83,11 @@ class Beam:
         width: int = WIDTH,
         reach: float = REACH,
         unlikely: Sequence[int] = (),
+        welcome: Mapping[int, float] | None = None,
     ) -> None:
         self._decoder = decoder
         self._end = end
-        self._bias = token_bias(decoder.sizes, end, suppressed, unlikely)
+        self._bias = token_bias(decoder.sizes, end, suppressed, unlikely, welcome)
         self._suppressed_first = list(suppressed_first)
         self._width = width
         self._reach = reach

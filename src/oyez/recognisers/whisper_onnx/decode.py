@@ -7,7 +7,7 @@ hint that turns out wrong costs nothing to take back.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -161,10 +161,19 @@ RELUCTANCE = -4.0
 
 
 def token_bias(
-    sizes: Sizes, end: int, suppressed: Sequence[int], unlikely: Sequence[int] = ()
+    sizes: Sizes,
+    end: int,
+    suppressed: Sequence[int],
+    unlikely: Sequence[int] = (),
+    welcome: Mapping[int, float] | None = None,
 ) -> Floats:
-    """Added to every token's score, float32 [vocabulary]: special tokens are never written."""
+    """Added to every token's score, float32 [vocabulary]: special tokens are never written.
+
+    welcome: what is added to the scores of single tokens.
+    """
     bias = np.zeros(sizes.vocabulary, np.float32)
+    for token, bonus in (welcome or {}).items():
+        bias[token] = bonus
     bias[list(unlikely)] = RELUCTANCE
     bias[list(suppressed)] = NEVER
     bias[end + 1 :] = NEVER

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from tokenizers import Tokenizer
@@ -63,6 +63,11 @@ class Tokens:
         """Tokens of text with letters of another script than `script`, called as Unicode calls
         its letters. Its characters must have three bytes, the first 0xE0."""
         return tuple(t for t in range(self.end) if _is_foreign(self._token_bytes(t), script))
+
+    def written(self, texts: Collection[str]) -> tuple[int, ...]:
+        """Tokens whose text is one of `texts`, with or without spaces around it."""
+        wanted = {text.encode() for text in texts}
+        return tuple(t for t in range(self.end) if self._token_bytes(t).strip() in wanted)
 
     def whole(self, tokens: Sequence[int]) -> Iterator[tuple[int, int, str]]:
         """Split `tokens` into the shortest runs that are whole text: (start, stop, text).

@@ -24,6 +24,7 @@ from oyez.recognisers.base import (
 from oyez.recognisers.whisper_onnx import window
 from oyez.recognisers.whisper_onnx.beam import Beam
 from oyez.recognisers.whisper_onnx.bias import Trees
+from oyez.recognisers.whisper_onnx.clauses import COMMAS, WELCOME, Divider
 from oyez.recognisers.whisper_onnx.decode import Cache, Decoder, Encoded, Floats, Greedy, token_bias
 from oyez.recognisers.whisper_onnx.graph import Sizes
 from oyez.recognisers.whisper_onnx.languages import choose_language
@@ -80,6 +81,7 @@ class Transcriber:
         self._searches = {"": self._search()}
         for script in SCRIPTS.values():
             self._searches[script] = self._search(tokens.foreign(script))
+        self._divider = Divider(self._divider_search(), tokens)
         self._no_bias = np.zeros(sizes.vocabulary, np.float32)
         second = self._encode(Request(np.zeros(SAMPLE_RATE, np.float32), Purpose.FINAL))
         allowed = token_bias(sizes, tokens.end, tokens.suppressed)
@@ -90,6 +92,12 @@ class Transcriber:
         tokens = self._tokens
         rules = (self._decoder, tokens.end, tokens.suppressed, tokens.suppressed_first)
         return Greedy(*rules, unlikely=foreign), Beam(*rules, unlikely=foreign)
+
+    def _divider_search(self) -> Beam:
+        """With commas welcome."""
+        tokens = self._tokens
+        rules = (self._decoder, tokens.end, tokens.suppressed, tokens.suppressed_first)
+        return Beam(*rules, welcome=dict.fromkeys(tokens.written(COMMAS), WELCOME))
 
     def transcribe(self, requests: Sequence[Request]) -> list[Hypothesis]:
         """Answer requests of at most `window`'s room, in order."""
@@ -158,8 +166,18 @@ class Transcriber:
         cache = Cache(self._sizes, len(heard))
         greedy, beam = self._searches[_script(heard[0])]
         if heard[0].request.purpose is Purpose.FINAL:
-            return beam.run(lines[0], encoded, cache)
+            marks = beam.run(lines[0], encoded, cache)
+            self._divide(heard[0])
+            return marks
         return greedy.run(lines, encoded, cache)
+
+    def _divide(self, heard: _Heard) -> None:
+        """Give a final marks between its clauses if it should have some."""
+        if self._divider.runs_on(heard.line, heard.language):
+            again, cache = self._line(heard), Cache(self._sizes, 1)
+            heard.line = self._divider.divide(
+                heard.line, again, heard.language, heard.encoded, cache
+            )
 
     def _note(self, heard: Sequence[_Heard], odds: Floats) -> None:
         codes = list(self._tokens.language_ids)
