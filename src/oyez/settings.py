@@ -87,7 +87,7 @@ class Settings(BaseSettings):
         "'off', or a file that oyez emotion train wrote.",
     )
     emotion_confidence: float = Field(
-        0.33,
+        0.3,
         ge=0,
         le=1,
         description="Probability an emotion must have; an utterance without one is neutral.",

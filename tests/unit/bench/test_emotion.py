@@ -30,7 +30,7 @@ def classifier() -> LinearClassifier:
     zeros, ones = np.zeros(SIZE, np.float32), np.ones(SIZE, np.float32)
     unit = 4 * np.eye(SIZE, dtype=np.float32)
     weights = EmotionWeights("toy", zeros, ones, unit, zeros, unit / 4)
-    return LinearClassifier(weights, 0.33)
+    return LinearClassifier(weights, 0.3)
 
 
 def heard(speakers: int = 3) -> Heard:
