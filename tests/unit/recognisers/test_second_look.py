@@ -57,6 +57,13 @@ def test_a_stretch_passed_over_is_decoded_by_itself() -> None:
     assert [piece.end_samples / SAMPLE_RATE for piece in merged.pieces] == [0.5, 1.5, 2.5, 4, 4.6]
 
 
+def test_a_leap_of_attention_is_no_gap_where_all_words_could_not_be_said_in_the_rest() -> None:
+    crowded = heard(*((f"word{n}", 3.0 + n * 0.05) for n in range(30)))
+    assert second_look(request(4.6), crowded, MAX_SAMPLES) is None
+    spoken = heard(*((f"word{n}", 3.0 + n * 0.3) for n in range(6)))
+    assert second_look(request(4.6), spoken, MAX_SAMPLES) is not None
+
+
 def test_a_final_that_begins_too_late_is_given_its_beginning() -> None:
     first = heard(("the", 9), ("end", 9.5))
     look = second_look(request(10), first, MAX_SAMPLES)
