@@ -34,8 +34,9 @@ probabilities true on corpora that were not trained on."""
 COLD_USUAL = 1.0
 WARM_USUAL = 0.4
 """Mean square of an utterance's features relative to the baseline that is nothing strange, for
-speakers not heard before and for well-known ones. Of acted speech not trained on, 10 to 30 %
-is above; of ordinary recordings, half of first utterances and nearly all later ones."""
+speakers not heard before and for well-known ones. Nine of ten utterances of acted speech not
+trained on are below 1.2, and below 0.6 once the speaker is known; half of ordinary recordings are
+above 1.0 and 0.64."""
 
 _NEUTRAL = EMOTIONS.index("neutral")
 
