@@ -16,6 +16,7 @@ from oyez.emotion.base import EmotionListener
 from oyez.emotion.neutral import Neutral
 from oyez.protocol import codec
 from oyez.protocol.effects import Cancel, Close, Count, Effect, Recognise, Send
+from oyez.protocol.errors import ProtocolError
 from oyez.protocol.limits import SessionLimits
 from oyez.protocol.session import Session
 from oyez.recognisers.base import Hypothesis, Piece, Request
@@ -114,6 +115,13 @@ class Driver:
         seen = len(self.events)
         self.now_ms += ms
         self._run(self.session.tick(self.now_ms))
+        self._score_all()
+        return self.events[seen:]
+
+    def end(self, error: ProtocolError) -> list[dict[str, Any]]:
+        """The session may not go on."""
+        seen = len(self.events)
+        self._run(self.session.end(error, self.now_ms))
         self._score_all()
         return self.events[seen:]
 

@@ -7,7 +7,7 @@ finals as they arrive.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,13 +25,14 @@ from oyez.protocol.server_events import (
     TranscriptionFailed,
 )
 from oyez.recognisers.base import SAMPLE_RATE, Hypothesis, Purpose, Request
-from oyez.stages.language import FLAT, Prior
+from oyez.stages.language import Prior, among
 from oyez.stages.turn import Turn
 from oyez.stages.window import Wanted, Window
 from oyez.stages.words import glue
 
 UNKNOWN_LANGUAGE = "en"
-"""What the wire says before any language was asked for or heard; it must never be null."""
+"""What the wire says before any language was asked for or heard; it must never be
+null. The first one that is allowed, where this is not."""
 
 
 @dataclass(slots=True)
@@ -56,6 +57,10 @@ class _Job:
         return self.wanted.purpose is Purpose.FINAL
 
 
+def _unheard(languages: Sequence[str]) -> str:
+    return languages[0] if languages and UNKNOWN_LANGUAGE not in languages else UNKNOWN_LANGUAGE
+
+
 class Items:
     """All open items of a session, the jobs that run for them, and the finals so far."""
 
@@ -65,19 +70,21 @@ class Items:
         new_id: Callable[[str], str],
         emotions: EmotionListener,
         max_transcript_chars: int,
+        languages: Sequence[str] = (),
     ) -> None:
+        """languages: the only ones that may be heard; none: any."""
         self._event_id = event_id
         self._new_id = new_id
         self._emotions = emotions
         self._max_transcript_chars = max_transcript_chars
         self._committed: deque[OpenItem] = deque()
         self._newest: OpenItem | None = None
-        self._expected: Prior = FLAT
+        self._expected: Prior = among(languages)
         """What language is expected behind the items completed so far."""
         self._jobs: dict[int, _Job] = {}
         self._next_job = 1
         self._previous_id: str | None = None
-        self._language: str | None = None
+        self._language = _unheard(languages)
         self.transcript = ""
         """All finals so far, joined; only the newest part once it is very long."""
 
@@ -195,7 +202,7 @@ class Items:
             self.send(
                 InterimText,
                 item_id=item.id,
-                language=item.turn.language or self._language or UNKNOWN_LANGUAGE,
+                language=item.turn.language or self._language,
                 emotion=self._emotions.guess(item.turn.latest_features),
                 text=text,
                 stash=stash,
@@ -205,7 +212,7 @@ class Items:
     def _completed(self, item: OpenItem) -> list[Effect]:
         turn = item.turn
         self._language = turn.language or self._language
-        language = self._language or UNKNOWN_LANGUAGE
+        language = self._language
         emotion = self._emotions.hear(turn.features) if turn.transcript else "neutral"
         effects: list[Effect] = []
         shown_text = item.shown[0]

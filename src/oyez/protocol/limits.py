@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from oyez.recognisers.base import LANGUAGES
+
 
 @dataclass(frozen=True, slots=True)
 class SessionLimits:
@@ -13,6 +15,8 @@ class SessionLimits:
     """Longest text for context biasing (the service's 10,000 tokens, generously)."""
     max_transcript_chars: int = 1_000_000
     """`session.finished` repeats at most so much of the newest text (some 18 hours of speech)."""
+    languages: tuple[str, ...] = ()
+    """The only ones that may be asked for and are heard; none: all 27."""
     manual_max_ms: int = 60_000
     """Manual mode: after so much audio without a commit oyez commits by itself."""
     manual_interim: bool = True
@@ -21,3 +25,7 @@ class SessionLimits:
     """Without input for so long the session is finished and closed."""
     close_after_finish_ms: int = 5_000
     """How long the client has to close after `session.finished` before the server does."""
+
+    @property
+    def allowed_languages(self) -> tuple[str, ...]:
+        return self.languages or LANGUAGES

@@ -30,7 +30,7 @@ from oyez.protocol.client_events import (
     SessionUpdate,
 )
 from oyez.protocol.effects import Close, Count, Effect, Send
-from oyez.protocol.errors import ClientError
+from oyez.protocol.errors import ClientError, ProtocolError
 from oyez.protocol.items import Items
 from oyez.protocol.limits import SessionLimits
 from oyez.protocol.listener import Listener
@@ -72,7 +72,9 @@ class Session:
         self._new_id = new_id
         self._limits = limits
         self._config = SessionConfig()
-        self._items = Items(self._event_id, new_id, emotions, limits.max_transcript_chars)
+        self._items = Items(
+            self._event_id, new_id, emotions, limits.max_transcript_chars, limits.languages
+        )
         self._listener: Listener | None = None
         self._controls: list[ClientEvent] = []
         self._finishing = False
@@ -145,6 +147,13 @@ class Session:
             return []
         return self._control(SessionFinish(None), now_ms)
 
+    def end(self, error: ProtocolError, now_ms: int) -> list[Effect]:
+        """The session may not go on: say why, then as `drain`. Once `session.finish` has come, the
+        end is near anyway."""
+        if self._finishing:
+            return []
+        return [self._error(error, None), *self.drain(now_ms)]
+
     def _handle(self, event: ClientEvent, now_ms: int) -> list[Effect]:
         match event:
             case AudioAppend():
@@ -162,9 +171,7 @@ class Session:
     def _update(self, event: SessionUpdate) -> list[Effect]:
         if self._listener is not None:
             raise ClientError(LATE_UPDATE, code="invalid_value", param="session")
-        self._config = merge(
-            self._config, event.session, max_corpus_chars=self._limits.max_corpus_chars
-        )
+        self._config = merge(self._config, event.session, self._limits)
         return [self._send(SessionUpdated, session=self._config.as_wire(self.id, self._model))]
 
     def _append(self, event: AudioAppend) -> list[Effect]:
@@ -226,7 +233,7 @@ class Session:
         self._closing = True
         return [Close(1000, reason)]
 
-    def _error(self, error: ClientError, event_id: str | None) -> Send:
+    def _error(self, error: ProtocolError, event_id: str | None) -> Send:
         return self._send(ErrorEvent, error=error.detail(event_id))
 
     def _send(self, event: type[ServerEvent], **fields: Any) -> Send:

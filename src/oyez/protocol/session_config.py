@@ -7,11 +7,12 @@ the official SDKs send those of sibling services (`voice`, `instructions`, …).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from oyez.protocol.errors import ClientError, invalid_value, one_of
-from oyez.recognisers.base import LANGUAGES
+from oyez.protocol.limits import SessionLimits
 
 FLAT_SAMPLE_RATES = (8000, 16000)
 NESTED_SAMPLE_RATES = (8000, 16000, 24000, 48000)
@@ -95,7 +96,7 @@ class SessionConfig:
         }
 
 
-def merge(config: SessionConfig, update: dict[str, Any], *, max_corpus_chars: int) -> SessionConfig:
+def merge(config: SessionConfig, update: dict[str, Any], limits: SessionLimits) -> SessionConfig:
     """`config` changed by the `session` object of an update.
 
     All or nothing: raises ClientError, naming the field by its dotted path and the allowed
@@ -103,7 +104,7 @@ def merge(config: SessionConfig, update: dict[str, Any], *, max_corpus_chars: in
     """
     _check_modalities(update)
     config = _merge_audio(config, update)
-    config = _merge_transcription(config, update, max_corpus_chars)
+    config = _merge_transcription(config, update, limits)
     return _merge_turn_detection(config, update)
 
 
@@ -158,7 +159,7 @@ def _rate(value: Any, param: str, allowed: tuple[int, ...]) -> int:
 
 
 def _merge_transcription(
-    config: SessionConfig, update: dict[str, Any], max_corpus_chars: int
+    config: SessionConfig, update: dict[str, Any], limits: SessionLimits
 ) -> SessionConfig:
     path = "session.input_audio_transcription"
     current = config.transcription
@@ -167,43 +168,44 @@ def _merge_transcription(
             current = None
         else:
             given = _object(update, "input_audio_transcription")
-            current = _transcription(current or Transcription(), given, path, max_corpus_chars)
+            current = _transcription(current or Transcription(), given, path, limits)
     aliases: dict[str, Any] = {
         key: update[key] for key in ("language", "corpus", "corpus_text") if key in update
     }
     if any(value is not None for value in aliases.values()):
-        current = _transcription(current or Transcription(), aliases, "session", max_corpus_chars)
+        current = _transcription(current or Transcription(), aliases, "session", limits)
     return replace(config, transcription=current)
 
 
 def _transcription(
-    current: Transcription, given: dict[str, Any], path: str, max_corpus_chars: int
+    current: Transcription, given: dict[str, Any], path: str, limits: SessionLimits
 ) -> Transcription:
     if "language" in given:
-        current = replace(current, language=_language(given["language"], f"{path}.language"))
+        language = _language(given["language"], f"{path}.language", limits.allowed_languages)
+        current = replace(current, language=language)
     if "model" in given:
         model = given["model"]
         current = replace(current, model=model if isinstance(model, str) else None)
     if "corpus_text" in given:
-        text = _corpus(given["corpus_text"], f"{path}.corpus_text", max_corpus_chars)
+        text = _corpus(given["corpus_text"], f"{path}.corpus_text", limits.max_corpus_chars)
         current = replace(current, corpus_text=text)
     if "corpus" in given:
         corpus = given["corpus"]
         if corpus is not None and not isinstance(corpus, dict):
             raise invalid_value(f"{path}.corpus", corpus, "an object with 'text', or null")
-        text = _corpus((corpus or {}).get("text"), f"{path}.corpus.text", max_corpus_chars)
+        text = _corpus((corpus or {}).get("text"), f"{path}.corpus.text", limits.max_corpus_chars)
         current = replace(current, corpus_text=text)
     return current
 
 
-def _language(value: Any, param: str) -> str | None:
+def _language(value: Any, param: str, allowed: Sequence[str]) -> str | None:
     if value is None or value == "":
         return None
     code = value.strip().lower() if isinstance(value, str) else value
     if code == "auto":
         return None
-    if code not in LANGUAGES:
-        raise invalid_value(param, value, one_of(LANGUAGES) + ", or null to detect")
+    if code not in allowed:
+        raise invalid_value(param, value, one_of(allowed) + ", or null to detect")
     return str(code)
 
 

@@ -63,8 +63,8 @@ class Request:
     """What the last hypothesis says of this audio, prefix included. It may make the engine
     faster; it must not change the result but for near-ties that rounding decides."""
     language_prior: Mapping[str, float] = field(default_factory=dict)
-    """Where the language is to be detected: how likely each of LANGUAGES is before the audio is
-    heard. Empty: each is as likely."""
+    """How likely each of LANGUAGES is before the audio is heard, where the language is to be
+    detected; one of probability 0 must never be answered. Empty: each is as likely."""
 
 
 @dataclass(frozen=True, slots=True)

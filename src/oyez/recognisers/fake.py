@@ -19,6 +19,7 @@ from oyez.recognisers.base import (
     RecognitionError,
     Request,
 )
+from oyez.stages.language import likeliest
 
 WORDS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 WORD_SAMPLES = SAMPLE_RATE // 2
@@ -76,8 +77,10 @@ class FakeRecogniser:
     def _answer(self, request: Request) -> Hypothesis:
         words = self._script(request).split() if self._script else _count(len(request.samples))
         pieces = (*request.prefix, *_pieces(words[len(request.prefix) :], len(request.prefix)))
-        language = request.language or "en"
-        scores = {} if request.language else {language: 1.0}
+        scores = {} if request.language else {"en": 1.0}
+        language = request.language or likeliest(
+            request.language_prior, scores, len(request.samples)
+        )
         return Hypothesis(pieces, language, scores)
 
 

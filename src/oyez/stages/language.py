@@ -7,14 +7,28 @@ unlikely, and each final says how well every language fits its audio. Short audi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from oyez.recognisers.base import LANGUAGES, SAMPLE_RATE
 
 Prior = Mapping[str, float]
-"""Probability of each of LANGUAGES before anything is heard. Empty: each is as likely."""
+"""Probability of each of LANGUAGES before anything is heard: 0 is never answered. Empty: each is
+as likely."""
 
 FLAT: Prior = {}
+
+
+def among(languages: Collection[str]) -> Prior:
+    """Only these are possible, each as likely as the others; without any, all are."""
+    if not languages:
+        return FLAT
+    return {code: 1 / len(languages) if code in languages else 0.0 for code in LANGUAGES}
+
+
+def is_possible(prior: Prior, language: str) -> bool:
+    """Whether it may be answered at all, whatever is heard."""
+    return not prior or prior.get(language, 0.0) > 0
+
 
 CHANGE = 0.1
 """How likely the speaker turns to another language, any of them, from one final to the next.
@@ -49,8 +63,9 @@ def after(prior: Prior, scores: Mapping[str, float], samples: int) -> Prior:
         return prior
     believed = _believed(prior, scores, samples)
     total = sum(believed.values())
+    possible = sum(value > 0 for value in believed.values())
     return {
-        code: (1 - CHANGE) * value / total + CHANGE / len(LANGUAGES)
+        code: (1 - CHANGE) * value / total + CHANGE / possible if value else 0.0
         for code, value in believed.items()
     }
 

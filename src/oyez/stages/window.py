@@ -267,7 +267,7 @@ class Window:
             self._position,
             due_samples=step,
             language=language,
-            prior={} if language else leaning(self.expected, words.language),
+            prior=self.expected if language else leaning(self.expected, words.language),
             prefix=part.of(words.confirmed),
             hint=part.of(words.hypothesis),
             excerpt=part,

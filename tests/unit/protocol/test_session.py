@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from oyez.protocol.errors import Overload
+from oyez.protocol.errors import ClientError, Overload
 from oyez.protocol.limits import SessionLimits
 from oyez.recognisers.base import Hypothesis, Purpose, Request
 from support.driver import Driver, silence, speech, spell, to_pcm
@@ -472,3 +472,27 @@ def test_manual_mode_expects_the_commit_soon_after_the_last_speech() -> None:
     driver = manual()
     driver.stream(said())
     assert driver.requests[-1].speculative and driver.requests[-1].due_s == 0.5
+
+
+REVOKED = ClientError("This API key was revoked.", code="InvalidApiKey")
+
+
+def test_a_session_that_may_not_go_on_is_told_why_and_gets_what_was_said() -> None:
+    driver = Driver()
+    driver.stream(np.concatenate([silence(0.5), speech(1.0)]))
+    told = driver.end(REVOKED)
+    assert told[0]["type"] == "error"
+    assert told[0]["error"]["code"] == "InvalidApiKey"
+    assert driver.finals and told[-1]["type"] == "session.finished"
+    assert not driver.append(speech(1.0)), "what comes afterwards is ignored"
+
+
+def test_a_session_that_is_finishing_is_not_ended_again() -> None:
+    driver = Driver(answer_at_once=False)
+    driver.stream(np.concatenate([silence(0.5), speech(1.0)]))
+    driver.finish()
+    driver.end(REVOKED)
+    assert not driver.of("error")
+    driver.answer_at_once = True
+    driver.answer()
+    assert driver.types()[-1] == "session.finished"

@@ -5,12 +5,13 @@ from typing import Any
 import pytest
 
 from oyez.protocol.errors import ClientError
+from oyez.protocol.limits import SessionLimits
 from oyez.protocol.session_config import SessionConfig, merge
 from oyez.recognisers.base import LANGUAGES
 
 
 def changed(update: dict[str, Any], config: SessionConfig | None = None) -> SessionConfig:
-    return merge(config or SessionConfig(), update, max_corpus_chars=100)
+    return merge(config or SessionConfig(), update, SessionLimits(max_corpus_chars=100))
 
 
 def test_what_the_python_sdk_sends_is_accepted() -> None:
@@ -171,3 +172,21 @@ def test_bad_values_name_the_field_and_what_is_allowed(update: dict[str, Any], p
 def test_the_error_of_a_bad_language_lists_the_codes() -> None:
     with pytest.raises(ClientError, match="'zh', 'yue', 'en'"):
         changed({"input_audio_transcription": {"language": "xx"}})
+
+
+@pytest.mark.parametrize("path", ["session.input_audio_transcription.language", "session.language"])
+def test_only_allowed_languages_may_be_asked_for(path: str) -> None:
+    limits = SessionLimits(languages=("de", "en"))
+
+    def ask(language: str | None) -> SessionConfig:
+        given = {"language": language}
+        is_nested = "transcription" in path
+        update = {"input_audio_transcription": given} if is_nested else given
+        return merge(SessionConfig(), update, limits)
+
+    assert ask("EN").language == "en"
+    assert ask(None).language is None
+    with pytest.raises(ClientError) as caught:
+        ask("fr")
+    assert caught.value.param == path
+    assert "'fr'. Supported values are: 'de', 'en', or null" in caught.value.message

@@ -7,11 +7,12 @@ from collections import deque
 import numpy as np
 from numpy.typing import NDArray
 
-from oyez.recognisers.base import Hypothesis, Piece, Purpose, Request
+from oyez.protocol.limits import SessionLimits
+from oyez.recognisers.base import LANGUAGES, Hypothesis, Piece, Purpose, Request
 from oyez.stages.language import likeliest
 from support.driver import Driver, silence, speech
 from support.order import check_events
-from support.polyglot import ENGLISH, GERMAN, UNSURE, polyglot
+from support.polyglot import ENGLISH, GERMAN, JAPANESE, UNSURE, polyglot
 
 
 def said(level: float, seconds: float) -> NDArray[np.float32]:
@@ -154,3 +155,35 @@ def _final(effect: object) -> bool:
 
 def _wordless(hypothesis: Hypothesis) -> Hypothesis:
     return Hypothesis((), hypothesis.language, hypothesis.language_scores)
+
+
+def allowed(*codes: str) -> Driver:
+    return Driver(recognise=polyglot, limits=SessionLimits(languages=codes))
+
+
+def test_only_allowed_languages_are_heard() -> None:
+    driver = allowed("de", "ja")
+    driver.stream(np.concatenate([said(ENGLISH, 4.0), said(JAPANESE, 4.0), said(ENGLISH, 4.0)]))
+    driver.finish()
+    check_events(driver.events)
+    shown = {event["language"] for event in driver.of("transcription.text")}
+    assert shown | set(languages(driver)) <= {"de", "ja"}
+    assert languages(driver)[1] == "ja"
+    assert driver.finals[0].lower().startswith("ja0")
+
+
+def test_a_language_asked_for_gives_way_to_allowed_ones_only() -> None:
+    driver = allowed("de", "fr")
+    driver.update(input_audio_transcription={"language": "fr"})
+    driver.stream(said(ENGLISH, 4.0))
+    for effect in driver.requests:
+        possible = [code for code in LANGUAGES if effect.request.language_prior[code] > 0]
+        assert possible == ["de", "fr"]
+
+
+def test_before_anything_is_heard_an_allowed_language_is_named() -> None:
+    driver = allowed("de")
+    driver.update(turn_detection=None)
+    driver.append(silence(1.0))
+    driver.commit()
+    assert languages(driver) == ["de"]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -41,3 +43,9 @@ def test_a_hint_stands_where_it_cannot_be_judged(asked: Request) -> None:
 def test_cantonese_is_judged_by_the_language_it_is_written_as() -> None:
     mandarin = {"zh": 0.99, "yue": 0.0, "en": 0.01}
     assert choose_language(request("yue"), mandarin, "zh") == "yue"
+
+
+def test_a_hint_is_not_overruled_by_a_language_that_is_not_possible() -> None:
+    asked = replace(request("zh"), language_prior={"zh": 0.5, "de": 0.5, "en": 0.0})
+    assert choose_language(asked, ENGLISH, "zh") == "zh"
+    assert choose_language(replace(asked, language=None), ENGLISH, None) == "de"

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oyez.recognisers.base import LANGUAGES, SAMPLE_RATE
-from oyez.stages.language import FLAT, Prior, after, leaning, likeliest
+from oyez.stages.language import FLAT, Prior, after, among, is_possible, leaning, likeliest
 
 
 def seconds(count: float) -> int:
@@ -92,3 +92,24 @@ def test_what_is_shown_changes_language_on_clear_evidence_only() -> None:
 
 def test_before_anything_is_shown_nothing_leans() -> None:
     assert leaning(GERMAN, None) is GERMAN
+
+
+@given(
+    st.lists(st.sampled_from(LANGUAGES), min_size=1, unique=True),
+    st.lists(st.tuples(scores, st.integers(0, seconds(30))), max_size=10),
+    scores,
+)
+def test_a_language_that_is_not_allowed_never_becomes_possible(
+    allowed: list[str], history: list[tuple[Mapping[str, float], int]], heard: Mapping[str, float]
+) -> None:
+    prior = among(allowed)
+    for before, samples in history:
+        prior = after(leaning(prior, likeliest(prior, before, samples)), before, samples)
+    assert {code for code in LANGUAGES if is_possible(prior, code)} == set(allowed)
+    assert likeliest(prior, heard, seconds(5)) in allowed
+
+
+def test_among_allowed_languages_the_best_score_counts() -> None:
+    scores = {"en": 0.9, "de": 0.07, "fr": 0.03}
+    assert likeliest(among(("de", "fr")), scores, seconds(5)) == "de"
+    assert among(()) is FLAT

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from oyez.recognisers.base import SAMPLE_RATE, Request
-from oyez.stages.language import likeliest
+from oyez.stages.language import is_possible, likeliest
 
 SURE = 0.95
 EXCLUDED = 0.01
@@ -24,7 +24,8 @@ def choose_language(request: Request, scores: Mapping[str, float], written_as: s
     if request.language is None or written_as is None:
         return likeliest(request.language_prior, scores, len(request.samples))
     detected = max(scores, key=scores.__getitem__)
-    judged = not request.prefix and len(request.samples) >= MIN_SAMPLES
+    is_allowed = is_possible(request.language_prior, detected)
+    judged = is_allowed and not request.prefix and len(request.samples) >= MIN_SAMPLES
     if judged and scores[detected] >= SURE and scores[written_as] <= EXCLUDED:
         return detected
     return request.language
