@@ -8,39 +8,40 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class SessionUpdate:
-    """`session.update`: only the keys present change."""
+    """Changes the configuration. Any number of times until the first audio; only the keys
+    present change, all of them or none. Answered by `session.updated` or `error`."""
 
     event_id: str | None
     session: dict[str, Any]
-    """As sent; `session_config.merge` validates it."""
+    """As sent; `session_config.merge` validates it, `session_patch` says what to send."""
 
 
 @dataclass(frozen=True, slots=True)
 class AudioAppend:
-    """`input_audio_buffer.append`: never acknowledged."""
+    """Audio, as fast as it comes or faster. Never acknowledged."""
 
     event_id: str | None
     audio: bytes
-    """Decoded from base64; may be empty, may end in half a sample."""
+    """In base64. May be empty, may end in half a sample; the next append goes on from there."""
 
 
 @dataclass(frozen=True, slots=True)
 class AudioCommit:
-    """`input_audio_buffer.commit`: ends the turn in manual mode."""
+    """Ends the turn in manual mode; without effect in VAD mode."""
 
     event_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class AudioClear:
-    """`input_audio_buffer.clear`: forgets audio that was not committed."""
+    """Forgets audio that was not committed. Answered by `input_audio_buffer.cleared`."""
 
     event_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class SessionFinish:
-    """`session.finish`: no more input; answer everything, then `session.finished`."""
+    """No more input: every turn is answered, then comes `session.finished`."""
 
     event_id: str | None
 
@@ -54,3 +55,12 @@ class Foreign:
 
 
 ClientEvent = SessionUpdate | AudioAppend | AudioCommit | AudioClear | SessionFinish | Foreign
+
+CLIENT_EVENTS: dict[str, type[ClientEvent]] = {
+    "session.update": SessionUpdate,
+    "input_audio_buffer.append": AudioAppend,
+    "input_audio_buffer.commit": AudioCommit,
+    "input_audio_buffer.clear": AudioClear,
+    "session.finish": SessionFinish,
+}
+"""By their `type` on the wire; those that mean something for recognition."""

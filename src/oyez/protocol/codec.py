@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from oyez.protocol.client_events import (
+    CLIENT_EVENTS,
     AudioAppend,
     AudioClear,
     AudioCommit,
@@ -23,13 +24,6 @@ from oyez.protocol.client_events import (
 from oyez.protocol.errors import ClientError, invalid_value, one_of
 from oyez.protocol.server_events import ServerEvent
 
-CLIENT_EVENT_TYPES = (
-    "session.update",
-    "input_audio_buffer.append",
-    "input_audio_buffer.commit",
-    "input_audio_buffer.clear",
-    "session.finish",
-)
 FOREIGN_EVENT_TYPES = frozenset(
     {
         "response.create",
@@ -103,7 +97,7 @@ def _event(envelope: _Envelope, max_append_bytes: int) -> ClientEvent:
         case str(name) if name in FOREIGN_EVENT_TYPES:
             return Foreign(event_id, name)
         case other:
-            raise invalid_value("type", other, one_of(CLIENT_EVENT_TYPES))
+            raise invalid_value("type", other, one_of(CLIENT_EVENTS))
 
 
 def _event_id(envelope: _Envelope) -> str | None:

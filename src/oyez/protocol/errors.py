@@ -6,17 +6,15 @@
     ├── ServerFault      our bug → `error` of type `server_error`, close 1011
     └── Overload         no room for one more answer → `…transcription.failed` for that item
 
-Any other exception out of the protocol room is a bug.
+Any other exception out of the protocol room is a bug. The codes are listed in `codes.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
+from oyez.protocol.codes import INVALID_REQUEST, SERVER_ERROR
 from oyez.protocol.server_events import ErrorDetail
-
-INVALID_REQUEST = "invalid_request_error"
-SERVER_ERROR = "server_error"
 
 
 class ProtocolError(Exception):

@@ -5,9 +5,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
+
+from oyez.emotion.base import Emotion
+from oyez.protocol.codes import ERROR_CODES, ERROR_TYPES
+from oyez.recognisers.base import LANGUAGES
+
+Language = Annotated[str, msgspec.Meta(extra_json_schema={"enum": list(LANGUAGES)})]
+ErrorType = Annotated[str, msgspec.Meta(extra_json_schema={"enum": list(ERROR_TYPES)})]
+ErrorCode = Annotated[str, msgspec.Meta(extra_json_schema={"enum": list(ERROR_CODES)})]
 
 
 class ServerEvent(msgspec.Struct, frozen=True, tag_field="type", kw_only=True):
@@ -15,44 +23,98 @@ class ServerEvent(msgspec.Struct, frozen=True, tag_field="type", kw_only=True):
     """`event_` and 21 letters and digits."""
 
 
+class CorpusInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """The context in force."""
+
+    text: str
+
+
+class TranscriptionInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What was asked for; what was not is left out."""
+
+    model: str | None = None
+    """As the client named it; it has no effect."""
+    language: Language | None = None
+    """Absent: detected."""
+    corpus: CorpusInfo | None = None
+
+
+class TurnDetectionInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """How turns are found."""
+
+    type: Literal["server_vad"] = "server_vad"
+    threshold: float
+    prefix_padding_ms: int
+    silence_duration_ms: int
+
+
+class SessionInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole effective configuration of a session."""
+
+    id: str
+    """`sess_` and 21 letters and digits."""
+    object: Literal["realtime.session"] = "realtime.session"
+    model: str
+    """The model the client asked for."""
+    modalities: tuple[Literal["text"], ...] = ("text",)
+    input_audio_format: str
+    """As the client named it."""
+    sample_rate: int
+    """Of PCM that comes in, in Hz."""
+    input_audio_transcription: TranscriptionInfo | None
+    """null: nothing was asked for; everything is transcribed all the same."""
+    turn_detection: TurnDetectionInfo | None
+    """null: manual mode."""
+
+
 class SessionCreated(ServerEvent, tag="session.created", frozen=True, kw_only=True):
     """The first event of a session, unasked. `session` shows the defaults in force."""
 
-    session: dict[str, Any]
+    session: SessionInfo
 
 
 class SessionUpdated(ServerEvent, tag="session.updated", frozen=True, kw_only=True):
     """Answer to an accepted `session.update`. `session` is the whole effective configuration."""
 
-    session: dict[str, Any]
+    session: SessionInfo
 
 
 class SessionFinished(ServerEvent, tag="session.finished", frozen=True, kw_only=True):
     """Everything has been answered; the client may close."""
 
     transcript: str
-    """All finals of the session, joined."""
+    """All finals of the session, joined; at most the newest million characters."""
 
 
 class SpeechStarted(
     ServerEvent, tag="input_audio_buffer.speech_started", frozen=True, kw_only=True
 ):
+    """VAD mode: a turn has begun."""
+
     audio_start_ms: int
     """Audio time since the first sample of the session; includes the prefix padding."""
     item_id: str
+    """The item to come."""
 
 
 class SpeechStopped(
     ServerEvent, tag="input_audio_buffer.speech_stopped", frozen=True, kw_only=True
 ):
+    """VAD mode: the turn is over."""
+
     audio_end_ms: int
     """Audio time; includes the silence that closed the turn."""
     item_id: str
+    """As in `speech_started`."""
 
 
 class BufferCommitted(ServerEvent, tag="input_audio_buffer.committed", frozen=True, kw_only=True):
+    """A turn will be answered: by VAD, by a commit, or because manual audio grew too long."""
+
     previous_item_id: str | None
+    """null for the first item of the session."""
     item_id: str
+    """As in every other event of this turn."""
 
 
 class BufferCleared(ServerEvent, tag="input_audio_buffer.cleared", frozen=True, kw_only=True):
@@ -60,12 +122,18 @@ class BufferCleared(ServerEvent, tag="input_audio_buffer.cleared", frozen=True, 
 
 
 class InputAudioContent(msgspec.Struct, frozen=True, kw_only=True):
+    """What an item consists of."""
+
     type: Literal["input_audio"] = "input_audio"
     transcript: str | None = None
+    """Always null: the text comes in `…completed`."""
 
 
 class Item(msgspec.Struct, frozen=True, kw_only=True):
+    """One turn."""
+
     id: str
+    """`item_` and 21 letters and digits."""
     object: Literal["realtime.item"] = "realtime.item"
     type: Literal["message"] = "message"
     status: Literal["completed"] = "completed"
@@ -74,7 +142,10 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ItemCreated(ServerEvent, tag="conversation.item.created", frozen=True, kw_only=True):
+    """Comes behind `committed`, in both modes."""
+
     previous_item_id: str | None
+    """null for the first item of the session."""
     item: Item
 
 
@@ -84,9 +155,13 @@ class InterimText(
     """A full snapshot of the current hypothesis of one item."""
 
     item_id: str
+    """Whose words these are."""
     content_index: int = 0
-    language: str
-    emotion: str
+    """Always 0."""
+    language: Language
+    """The code most of the turn so far is written in."""
+    emotion: Emotion
+    """A guess; `neutral` until there is a second of speech."""
     text: str
     """Confirmed beginning: within an item it only ever grows."""
     stash: str
@@ -99,18 +174,29 @@ class TranscriptionCompleted(
     frozen=True,
     kw_only=True,
 ):
+    """The final of one item."""
+
     item_id: str
+    """Whose words these are."""
     content_index: int = 0
-    language: str
-    emotion: str
+    """Always 0."""
+    language: Language
+    """The code most of the turn is written in."""
+    emotion: Emotion
+    """What the whole turn sounds like; `neutral` where the evidence is thin."""
     transcript: str
+    """Empty where there were no words."""
 
 
 class ErrorDetail(msgspec.Struct, frozen=True, kw_only=True):
-    type: str
+    """What went wrong."""
+
+    type: ErrorType
     """`invalid_request_error` (the client's fault; the session goes on) or `server_error`."""
-    code: str | None
+    code: ErrorCode | None
+    """What programs go by."""
     message: str
+    """For people: names the allowed values."""
     param: str | None = None
     """Dotted path of the offending field."""
     event_id: str | None = None
@@ -118,9 +204,14 @@ class ErrorDetail(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FailureDetail(msgspec.Struct, frozen=True, kw_only=True):
-    code: str
+    """Why an item has no text."""
+
+    code: ErrorCode
+    """What programs go by."""
     message: str
+    """For people."""
     param: str | None = None
+    """Always null."""
 
 
 class TranscriptionFailed(
@@ -129,9 +220,19 @@ class TranscriptionFailed(
     """This item could not be recognised; the session goes on."""
 
     item_id: str
+    """Whose words are missing."""
     content_index: int = 0
+    """Always 0."""
     error: FailureDetail
 
 
 class ErrorEvent(ServerEvent, tag="error", frozen=True, kw_only=True):
+    """Something is wrong that somebody should look at; never used for warnings."""
+
     error: ErrorDetail
+
+
+SERVER_EVENTS: dict[str, type[ServerEvent]] = {
+    str(event.__struct_config__.tag): event for event in ServerEvent.__subclasses__()
+}
+"""By their `type` on the wire."""

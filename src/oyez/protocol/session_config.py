@@ -13,11 +13,18 @@ from typing import Any
 
 from oyez.protocol.errors import ClientError, invalid_value, one_of
 from oyez.protocol.limits import SessionLimits
+from oyez.protocol.server_events import (
+    CorpusInfo,
+    SessionInfo,
+    TranscriptionInfo,
+    TurnDetectionInfo,
+)
 
 FLAT_SAMPLE_RATES = (8000, 16000)
 NESTED_SAMPLE_RATES = (8000, 16000, 24000, 48000)
 PCM_NAMES = ("pcm", "pcm16", "audio/pcm")
 OPUS_NAMES = ("opus", "audio/opus")
+THRESHOLD_RANGE = (-1.0, 1.0)
 SILENCE_RANGE_MS = (200, 6000)
 PREFIX_RANGE_MS = (0, 5000)
 
@@ -30,15 +37,12 @@ class Transcription:
     model: str | None = None
     """Echoed, otherwise ignored: clients put many things here."""
 
-    def as_wire(self) -> dict[str, Any]:
-        wire: dict[str, Any] = {}
-        if self.model is not None:
-            wire["model"] = self.model
-        if self.language is not None:
-            wire["language"] = self.language
-        if self.corpus_text:
-            wire["corpus"] = {"text": self.corpus_text}
-        return wire
+    def as_wire(self) -> TranscriptionInfo:
+        return TranscriptionInfo(
+            model=self.model,
+            language=self.language,
+            corpus=CorpusInfo(text=self.corpus_text) if self.corpus_text else None,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +51,12 @@ class TurnDetection:
     silence_duration_ms: int = 800
     prefix_padding_ms: int = 300
 
-    def as_wire(self) -> dict[str, Any]:
-        return {
-            "type": "server_vad",
-            "threshold": self.threshold,
-            "prefix_padding_ms": self.prefix_padding_ms,
-            "silence_duration_ms": self.silence_duration_ms,
-        }
+    def as_wire(self) -> TurnDetectionInfo:
+        return TurnDetectionInfo(
+            threshold=self.threshold,
+            prefix_padding_ms=self.prefix_padding_ms,
+            silence_duration_ms=self.silence_duration_ms,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,22 +81,16 @@ class SessionConfig:
     def corpus_text(self) -> str:
         return self.transcription.corpus_text if self.transcription else ""
 
-    def as_wire(self, session_id: str, model: str) -> dict[str, Any]:
+    def as_wire(self, session_id: str, model: str) -> SessionInfo:
         """The `session` object of `session.created` and `session.updated`."""
-        return {
-            "id": session_id,
-            "object": "realtime.session",
-            "model": model,
-            "modalities": ["text"],
-            "input_audio_format": self.input_audio_format,
-            "sample_rate": self.sample_rate,
-            "input_audio_transcription": (
-                None if self.transcription is None else self.transcription.as_wire()
-            ),
-            "turn_detection": (
-                None if self.turn_detection is None else self.turn_detection.as_wire()
-            ),
-        }
+        return SessionInfo(
+            id=session_id,
+            model=model,
+            input_audio_format=self.input_audio_format,
+            sample_rate=self.sample_rate,
+            input_audio_transcription=self.transcription.as_wire() if self.transcription else None,
+            turn_detection=self.turn_detection.as_wire() if self.turn_detection else None,
+        )
 
 
 def merge(config: SessionConfig, update: dict[str, Any], limits: SessionLimits) -> SessionConfig:
@@ -248,8 +245,9 @@ def _merge_turn_detection(config: SessionConfig, update: dict[str, Any]) -> Sess
 
 
 def _threshold(value: Any, param: str) -> float:
-    if not _is_number(value) or not -1.0 <= value <= 1.0:
-        raise invalid_value(param, value, "a number from -1.0 to 1.0")
+    low, high = THRESHOLD_RANGE
+    if not _is_number(value) or not low <= value <= high:
+        raise invalid_value(param, value, f"a number from {low} to {high}")
     return float(value)
 
 

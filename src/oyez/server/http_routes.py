@@ -7,19 +7,20 @@ from aiohttp import web
 from oyez import __version__
 from oyez.metrics import CONTENT_TYPE, Metrics
 from oyez.server.admission import Admission
+from oyez.server.bodies import Health, Readiness, json_response
 
 
 def http_routes(admission: Admission, metrics: Metrics) -> list[web.RouteDef]:
     """`/healthz`: the process is alive. `/readyz`: sessions are let in. `/metrics`: Prometheus."""
 
     async def healthz(request: web.Request) -> web.Response:
-        return web.json_response({"status": "ok", "version": __version__})
+        return json_response(Health(version=__version__))
 
     async def readyz(request: web.Request) -> web.Response:
         # the socket listens only once the model is warm: see lifecycle
         if admission.draining:
-            return web.json_response({"status": "draining"}, status=503)
-        return web.json_response({"status": "ready", "room": admission.room})
+            return json_response(Readiness(status="draining"), 503)
+        return json_response(Readiness(status="ready", room=admission.room))
 
     async def exposition(request: web.Request) -> web.Response:
         return web.Response(body=metrics.exposition(), headers={"Content-Type": CONTENT_TYPE})

@@ -20,6 +20,7 @@ from oyez.metrics import Metrics
 from oyez.protocol.limits import SessionLimits
 from oyez.protocol.session import Session
 from oyez.server.admission import Admission, Refusal, query_value, serves_model
+from oyez.server.bodies import RefusalBody, json_response
 from oyez.server.connection import CLOSE_HANDSHAKE_S, Connection, ConnectionLimits
 from oyez.settings import Settings
 
@@ -164,12 +165,8 @@ def refuse(refusal: Refusal, headers: dict[str, str] | None = None) -> web.Respo
     headers = dict(headers or {})
     if refusal.retry_after_s is not None:
         headers["Retry-After"] = str(refusal.retry_after_s)
-    body = {
-        "code": refusal.code,
-        "message": refusal.message,
-        "request_id": str(uuid.uuid4()),
-    }
-    return web.json_response(body, status=refusal.status, headers=headers)
+    body = RefusalBody(code=refusal.code, message=refusal.message, request_id=str(uuid.uuid4()))
+    return json_response(body, refusal.status, headers)
 
 
 def session_limits(settings: Settings) -> SessionLimits:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from oyez.protocol.errors import ClientError
@@ -31,8 +32,8 @@ def test_what_the_python_sdk_sends_is_accepted() -> None:
         }
     )
     assert config.codec_name == "pcm"
-    assert config.as_wire("s", "m")["input_audio_format"] == "pcm16"
-    assert config.as_wire("s", "m")["input_audio_transcription"] == {}
+    assert config.as_wire("s", "m").input_audio_format == "pcm16"
+    assert msgspec.to_builtins(config.as_wire("s", "m"))["input_audio_transcription"] == {}
 
 
 def test_null_turn_detection_is_manual_and_absent_is_not() -> None:

@@ -1,0 +1,26 @@
+"""Every code a client may be told, and what it means. Whoever sends one takes it from here."""
+
+from __future__ import annotations
+
+INVALID_REQUEST = "invalid_request_error"
+SERVER_ERROR = "server_error"
+
+ERROR_TYPES = {
+    INVALID_REQUEST: "The client's fault: nothing has changed and the session goes on.",
+    SERVER_ERROR: "The server's fault: the session ends.",
+}
+ERROR_CODES = {
+    "invalid_json": "The message is not a JSON object.",
+    "invalid_value": "A field is missing or has a value that is not allowed; `param` names it.",
+    "input_audio_buffer_commit_empty": "A commit in manual mode without audio since the last one.",
+    "InternalError": "A fault of the server: of one item in `…failed`, of the session in `error`.",
+    "ServerOverloaded": "There was no room to recognise this item; the session goes on.",
+}
+CLOSE_CODES = {
+    1000: "The session is over: it was finished, or nothing came for too long.",
+    1001: "The server is shutting down; what was said has been answered.",
+    1007: "The model is not known or was not named.",
+    1008: "The client does not read what it is sent.",
+    1009: "The message is larger than the limit.",
+    1011: "A fault of the server; an `error` event came before.",
+}

@@ -1,0 +1,51 @@
+"""What the server answers over plain HTTP, as types: handlers fill them, the reference shows
+them.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+from aiohttp import web
+
+
+class Health(msgspec.Struct, frozen=True, kw_only=True):
+    """The process lives."""
+
+    status: Literal["ok"] = "ok"
+    version: str
+    """Of oyez."""
+
+
+class Readiness(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Whether sessions are let in."""
+
+    status: Literal["ready", "draining"]
+    """`draining`: the server shuts down and takes no more sessions."""
+    room: int | None = None
+    """How many more sessions would be let in now; absent while draining."""
+
+
+class RefusalBody(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a request was refused, in the form of the hosted service."""
+
+    code: str
+    """What programs go by."""
+    message: str
+    """For people: what to do."""
+    request_id: str
+    """A new one for each refusal."""
+
+
+def json_response(
+    body: msgspec.Struct, status: int = 200, headers: dict[str, str] | None = None
+) -> web.Response:
+    """One of these as an HTTP answer."""
+    return web.Response(
+        body=msgspec.json.encode(body),
+        status=status,
+        headers=headers,
+        content_type="application/json",
+        charset="utf-8",
+    )
