@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import aiohttp
+import pexpect
+import psutil
 import pytest
 
 from support.server import MODEL, Client, append, silence, speech
@@ -74,6 +76,36 @@ async def test_an_idle_server_stops_at_once() -> None:
         assert sum("no API key" in line for line in lines) == 1
         process.send_signal(signal.SIGTERM)
         assert await asyncio.to_thread(process.wait, 20.0) == 0
+
+
+async def test_hanging_up_reloads_and_disconnects_nobody() -> None:
+    with a_process() as (process, url, _):
+        async with (
+            aiohttp.ClientSession() as http,
+            http.ws_connect(f"{url}?model={MODEL}") as socket,
+        ):
+            client = Client(socket)
+            await client.until("created")
+            process.send_signal(signal.SIGHUP)
+            await client.send(append(speech(1.0) + silence(1.0)))
+            await client.until("completed")
+            async with http.ws_connect(f"{url}?model={MODEL}") as another:
+                await Client(another).until("created")
+        process.send_signal(signal.SIGTERM)
+        assert await asyncio.to_thread(process.wait, 20.0) == 0
+
+
+def test_a_terminal_that_closes_stops_the_server() -> None:
+    program, *arguments = command("--port", "0")
+    terminal = pexpect.spawn(program, arguments, env=ENVIRONMENT)
+    process = psutil.Process(terminal.pid)
+    try:
+        terminal.expect("oyez is ready", timeout=30)
+        os.close(terminal.child_fd)
+        assert process.wait(20.0) == 0
+    finally:
+        if process.is_running():
+            process.kill()
 
 
 async def test_with_keys_there_is_no_warning() -> None:

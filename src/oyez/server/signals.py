@@ -1,0 +1,34 @@
+"""What signals mean: SIGTERM and SIGINT stop, SIGHUP reloads, a closed terminal stops too."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+
+
+def count_stops() -> asyncio.Semaphore:
+    """Released once for each SIGTERM and SIGINT from now on."""
+    stops = asyncio.Semaphore(0)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stops.release)
+    return stops
+
+
+def on_hangup(reload: Callable[[], None], stop: Callable[[], None]) -> None:
+    """Call `reload` on SIGHUP, or `stop` where it means that the terminal we ran in was closed."""
+    began_in_terminal = _has_terminal()
+
+    def hung_up() -> None:
+        (stop if began_in_terminal and not _has_terminal() else reload)()
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hung_up)
+
+
+def _has_terminal() -> bool:
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
