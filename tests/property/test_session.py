@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from oyez.protocol.effects import Completed
 from support.driver import Driver, silence, speech, to_pcm
 from support.order import check_events
 
@@ -50,6 +52,25 @@ def outcome(driver: Driver) -> list[tuple[Any, ...]]:
     return sorted(events, key=lambda event: str(event[0]))
 
 
+def unnamed(driver: Driver) -> list[Completed]:
+    """Items are named as they come, and interim events may take numbers too."""
+    return [replace(each, item_id="") for each in driver.completed]
+
+
+def check_completed(driver: Driver) -> None:
+    """One for each item, in its order, with every word between the turn's ends."""
+    sent = [(event["item_id"], event["transcript"]) for event in driver.of(".completed")]
+    assert [(each.item_id, each.transcript) for each in driver.completed] == sent
+    for each in driver.completed:
+        assert "".join(word.text for word in each.words) == each.transcript
+        times = [time for word in each.words for time in (word.start_samples, word.end_samples)]
+        assert [each.start_samples, *times, each.end_samples] == sorted(
+            [each.start_samples, *times, each.end_samples]
+        )
+        assert bool(each.words) <= (each.speech_s > 0)
+        assert each.speech_s <= (each.end_samples - each.start_samples) / 16000
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     parts=utterances,
@@ -64,6 +85,8 @@ def test_packets_change_nothing(
     whole = run(audio, [], manual)
     cut = run(audio, cuts, manual, windows_at_once)
     assert outcome(cut) == outcome(whole)
+    assert unnamed(cut) == unnamed(whole)
+    check_completed(cut)
     check_events(cut.events)
     check_events(whole.events)
 
@@ -93,6 +116,7 @@ def test_late_and_shuffled_answers_change_no_final(
         shuffle.shuffle(driver.jobs)
         driver.answer(1)
     assert outcome(driver) == outcome(at_once)
+    assert unnamed(driver) == unnamed(at_once)
     check_events(driver.events)
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from oyez.emotion.base import EmotionListener
 from oyez.emotion.neutral import Neutral
 from oyez.protocol import codec
-from oyez.protocol.effects import Cancel, Close, Count, Effect, Recognise, Send
+from oyez.protocol.effects import Cancel, Close, Completed, Count, Effect, Recognise, Send
 from oyez.protocol.errors import ProtocolError
 from oyez.protocol.limits import SessionLimits
 from oyez.protocol.session import Session
@@ -65,6 +65,7 @@ class Driver:
         self.now_ms = 0
         self.events: list[dict[str, Any]] = []
         self.counts: list[str] = []
+        self.completed: list[Completed] = []
         self.closed: Close | None = None
         self.jobs: deque[Recognise] = deque()
         self.requests: list[Recognise] = []
@@ -155,6 +156,8 @@ class Driver:
                     self.jobs.append(effect)
                 case Cancel(job):
                     self.jobs = deque(waiting for waiting in self.jobs if waiting.job != job)
+                case Completed():
+                    self.completed.append(effect)
                 case Count(name):
                     self.counts.append(name)
                 case Close():

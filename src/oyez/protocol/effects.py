@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from oyez.protocol.server_events import ServerEvent
 from oyez.recognisers.base import Request
+from oyez.stages.timing import Word
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,4 +62,26 @@ class Close:
     reason: str
 
 
-Effect = Send | Recognise | Cancel | Count | Close
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """An item is complete: what `…completed` or `…failed`, sent just before, does not tell. It
+    never goes on the wire. Positions are samples of the session, from its first one."""
+
+    item_id: str
+    start_samples: int
+    end_samples: int
+    """Of its turn: the padding before speech and the silence that ended it are part of it."""
+    speech_s: float
+    """How much speech was heard in it."""
+    language: str
+    """As sent with the item; of a failed one, as it would have been."""
+    emotion: str
+    transcript: str
+    """Empty if it failed, or if nothing was said."""
+    words: tuple[Word, ...]
+    """Of the transcript: their texts, joined, are the transcript."""
+    failure: Exception | None = None
+    """Why it failed, if it did."""
+
+
+Effect = Send | Recognise | Cancel | Count | Close | Completed

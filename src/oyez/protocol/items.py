@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from oyez.emotion.base import EmotionListener
-from oyez.protocol.effects import Cancel, Count, Effect, Recognise, Send
+from oyez.protocol.effects import Cancel, Completed, Count, Effect, Recognise, Send
 from oyez.protocol.errors import Overload
 from oyez.protocol.server_events import (
     BufferCommitted,
@@ -26,6 +26,7 @@ from oyez.protocol.server_events import (
 )
 from oyez.recognisers.base import SAMPLE_RATE, Hypothesis, Purpose, Request
 from oyez.stages.language import Prior, among
+from oyez.stages.timing import Word
 from oyez.stages.turn import Turn
 from oyez.stages.window import Wanted, Window
 from oyez.stages.words import glue
@@ -230,6 +231,7 @@ class Items:
                 transcript=turn.transcript,
             )
         )
+        effects.append(_completed(item, language, emotion, turn.transcript, turn.words))
         return effects
 
     def _last_interim(self, item: OpenItem, transcript: str, language: str, emotion: str) -> Send:
@@ -249,9 +251,11 @@ class Items:
         if isinstance(failure, Overload):
             message = failure.message
         detail = FailureDetail(code=code or "InternalError", message=message)
+        language = item.turn.language or self._language or UNKNOWN_LANGUAGE
         return [
             Count("failed_items"),
             self.send(TranscriptionFailed, item_id=item.id, error=detail),
+            _completed(item, language, "neutral", failure=failure),
         ]
 
     def _keep(self, final: str) -> None:
@@ -261,3 +265,25 @@ class Items:
     def send(self, event: type[ServerEvent], **fields: Any) -> Send:
         """An event with its own `event_id`."""
         return Send(event(event_id=self._event_id(), **fields))
+
+
+def _completed(
+    item: OpenItem,
+    language: str,
+    emotion: str,
+    transcript: str = "",
+    words: tuple[Word, ...] = (),
+    failure: Exception | None = None,
+) -> Completed:
+    turn = item.turn
+    return Completed(
+        item_id=item.id,
+        start_samples=turn.start,
+        end_samples=turn.end,
+        speech_s=turn.speech_samples / SAMPLE_RATE,
+        language=language,
+        emotion=emotion,
+        transcript=transcript,
+        words=words,
+        failure=failure,
+    )

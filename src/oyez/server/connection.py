@@ -21,7 +21,7 @@ from oyez.inference.worker import Outcome
 from oyez.logs import SessionLog
 from oyez.metrics import Metrics
 from oyez.protocol import codec
-from oyez.protocol.effects import Cancel, Close, Count, Effect, Recognise, Send
+from oyez.protocol.effects import Cancel, Close, Completed, Count, Effect, Recognise, Send
 from oyez.protocol.errors import ServerFault
 from oyez.protocol.server_events import ErrorEvent
 from oyez.protocol.session import Session
@@ -224,6 +224,8 @@ class Connection:
                 self._jobs.submit(effect)
             case Cancel(job):
                 self._jobs.cancel(job)
+            case Completed():
+                pass
             case Count(name):
                 self._metrics.occurrences.labels(name).inc()
             case Close(code, reason):

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from oyez.recognisers.base import SAMPLE_RATE, Hypothesis
 from oyez.stages.language import FLAT, Prior
 from oyez.stages.style import finished, styled
+from oyez.stages.timing import Timeline, Word
 from oyez.stages.window import Wanted, Window, WindowSettings
 from oyez.stages.words import Passage, glue
 from oyez.vad.base import WINDOW_SAMPLES
@@ -45,6 +46,10 @@ class Turn:
     ) -> None:
         self.start = start
         self.closed = False
+        self.end = start
+        """Where it ends, once it is closed."""
+        self.speech_samples = 0
+        """How much speech was heard in the windows settled so far."""
         self.latest_features: NDArray[np.float32] | None = None
         """Acoustic features of what was recognised last, if that was long enough to tell
         anything; see `Hypothesis.features`."""
@@ -61,6 +66,7 @@ class Turn:
         self._shown = Passage()
         """What was shown of the windows settled so far."""
         self._finals = Passage()
+        self._timeline = Timeline()
         self._failure: Exception | None = None
         self._chars_by_language: dict[str, int] = {}
 
@@ -88,6 +94,11 @@ class Turn:
         language asks for."""
         text = self._finals.text
         return finished(text, self.language or "en") if self.settled else text
+
+    @property
+    def words(self) -> tuple[Word, ...]:
+        """The words of `transcript`, and when they were said."""
+        return self._timeline.words(self.transcript)
 
     @property
     def features(self) -> NDArray[np.float32] | None:
@@ -160,6 +171,7 @@ class Turn:
     def close(self, end: int) -> list[Wanted]:
         """The turn ends at sample `end`: the finals that have not been asked for yet."""
         self.closed = True
+        self.end = end
         wanted = self._windows[-1].close(end)
         self._settle()
         return [wanted] if wanted else []
@@ -216,6 +228,7 @@ class Turn:
             window = self._windows.pop(0)
             self._expect(window.expected_behind)
             self._failure = self._failure or window.failure
+            self.speech_samples += sum(last - first for first, last in window.spoken)
             if window.final is not None and window.final.pieces:
                 self._keep(window, window.final)
             self._shown.add(window.words.promised)
@@ -224,6 +237,7 @@ class Turn:
         text = styled(final.text, final.language)
         window.words.finish(text)
         self._finals.add(text)
+        self._timeline.add(final.pieces, text, window.answered_from, window.spoken)
         self._add_features(final.features, window.answered_samples)
         count = self._chars_by_language.get(final.language, 0)
         self._chars_by_language[final.language] = count + len(text)

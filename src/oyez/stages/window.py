@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from oyez.recognisers.base import SAMPLE_RATE, Hypothesis, Piece, Purpose
 from oyez.stages.language import FLAT, Prior, after, leaning, likeliest
 from oyez.stages.slide import WHOLE, Excerpt, excerpt, moved
+from oyez.stages.timing import Span
 from oyez.stages.words import CUT_MARGIN_SAMPLES, Words, heard_before
 from oyez.vad.base import WINDOW_SAMPLES
 
@@ -95,6 +96,7 @@ class Window:
         self._position = start
         self._speech_start: int | None = None
         self._speech_end = start
+        self._spoken: list[Span] = []
         self._end: int | None = None
         """Where its audio ends, once it is closed."""
         self._final_end: int | None = None
@@ -129,6 +131,7 @@ class Window:
         elif self._final_end is not None:
             self._next_partial = end + self._settings.eager_samples
         self._speech_end = end
+        self._note_speech(end)
         self._final_end, self.final, self.failure = None, None, None
 
     def wants(self) -> Wanted | None:
@@ -202,12 +205,30 @@ class Window:
             return self.expected
         return after(self.expected, self.final.language_scores, self._answered.samples)
 
+    @property
+    def answered_from(self) -> int:
+        """Where the audio begins that its final covers, once that is there."""
+        assert self._answered is not None, "nothing was answered"
+        return self._answered.start
+
+    @property
+    def spoken(self) -> list[Span]:
+        """Where it heard speech, in order."""
+        limit = self._position if self._end is None else self._end
+        return [(start, min(end, limit)) for start, end in self._spoken if start < limit]
+
     def take_over(self, before: Window) -> None:
         """Words the window before has promised already may be of audio that became this one's."""
         if self.has_speech:
             shift = before._heard_from - self._heard_from
             pieces = before.words.confirmed_behind(self.start - before._heard_from)
             self.words = Words(moved(pieces, shift), before.words.language)
+
+    def _note_speech(self, end: int) -> None:
+        start = max(self.start, end - WINDOW_SAMPLES)
+        if self._spoken and self._spoken[-1][1] >= start:
+            start = self._spoken.pop()[0]
+        self._spoken.append((start, end))
 
     def _own(self, heard: Hypothesis) -> Hypothesis:
         """Without what belongs to the next window."""

@@ -112,7 +112,7 @@ def _behind(whole: list[str], shown: list[str]) -> list[str]:
 def glue(left: str, right: str) -> str:
     """What belongs between two stretches of text: a space, or nothing where either side is of a
     script without spaces, or empty."""
-    if not left or not right or right[0].isspace() or _spaceless(left[-1]) or _spaceless(right[0]):
+    if not left or not right or right[0].isspace() or spaceless(left[-1]) or spaceless(right[0]):
         return ""
     return " "
 
@@ -147,7 +147,7 @@ class Passage:
         return self._body + self._stop
 
 
-def _spaceless(character: str) -> bool:
+def spaceless(character: str) -> bool:
     """Thai, Lao, CJK with its punctuation, kana, full-width forms; not Hangul."""
     code = ord(character)
     return (
