@@ -67,6 +67,15 @@ class Metrics:
             "batch_audio_seconds", "Audio in one engine call.", "kind", _AUDIO_SECONDS
         )
 
+        self.usage_waiting = self._gauge(
+            "usage_waiting", "Sessions whose usage is not yet in the database."
+        )
+        self.usage_write_failures = Counter(
+            "oyez_usage_write_failures",
+            "Times the database did not take usage; it is tried again.",
+            registry=registry,
+        )
+
     def exposition(self) -> bytes:
         """Everything, as CONTENT_TYPE says."""
         return generate_latest(self._registry)

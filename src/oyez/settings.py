@@ -8,8 +8,10 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import os
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -30,6 +32,8 @@ MODELS = (
     "qwen3-asr-flash-realtime-2025-10-27",
     "qwen3-asr-flash-realtime-2026-02-10",
 )
+
+PASSWORD_IN_URL = re.compile(r"(://[^:/@]*:)[^@]*(?=@)|([?&]password=)[^&]*")
 
 Words = Annotated[tuple[str, ...], NoDecode]
 Secrets = Annotated[tuple[SecretStr, ...], NoDecode]
@@ -57,6 +61,17 @@ class Settings(BaseSettings):
     )
     allow_insecure: bool = Field(
         False, description="Allow listening beyond this machine without any key."
+    )
+
+    database: str = Field(
+        f"sqlite:///{platformdirs.user_data_path('oyez') / 'accounts.db'}",
+        description="Where keys and usage are kept: sqlite:///FILE, postgresql://…, or 'off'.",
+    )
+    price_per_second: Decimal | None = Field(
+        None, ge=0, description="Price of a second of audio, for the usage of new sessions."
+    )
+    currency: str = Field(
+        "USD", pattern=r"^[A-Z]{3}$", description="Currency of the price: three letters."
     )
 
     engine: Literal["whisper-onnx", "whisper-ct2", "fake"] = Field(
@@ -205,6 +220,7 @@ class Settings(BaseSettings):
         """The settings as plain TOML values; secrets are masked, unset ones left out."""
         values = self.model_dump(mode="json", exclude_none=True)
         values["api_key"] = ["********"] * len(self.api_key)
+        values["database"] = PASSWORD_IN_URL.sub(r"\1\2***", self.database)
         return values
 
 

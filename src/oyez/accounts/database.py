@@ -1,0 +1,177 @@
+"""Opening the database: SQLite in a file by default, or PostgreSQL.
+
+Everything here blocks: call it from a thread or before the event loop runs.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+
+from oyez.accounts.migrations import SchemaError, migrate
+
+OFF = "off"
+BUSY_TIMEOUT_MS = 5_000
+POSTGRES_DRIVER = "postgresql+psycopg"
+POSTGRES_OPTIONS = {
+    "connect_timeout": "5",
+    "application_name": "oyez",
+    # a server that is gone without a word is noticed within half a minute
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "20000",
+    "options": "-c statement_timeout=30000",
+}
+EXAMPLES = "such as sqlite:////var/lib/oyez/oyez.db or postgresql://oyez@localhost/oyez"
+
+
+class DatabaseError(Exception):
+    """The database cannot be used; the message names it and says what to do, never a password."""
+
+
+class Database:
+    """An open database with the current schema. Its methods may be called from any thread."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._writing = engine.execution_options(oyez_writes=True)
+
+    @property
+    def name(self) -> str:
+        """Its URL without the password."""
+        return shown(self._engine.url)
+
+    @property
+    def file(self) -> Path | None:
+        """Of SQLite; None otherwise."""
+        url = self._engine.url
+        return Path(url.database or "") if url.get_backend_name() == "sqlite" else None
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """One transaction that sees one state. Raises DatabaseError."""
+        with self._told(), self._engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """One transaction: durable after it, or it never was. Raises DatabaseError."""
+        with self._told(), self._writing.begin() as connection:
+            yield connection
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except SQLAlchemyError as error:
+            raise DatabaseError(f"database {self.name}: {reason(error)}") from error
+
+
+def open_database(url: str) -> Database:
+    """Connect, create what is missing and bring the schema up to date.
+
+    url: as SQLAlchemy writes it. A SQLite file is created for its owner alone.
+    Raises DatabaseError.
+    """
+    parsed = _parse(url)
+    engine = _sqlite(parsed) if parsed.get_backend_name() == "sqlite" else _postgres(parsed)
+    database = Database(engine)
+    try:
+        with database.write() as connection:
+            migrate(connection)
+    except SchemaError as error:
+        database.close()
+        raise DatabaseError(f"database {database.name}: {error}") from None
+    except DatabaseError:
+        database.close()
+        raise
+    return database
+
+
+def shown(url: URL) -> str:
+    """A URL fit for people and logs."""
+    query = {name: "***" if "password" in name else value for name, value in url.query.items()}
+    return url.set(query=query).render_as_string(hide_password=True)
+
+
+def reason(error: SQLAlchemyError) -> str:
+    """What the driver said, in one line, without statement and parameters."""
+    said = str(error.orig) if isinstance(error, DBAPIError) else str(error)
+    return " ".join(said.split()) or type(error).__name__
+
+
+def _parse(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        raise DatabaseError(f"database must be 'off' or a URL {EXAMPLES}") from None
+    if parsed.drivername in ("postgresql", "postgres"):
+        parsed = parsed.set(drivername=POSTGRES_DRIVER)
+    if parsed.drivername not in ("sqlite", "sqlite+pysqlite", POSTGRES_DRIVER):
+        raise DatabaseError(
+            f"database {shown(parsed)}: {parsed.drivername} is not supported; give a URL {EXAMPLES}"
+        )
+    return parsed
+
+
+def _sqlite(url: URL) -> Engine:
+    if not url.database or url.database == ":memory:" or "mode" in url.query:
+        raise DatabaseError(
+            f"database {shown(url)}: must be a file, {EXAMPLES}; 'off' keeps nothing"
+        )
+    _create_private(Path(url.database), shown(url))
+    engine = create_engine(url)
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _create_private(file: Path, name: str) -> None:
+    try:
+        missing = [folder for folder in file.parents if not folder.exists()]
+        for folder in reversed(missing):
+            folder.mkdir(mode=0o700, exist_ok=True)
+        os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
+    except OSError as error:
+        raise DatabaseError(
+            f"database {name}: {error.strerror}; set `database` to a place that can be written, "
+            "or to 'off'"
+        ) from error
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    connection.isolation_level = None  # the driver begins nothing by itself: _begin_sqlite does
+    for pragma in (
+        f"busy_timeout = {BUSY_TIMEOUT_MS}",
+        "journal_mode = WAL",
+        "synchronous = FULL",
+        "foreign_keys = ON",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # a writer takes the lock at once: one that read first would fail when it comes to write
+    writes = connection.get_execution_options().get("oyez_writes")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _postgres(url: URL) -> Engine:
+    options = {name: value for name, value in POSTGRES_OPTIONS.items() if name not in url.query}
+    try:
+        return create_engine(url, pool_pre_ping=True, connect_args=options)
+    except ModuleNotFoundError as error:
+        raise DatabaseError(
+            f"database {shown(url)}: the driver {error.name} is not installed: "
+            "pip install 'oyez[postgres]'"
+        ) from error
