@@ -80,8 +80,8 @@ class Settings(BaseSettings):
     model: str = Field(
         "base",
         min_length=1,
-        description="The engine's model: 'base' is built in; whisper-ct2 also takes a "
-        "directory or a hub name.",
+        description="The engine's model: 'base' is built in; also a name that oyez models list "
+        "shows, or a directory.",
     )
     models: Words = Field(
         MODELS,
@@ -93,6 +93,10 @@ class Settings(BaseSettings):
     cache_dir: Path = Field(
         Path(platformdirs.user_cache_dir("oyez")),
         description="Where prepared models are kept.",
+    )
+    models_dir: Path = Field(
+        Path(platformdirs.user_data_dir("oyez")) / "models",
+        description="Where models lie that oyez models add added.",
     )
     vad: str = Field("silero", min_length=1, description="Voice activity detector.")
     emotion: str = Field(

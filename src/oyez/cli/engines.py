@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from oyez import settings
+from oyez.cli.exits import NEVER_STARTED, USAGE, Fault
 
 if TYPE_CHECKING:
     from oyez.inference.loader import Engines
@@ -17,23 +18,27 @@ def load_for_command(
 ) -> Engines:
     """Engines on the CPU, without emotion; what is done meanwhile goes to stderr.
 
-    Raises ClickException.
+    model: as `oyez serve --model`. Raises Fault.
     """
     from oyez.inference.loader import LoadError, load_engines
     from oyez.recognisers.whisper_onnx.weights import WeightsError
 
     try:
+        chosen = settings.load({})
         return load_engines(
             engine=engine,
             model=model,
             device="cpu",
             threads=threads,
-            cache_dir=settings.load({}).cache_dir,
+            cache_dir=chosen.cache_dir,
+            models_dir=chosen.models_dir,
             vad=vad,
             progress=lambda line: click.echo(line, err=True),
         )
-    except (LoadError, WeightsError, settings.SettingsError) as error:
-        raise click.ClickException(str(error)) from error
+    except settings.SettingsError as error:
+        raise Fault(str(error), USAGE) from error
+    except (LoadError, WeightsError) as error:
+        raise Fault(str(error), NEVER_STARTED) from error
 
 
 def show_progress(done: int, total: int) -> None:

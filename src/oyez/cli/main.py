@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import difflib
+import io
+import sys
 from importlib import import_module
+from typing import Any
 
 import click
 
 from oyez import __version__
+from oyez.cli.exits import INTERRUPTED
 
 COMMANDS = {
     "serve": ("oyez.cli.serve:serve", "Start the server."),
+    "models": ("oyez.cli.models:models", "List, check, add and remove models."),
     "emotion": ("oyez.cli.emotion:emotion", "Train the emotion classifier."),
     "bench": ("oyez.bench.cli:bench", "Measure accuracy, latency, load and endurance."),
+    "completion": ("oyez.cli.completion:completion", "Complete commands with the Tab key."),
 }
 """Name to "module:command", and the line for `oyez --help`, which imports none of them."""
 
@@ -29,9 +36,25 @@ class LazyGroup(click.Group):
         command: click.Command = getattr(import_module(module), name)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            instead = f"Did you mean {near[0]!r}?" if near else "See 'oyez --help'."
+            ctx.fail(f"No such command {args[0]!r}. {instead}")
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (KeyboardInterrupt, click.Abort):
+            click.echo("oyez: interrupted", err=True)
+            ctx.exit(INTERRUPTED)
 
 
 @click.group(
@@ -47,6 +70,19 @@ def main() -> None:
     \b
     Examples:
       oyez serve                     on ws://127.0.0.1:8080, for this machine only
-      oyez serve --port 9000
       oyez serve --host 0.0.0.0 --api-keys-file keys.txt
+      oyez transcribe talk.mp3       writes what is said in it
+      oyez listen                    live captions of the microphone
+      oyez doctor                    is everything in order on this machine?
+
+    Exit codes: 0 done, 1 something failed, 2 wrong usage or settings, 3 could
+    not start, 130 interrupted.
     """
+    _write_any_character()
+
+
+def _write_any_character() -> None:
+    """A terminal that cannot show a character gets its code, not a crash."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")

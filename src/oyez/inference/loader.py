@@ -15,6 +15,7 @@ from oyez.emotion.base import EmotionClassifier
 from oyez.emotion.neutral import Neutral
 from oyez.emotion.weights import EmotionWeightsError
 from oyez.inference.trial import session_cost
+from oyez.recognisers import library
 from oyez.recognisers import registry as recognisers
 from oyez.recognisers.base import Recogniser
 from oyez.vad import registry as detectors
@@ -48,17 +49,20 @@ def load_engines(
     vad: str,
     emotion: str = emotions.OFF,
     emotion_confidence: float = 0.0,
+    models_dir: Path | None = None,
     progress: Callable[[str], None] = lambda line: None,
 ) -> Engines:
     """Load and warm what the settings of the same names choose. Takes seconds; blocks.
 
-    threads: 0 means every core this process may use. Raises LoadError.
+    threads: 0 means every core this process may use. models_dir: where models are looked for by
+    name. Raises LoadError.
     """
     began_s = time.monotonic()
     progress(f"loading {engine} ({model}) on {device}")
     threads = threads or _usable_cores()
     try:
-        recogniser = _load_recogniser(engine, model, device, threads, cache_dir)
+        found = _find_added(model, models_dir)
+        recogniser = _load_recogniser(engine, found, device, threads, cache_dir)
         progress("warming up")
         recogniser.warm_up()
         cost = session_cost(recogniser, threads)
@@ -97,12 +101,19 @@ def _load_recogniser(
     return recogniser
 
 
+def _find_added(model: str, models_dir: Path | None) -> str:
+    """The directory of a model that was added, else `model` itself."""
+    found = library.find(models_dir, model) if models_dir else None
+    return str(found.directory) if found else model
+
+
 def _model_directory(model: str) -> Path:
     directory = Path(model)
     if not directory.is_dir():
         raise LoadError(
-            f"model {model} is no directory: whisper-onnx takes '{BUILT_IN_MODEL}' or a directory "
-            "in CTranslate2's format; for hub names choose --engine whisper-ct2"
+            f"model {model} is no directory and was not added: whisper-onnx takes "
+            f"'{BUILT_IN_MODEL}', the name of a model that oyez models list shows, or a directory "
+            "in CTranslate2's format"
         )
     return directory
 

@@ -79,6 +79,7 @@ def _load(settings: Settings, say: Callable[[str], None]) -> Engines:
             device=settings.device,
             threads=settings.threads,
             cache_dir=settings.cache_dir,
+            models_dir=settings.models_dir,
             vad=settings.vad,
             emotion=settings.emotion,
             emotion_confidence=settings.emotion_confidence,

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
+import pytest
 from click.testing import CliRunner
 
 from oyez import __version__
-from oyez.cli.main import main
+from oyez.cli.main import COMMANDS, main
 
 
 def test_help_lists_the_commands_with_examples() -> None:
@@ -21,8 +23,54 @@ def test_the_version_is_shown() -> None:
     assert __version__ in CliRunner().invoke(main, ["--version"]).output
 
 
-def test_an_unknown_command_is_a_usage_error() -> None:
-    assert CliRunner().invoke(main, ["serv"]).exit_code == 2
+def test_an_unknown_command_is_a_usage_error_and_the_nearest_one_is_named() -> None:
+    result = CliRunner().invoke(main, ["serv"])
+    assert result.exit_code == 2
+    assert "Did you mean 'serve'?" in result.output
+    assert "oyez --help" in CliRunner().invoke(main, ["qqq"]).output
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, ""])
+def test_every_help_fits_eighty_columns_and_has_no_colour(command: str) -> None:
+    arguments = [*command.split(), "--help"]
+    result = CliRunner().invoke(main, arguments, color=True)
+    assert result.exit_code == 0
+    assert max(map(len, result.output.splitlines())) <= 80
+    assert "\x1b" not in result.output
+
+
+def test_ctrl_c_exits_130_without_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("oyez.cli.model_reports.model_reports", interrupted)
+    result = CliRunner().invoke(main, ["models", "list"])
+    assert result.exit_code == 130
+    assert "interrupted" in result.output
+    assert "Traceback" not in result.output
+
+
+def test_a_reader_that_leaves_early_is_no_fault() -> None:
+    shown = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -m oyez serve --help | head -1"],
+        capture_output=True,
+        text=True,
+    )
+    assert shown.stdout == "Usage: oyez serve [OPTIONS]\n"
+    assert shown.stderr == ""
+
+
+def test_a_character_the_terminal_lacks_is_no_fault() -> None:
+    code = (
+        "from oyez.cli import main as program; import click;"
+        "program.main(['completion', 'zsh'], standalone_mode=False); click.echo('\\u6c49')"
+    )
+    shown = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": "latin-1"},
+    )
+    assert shown.stdout.endswith(b"\\u6c49\n"), shown.stderr
 
 
 def test_importing_the_command_is_light() -> None:

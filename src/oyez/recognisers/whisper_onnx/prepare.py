@@ -14,7 +14,7 @@ from pathlib import Path
 import onnx
 import onnxruntime
 
-from oyez.recognisers.whisper_onnx import graph
+from oyez.recognisers.whisper_onnx import graph, shapes
 from oyez.recognisers.whisper_onnx.weights import Source
 
 BUILDER_VERSION = 5
@@ -42,8 +42,7 @@ def prepare(source: Source, cache_dir: Path) -> Prepared:
         WeightsError: the weights are damaged or not a Whisper model.
         OSError: `cache_dir` cannot be written.
     """
-    version = f"v{BUILDER_VERSION}-ort{onnxruntime.__version__}"
-    directory = cache_dir / f"whisper-{source.digest[:16]}-{version}"
+    directory = prepared_directory(source.digest, cache_dir)
     if not directory.is_dir():
         cache_dir.mkdir(parents=True, exist_ok=True)
         _publish(_build(source, cache_dir), directory)
@@ -51,10 +50,28 @@ def prepare(source: Source, cache_dir: Path) -> Prepared:
     return Prepared(directory / "encoder.onnx", directory / "decoder.onnx", graph.Sizes(**sizes))
 
 
+def prepared_directory(digest: str, cache_dir: Path) -> Path:
+    """Where the graphs of the weights with this SHA-256 are, or would be, kept."""
+    version = f"v{BUILDER_VERSION}-ort{onnxruntime.__version__}"
+    return cache_dir / f"{_prefix(digest)}{version}"
+
+
+def forget(digest: str, cache_dir: Path) -> None:
+    """Remove the graphs of these weights, of any version."""
+    for directory in cache_dir.glob(f"{_prefix(digest)}*"):
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _prefix(digest: str) -> str:
+    return f"whisper-{digest[:16]}-"
+
+
 def _build(source: Source, cache_dir: Path) -> Path:
     started = time.monotonic()
     logger.info("preparing the Whisper weights for this machine (once)")
     arrays = source.read_arrays()
+    shapes.require_floats(arrays)
+    shapes.check(arrays, source.read_config())
     heads = [(layer, head) for layer, head in source.read_config()["alignment_heads"]]
     directory = Path(tempfile.mkdtemp(prefix=".preparing-", dir=cache_dir))
     try:

