@@ -51,6 +51,16 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
 
+    tls_cert: Path | None = Field(
+        None,
+        description="Certificate chain, PEM: speak TLS (wss, https) and nothing else. Read again "
+        "when it changes, and on SIGHUP.",
+    )
+    tls_key: Path | None = Field(None, description="Private key of the certificate, PEM.")
+    tls_key_password_file: Path | None = Field(
+        None, description="File that holds the password of an encrypted tls_key."
+    )
+
     api_key: Secrets = Field(
         (),
         description="A key clients may use. Repeat the flag, or separate with commas. "
@@ -200,6 +210,15 @@ class Settings(BaseSettings):
                 f"ws_max_message_bytes must be at least {needed_bytes}: an append of "
                 f"max_append_bytes={self.max_append_bytes} grows by a third in base64"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _tls_is_whole(self) -> Self:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            given, missing = ("tls_cert", "tls_key") if self.tls_cert else ("tls_key", "tls_cert")
+            raise ValueError(f"{given} is set, {missing} is not: TLS needs both")
+        if self.tls_key_password_file and not self.tls_key:
+            raise ValueError("tls_key_password_file is set, tls_key is not")
         return self
 
     @model_validator(mode="after")

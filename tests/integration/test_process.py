@@ -4,55 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import signal
 import socket
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import aiohttp
 import pexpect
 import psutil
 import pytest
 
+from support.process import ENVIRONMENT, a_process, command, run_to_end
 from support.server import MODEL, Client, append, silence, speech
-
-READY = re.compile(r"oyez is ready: (ws://127\.0\.0\.1:(\d+)/api-ws/v1/realtime)\?model=")
-ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("OYEZ_")}
-
-
-def command(*flags: str) -> list[str]:
-    return [sys.executable, "-m", "oyez", "serve", "--engine", "fake", "--vad", "energy", *flags]
-
-
-def run_to_end(*flags: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command(*flags), capture_output=True, text=True, timeout=60, env=ENVIRONMENT
-    )
-
-
-@contextmanager
-def a_process(*flags: str) -> Iterator[tuple[subprocess.Popen[str], str, list[str]]]:
-    """A ready server: the process, its URL, and the lines it printed so far."""
-    process = subprocess.Popen(
-        command("--port", "0", *flags), stderr=subprocess.PIPE, text=True, env=ENVIRONMENT
-    )
-    assert process.stderr is not None
-    try:
-        lines: list[str] = []
-        for line in process.stderr:
-            lines.append(line)
-            if found := READY.search(line):
-                yield process, found[1], lines
-                break
-        else:
-            pytest.fail("the server did not become ready:\n" + "".join(lines))
-    finally:
-        process.kill()
-        process.wait()
-        process.stderr.close()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

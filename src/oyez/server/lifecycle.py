@@ -10,7 +10,7 @@ from collections.abc import Callable
 from aiohttp import web
 
 from oyez.inference.loader import Engines, LoadError, load_engines
-from oyez.server import listening, signals
+from oyez.server import listening, signals, tls
 from oyez.server.app import Server
 from oyez.server.realtime import PATH
 from oyez.server.reload import Reloader
@@ -30,21 +30,26 @@ def run_server(settings: Settings, say: Callable[[str], None]) -> None:
     """Run until SIGTERM or SIGINT; a second signal does not wait for running turns. SIGHUP
     reloads what `_serve` adds to its `Reloader`.
 
-    say: takes progress lines for the operator. Raises SettingsError (keys file) or StartupError
-    (port taken, model missing) before it listens.
+    say: takes progress lines for the operator. Raises SettingsError (keys, certificate) or
+    StartupError (port taken, model missing) before it listens.
     """
     settings.keys()
+    certificate = tls.from_settings(settings)
     try:
         with listening.bind(settings.host, settings.port) as listener:
             # before the event loop, so that a signal ends the loading at once
             engines = _load(settings, say)
-            asyncio.run(_serve(settings, engines, listener, say))
+            asyncio.run(_serve(settings, engines, listener, certificate, say))
     except listening.ListenError as error:
         raise StartupError(str(error)) from error
 
 
 async def _serve(
-    settings: Settings, engines: Engines, listener: socket.socket, say: Callable[[str], None]
+    settings: Settings,
+    engines: Engines,
+    listener: socket.socket,
+    certificate: tls.Certificate | None,
+    say: Callable[[str], None],
 ) -> None:
     stops = signals.count_stops()
     reloader = Reloader()
@@ -52,23 +57,34 @@ async def _serve(
     server = Server(settings, engines)
     runner = web.AppRunner(server.app, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
+    watching = _watch(certificate, reloader) if certificate else None
     try:
-        accepting = await _listen(runner, listener)
+        accepting = await _listen(runner, listener, certificate)
         _announce(listener, settings, say)
         await stops.acquire()
         log.info("draining: finishing what was said")
         await _drain(server, settings.drain_timeout_s, stops)
         accepting.close()
     finally:
+        if watching:
+            watching.cancel()
         await runner.cleanup()
         await asyncio.to_thread(server.realtime.stop, THREADS_STOP_S)
     log.info("stopped")
 
 
-async def _listen(runner: web.AppRunner, listener: socket.socket) -> asyncio.Server:
+def _watch(certificate: tls.Certificate, reloader: Reloader) -> asyncio.Task[None]:
+    reloader.add("certificate", certificate.reload)
+    return asyncio.create_task(certificate.watch(lambda: reloader.reload("certificate")))
+
+
+async def _listen(
+    runner: web.AppRunner, listener: socket.socket, certificate: tls.Certificate | None
+) -> asyncio.Server:
     http = runner.server
     assert http is not None
-    return await listening.listen(listener, http, has_room=lambda: True, tls=None)
+    context = certificate.context if certificate else None
+    return await listening.listen(listener, http, has_room=lambda: True, tls=context)
 
 
 def _load(settings: Settings, say: Callable[[str], None]) -> Engines:
@@ -95,7 +111,8 @@ def _announce(listener: socket.socket, settings: Settings, say: Callable[[str], 
         log.warning("no API key is configured: any key, or none, from %s is accepted", whoever)
     host = f"[{settings.host}]" if ":" in settings.host else settings.host or "0.0.0.0"
     port = listener.getsockname()[1]
-    say(f"oyez is ready: ws://{host}:{port}{PATH}?model={MODEL_SHOWN}")
+    scheme = "wss" if settings.tls_cert else "ws"
+    say(f"oyez is ready: {scheme}://{host}:{port}{PATH}?model={MODEL_SHOWN}")
 
 
 async def _drain(server: Server, timeout_s: float, stops: asyncio.Semaphore) -> None:
