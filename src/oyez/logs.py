@@ -6,19 +6,24 @@ Fields travel in `extra={"fields": {…}}`. No audio, transcript or key above DE
 from __future__ import annotations
 
 import logging
+import re
 import sys
-from collections.abc import Mapping, MutableMapping
+import time
+from collections.abc import Callable, Mapping, MutableMapping
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
+PLAIN = re.compile(r"[^\s\"'=\x00-\x1f\x7f-\x9f]+")
+"""Values that need no quotes."""
+
 
 class TextFormatter(logging.Formatter):
-    """`2025-01-31T12:00:00.000Z INFO message key=value …`"""
+    """`2025-01-31T12:00:00.000Z INFO message key=value key="another value" …`"""
 
     def format(self, record: logging.LogRecord) -> str:
-        fields = "".join(f" {name}={value}" for name, value in _fields(record).items())
+        fields = "".join(f" {name}={_shown(value)}" for name, value in _fields(record).items())
         line = f"{_timestamp(record)} {record.levelname} {record.getMessage()}{fields}"
         return line + _traceback(self, record)
 
@@ -53,6 +58,35 @@ class SessionLog(logging.LoggerAdapter[logging.Logger]):
         return msg, {**kwargs, "extra": {"fields": {**own, **given}}}
 
 
+class Seldom:
+    """Warnings that come in crowds: of those with one message, at most one in `every_s`."""
+
+    def __init__(
+        self,
+        logger: logging.Logger,
+        every_s: float = 60.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """clock: seconds that never go back."""
+        self._logger = logger
+        self._every_s = every_s
+        self._clock = clock
+        self._last_s: dict[str, float] = {}
+        self._left_out: dict[str, int] = {}
+
+    def warning(self, message: str, **fields: Any) -> None:
+        """Log it, or count it: the next line says how many were left out since the last. message:
+        one of few, never made of values."""
+        now_s = self._clock()
+        if now_s - self._last_s.get(message, -self._every_s) < self._every_s:
+            self._left_out[message] = self._left_out.get(message, 0) + 1
+            return
+        self._last_s[message] = now_s
+        if left_out := self._left_out.pop(message, 0):
+            fields["left_out"] = left_out
+        self._logger.warning(message, extra={"fields": fields})
+
+
 def configure(level: str, form: str) -> None:
     """Send the lines of oyez to stderr. level: debug…error; form: text or json."""
     handler = logging.StreamHandler(sys.stderr)
@@ -66,6 +100,12 @@ def configure(level: str, form: str) -> None:
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
     fields: dict[str, Any] = getattr(record, "fields", {})
     return fields
+
+
+def _shown(value: object) -> str:
+    """What others made up stays on its line and in its field."""
+    text = str(value)
+    return text if PLAIN.fullmatch(text) else msgspec.json.encode(text).decode()
 
 
 def _timestamp(record: logging.LogRecord) -> str:

@@ -164,4 +164,4 @@ async def test_operators_can_watch() -> None:
         status, text, _ = await running.get("/metrics")
         assert status == 200
         assert "oyez_sessions_open 1.0" in text
-        assert 'oyez_refused_total{code="InvalidApiKey"} 1.0' in text
+        assert 'oyez_refused_total{reason="key"} 1.0' in text

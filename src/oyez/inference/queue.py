@@ -6,7 +6,7 @@ import math
 from collections.abc import Hashable, Sequence
 from itertools import islice
 
-from oyez.inference.job import Job, Overloaded
+from oyez.inference.job import Job, Overloaded, Urgency
 from oyez.recognisers.base import SAMPLE_RATE, Info
 
 MAX_BATCH_SAMPLES = 12 * SAMPLE_RATE
@@ -27,6 +27,10 @@ class Queue:
 
     def __contains__(self, job: Job) -> bool:
         return job in self._jobs
+
+    def count(self, urgency: Urgency) -> int:
+        """How many are of this urgency."""
+        return sum(job.urgency is urgency for job in self._jobs)
 
     def add(self, job: Job, now_s: float) -> tuple[Job | None, Job | None]:
         """Let a job wait. Returns the one it replaced and the one it pushed out, if any.

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import Protocol
 
-from oyez.inference.job import Job, Overloaded, Stopped
+from oyez.inference.job import Job, Overloaded, Stopped, Urgency
 from oyez.inference.queue import Queue
 from oyez.inference.worker import Outcome, run_batch
 from oyez.recognisers.base import Recogniser
@@ -69,6 +69,11 @@ class Scheduler:
         """Jobs that have not begun."""
         with self._changed:
             return len(self._queue)
+
+    def waiting_with(self, urgency: Urgency) -> int:
+        """Jobs of this urgency that have not begun."""
+        with self._changed:
+            return self._queue.count(urgency)
 
     @property
     def running(self) -> int:

@@ -7,10 +7,12 @@ not at once for each packet: work for many sessions in one go finds code and wei
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Sequence
 from typing import Protocol
 
+from oyez.metrics import Tally
 from oyez.vad.base import WINDOW_SAMPLES, Scores, Stretch, VoiceDetector
 
 MAX_WINDOWS = 64
@@ -37,8 +39,10 @@ class Hearer(Protocol):
 class VadPool:
     """A detector for all sessions; first come, first served. Event loop only."""
 
-    def __init__(self, detector: VoiceDetector) -> None:
+    def __init__(self, detector: VoiceDetector, tally: Tally | None = None) -> None:
+        """tally: takes what scoring costs."""
         self._detector = detector
+        self._tally = tally or Tally()
         self._waiting: deque[Hearer] = deque()
         self._due: asyncio.Handle | None = None
         self._due_at_once = False
@@ -93,11 +97,14 @@ class VadPool:
         return turns
 
     def _outcomes(self, stretches: list[Stretch]) -> Sequence[Scores | Exception]:
+        began_s = time.perf_counter()
         try:
             return self._detector.score_many(stretches)
         except Exception:  # noqa: BLE001 - a detector may fail as it likes
             # only the session whose windows it fails on is to know
             return [self._outcome(stretch) for stretch in stretches]
+        finally:
+            self._tally.vad_s += time.perf_counter() - began_s
 
     def _outcome(self, stretch: Stretch) -> Scores | Exception:
         try:

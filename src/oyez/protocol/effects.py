@@ -48,6 +48,15 @@ class Cancel:
 
 
 @dataclass(frozen=True, slots=True)
+class Began:
+    """Speech was noticed: comes behind its `speech_started`, and is not for the wire."""
+
+    item_id: str
+    onset_samples: int
+    """Where speech begins. The wire's `audio_start_ms` lies before it, by the padding."""
+
+
+@dataclass(frozen=True, slots=True)
 class Count:
     """Something operators want to know happened: a metric's name."""
 
@@ -84,4 +93,4 @@ class Completed:
     """Why it failed, if it did."""
 
 
-Effect = Send | Recognise | Cancel | Count | Close | Completed
+Effect = Send | Recognise | Cancel | Began | Count | Close | Completed

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 
-from oyez.protocol.effects import Effect
+from oyez.protocol.effects import Began, Effect
 from oyez.protocol.items import Items, OpenItem
 from oyez.protocol.listener import SAMPLES_PER_MS, Listener
 from oyez.protocol.server_events import SpeechStarted, SpeechStopped
@@ -65,7 +65,8 @@ class VadListener(Listener):
                 SpeechStarted,
                 audio_start_ms=edge.at_samples // SAMPLES_PER_MS,
                 item_id=item.id,
-            )
+            ),
+            Began(item.id, edge.onset_samples),
         ]
         for probability, end in self._recent:
             if end > edge.onset_samples:

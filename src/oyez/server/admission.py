@@ -27,17 +27,20 @@ class Refusal:
     code: str
     message: str
     retry_after_s: int | None = None
+    reason: str = "other"
+    """Why, in a word, for operators."""
 
 
-INVALID_KEY = Refusal(401, "InvalidApiKey", "Invalid API-key provided.")
+INVALID_KEY = Refusal(401, "InvalidApiKey", "Invalid API-key provided.", reason="key")
 BUSY = Refusal(
     503,
     "ServiceUnavailable",
     "The sessions that are open need all of the machine; try again later.",
     5,
+    "busy",
 )
-FULL = Refusal(503, "ServiceUnavailable", "All sessions are taken; try again later.", 1)
-DRAINING = Refusal(503, "ServiceUnavailable", "The server is shutting down.", 5)
+FULL = Refusal(503, "ServiceUnavailable", "All sessions are taken; try again later.", 1, "full")
+DRAINING = Refusal(503, "ServiceUnavailable", "The server is shutting down.", 5, "draining")
 
 
 class Admission:
@@ -75,7 +78,7 @@ class Admission:
             return BUSY
         if wait_s := self._wait_s(caller):
             message = f"Requests rate limit exceeded: {self._sessions_per_second} per second."
-            return Refusal(429, "Throttling.RateQuota", message, math.ceil(wait_s))
+            return Refusal(429, "Throttling.RateQuota", message, math.ceil(wait_s), "rate")
         self.open_sessions += 1
         return None
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +22,7 @@ from oyez.inference.worker import Outcome
 from oyez.logs import SessionLog
 from oyez.metrics import Metrics
 from oyez.protocol import codec
-from oyez.protocol.effects import Cancel, Close, Completed, Count, Effect, Recognise, Send
+from oyez.protocol.effects import Cancel, Close, Count, Effect, Recognise, Send
 from oyez.protocol.errors import ServerFault
 from oyez.protocol.server_events import ErrorEvent
 from oyez.protocol.session import Session
@@ -30,6 +31,7 @@ from oyez.server.feeder import Feeder
 from oyez.server.figures import Figures
 from oyez.server.jobs import Jobs
 from oyez.server.outbox import Outbox
+from oyez.server.session_watch import SessionWatch
 
 TICK_S = 0.5
 CLOSE_HANDSHAKE_S = 5.0
@@ -64,6 +66,7 @@ class Connection:
         scheduler: Scheduler,
         vad_pool: VadPool,
         metrics: Metrics,
+        watch: SessionWatch,
         limits: ConnectionLimits,
     ) -> None:
         self._socket = socket
@@ -74,22 +77,25 @@ class Connection:
         self._limits = limits
         self._log = SessionLog(log, session.id)
         self._loop = asyncio.get_running_loop()
-        self._jobs = Jobs(scheduler, session.id, self._answered, self._ahead_s)
-        self._began_s = self._loop.time()
-        self.figures = Figures()
-        self._outbox = Outbox(socket, limits.send_buffer_bytes, lambda: self._feeder.wake())
+        self._watch = watch
+        self._jobs = Jobs(scheduler, session.id, self._answered, lambda: watch.ahead_s)
+        self._outbox = Outbox(
+            socket, limits.send_buffer_bytes, lambda: self._feeder.wake(), metrics.send.observe
+        )
         self._feeder = Feeder(
             session,
             vad_pool,
-            self.figures,
             call=self._call,
             fail=self._fail,
             held_back=self._held_back,
+            heard=watch.heard,
+            tally=metrics.tally,
         )
         self._finished = asyncio.Event()
         self._ended = asyncio.Event()
         self._closing = False
         self._close_code: int | None = None
+        self._close_reason = "the client left"
         self._listening_since_s: float | None = None
         self._pinged_s = 0.0
 
@@ -115,7 +121,17 @@ class Connection:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            self._report(self._loop.time() - self._began_s)
+            self._report()
+
+    @property
+    def figures(self) -> Figures:
+        """What the session did so far."""
+        return self._watch.figures
+
+    @property
+    def backlog_s(self) -> float:
+        """Audio that waits for its final."""
+        return self._session.backlog_samples / SAMPLE_RATE
 
     async def drain(self) -> None:
         """The server leaves: finish what was said, tell the client, close 1001."""
@@ -132,7 +148,7 @@ class Connection:
         if self._closing:
             return
         self._closing = True
-        self._close_code = code
+        self._close_code, self._close_reason = code, reason
         self._jobs.cancel_all()
         self._outbox.close(code, reason)
         self._finished.set()
@@ -141,7 +157,7 @@ class Connection:
         """Drop the socket at once: the client would take no part in closing it."""
         self._log.warning(reason)
         self._closing = True
-        self._close_code = code
+        self._close_code, self._close_reason = code, reason
         self._transport.abort()
 
     async def _receive(self) -> None:
@@ -194,11 +210,11 @@ class Connection:
             self._pinged_s = self._loop.time()
             self._outbox.ping()
 
-    def _ahead_s(self) -> float:
-        return self.figures.audio_s - (self._loop.time() - self._began_s)
-
     def _answered(self, job: int, outcome: Outcome) -> None:
+        began_s = time.perf_counter()
+        self._watch.answered(job)
         self._call(self._session.recognised, job, outcome)
+        self._metrics.tally.answer_s += time.perf_counter() - began_s
         self._feeder.wake()
 
     def _call(self, method: Callable[..., list[Effect]], *arguments: Any) -> None:
@@ -216,18 +232,14 @@ class Connection:
             self._finished.set()
 
     def _carry_out(self, effect: Effect) -> None:
+        self._watch.see(effect)
         match effect:
             case Send(event):
-                self.figures.sent(event)
                 self._outbox.text(codec.encode(event))
             case Recognise():
                 self._jobs.submit(effect)
             case Cancel(job):
                 self._jobs.cancel(job)
-            case Completed():
-                pass
-            case Count(name):
-                self._metrics.occurrences.labels(name).inc()
             case Close(code, reason):
                 self.close(code, reason)
 
@@ -240,15 +252,19 @@ class Connection:
     def _fail(self, error: Exception) -> None:
         """Our bug: it ends this session and no other."""
         self._log.error("internal error", exc_info=error)
-        self._metrics.occurrences.labels("internal_errors").inc()
+        self._carry_out(Count("internal_errors"))
         if not self._closing:
             detail = ServerFault().detail()
             self._carry_out(Send(ErrorEvent(event_id=self._new_id("event"), error=detail)))
             self.close(1011, "Internal service error.")
 
-    def _report(self, duration_s: float) -> None:
+    def _report(self) -> None:
         code = self._close_code or self._socket.close_code or 1006
-        self._metrics.sessions_closed.labels(str(code)).inc()
-        self._metrics.audio_seconds.inc(self.figures.audio_s)
-        fields = {**self.figures.fields(), "duration_s": round(duration_s, 2), "close_code": code}
+        self._watch.ended(code)
+        fields = {
+            **self.figures.fields(),
+            "duration_s": round(self._watch.duration_s, 2),
+            "close_code": code,
+            "close_reason": self._close_reason,
+        }
         self._log.info("session ended", extra={"fields": fields})

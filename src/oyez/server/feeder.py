@@ -6,14 +6,15 @@ it may have waited for calls `wake`.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
 from oyez.inference.vad_pool import MAX_WINDOWS, VadPool
+from oyez.metrics import Tally
 from oyez.protocol.session import Session
-from oyez.recognisers.base import SAMPLE_RATE, Samples
+from oyez.recognisers.base import Samples
 from oyez.server.byte_queue import ByteQueue
-from oyez.server.figures import Figures
 from oyez.server.outbox import FRAME_OVERHEAD_BYTES
 from oyez.vad.base import Scores, Stretch
 
@@ -30,28 +31,34 @@ class Feeder:
         self,
         session: Session,
         vad_pool: VadPool,
-        figures: Figures,
         *,
         call: Callable[..., Any],
         fail: Callable[[Exception], None],
         held_back: Callable[[], bool],
+        heard: Callable[[int, float], None],
+        tally: Tally,
     ) -> None:
         """call: calls a method of the session and carries out its effects; does not raise. fail:
-        takes our bugs. held_back: the session must not be fed now."""
+        takes our bugs. held_back: the session must not be fed now. heard: is told of samples
+        before they are scored, and when their message came, on time.monotonic. tally: takes what
+        the session's calls cost."""
         self._session = session
         self._vad_pool = vad_pool
-        self._figures = figures
+        self._heard = heard
+        self._tally = tally
         self._vad_state = vad_pool.initial_state()
         self._call = call
         self._fail = fail
         self._held_back = held_back
-        self._inbox: ByteQueue[str | bytes] = ByteQueue(INBOX_BYTES)
+        self._inbox: ByteQueue[tuple[str | bytes, float]] = ByteQueue(INBOX_BYTES)
+        self._arrived_s = 0.0
         self._asked = False
         self._draining = False
 
     def put(self, message: str | bytes) -> None:
         """The client's next message. Ask for `room` before."""
-        self._inbox.put(message, len(message) + FRAME_OVERHEAD_BYTES)
+        size_bytes = len(message) + FRAME_OVERHEAD_BYTES
+        self._inbox.put((message, time.monotonic()), size_bytes)
         self._ask_turn(behind=False)
 
     async def room(self) -> None:
@@ -76,7 +83,7 @@ class Feeder:
             self._feed()
             windows = self._next_windows()
             if windows is not None and len(windows):
-                self._figures.audio_s += len(windows) / SAMPLE_RATE
+                self._heard(len(windows), self._arrived_s)
                 return windows, self._vad_state
             if windows is not None:
                 self._call(self._session.scored, windows)
@@ -89,7 +96,9 @@ class Feeder:
         if isinstance(outcome, Exception):
             return self._fail(outcome)
         probabilities, self._vad_state = outcome
+        began_s = time.perf_counter()
         self._call(self._session.scored, probabilities)
+        self._tally.follow_s += time.perf_counter() - began_s
         if self._has_more:
             self._ask_turn(behind=True)
 
@@ -109,11 +118,17 @@ class Feeder:
             self._draining = False
             self._call(self._session.drain)
         elif self._inbox:
-            self._call(self._session.receive, self._inbox.take())
+            message, self._arrived_s = self._inbox.take()
+            began_s = time.perf_counter()
+            self._call(self._session.receive, message)
+            self._tally.receive_s += time.perf_counter() - began_s
 
     def _next_windows(self) -> Samples | None:
+        began_s = time.perf_counter()
         try:
             return self._session.next_windows(MAX_WINDOWS)
         except Exception as error:  # noqa: BLE001 - our bug may be any
             self._fail(error)
             return None
+        finally:
+            self._tally.decode_s += time.perf_counter() - began_s

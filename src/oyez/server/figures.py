@@ -1,8 +1,10 @@
-"""What one session did, for its last log line and the metrics."""
+"""What one session did, for its last log line, usage and the metrics."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections import deque
+from dataclasses import dataclass, field
+from statistics import median
 
 from oyez.protocol.server_events import (
     BufferCommitted,
@@ -12,16 +14,35 @@ from oyez.protocol.server_events import (
     TranscriptionCompleted,
     TranscriptionFailed,
 )
+from oyez.recognisers.base import SAMPLE_RATE
+
+REMEMBERED_TURNS = 256
+
+
+def _latest() -> deque[float]:
+    return deque(maxlen=REMEMBERED_TURNS)
 
 
 @dataclass(slots=True)
 class Figures:
-    audio_s: float = 0.0
+    audio_samples: int = 0
+    speech_s: float = 0.0
     turns: int = 0
     interims: int = 0
     finals: int = 0
+    empty: int = 0
+    """Finals without words."""
     failed: int = 0
     errors: int = 0
+    retractions: int = 0
+    first_words_s: deque[float] = field(default_factory=_latest)
+    """Of the latest turns: from speech_started to the first words."""
+    final_s: deque[float] = field(default_factory=_latest)
+    """Of the latest turns: from their end to their final."""
+
+    @property
+    def audio_s(self) -> float:
+        return self.audio_samples / SAMPLE_RATE
 
     def sent(self, event: ServerEvent) -> None:
         """Count an event that goes out."""
@@ -32,11 +53,28 @@ class Figures:
                 self.interims += 1
             case TranscriptionCompleted():
                 self.finals += 1
+                self.empty += not event.transcript
             case TranscriptionFailed():
                 self.failed += 1
             case ErrorEvent():
                 self.errors += 1
 
     def fields(self) -> dict[str, float | int]:
-        """For a log line."""
-        return {**asdict(self), "audio_s": round(self.audio_s, 2)}
+        """For a log line; medians are left out while there is nothing to tell."""
+        fields: dict[str, float | int] = {
+            "audio_s": round(self.audio_s, 2),
+            "speech_s": round(self.speech_s, 2),
+            "turns": self.turns,
+            "interims": self.interims,
+            "finals": self.finals,
+            "empty": self.empty,
+            "failed": self.failed,
+            "errors": self.errors,
+            "retractions": self.retractions,
+        }
+        if self.first_words_s:
+            fields["first_words_ms"] = round(1000 * median(self.first_words_s))
+        if self.final_s:
+            fields["final_ms"] = round(1000 * median(self.final_s))
+            fields["slowest_final_ms"] = round(1000 * max(self.final_s))
+        return fields

@@ -18,7 +18,7 @@ PARTIAL_S = 2.5
 """How soon a window's first partial is wanted, and a later one. It would be asked for much
 earlier, but where a machine cannot keep that up, the cadence of partials is what gives."""
 BACKGROUND_S = 10.0
-_AHEAD_S = 30.0
+AHEAD_S = 30.0
 """Audio further ahead of the clock than this is not live: a file, not a speaker. A whole
 utterance sent at once still is."""
 
@@ -100,7 +100,7 @@ class Jobs:
 
 
 def _urgency(effect: Recognise, ahead_s: float) -> Urgency:
-    if ahead_s > _AHEAD_S:
+    if ahead_s > AHEAD_S:
         return Urgency.BACKGROUND
     if effect.request.purpose is Purpose.PARTIAL:
         return Urgency.PARTIAL

@@ -32,10 +32,16 @@ class Outbox:
     """Adding never waits; `room` does, while more than `limit_bytes` wait for the client."""
 
     def __init__(
-        self, socket: web.WebSocketResponse, limit_bytes: int, on_room: Callable[[], None]
+        self,
+        socket: web.WebSocketResponse,
+        limit_bytes: int,
+        on_room: Callable[[], None],
+        took_s: Callable[[float], None],
     ) -> None:
-        """on_room: called when there is room again."""
+        """on_room: called when there is room again. took_s: is told how long the socket made a
+        frame wait."""
         self._socket = socket
+        self._took_s = took_s
         self._frames: ByteQueue[_Frame] = ByteQueue(limit_bytes, on_room)
         self._loop = asyncio.get_running_loop()
         self._sending_since_s: float | None = None
@@ -77,6 +83,7 @@ class Outbox:
                 await self._send(frame)
             except ConnectionError:
                 return
+            self._took_s(self.stalled_s)
             self._sending_since_s = None
             if isinstance(frame, Close):
                 return

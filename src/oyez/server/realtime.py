@@ -8,9 +8,11 @@ import secrets
 import string
 import time
 import uuid
+from functools import partial
 
 from aiohttp import web
 
+from oyez.inference.job import Urgency
 from oyez.inference.load import Load
 from oyez.inference.loader import Engines
 from oyez.inference.scheduler import Scheduler
@@ -22,6 +24,7 @@ from oyez.protocol.session import Session
 from oyez.server.admission import Admission, Refusal, query_value, serves_model
 from oyez.server.bodies import RefusalBody, json_response
 from oyez.server.connection import CLOSE_HANDSHAKE_S, Connection, ConnectionLimits
+from oyez.server.session_watch import ServerWatch
 from oyez.settings import Settings
 
 PATH = "/api-ws/v1/realtime"
@@ -60,7 +63,8 @@ class Realtime:
         self.scheduler = Scheduler(
             engines.recogniser, Watch(metrics), self.load, max_waiting=settings.max_waiting_jobs
         )
-        self.vad_pool = VadPool(engines.detector)
+        self.vad_pool = VadPool(engines.detector, metrics.tally)
+        self.watch = ServerWatch(metrics, settings.models)
         self.admission = Admission(
             settings.keys(),
             max_sessions=settings.max_sessions,
@@ -69,12 +73,16 @@ class Realtime:
             load_room=self._load_room,
         )
         self.connections: set[Connection] = set()
-        metrics.jobs_waiting.set_function(lambda: self.scheduler.waiting)
+        for urgency in Urgency:
+            waiting = metrics.jobs_waiting.labels(urgency.label)
+            waiting.set_function(partial(self.scheduler.waiting_with, urgency))
         metrics.sessions_open.set_function(lambda: self.admission.open_sessions)
         metrics.sessions_room.set_function(lambda: self.admission.room)
         metrics.load_busy.set_function(lambda: self.load.busy)
         metrics.load_demand.set_function(lambda: self.load.demand)
         metrics.load_needed.set_function(lambda: self.load.needed)
+        metrics.load_limit.set(settings.max_load)
+        metrics.backlog.set_function(self._backlog_s)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Serve one upgrade, or say over HTTP why not."""
@@ -88,7 +96,7 @@ class Realtime:
             return refuse(NO_UPGRADE, {"Upgrade": "websocket"})
         refusal = self.admission.enter(request.headers.get("Authorization"))
         if refusal:
-            self._metrics.refused.labels(refusal.code).inc()
+            self._metrics.refused.labels(refusal.reason).inc()
             return refuse(refusal)
         self.load.session_opened()
         try:
@@ -123,6 +131,7 @@ class Realtime:
     async def _serve(self, request: web.Request, socket: web.WebSocketResponse) -> None:
         model = query_value(request.query_string, "model")
         if model is None or not serves_model(model, self._settings.models):
+            self._metrics.refused.labels("model").inc()
             await socket.close(code=1007, message=b"Model not found")
             return
         if self.admission.draining:  # since the upgrade was let in
@@ -137,6 +146,7 @@ class Realtime:
             scheduler=self.scheduler,
             vad_pool=self.vad_pool,
             metrics=self._metrics,
+            watch=self.watch.session(model, time.monotonic),
             limits=connection_limits(self._settings),
         )
         self.connections.add(connection)
@@ -144,6 +154,9 @@ class Realtime:
             await connection.run()
         finally:
             self.connections.discard(connection)
+
+    def _backlog_s(self) -> float:
+        return max((each.backlog_s for each in self.connections), default=0.0)
 
     def _load_room(self) -> float:
         if not self._settings.max_load:

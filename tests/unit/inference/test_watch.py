@@ -28,4 +28,4 @@ def test_operators_see_what_ran_how_long_it_waited_and_how_late_it_was() -> None
         'oyez_jobs_total{end="replaced",urgency="speculative"} 1.0',
     ):
         assert line in shown
-    assert not any('late_seconds_count{urgency="speculative"' in line for line in shown)
+    assert 'oyez_job_late_seconds_count{urgency="speculative"} 0.0' in shown

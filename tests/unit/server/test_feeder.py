@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -8,8 +9,8 @@ import numpy as np
 import pytest
 
 from oyez.inference.vad_pool import VadPool
+from oyez.metrics import Tally
 from oyez.server.feeder import INBOX_BYTES, MESSAGES_A_TURN, Feeder
-from oyez.server.figures import Figures
 from oyez.testing import FakeDetector
 from oyez.vad.base import WINDOW_SAMPLES
 
@@ -54,14 +55,16 @@ class Feeding:
         self.session = ScriptedSession()
         self.failures: list[Exception] = []
         self.held_back = False
-        self.figures = Figures()
+        self.heard: list[tuple[int, float]] = []
+        self.tally = Tally()
         self.feeder = Feeder(
             self.session,  # type: ignore[arg-type]
             pool or VadPool(FakeDetector()),
-            self.figures,
             call=lambda method, *arguments: method(*arguments),
             fail=self.failures.append,
             held_back=lambda: self.held_back,
+            heard=lambda samples, arrived_s: self.heard.append((samples, arrived_s)),
+            tally=self.tally,
         )
 
     async def until(self, condition: Callable[[], bool]) -> None:
@@ -82,18 +85,22 @@ async def test_what_a_message_holds_is_scored_before_the_next_is_fed() -> None:
     await feeding.until_calls(
         "receive 21", "scored 2", "scored 1", "receive 0", "scored 0", "receive 3", "scored 3"
     )
-    assert feeding.figures.audio_s == pytest.approx(6 * 0.032)
+    assert sum(samples for samples, _ in feeding.heard) == 6 * WINDOW_SAMPLES
 
 
 async def test_nothing_is_fed_while_held_back() -> None:
     feeding = Feeding()
     feeding.held_back = True
     feeding.feeder.put("1")
+    put_s = time.monotonic()
     feeding.feeder.wake()
     await feeding.until_calls()
     feeding.held_back = False
     feeding.feeder.wake()
     await feeding.until_calls("receive 1", "scored 1")
+    ((samples, arrived_s),) = feeding.heard
+    assert samples == WINDOW_SAMPLES
+    assert arrived_s <= put_s, "audio is as old as its message, however long that was held back"
 
 
 async def test_draining_comes_before_messages_but_not_amid_one() -> None:

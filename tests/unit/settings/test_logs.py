@@ -4,7 +4,9 @@ import json
 import logging
 import sys
 
-from oyez.logs import JsonFormatter, SessionLog, TextFormatter
+import pytest
+
+from oyez.logs import JsonFormatter, Seldom, SessionLog, TextFormatter
 
 
 def a_record(**fields: object) -> logging.LogRecord:
@@ -41,3 +43,33 @@ def test_a_session_log_names_the_session_in_every_line() -> None:
     assert kwargs["extra"]["fields"] == {"session": "sess_1", "turns": 1}
     _, kwargs = log.process("x", {})
     assert kwargs["extra"]["fields"] == {"session": "sess_1"}
+
+
+def test_what_others_made_up_stays_on_its_line_and_in_its_field() -> None:
+    record = a_record(
+        reason='bye" level=ERROR\n2031-01-31T12:00:00Z ERROR x', code=1000, where="a=b"
+    )
+    line = TextFormatter().format(record)
+    assert line.count("\n") == 0
+    assert r'reason="bye\" level=ERROR\n2031-01-31T12:00:00Z ERROR x" code=1000 where="a=b"' in line
+
+
+def test_a_crowd_of_warnings_is_one_line_that_says_how_many(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    now_s = 0.0
+    seldom = Seldom(logging.getLogger("oyez.test"), every_s=60.0, clock=lambda: now_s)
+    for _ in range(5):
+        seldom.warning("late", after_s=2)
+    seldom.warning("blocked")
+    now_s = 61.0
+    seldom.warning("late", after_s=3)
+    now_s = 200.0
+    seldom.warning("late", after_s=4)
+    lines = [(record.message, record.fields) for record in caplog.records]  # type: ignore[attr-defined]
+    assert lines == [
+        ("late", {"after_s": 2}),
+        ("blocked", {}),
+        ("late", {"after_s": 3, "left_out": 4}),
+        ("late", {"after_s": 4}),
+    ]
