@@ -9,11 +9,11 @@ from typing import Any
 @dataclass(frozen=True, slots=True)
 class SessionUpdate:
     """Changes the configuration. Any number of times until the first audio; only the keys
-    present change, all of them or none. Answered by `session.updated` or `error`."""
+    present change, all of them or none."""
 
     event_id: str | None
     session: dict[str, Any]
-    """As sent; `session_config.merge` validates it, `session_patch` says what to send."""
+    """What is to change, as sent; not validated yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class AudioCommit:
 
 @dataclass(frozen=True, slots=True)
 class AudioClear:
-    """Forgets audio that was not committed. Answered by `input_audio_buffer.cleared`."""
+    """Forgets audio that was not committed."""
 
     event_id: str | None
 

@@ -27,6 +27,7 @@ class CorpusInfo(msgspec.Struct, frozen=True, kw_only=True):
     """The context in force."""
 
     text: str
+    """As sent."""
 
 
 class TranscriptionInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -37,6 +38,7 @@ class TranscriptionInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults
     language: Language | None = None
     """Absent: detected."""
     corpus: CorpusInfo | None = None
+    """Absent: none."""
 
 
 class TurnDetectionInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,8 +46,11 @@ class TurnDetectionInfo(msgspec.Struct, frozen=True, kw_only=True):
 
     type: Literal["server_vad"] = "server_vad"
     threshold: float
+    """From -1 to 1; higher hears less."""
     prefix_padding_ms: int
+    """Audio before the first speech that belongs to the turn."""
     silence_duration_ms: int
+    """Silence that ends a turn."""
 
 
 class SessionInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,6 +62,7 @@ class SessionInfo(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     """The model the client asked for."""
     modalities: tuple[Literal["text"], ...] = ("text",)
+    """Always `["text"]`."""
     input_audio_format: str
     """As the client named it."""
     sample_rate: int
@@ -77,13 +83,6 @@ class SessionUpdated(ServerEvent, tag="session.updated", frozen=True, kw_only=Tr
     """Answer to an accepted `session.update`. `session` is the whole effective configuration."""
 
     session: SessionInfo
-
-
-class SessionFinished(ServerEvent, tag="session.finished", frozen=True, kw_only=True):
-    """Everything has been answered; the client may close."""
-
-    transcript: str
-    """All finals of the session, joined; at most the newest million characters."""
 
 
 class SpeechStarted(
@@ -117,10 +116,6 @@ class BufferCommitted(ServerEvent, tag="input_audio_buffer.committed", frozen=Tr
     """As in every other event of this turn."""
 
 
-class BufferCleared(ServerEvent, tag="input_audio_buffer.cleared", frozen=True, kw_only=True):
-    """Answer to `input_audio_buffer.clear`."""
-
-
 class InputAudioContent(msgspec.Struct, frozen=True, kw_only=True):
     """What an item consists of."""
 
@@ -139,6 +134,7 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     status: Literal["completed"] = "completed"
     role: Literal["user"] = "user"
     content: tuple[InputAudioContent, ...] = (InputAudioContent(),)
+    """One entry: the audio of the turn."""
 
 
 class ItemCreated(ServerEvent, tag="conversation.item.created", frozen=True, kw_only=True):
@@ -192,7 +188,7 @@ class ErrorDetail(msgspec.Struct, frozen=True, kw_only=True):
     """What went wrong."""
 
     type: ErrorType
-    """`invalid_request_error` (the client's fault; the session goes on) or `server_error`."""
+    """Whose fault it is."""
     code: ErrorCode | None
     """What programs go by."""
     message: str
@@ -224,6 +220,17 @@ class TranscriptionFailed(
     content_index: int = 0
     """Always 0."""
     error: FailureDetail
+
+
+class BufferCleared(ServerEvent, tag="input_audio_buffer.cleared", frozen=True, kw_only=True):
+    """Answer to `input_audio_buffer.clear`."""
+
+
+class SessionFinished(ServerEvent, tag="session.finished", frozen=True, kw_only=True):
+    """Everything has been answered; the client may close."""
+
+    transcript: str
+    """All finals of the session, joined; at most the newest million characters."""
 
 
 class ErrorEvent(ServerEvent, tag="error", frozen=True, kw_only=True):

@@ -42,7 +42,7 @@ class CorpusPatch(msgspec.Struct, kw_only=True):
     """Names and terms the speaker may use, as a list or as prose."""
 
     text: str | UnsetType | None = UNSET
-    """Its length is bounded; see the limits."""
+    """null or empty: none."""
 
 
 class TranscriptionPatch(msgspec.Struct, kw_only=True):
@@ -51,6 +51,7 @@ class TranscriptionPatch(msgspec.Struct, kw_only=True):
     language: Language | UnsetType | None = UNSET
     """Spoken language, any case; null, `""` or `"auto"`: detected for each stretch of speech."""
     corpus: CorpusPatch | UnsetType | None = UNSET
+    """Names and terms the speaker may use, as a list or as prose."""
     corpus_text: str | UnsetType | None = UNSET
     """The same as `corpus.text`."""
     model: Any | UnsetType = UNSET
@@ -76,10 +77,12 @@ class TurnDetectionPatch(msgspec.Struct, kw_only=True):
 
 
 class NestedFormat(msgspec.Struct, kw_only=True):
-    """The newer form of `input_audio_format` and `sample_rate`; it wins over the flat one."""
+    """Form of the audio."""
 
     type: AudioFormat | UnsetType | None = UNSET
+    """As `input_audio_format`."""
     sample_rate: Annotated[int, _one_of(*NESTED_SAMPLE_RATES)] | UnsetType | None = UNSET
+    """Of the PCM, in Hz; more rates than the flat form has."""
     rate: Annotated[int, _one_of(*NESTED_SAMPLE_RATES)] | UnsetType | None = UNSET
     """The same as `sample_rate`."""
 
@@ -88,12 +91,14 @@ class NestedInput(msgspec.Struct, kw_only=True):
     """Audio that comes in."""
 
     format: NestedFormat | UnsetType | None = UNSET
+    """Its form."""
 
 
 class NestedAudio(msgspec.Struct, kw_only=True):
     """Audio, in the newer form of the SDKs."""
 
     input: NestedInput | UnsetType | None = UNSET
+    """What the client sends."""
 
 
 class SessionPatch(msgspec.Struct, kw_only=True):
@@ -115,6 +120,7 @@ class SessionPatch(msgspec.Struct, kw_only=True):
     turn_detection: TurnDetectionPatch | UnsetType | None = UNSET
     """An object: turns are found by voice activity. null: manual mode, turns end at a commit."""
     audio: NestedAudio | UnsetType | None = UNSET
+    """The newer form of the SDKs. What it says wins over `input_audio_format` and `sample_rate`."""
     language: Language | UnsetType | None = UNSET
     """An alias that older SDKs send."""
     corpus: CorpusPatch | UnsetType | None = UNSET

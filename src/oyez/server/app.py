@@ -7,6 +7,7 @@ from aiohttp import web
 from oyez.inference.loader import Engines
 from oyez.metrics import Metrics
 from oyez.server import realtime
+from oyez.server.describe.routes import reference_routes
 from oyez.server.http_routes import http_routes
 from oyez.server.realtime import Realtime
 from oyez.settings import Settings
@@ -27,5 +28,6 @@ class Server:
                 web.get(realtime.PATH, self.realtime.handle),
                 web.get(realtime.PATH + "/", self.realtime.handle),
                 *http_routes(self.realtime.admission, self.metrics),
+                *reference_routes(settings),
             ]
         )

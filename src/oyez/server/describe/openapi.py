@@ -1,0 +1,157 @@
+"""The OpenAPI 3.1 document: every HTTP route, and the upgrade that opens a socket."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from oyez import __version__
+from oyez.metrics import CONTENT_TYPE
+from oyez.server import realtime
+from oyez.server.admission import BUSY, DRAINING, FULL, INVALID_KEY, Refusal
+from oyez.server.bodies import Health, Readiness, RefusalBody
+from oyez.server.describe.schemas import REFERENCE, Schema, schemas_of
+from oyez.settings import Settings
+
+BODIES = (Health, Readiness, RefusalBody)
+RATE_LIMIT = Refusal(429, "Throttling.RateQuota", "Requests rate limit exceeded: 20 per second.", 1)
+REFUSALS = (INVALID_KEY, realtime.NO_UPGRADE, RATE_LIMIT, FULL, BUSY, DRAINING)
+"""How an upgrade may be refused."""
+BEARER = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "A server without keys lets everybody in.",
+}
+
+
+def openapi(settings: Settings) -> dict[str, Any]:
+    """The document, as plain values."""
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "oyez over HTTP",
+            "version": __version__,
+            "description": "What oyez answers over plain HTTP. What is said on the socket is in "
+            "`/docs/asyncapi.json`.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "/"}],
+        "paths": paths(settings),
+        "components": {
+            "schemas": {cls.__name__: schema for cls, schema in schemas_of(BODIES).items()},
+            "securitySchemes": {"bearer": BEARER},
+        },
+    }
+
+
+def paths(settings: Settings) -> dict[str, Any]:
+    """Path to what may be asked of it."""
+    return {
+        realtime.PATH: {"get": _upgrade(settings, "openSession")},
+        realtime.PATH + "/": {
+            "get": {**_upgrade(settings, "openSessionWithSlash"), "x-page": False}
+        },
+        "/healthz": {
+            "get": _operation(
+                "health",
+                "Whether the process lives.",
+                {200: _json("It does.", Health(version=__version__))},
+            )
+        },
+        "/readyz": {
+            "get": _operation(
+                "readiness",
+                "Whether sessions are let in. The socket listens only once the model is warm.",
+                {
+                    200: _json("They are.", Readiness(status="ready", room=24)),
+                    503: _json("The server shuts down.", Readiness(status="draining")),
+                },
+            )
+        },
+        "/metrics": {
+            "get": _operation(
+                "metrics", "Figures for Prometheus.", {200: _whole("Text format.", CONTENT_TYPE)}
+            )
+        },
+        **_documents(),
+    }
+
+
+def _documents() -> dict[str, Any]:
+    html, css, script = "text/html", "text/css", "text/javascript"
+    documents = {
+        "/docs": ("reference", "The reference as a page.", html),
+        "/docs/openapi.json": ("openapi", "This document.", "application/json"),
+        "/docs/asyncapi.json": ("asyncapi", "What is said on the socket.", "application/json"),
+        "/docs/docs.css": ("referenceStyle", "Style of the page.", css),
+        "/docs/docs.js": ("referenceScript", "Script of the page.", script),
+    }
+    return {path: {"get": _document(*what)} for path, what in documents.items()}
+
+
+def _document(name: str, summary: str, kind: str) -> dict[str, Any]:
+    charset = "" if kind == "application/json" else "; charset=utf-8"
+    responses = {200: _whole(summary, kind + charset), 304: {"description": "It has not changed."}}
+    operation = _operation(name, summary, responses)
+    return {**operation, "x-page": False} if kind in ("text/css", "text/javascript") else operation
+
+
+def _upgrade(settings: Settings, name: str) -> dict[str, Any]:
+    model = {
+        "name": "model",
+        "in": "query",
+        "description": "One of these, or any other name that begins with the first. Without a "
+        "model that is known the socket opens and closes at once with 1007.",
+        "schema": {"type": "string", "examples": list(settings.models)},
+    }
+    responses = {101: {"description": "The socket is open; see `/docs/asyncapi.json`."}}
+    for status in sorted({refusal.status for refusal in REFUSALS}):
+        responses[status] = _refused([each for each in REFUSALS if each.status == status])
+    operation = _operation(name, "Open a session: a WebSocket upgrade.", responses)
+    return {**operation, "parameters": [model], "security": [{"bearer": []}, {}]}
+
+
+def _operation(name: str, summary: str, responses: dict[int, Any]) -> dict[str, Any]:
+    return {
+        "operationId": name,
+        "summary": summary,
+        "responses": {str(status): response for status, response in responses.items()},
+        "security": [],
+    }
+
+
+def _refused(refusals: Iterable[Refusal]) -> dict[str, Any]:
+    refusals = list(refusals)
+    examples = {
+        f"{refusal.code}{number}": {"value": msgspec.to_builtins(_refusal_body(refusal))}
+        for number, refusal in enumerate(refusals, start=1)
+    }
+    response = _json(" ".join(refusal.message for refusal in refusals))
+    response["content"]["application/json"] = {"schema": _ref(RefusalBody), "examples": examples}
+    if any(refusal.retry_after_s is not None for refusal in refusals):
+        retry = {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 0}}
+        response["headers"] = {"Retry-After": retry}
+    return response
+
+
+def _refusal_body(refusal: Refusal) -> RefusalBody:
+    request_id = "6f1c1f0e-4f43-4b5a-9e55-1d0f4a3b7c11"
+    return RefusalBody(code=refusal.code, message=refusal.message, request_id=request_id)
+
+
+def _json(description: str, example: msgspec.Struct | None = None) -> dict[str, Any]:
+    content: dict[str, Any] = {}
+    if example is not None:
+        content = {"schema": _ref(type(example)), "example": msgspec.to_builtins(example)}
+    return {"description": description, "content": {"application/json": content}}
+
+
+def _whole(description: str, content_type: str) -> dict[str, Any]:
+    kind = "object" if content_type == "application/json" else "string"
+    return {"description": description, "content": {content_type: {"schema": {"type": kind}}}}
+
+
+def _ref(cls: type) -> Schema:
+    return {"$ref": REFERENCE.format(name=cls.__name__)}

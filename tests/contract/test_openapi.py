@@ -1,0 +1,89 @@
+"""The document of HTTP routes against the routes there are, and what they answer."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from openapi_spec_validator import validate
+
+from oyez.server.admission import INVALID_KEY
+from oyez.server.describe.openapi import openapi
+from oyez.settings import Settings
+from support.closed import complaints
+from support.server import RunningServer, running_server
+
+DOCUMENT = openapi(Settings())
+OPERATIONS = [
+    (method, path, operation)
+    for path, methods in DOCUMENT["paths"].items()
+    for method, operation in methods.items()
+]
+
+
+def test_the_document_is_openapi() -> None:
+    validate(DOCUMENT)
+    with pytest.raises(Exception, match="is not of type"):
+        validate({**DOCUMENT, "paths": {"/x": {"get": {"responses": 3}}}})
+
+
+async def test_every_route_is_described_and_no_other() -> None:
+    async with running_server() as running:
+        served = {
+            (route.method.lower(), route.resource.canonical)
+            for route in running.server.app.router.routes()
+            if route.resource is not None and route.method not in ("HEAD", "OPTIONS")
+        }
+    assert served == {(method, path) for method, path, _ in OPERATIONS}
+
+
+async def test_what_is_answered_is_as_described() -> None:
+    async with running_server() as running:
+        for method, path, operation in OPERATIONS:
+            if method == "get" and "parameters" not in operation:
+                await _check(running, path, operation)
+
+
+async def _check(running: RunningServer, path: str, operation: dict[str, Any]) -> None:
+    status, body, response = await running.get(path)
+    described = operation["responses"][str(status)]["content"]
+    contents = {kind.partition(";")[0]: content for kind, content in described.items()}
+    schema = contents[response.content_type]["schema"]
+    if "$ref" in schema:
+        assert complaints(DOCUMENT, schema["$ref"].rpartition("/")[2], body) == []
+    else:
+        assert schema["type"] == ("object" if isinstance(body, dict) else "string")
+
+
+async def test_a_draining_server_and_refusals_are_as_described() -> None:
+    async with running_server(api_key=("k",)) as running:
+        status, body, _ = await running.upgrade()
+        assert (status, body["code"]) == (401, INVALID_KEY.code)
+        assert complaints(DOCUMENT, "RefusalBody", body) == []
+        running.server.realtime.admission.draining = True
+        status, body, _ = await running.get("/readyz")
+        assert status == 503
+        assert complaints(DOCUMENT, "Readiness", body) == []
+
+
+async def test_nothing_sent_to_any_route_is_a_fault_of_the_server(tmp_path: Path) -> None:
+    """Requests made from the document, right and wrong ones, by Schemathesis."""
+    async with running_server(api_key=("k",)) as running:
+        upgrades = ["--exclude-path-regex", "^/api-ws/"]  # 426 is their answer to anything else
+        for options in (upgrades, ["--checks", "not_a_server_error"]):
+            done = await asyncio.to_thread(_schemathesis, running.address, options, tmp_path)
+            assert done.returncode == 0, done.stdout
+
+
+def _schemathesis(
+    address: str, options: list[str], folder: Path
+) -> subprocess.CompletedProcess[str]:
+    program = str(Path(sys.executable).with_name("schemathesis"))
+    document = f"http://{address}/docs/openapi.json"
+    quick = ["--workers", "1", "--no-color", "--max-examples", "10", "--seed", "1"]
+    command = [program, "run", document, *quick, *options]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=folder)

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+from html.parser import HTMLParser
+
+import pytest
+
+from oyez.protocol.client_events import CLIENT_EVENTS
+from oyez.protocol.codes import CLOSE_CODES, ERROR_CODES
+from oyez.protocol.server_events import SERVER_EVENTS
+from oyez.recognisers.base import LANGUAGES
+from oyez.server.describe.html import breakable, join, prose, tag
+from oyez.server.describe.routes import make
+from oyez.settings import Settings
+from support.server import running_server
+
+VOID = {"meta", "link", "br", "hr", "wbr"}
+
+
+class Page(HTMLParser):
+    """What is linked, what can be linked to, what is fetched. Raises for elements left open."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.ids: list[str] = []
+        self.fetched: list[str] = []
+        self.text = ""
+        self._open: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self._open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        assert "style" not in given and not any(name.startswith("on") for name in given)
+        if tag not in VOID:
+            self._open.append(tag)
+        if tag == "a":
+            self.links.append(given["href"] or "")
+        elif given.get("src") or given.get("href"):
+            self.fetched.append(given.get("src") or given.get("href") or "")
+        if given.get("id"):
+            self.ids.append(given["id"] or "")
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@pytest.fixture(scope="module")
+def page() -> Page:
+    return Page(make("docs.html", Settings(), ("box.example:9000", True)).decode())
+
+
+def test_every_event_has_its_place(page: Page) -> None:
+    assert {*CLIENT_EVENTS, *SERVER_EVENTS} <= set(page.ids)
+    assert len(page.ids) == len(set(page.ids))
+
+
+def test_every_link_leads_somewhere(page: Page) -> None:
+    elsewhere = {link for link in page.links if link.removeprefix("#") not in page.ids}
+    assert elsewhere == {"/", "/docs/asyncapi.json", "/docs/openapi.json"}
+
+
+def test_nothing_comes_from_elsewhere(page: Page) -> None:
+    assert page.fetched == ["data:,", "/docs/docs.css", "/docs/docs.js"]
+    for name in ("docs.css", "docs.js"):
+        text = make(name, Settings(), ("h", False)).decode()
+        assert "//" not in text.replace("// ", "") and "url(" not in text and "@import" not in text
+
+
+def test_codes_limits_and_languages_are_named(page: Page) -> None:
+    words = page.text.split()
+    assert {*ERROR_CODES, *LANGUAGES} <= set(words) | set(page.text.replace(".", " ").split())
+    for code, meaning in CLOSE_CODES.items():
+        assert str(code) in page.text and meaning.replace("`", "") in page.text
+    assert "idle_timeout_s = 300.0" in page.text
+
+
+def test_it_tells_where_the_server_was_reached(page: Page) -> None:
+    assert "wss://box.example:9000/api-ws/v1/realtime?model=" in page.text
+
+
+def test_what_is_text_stays_text() -> None:
+    assert tag("p", "<b>&", title='"<') == '<p title="&quot;&lt;">&lt;b&gt;&amp;</p>'
+    assert join("<", None, tag("br"), ">") == "&lt;<br>&gt;"
+    assert prose("see `a<b` & c") == "see <code>a&lt;b</code> &amp; c"
+    assert breakable("a.b_<") == "a.<wbr>b_<wbr>&lt;<wbr>"
+
+
+async def test_it_is_served_with_a_strict_policy_and_once() -> None:
+    async with running_server() as running:
+        status, body, response = await running.get("/docs")
+        assert status == 200 and "session.update" in body
+        policy = response.headers["Content-Security-Policy"]
+        assert "default-src 'none'" in policy and "unsafe" not in policy
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
+        again, body, _ = await running.get("/docs", **{"If-None-Match": response.headers["ETag"]})
+        assert (again, body) == (304, "")
+
+
+@pytest.mark.parametrize("host", ["evil.example/<script>", "a b", '"onload=', "x" * 5000])
+async def test_a_host_that_is_none_is_not_repeated(host: str) -> None:
+    async with running_server() as running:
+        for path in ("/docs", "/docs/asyncapi.json"):
+            _, body, _ = await running.get(path, Host=host)
+            assert host not in str(body) and "127.0.0.1:8080" in str(body)
