@@ -44,6 +44,9 @@ class Piece:
     """Where in the request's audio the piece was heard (best estimate of its end)."""
     probability: float
     """Mean probability of its tokens, 0…1."""
+    said_to_samples: int | None = None
+    """Where it ends by itself alone: nearer the truth than `end_samples`, which never goes back,
+    but now and then far off, forwards or backwards. None: the engine tells no more than that."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,15 +9,18 @@ from __future__ import annotations
 import re
 import unicodedata
 from array import array
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 from oyez.recognisers.base import SAMPLE_RATE, Piece
 from oyez.stages.words import spaceless
 
 PAUSE_SAMPLES = SAMPLE_RATE // 10
 """Silence shorter than this is part of a word, such as the one before a plosive."""
+MAX_TAIL_SAMPLES = SAMPLE_RATE // 2
+"""A word before a pause lasts as long as the speech goes on behind it, but no longer than this."""
 
 _THAI_LEADING_VOWELS = frozenset("เแโใไ")
 _THAI_SARA_AM = "ำ"
@@ -53,13 +56,9 @@ class Timeline:
         """The next window reads `text`, which is written for `pieces` of audio that begins at
         sample `at`; somebody spoke during `spoken`, in order."""
         heard: list[tuple[int, int, float]] = []
-        before = at
-        for piece in pieces:
+        said = [piece for piece in pieces if _has_letter(piece.text)]
+        for piece, (start, end) in zip(said, _spans(said, at, spoken), strict=True):
             count = sum(map(_is_letter, piece.text))
-            if not count:
-                continue
-            start, end = _said(before, max(before, at + piece.end_samples), spoken)
-            before = max(before, end)
             edges = [start + (end - start) * n // count for n in range(count + 1)]
             heard += [(*edge, piece.probability) for edge in zip(edges, edges[1:], strict=False)]
         written = sum(map(_is_letter, text))
@@ -133,7 +132,58 @@ def _is_letter(character: str) -> bool:
     return character != "|" and unicodedata.category(character)[0] not in "PZC"
 
 
-def _said(start: int, end: int, spoken: Sequence[Span]) -> Span:
+def _spans(pieces: Sequence[Piece], at: int, spoken: Sequence[Span]) -> list[Span]:
+    """When each piece was said, in samples of the session; `at` is where its audio begins."""
+    spans: list[Span] = []
+    before = at
+    for end in _consistent([_said_to(piece) for piece in pieces]):
+        start, before = _within_speech(before, max(before, at + end), spoken)
+        spans.append((start, before))
+    for index, (start, end) in enumerate(spans):
+        limit = spans[index + 1][0] if index + 1 < len(spans) else end + MAX_TAIL_SAMPLES
+        if rest := next((last for first, last in spoken if first <= end < last), 0):
+            pauses = index + 1 == len(spans) or rest + PAUSE_SAMPLES <= limit
+            spans[index] = (start, min(rest, limit, end + MAX_TAIL_SAMPLES) if pauses else end)
+    return spans
+
+
+def _said_to(piece: Piece) -> int:
+    return piece.end_samples if piece.said_to_samples is None else piece.said_to_samples
+
+
+def _consistent(ends: Sequence[int]) -> list[int]:
+    """Ends in order: the most that agree with one another stay as they are, and what lies between
+    two of them is spread evenly."""
+    kept = _longest_rise(ends)
+    rising = list(ends)
+    edges = [(-1, min(0, ends[kept[0]]) if kept else 0), *((at, ends[at]) for at in kept)]
+    for (first, low), (last, high) in pairwise(edges):
+        for index in range(first + 1, last):
+            rising[index] = low + (high - low) * (index - first) // (last - first)
+    if kept:
+        rising[kept[-1] + 1 :] = [ends[kept[-1]]] * (len(ends) - kept[-1] - 1)
+    return rising
+
+
+def _longest_rise(numbers: Sequence[int]) -> list[int]:
+    """Indices of the longest subsequence that never falls."""
+    tops: list[int] = []
+    top_at: list[int] = []
+    before: list[int] = []
+    for index, number in enumerate(numbers):
+        place = bisect_right(tops, number)
+        before.append(top_at[place - 1] if place else -1)
+        tops[place : place + 1] = [number]
+        top_at[place : place + 1] = [index]
+    chain = []
+    at = top_at[-1] if top_at else -1
+    while at >= 0:
+        chain.append(at)
+        at = before[at]
+    return chain[::-1]
+
+
+def _within_speech(start: int, end: int, spoken: Sequence[Span]) -> Span:
     """Of what an engine says of a piece, what was spoken: without the pause before or after it."""
     heard = [
         (max(start, first), min(end, last))

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oyez.recognisers.base import Piece
-from oyez.stages.timing import Span, Timeline, Word, words_of
+from oyez.stages.timing import MAX_TAIL_SAMPLES, Span, Timeline, Word, words_of
 
 
 def piece(text: str, end: int, probability: float = 0.5) -> Piece:
@@ -43,7 +43,7 @@ def test_words_are_the_text_again(text: str) -> None:
 
 def test_words_carry_the_written_form_and_the_times_of_what_was_heard() -> None:
     pieces = [piece(" It", 3000, 0.9), piece(" was", 6000), piece(" bet", 8000), piece("ter", 9000)]
-    assert timed(pieces, "It was better.", [(0, 99_999)], at=1000) == (
+    assert timed(pieces, "It was better.", [(0, 10_000)], at=1000) == (
         Word("It", 1000, 4000, pytest.approx(0.9)),
         Word(" was", 4000, 7000, 0.5),
         Word(" better.", 7000, 10_000, 0.5),
@@ -55,6 +55,24 @@ def test_a_word_begins_where_the_pause_before_it_ends_and_ends_where_the_next_on
     first, second = timed(pieces, "one, two", [(500, 6000), (15_000, 19_000)])
     assert (first.start_samples, first.end_samples) == (500, 6000)
     assert (second.start_samples, second.end_samples) == (15_000, 19_000)
+
+
+def test_a_word_before_a_pause_lasts_as_long_as_speech_goes_on_but_not_for_ever() -> None:
+    pieces = [piece(" one", 5000), piece(" two", 20_000)]
+    first, second = timed(pieces, "one two", [(0, 6000), (15_000, 90_000)])
+    assert first.end_samples == 6000
+    assert second.end_samples == 20_000 + MAX_TAIL_SAMPLES
+
+
+def test_a_piece_heard_far_off_harms_no_other() -> None:
+    """Attention that jumps ahead, or back, for one piece."""
+    ends = [4000, 30_000, 8000, 1000, 12_000]
+    pieces = [
+        Piece(f" w{at}", (1,), max(ends[: at + 1]), 0.5, said_to_samples=end)
+        for at, end in enumerate(ends)
+    ]
+    words = timed(pieces, "w0 w1 w2 w3 w4", [(0, 12_000)])
+    assert [word.end_samples for word in words] == [4000, 6000, 8000, 10_000, 12_000]
 
 
 def test_characters_share_the_time_of_their_piece() -> None:

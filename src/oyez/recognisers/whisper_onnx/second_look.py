@@ -59,14 +59,20 @@ class SecondLook:
         """`first` corrected by what the second look heard."""
         if self.gap is not None and not _is_news(second.pieces, first.pieces):
             return first
-        found = tuple(
-            replace(piece, end_samples=max(0, piece.end_samples + self.shift_samples))
-            for piece in second.pieces
-        )
+        found = tuple(_moved(piece, self.shift_samples) for piece in second.pieces)
         seam = len(first.pieces) if self.gap is None else self.gap
         before, after = first.pieces[:seam], first.pieces[seam:]
         found = found[_overlap(before, found) : len(found) - _anticipated(found, after)]
         return replace(first, pieces=before + found + after)
+
+
+def _moved(piece: Piece, by_samples: int) -> Piece:
+    said_to = piece.said_to_samples
+    return replace(
+        piece,
+        end_samples=max(0, piece.end_samples + by_samples),
+        said_to_samples=None if said_to is None else max(0, said_to + by_samples),
+    )
 
 
 def second_look(request: Request, first: Hypothesis, max_samples: int) -> SecondLook | None:

