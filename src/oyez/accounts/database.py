@@ -77,14 +77,15 @@ class Database:
             raise DatabaseError(f"database {self.name}: {reason(error)}") from error
 
 
-def open_database(url: str) -> Database:
-    """Connect, create what is missing and bring the schema up to date.
+def open_database(url: str, *, create: bool = True) -> Database:
+    """Connect, and bring the schema up to date.
 
-    url: as SQLAlchemy writes it. A SQLite file is created for its owner alone.
+    url: as SQLAlchemy writes it. create: make a SQLite file that is missing, for its owner alone.
     Raises DatabaseError.
     """
     parsed = _parse(url)
-    engine = _sqlite(parsed) if parsed.get_backend_name() == "sqlite" else _postgres(parsed)
+    is_sqlite = parsed.get_backend_name() == "sqlite"
+    engine = _sqlite(parsed, create) if is_sqlite else _postgres(parsed)
     database = Database(engine)
     try:
         with database.write() as connection:
@@ -124,12 +125,19 @@ def _parse(url: str) -> URL:
     return parsed
 
 
-def _sqlite(url: URL) -> Engine:
+def _sqlite(url: URL, create: bool) -> Engine:
     if not url.database or url.database == ":memory:" or "mode" in url.query:
         raise DatabaseError(
             f"database {shown(url)}: must be a file, {EXAMPLES}; 'off' keeps nothing"
         )
-    _create_private(Path(url.database), shown(url))
+    file = Path(url.database)
+    if create:
+        _create_private(file, shown(url))
+    elif not file.exists():
+        raise DatabaseError(
+            f"database {shown(url)}: there is no such file yet; oyez serve and oyez keys create "
+            "make it, and --database or --config says where another one is"
+        )
     engine = create_engine(url)
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)

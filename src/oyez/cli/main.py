@@ -16,6 +16,8 @@ from oyez.cli.exits import INTERRUPTED
 COMMANDS = {
     "serve": ("oyez.cli.serve:serve", "Start the server."),
     "models": ("oyez.cli.models:models", "List, check, add and remove models."),
+    "keys": ("oyez.cli.keys:keys", "Create, list, limit and revoke API keys."),
+    "usage": ("oyez.cli.usage:usage", "Show what was used, by key, day or language."),
     "emotion": ("oyez.cli.emotion:emotion", "Train the emotion classifier."),
     "bench": ("oyez.bench.cli:bench", "Measure accuracy, latency, load and endurance."),
     "completion": ("oyez.cli.completion:completion", "Complete commands with the Tab key."),

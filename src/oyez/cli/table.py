@@ -1,0 +1,39 @@
+"""Tables for people: plain text, as wide as the terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+PIPED_WIDTH = 200
+"""Into a pipe or file: no terminal to fit, so nothing is broken."""
+
+
+def print_table(
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    numbers: int = 0,
+    footer: Sequence[str] = (),
+) -> None:
+    """Print to stdout. numbers: so many of the last columns are set flush right."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for index, title in enumerate(header):
+        is_number = index >= len(header) - numbers
+        table.add_column(
+            title,
+            justify="right" if is_number else "left",
+            no_wrap=is_number,
+            overflow="fold",
+        )
+    for row in rows:
+        table.add_row(*map(Text, row))
+    if footer:
+        table.add_section()
+        table.add_row(*map(Text, footer), style="bold")
+    width = None if sys.stdout.isatty() else PIPED_WIDTH
+    Console(width=width, highlight=False).print(table)

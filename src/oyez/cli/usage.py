@@ -1,0 +1,182 @@
+"""`oyez usage`."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from oyez.cli.accounts import database_options, opened
+from oyez.cli.quantities import Day
+
+if TYPE_CHECKING:
+    from oyez.accounts.database import Database
+    from oyez.accounts.reports import Report, Sums
+
+DEFAULT_DAYS = 30
+MS = Decimal(1000)
+OF_A_LANGUAGE = ("turns", "speech_s")
+ANYONE = "(no key)"
+
+
+@click.command()
+@click.option("--since", type=Day(), metavar="DAY",
+              help="First day: 7d (the last 7), 2026-11-01, 2026-11. [default: 30d]")  # fmt: skip
+@click.option("--until", type=Day(is_last=True), metavar="DAY", help="Last day. [default: today]")
+@click.option("--by", type=click.Choice(["key", "day", "language"]), default="key",
+              show_default=True, help="What a line is.")  # fmt: skip
+@click.option("--key", "wanted", metavar="ID|NAME", help="Of this key only.")
+@click.option("--csv", "form", flag_value="csv", help="For spreadsheets.")
+@click.option("--json", "form", flag_value="json", help="For machines.")
+@database_options
+def usage(
+    since: date | None,
+    until: date | None,
+    by: Any,
+    wanted: str | None,
+    form: str | None,
+    config: Path | None,
+    database: str | None,
+) -> None:
+    """Show what was used: audio, speech, turns, and their cost where there is a price.
+
+    Days are those of UTC. A session that goes on over midnight is in both days, and counts as a
+    session on the first. A turn is counted in its language when it is final. Cost is the audio
+    at the price that was in force when the session began.
+
+    \b
+    Examples:
+      oyez usage
+      oyez usage --since 2026-11 --until 2026-11 --csv > november.csv
+      oyez usage --since 7d --by day --key mobile-app
+    """
+    from oyez.accounts.reports import usage_report
+
+    until = until or datetime.now(UTC).date()
+    since = since or until - timedelta(days=DEFAULT_DAYS - 1)
+    if since > until:
+        raise click.UsageError(f"--since {since} is after --until {until}")
+    with opened(config, database) as found:
+        key_id = _key_id(found, wanted) if wanted else None
+        report = usage_report(found, by, since=since, until=until, key_id=key_id)
+    if form == "json":
+        _print_json(report, by, since, until)
+    elif form == "csv":
+        _print_csv(report, by)
+    elif report.lines:
+        _print_table(report, by, f"{since} to {until} (UTC)")
+    else:
+        click.echo(f"Nothing was used from {since} to {until}.", err=True)
+
+
+def _key_id(database: Database, wanted: str) -> str:
+    """The id of a key of the database or of one that was used, revoked ones too.
+
+    Raises click.UsageError naming those there are.
+    """
+    from oyez.accounts.key_store import all_keys
+    from oyez.accounts.reports import used_keys
+
+    names = used_keys(database) | {key.id: key.name for key in all_keys(database)}
+    if wanted in names:
+        return wanted
+    ids = [key_id for key_id, name in names.items() if name == wanted]
+    if len(ids) == 1:
+        return ids[0]
+    if ids:
+        raise click.UsageError(f"several keys are named {wanted!r}: give the id: {', '.join(ids)}")
+    known = ", ".join(f"{name} ({key_id})" for key_id, name in names.items()) or "none"
+    raise click.UsageError(f"no key has the id or name {wanted!r}; there are: {known}")
+
+
+def _fields(by: str) -> Sequence[str]:
+    if by == "language":
+        return OF_A_LANGUAGE
+    return ("sessions", "audio_s", "speech_s", "turns", "finals", "failed", "errors")
+
+
+def _values(sums: Sums, by: str) -> dict[str, Any]:
+    """Figures with their decimal seconds."""
+    return {
+        name: _seconds(sums, name) if name.endswith("_s") else getattr(sums, name)
+        for name in _fields(by)
+    }
+
+
+def _seconds(sums: Sums, name: str) -> Decimal:
+    milliseconds: int = getattr(sums, name.removesuffix("_s") + "_ms")
+    return milliseconds / MS
+
+
+def _labels(report: Report, by: str, label: str) -> dict[str, str | None]:
+    if by == "key":
+        return {"key_id": label or None, "key_name": report.names.get(label)}
+    return {by: label}
+
+
+def _print_json(report: Report, by: str, since: date, until: date) -> None:
+    def line(sums: Sums) -> dict[str, Any]:
+        values = {
+            name: float(value) if isinstance(value, Decimal) else value
+            for name, value in _values(sums, by).items()
+        }
+        if by == "language":
+            return values
+        return values | {"cost": {name: f"{amount:f}" for name, amount in sums.cost.items()}}
+
+    lines = [_labels(report, by, label) | line(sums) for label, sums in report.lines.items()]
+    whole = {"since": f"{since}", "until": f"{until}", "by": by, "usage": lines}
+    click.echo(json.dumps(whole | {"total": line(report.total)}, indent=2))
+
+
+def _print_csv(report: Report, by: str) -> None:
+    currencies = sorted(report.total.cost)
+    labels = ("key_id", "key_name") if by == "key" else (by,)
+    out = csv.writer(sys.stdout, lineterminator="\n")
+    out.writerow([*labels, *_fields(by), *(f"cost_{name}" for name in currencies)])
+    for label, sums in report.lines.items():
+        cost = [f"{sums.cost.get(name, Decimal()):f}" for name in currencies]
+        out.writerow([*_labels(report, by, label).values(), *_values(sums, by).values(), *cost])
+
+
+def _print_table(report: Report, by: str, period: str) -> None:
+    from oyez.cli.table import print_table
+
+    currencies = sorted(report.total.cost)
+    header = {"audio_s": "AUDIO", "speech_s": "SPEECH"}
+    titles = [header.get(name, name.upper()) for name in _fields(by)]
+
+    def cells(sums: Sums) -> list[str]:
+        figures = [
+            _clock(value) if isinstance(value, Decimal) else f"{value:,}"
+            for value in _values(sums, by).values()
+        ]
+        return figures + [f"{sums.cost.get(name, Decimal()):,.4f}" for name in currencies]
+
+    rows = [[_shown(report, label), *cells(sums)] for label, sums in report.lines.items()]
+    click.echo(f"Usage from {period}", err=True)
+    print_table(
+        [by.upper(), *titles, *currencies],
+        rows,
+        numbers=len(titles) + len(currencies),
+        footer=["total", *cells(report.total)],
+    )
+
+
+def _shown(report: Report, label: str) -> str:
+    name = report.names.get(label, label)
+    if list(report.names.values()).count(name) > 1:
+        return f"{name}\n{label}"
+    return name or ANYONE
+
+
+def _clock(seconds: Decimal) -> str:
+    whole = int(seconds.to_integral_value())
+    return f"{whole // 3600:,}:{whole // 60 % 60:02}:{whole % 60:02}"

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+
+import click
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from oyez.cli.quantities import Day, Duration, Expiry, duration_s, shown_duration
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("7200", 7200),
+        ("2h", 7200),
+        ("1h30m", 5400),
+        ("1h 30m", 5400),
+        ("1.5H", 5400),
+        ("90m", 5400),
+        ("45s", 45),
+        ("0.5", 0.5),
+        ("1d", 86400),
+        ("2w", 14 * 86400),
+    ],
+)
+def test_durations(text: str, seconds: float) -> None:
+    assert Duration().convert(text, None, None) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "h", "2x", "2h3", "-1", "0", "0s", "1e3", "nan", "9999999w"])
+def test_what_is_no_duration_is_told_how_to_write_one(text: str) -> None:
+    with pytest.raises(click.BadParameter, match="90m"):
+        Duration().convert(text, None, None)
+
+
+@given(st.integers(1, 10**9))
+def test_a_duration_is_shown_as_it_can_be_written(milliseconds: int) -> None:
+    seconds = milliseconds / 1000
+    assert duration_s(shown_duration(seconds)) == pytest.approx(seconds, abs=1e-6)
+
+
+def test_expiry_from_now_and_by_date() -> None:
+    now = datetime.now(UTC)
+    in_30_days = Expiry().convert("30d", None, None)
+    assert timedelta(days=30) <= in_30_days - now < timedelta(days=30, seconds=60)
+    assert Expiry().convert("2127-01-31", None, None) == datetime(2127, 1, 31, tzinfo=UTC)
+    with_zone = Expiry().convert("2127-01-31T01:00+02:00", None, None)
+    assert with_zone == datetime(2127, 1, 30, 23, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("text", ["30", "soon", "2127-13-01", "99999w", "0001-01-01T00:00+10:00"])
+def test_what_is_no_expiry(text: str) -> None:
+    with pytest.raises(click.BadParameter, match="30d"):
+        Expiry().convert(text, None, None)
+
+
+def test_an_expiry_lies_ahead() -> None:
+    with pytest.raises(click.BadParameter, match="2001-01-01 is over"):
+        Expiry().convert("2001-01-01", None, None)
+
+
+def test_days() -> None:
+    today = datetime.now(UTC).date()
+    first, last = Day(), Day(is_last=True)
+    assert first.convert("1d", None, None) == first.convert("today", None, None) == today
+    assert first.convert("7d", None, None) == today - timedelta(days=6)
+    assert first.convert("yesterday", None, None) == today - timedelta(days=1)
+    assert first.convert("2026-11-23", None, None) == date(2026, 11, 23)
+    assert first.convert("2024-02", None, None) == date(2024, 2, 1)
+    assert last.convert("2024-02", None, None) == date(2024, 2, 29)
+    assert last.convert("2026-12", None, None) == date(2026, 12, 31)
+
+
+@pytest.mark.parametrize("text", ["0d", "7", "2026-13", "2026-02-30", "x", "99999d", "9999-12-32"])
+def test_what_is_no_day(text: str) -> None:
+    with pytest.raises(click.BadParameter, match="yesterday"):
+        Day().convert(text, None, None)
