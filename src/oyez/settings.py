@@ -60,6 +60,11 @@ class Settings(BaseSettings):
     tls_key_password_file: Path | None = Field(
         None, description="File that holds the password of an encrypted tls_key."
     )
+    trusted_proxies: Words = Field(
+        (),
+        description="Addresses or networks (10.0.0.0/8) of proxies whose X-Forwarded-For and "
+        "X-Forwarded-Proto are believed. Repeat the flag, or separate with commas.",
+    )
 
     api_key: Secrets = Field(
         (),
@@ -187,7 +192,7 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return (init_settings,)  # `load` merges the sources; building one by hand reads nothing
 
-    @field_validator("api_key", "models", mode="before")
+    @field_validator("api_key", "models", "trusted_proxies", mode="before")
     @classmethod
     def _split_commas(cls, value: object) -> object:
         if isinstance(value, str):
@@ -201,6 +206,13 @@ class Settings(BaseSettings):
             if problem := key_problem(key.get_secret_value()):
                 raise ValueError(f"key number {number} {problem}")
         return keys
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _proxies_are_networks(cls, networks: tuple[str, ...]) -> tuple[str, ...]:
+        for network in networks:
+            ipaddress.ip_network(network, strict=False)
+        return networks
 
     @model_validator(mode="after")
     def _limits_agree(self) -> Self:

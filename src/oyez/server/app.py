@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
 from oyez.inference.loader import Engines
 from oyez.metrics import Metrics
 from oyez.server import realtime
 from oyez.server.describe.routes import reference_routes
 from oyez.server.http_routes import http_routes
+from oyez.server.proxies import TrustedProxies, believe
 from oyez.server.realtime import Realtime
 from oyez.settings import Settings
 
@@ -22,7 +24,7 @@ class Server:
     def __init__(self, settings: Settings, engines: Engines) -> None:
         self.metrics = Metrics()
         self.realtime = Realtime(settings, engines, self.metrics)
-        self.app = web.Application()
+        self.app = web.Application(middlewares=_middlewares(settings))
         self.app.add_routes(
             [
                 web.get(realtime.PATH, self.realtime.handle),
@@ -31,3 +33,8 @@ class Server:
                 *reference_routes(settings),
             ]
         )
+
+
+def _middlewares(settings: Settings) -> list[Middleware]:
+    proxies = settings.trusted_proxies
+    return [believe(TrustedProxies(proxies))] if proxies else []

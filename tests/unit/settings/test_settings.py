@@ -146,3 +146,23 @@ def test_a_bad_keys_file_is_named_with_its_line_but_never_the_key(tmp_path: Path
 
 def test_every_setting_is_described() -> None:
     assert all(field.description for field in Settings.model_fields.values())
+
+
+def test_trusted_proxies_are_addresses_or_networks() -> None:
+    given = {"trusted_proxies": "10.0.0.0/8, ::1"}
+    assert load(given).trusted_proxies == ("10.0.0.0/8", "::1")
+    with pytest.raises(SettingsError, match=r"--trusted-proxies: '10\.0\.0\.0/99' does not"):
+        load({"trusted_proxies": "10.0.0.0/99"})
+
+
+@pytest.mark.parametrize(
+    ("given", "complaint"),
+    [
+        ({"tls_cert": "c.pem"}, "tls_cert is set, tls_key is not"),
+        ({"tls_key": "k.pem"}, "tls_key is set, tls_cert is not"),
+        ({"tls_key_password_file": "p"}, "tls_key_password_file is set, tls_key is not"),
+    ],
+)
+def test_half_of_tls_is_refused(given: dict[str, str], complaint: str) -> None:
+    with pytest.raises(SettingsError, match=complaint):
+        load(given)

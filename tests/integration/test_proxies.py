@@ -1,0 +1,134 @@
+"""Sessions through nginx and Caddy, with exactly the files of `deploy/`."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, AsyncExitStack, suppress
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from oyez.server.realtime import PATH
+from support.process import a_process
+from support.proxies import DEPLOY, caddy, nginx, substituted, trust
+from support.server import FINISH, MODEL, Client, append, silence, speech
+
+FLAGS = ["--trusted-proxies", "127.0.0.1", "--ping-interval-s", "0.5"]
+IMPATIENT = {"read_timeout      90s": "read_timeout 2s"}
+"""nginx gives up on a connection that is silent for so long."""
+PATHS = """
+server {
+    listen 127.0.0.1:PORT ssl;
+    ssl_certificate CERT;
+    ssl_certificate_key KEY;
+    include %s;
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def backend() -> Iterator[str]:
+    """An oyez that trusts proxies on this machine; where it listens."""
+    with a_process(*FLAGS) as (_, url, _lines):
+        yield url.split("/")[2]
+
+
+@pytest.fixture(scope="module", params=["nginx", "nginx, under a path", "caddy"])
+def site(
+    request: pytest.FixtureRequest, backend: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """Where clients find oyez: https://…"""
+    folder = tmp_path_factory.mktemp("proxy")
+    to_backend = {"127.0.0.1:8080": backend}
+    proxy: AbstractContextManager[int]
+    if request.param == "caddy":
+        proxy, path = caddy(folder, to_backend), ""
+    elif request.param == "nginx":
+        proxy, path = nginx(folder, {**to_backend, **IMPATIENT}), ""
+    else:
+        example = (DEPLOY / "nginx" / "oyez-path.conf").read_text()
+        impatient = {"read_timeout      90s": "read_timeout 2s"}
+        (folder / "path.conf").write_text(substituted(example, {**to_backend, **impatient}))
+        proxy, path = nginx(folder, {}, site=PATHS % (folder / "path.conf")), "/asr"
+    with proxy as port:
+        yield f"https://127.0.0.1:{port}{path}"
+
+
+def through_tls(**options: Any) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trust(), **options))
+
+
+async def test_a_session(site: str) -> None:
+    async with through_tls() as http, http.ws_connect(f"{site}{PATH}?model={MODEL}") as socket:
+        client = Client(socket)
+        await client.until("session.created")
+        await client.send(append(speech(1.0) + silence(1.5)))
+        assert (await client.until("completed"))["transcript"]
+        await asyncio.sleep(3.0)  # longer than nginx waits: pings must keep it open
+        await client.send(append(speech(33.0)))  # 1 MB
+        await client.until("text", timeout_s=20.0)
+        await client.send(FINISH)
+        await client.until("session.finished", timeout_s=20.0)
+        assert client.types.count("completed") == 2
+
+
+async def test_metrics_are_not_for_everybody(site: str) -> None:
+    outside = ("127.0.0.2", 0)
+    async with through_tls(local_addr=outside) as http:
+        async with http.get(f"{site}/metrics") as metrics:
+            assert metrics.status == 403
+        async with http.get(f"{site}/readyz") as ready:
+            assert (ready.status, (await ready.json())["status"]) == (200, "ready")
+
+
+async def test_nginx_limits_what_one_address_may_do(backend: str, tmp_path: Path) -> None:
+    slowed = {"127.0.0.1:8080": backend, "rate=20r/s": "rate=1r/s"}
+    with nginx(tmp_path, slowed) as port:
+        site = f"https://127.0.0.1:{port}"
+        async with through_tls() as http:
+            declared = {"Content-Length": str(120 * 1024 * 1024)}
+            async with http.post(f"{site}/v1/audio/transcriptions", headers=declared) as large:
+                assert large.status == 413
+            answers = [await status(http, f"{site}/healthz") for _ in range(70)]
+    assert answers[:50] == [200] * 50
+    assert answers[-1] == 429
+
+
+async def status(http: aiohttp.ClientSession, url: str) -> int:
+    async with http.get(url) as response:
+        return response.status
+
+
+async def test_a_rolling_restart_is_noticed_by_nobody(tmp_path: Path) -> None:
+    """Two servers behind nginx; one leaves while its session talks."""
+    second = "# server 127.0.0.1:8081 max_fails=0;"
+    with a_process(*FLAGS) as (one, one_url, _), a_process(*FLAGS) as (_other, other_url, _lines):
+        ports = {
+            second: second.removeprefix("# "),
+            "127.0.0.1:8080": one_url.split("/")[2],
+            "127.0.0.1:8081": other_url.split("/")[2],
+        }
+        with nginx(tmp_path, ports) as port:
+            url = f"https://127.0.0.1:{port}{PATH}?model={MODEL}"
+            async with through_tls() as http, AsyncExitStack() as open_sockets:
+                clients = []
+                for _ in range(4):
+                    socket = await open_sockets.enter_async_context(http.ws_connect(url))
+                    clients.append(Client(socket))
+                    await clients[-1].send(append(silence(0.5) + speech(1.5)))
+                    await clients[-1].until("speech_started")
+                one.send_signal(signal.SIGTERM)
+                for _ in range(6):
+                    socket = await open_sockets.enter_async_context(http.ws_connect(url))
+                    clients.append(Client(socket))
+                    await clients[-1].send(append(silence(0.5) + speech(1.5)))
+                assert await asyncio.to_thread(one.wait, 20.0) == 0
+                for client in clients:
+                    with suppress(ConnectionError):  # its server has left
+                        await client.send(FINISH)
+                    await client.until("session.finished")
+                    assert client.types.count("completed") == 1
