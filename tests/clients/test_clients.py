@@ -7,6 +7,9 @@ from difflib import SequenceMatcher
 
 import pytest
 
+from oyez.server.describe.asyncapi import asyncapi
+from oyez.settings import Settings
+from support.closed import complaints_about_event
 from support.order import COMMITTED, COMPLETED, STARTED, STOPPED, TEXT, check_events
 
 from .conftest import SAMPLE, Outcome, Outcomes
@@ -22,6 +25,16 @@ each_client = pytest.mark.parametrize("client", PROGRAMS)
 
 def words(text: str) -> list[str]:
     return re.findall(r"[a-z']+", text.lower())
+
+
+@pytest.mark.parametrize("client", ["websocket-client"])
+@pytest.mark.parametrize("scenario", ["vad", "manual"])
+def test_what_a_client_is_sent_is_as_the_reference_says(
+    client: str, scenario: str, outcome_of: Outcomes
+) -> None:
+    reference = asyncapi(Settings())
+    for event in outcome_of(client, scenario).events:
+        assert complaints_about_event(reference, event) == []
 
 
 @each_client

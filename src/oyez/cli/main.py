@@ -20,6 +20,7 @@ COMMANDS = {
     "usage": ("oyez.cli.usage:usage", "Show what was used, by key, day or language."),
     "emotion": ("oyez.cli.emotion:emotion", "Train the emotion classifier."),
     "bench": ("oyez.bench.cli:bench", "Measure accuracy, latency, load and endurance."),
+    "docs": ("oyez.cli.docs:docs", "Print the OpenAPI or AsyncAPI document."),
     "completion": ("oyez.cli.completion:completion", "Complete commands with the Tab key."),
 }
 """Name to "module:command", and the line for `oyez --help`, which imports none of them."""

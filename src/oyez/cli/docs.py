@@ -1,0 +1,55 @@
+"""`oyez docs`: the documents of `/docs` without a server."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+
+import click
+
+from oyez.cli.exits import USAGE, Fault
+from oyez.cli.setting_options import with_settings
+from oyez.settings import Settings
+
+HELP = """Print the machine-readable reference as JSON.
+
+What a running server answers at /docs/asyncapi.json (the socket) and
+/docs/openapi.json (HTTP). Limits are those of the settings in force.
+
+\b
+Examples:
+  oyez docs asyncapi > asyncapi.json
+  oyez docs asyncapi --url wss://asr.example.org
+  oyez docs openapi --config oyez.toml
+"""
+
+
+@click.command("docs", help=HELP, short_help="Print the OpenAPI or AsyncAPI document.")
+@click.argument("document", type=click.Choice(["asyncapi", "openapi"]))
+@click.option(
+    "--url",
+    default="ws://127.0.0.1:8080",
+    metavar="URL",
+    help="Where clients reach the server. [default: ws://127.0.0.1:8080]",
+)
+@with_settings()
+def docs(settings: Settings, document: str, url: str) -> None:
+    import msgspec
+
+    made = _asyncapi(settings, url) if document == "asyncapi" else _openapi(settings)
+    click.echo(msgspec.json.format(msgspec.json.encode(made), indent=2))
+
+
+def _asyncapi(settings: Settings, url: str) -> dict[str, Any]:
+    from oyez.server.describe.asyncapi import asyncapi
+
+    parts = urlsplit(url)
+    if parts.scheme not in ("ws", "wss") or not parts.netloc:
+        raise Fault(f"--url {url} is not like ws://HOST:PORT or wss://HOST", USAGE)
+    return asyncapi(settings, host=parts.netloc, secure=parts.scheme == "wss")
+
+
+def _openapi(settings: Settings) -> dict[str, Any]:
+    from oyez.server.describe.openapi import openapi
+
+    return openapi(settings)
