@@ -33,6 +33,7 @@ MODELS = (
     "qwen3-asr-flash-realtime-2026-02-10",
 )
 
+MASK = "********"
 PASSWORD_IN_URL = re.compile(r"(://[^:/@]*:)[^@]*(?=@)|([?&]password=)[^&]*")
 
 Words = Annotated[tuple[str, ...], NoDecode]
@@ -176,6 +177,12 @@ class Settings(BaseSettings):
         60.0, gt=0, description="A client that neither sends nor answers pings for so long is gone."
     )
 
+    metrics: bool = Field(True, description="Serve Prometheus metrics at /metrics.")
+    metrics_key: SecretStr | None = Field(
+        None,
+        description="Key that /metrics asks for; without one anybody who reaches the server may "
+        "read them. Prefer the environment or a file to a command line.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least urgent log line shown."
     )
@@ -198,6 +205,13 @@ class Settings(BaseSettings):
         if isinstance(value, str):
             return tuple(word.strip() for word in value.split(",") if word.strip())
         return value
+
+    @field_validator("metrics_key")
+    @classmethod
+    def _metrics_key_is_plain(cls, key: SecretStr | None) -> SecretStr | None:
+        if key and (problem := key_problem(key.get_secret_value())):
+            raise ValueError(f"the key {problem}")
+        return key
 
     @field_validator("api_key")
     @classmethod
@@ -254,9 +268,18 @@ class Settings(BaseSettings):
     def effective(self) -> dict[str, Any]:
         """The settings as plain TOML values; secrets are masked, unset ones left out."""
         values = self.model_dump(mode="json", exclude_none=True)
-        values["api_key"] = ["********"] * len(self.api_key)
+        values["api_key"] = [MASK] * len(self.api_key)
+        if self.metrics_key:
+            values["metrics_key"] = MASK
         values["database"] = PASSWORD_IN_URL.sub(r"\1\2***", self.database)
         return values
+
+    def changed(self) -> dict[str, Any]:
+        """Of `effective`, what is not the default."""
+        defaults = type(self).model_validate({}).effective()
+        return {
+            name: value for name, value in self.effective().items() if value != defaults.get(name)
+        }
 
 
 def load(flags: Mapping[str, object], file: Path | None = None) -> Settings:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
+from oyez import __version__
 from oyez.inference.loader import Engines
 from oyez.metrics import Metrics
 from oyez.server import realtime
 from oyez.server.describe.routes import reference_routes
 from oyez.server.http_routes import http_routes
+from oyez.server.loop_watch import loop_watch
+from oyez.server.metrics_route import metrics_routes
 from oyez.server.proxies import TrustedProxies, believe
 from oyez.server.realtime import Realtime
 from oyez.settings import Settings
@@ -24,12 +29,22 @@ class Server:
     def __init__(self, settings: Settings, engines: Engines) -> None:
         self.metrics = Metrics()
         self.realtime = Realtime(settings, engines, self.metrics)
+        self.metrics.build.info(
+            {
+                "version": __version__,
+                "engine": settings.engine,
+                "model": Path(settings.model).name,
+            }
+        )
         self.app = web.Application(middlewares=_middlewares(settings))
+        watch = self.realtime.watch
+        self.app.cleanup_ctx.append(loop_watch(self.metrics.loop_lag, watch.seldom))
         self.app.add_routes(
             [
                 web.get(realtime.PATH, self.realtime.handle),
                 web.get(realtime.PATH + "/", self.realtime.handle),
-                *http_routes(self.realtime.admission, self.metrics),
+                *http_routes(self.realtime.admission),
+                *metrics_routes(settings, self.metrics),
                 *reference_routes(settings),
             ]
         )

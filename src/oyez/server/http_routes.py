@@ -5,13 +5,12 @@ from __future__ import annotations
 from aiohttp import web
 
 from oyez import __version__
-from oyez.metrics import CONTENT_TYPE, Metrics
 from oyez.server.admission import Admission
 from oyez.server.bodies import Health, Readiness, json_response
 
 
-def http_routes(admission: Admission, metrics: Metrics) -> list[web.RouteDef]:
-    """`/healthz`: the process is alive. `/readyz`: sessions are let in. `/metrics`: Prometheus."""
+def http_routes(admission: Admission) -> list[web.RouteDef]:
+    """`/healthz`: the process is alive. `/readyz`: sessions are let in."""
 
     async def healthz(request: web.Request) -> web.Response:
         return json_response(Health(version=__version__))
@@ -22,11 +21,7 @@ def http_routes(admission: Admission, metrics: Metrics) -> list[web.RouteDef]:
             return json_response(Readiness(status="draining"), 503)
         return json_response(Readiness(status="ready", room=admission.room))
 
-    async def exposition(request: web.Request) -> web.Response:
-        return web.Response(body=metrics.exposition(), headers={"Content-Type": CONTENT_TYPE})
-
     return [
         web.get("/healthz", healthz),
         web.get("/readyz", readyz),
-        web.get("/metrics", exposition),
     ]

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from aiohttp import web
 
+from oyez import __version__
 from oyez.inference.loader import Engines, LoadError, load_engines
 from oyez.server import listening, signals, tls
 from oyez.server.app import Server
@@ -33,6 +34,7 @@ def run_server(settings: Settings, say: Callable[[str], None]) -> None:
     say: takes progress lines for the operator. Raises SettingsError (keys, certificate) or
     StartupError (port taken, model missing) before it listens.
     """
+    log.info("starting", extra={"fields": {"version": __version__, **settings.changed()}})
     settings.keys()
     certificate = tls.from_settings(settings)
     try:

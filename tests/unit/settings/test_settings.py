@@ -166,3 +166,24 @@ def test_trusted_proxies_are_addresses_or_networks() -> None:
 def test_half_of_tls_is_refused(given: dict[str, str], complaint: str) -> None:
     with pytest.raises(SettingsError, match=complaint):
         load(given)
+
+
+def test_what_differs_from_the_defaults_tells_no_secret() -> None:
+    assert Settings().changed() == {}
+    settings = Settings(
+        port=9000,
+        api_key="hush",
+        metrics_key="hush",
+        database="postgresql://oyez:hush@example.org/oyez?password=hush&sslmode=require",
+    )
+    assert settings.changed() == {
+        "port": 9000,
+        "api_key": ["********"],
+        "metrics_key": "********",
+        "database": "postgresql://oyez:***@example.org/oyez?password=***&sslmode=require",
+    }
+
+
+def test_a_metrics_key_must_fit_a_header() -> None:
+    with pytest.raises(ValidationError, match="visible ASCII"):
+        Settings(metrics_key="two words")
