@@ -128,6 +128,8 @@ class Settings(BaseSettings):
         description="Probability an emotion must have; an utterance without one is neutral.",
     )
 
+    web_page: bool = Field(True, description="Serve the web page at /.")
+
     max_sessions: int = Field(256, ge=1, description="Most sessions at a time; beyond: HTTP 503.")
     max_load: float = Field(
         0.75,

@@ -15,6 +15,7 @@ from oyez.server.describe.routes import reference_routes
 from oyez.server.http_routes import http_routes
 from oyez.server.loop_watch import loop_watch
 from oyez.server.metrics_route import metrics_routes
+from oyez.server.page import page_routes
 from oyez.server.proxies import TrustedProxies, believe
 from oyez.server.realtime import Realtime
 from oyez.settings import Settings
@@ -46,6 +47,7 @@ class Server:
                 *http_routes(self.realtime.admission),
                 *metrics_routes(settings, self.metrics),
                 *reference_routes(settings),
+                *(page_routes() if settings.web_page else []),
             ]
         )
 

@@ -92,12 +92,14 @@ class Realtime:
             compress=False,
             max_msg_size=self._settings.ws_max_message_bytes,
         )
-        if not socket.can_prepare(request).ok:
-            return refuse(NO_UPGRADE, {"Upgrade": "websocket"})
         refusal = self.admission.enter(request.headers.get("Authorization"))
         if refusal:
             self._metrics.refused.labels(refusal.reason).inc()
             return refuse(refusal)
+        if not socket.can_prepare(request).ok:
+            # a browser is never told why an upgrade failed: it asks again without one
+            self.admission.leave()
+            return refuse(NO_UPGRADE, {"Upgrade": "websocket"})
         self.load.session_opened()
         try:
             await socket.prepare(request)

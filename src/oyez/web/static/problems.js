@@ -1,0 +1,66 @@
+// What went wrong, in plain words, and what to do about it. Pure.
+
+const here = () => (typeof location === "undefined" ? "this server" : location.host);
+
+const PROBLEMS = {
+  insecure: () => ({
+    title: "The browser keeps the microphone from this page",
+    text: `Browsers give a microphone only to pages that come over https, or from this machine itself. Open this server as https://${here()}, or as http://localhost on the machine it runs on. A file and the sample work here as well.`,
+  }),
+  "no-microphone": () => ({
+    title: "No microphone found",
+    text: "Plug one in, or choose one in the sound settings of your system, and try again. A file and the sample need none.",
+  }),
+  denied: () => ({
+    title: "The microphone may not be used",
+    text: "The browser was told not to let this page listen. Allow the microphone for this page (the symbol beside the address), and try again.",
+  }),
+  "microphone-busy": () => ({
+    title: "The microphone cannot be opened",
+    text: "Another program may be using it. Close that program and try again.",
+  }),
+  "microphone-lost": () => ({
+    title: "The microphone is gone",
+    text: "It was unplugged or switched off. What was said before is finished below. Plug it in and start again.",
+  }),
+  "no-file": () => ({ title: "No file chosen", text: "Choose an audio or video file, or drop one anywhere on this page." }),
+  "file-too-large": ({ most }) => ({
+    title: "The file is too large for this page",
+    text: `A browser must unpack it whole; ${most} is the most taken here. Cut it, or send it from the command line.`,
+  }),
+  undecodable: ({ name }) => ({
+    title: "This file holds no sound the browser can read",
+    text: `${name} could not be decoded. Try WAV, MP3, M4A, Ogg, FLAC or WebM.`,
+  }),
+  "no-sample": () => ({ title: "The sample could not be loaded", text: "The server did not send it. Try again." }),
+  unreachable: () => ({
+    title: "The server cannot be reached",
+    text: "It may be down, or the network is. Once it is back, try again.",
+  }),
+  401: ({ message, hadKey }) => ({
+    title: hadKey ? "The server does not know this API key" : "This server asks for an API key",
+    text: `${hadKey ? "Check it for a missing character." : "Put it into the settings of this page; whoever runs the server has one for you."}${said(message)}`,
+    field: "key",
+  }),
+  403: ({ message }) => ({
+    title: "The server does not take calls from this page",
+    text: `Open the page at the address of the server itself, or ask whoever runs it to allow ${here()}.${said(message)}`,
+  }),
+  429: ({ message }) => ({ title: "This key has reached a limit", text: `Wait a little, or end another session.${said(message)}` }),
+  503: ({ message }) => ({ title: "The server has no room just now", text: `Those who are in are served well; try again in a moment.${said(message)}` }),
+  refused: ({ status, message }) => ({ title: `The server refused (HTTP ${status})`, text: `Something between here and the server may not let WebSockets through.${said(message)}` }),
+  settings: ({ message }) => ({ title: "The server did not take these settings", text: message }),
+  1007: ({ message }) => ({ title: "The server did not understand this page", text: `Reload it: the two may be of different versions.${said(message)}` }),
+  1008: ({ message }) => ({ title: "The server ended the session", text: message || "It gave no reason." }),
+  1009: () => ({ title: "The server ended the session", text: "A message was larger than it takes." }),
+};
+
+/** kind: a name above, an HTTP status or a close code. Returns {title, text, field?}. */
+export function problem(kind, details = {}) {
+  const known = PROBLEMS[kind];
+  return known ? known(details) : { title: "Something went wrong", text: details.message || String(kind) };
+}
+
+function said(message) {
+  return message ? ` The server says: ${message}` : "";
+}
