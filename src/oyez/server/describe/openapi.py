@@ -76,7 +76,22 @@ def paths(settings: Settings) -> dict[str, Any]:
             )
         },
         **_documents(),
+        **(_web_page() if settings.web_page else {}),
     }
+
+
+def _web_page() -> dict[str, Any]:
+    html, anything = "text/html; charset=utf-8", "*/*"
+    part = _document("webPagePart", "A file that the page loads.", anything)
+    part["responses"]["404"] = _whole("No such file belongs to the page.", "text/plain")
+    name = {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}
+    config = _whole("What the page must know of the server.", "application/json")
+    described = {
+        "/": _operation("webPage", "The web page.", {200: _whole("HTML.", html)}),
+        "/page/config.json": _operation("webPageConfig", "For the page.", {200: config}),
+        "/page/{name}": {**part, "parameters": [name]},
+    }
+    return {path: {"get": {**operation, "x-page": False}} for path, operation in described.items()}
 
 
 def _documents() -> dict[str, Any]:
