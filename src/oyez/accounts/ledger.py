@@ -65,6 +65,7 @@ class Ledger:
         self._in_work: list[Entry] = []
         self._is_away = False
         self._stop_by_s: float | None = None
+        self._has_stopped = False
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -91,9 +92,9 @@ class Ledger:
         with self._changed:
             self._today.put(usage)
             if self._database is None:
-                done: Future[None] = Future()
-                done.set_result(None)
-                return done
+                return _settled(None)
+            if self._has_stopped:
+                return _settled(NotWritten("put after the ledger was stopped"))
             future = self._waiting.put(record)
             self._changed.notify()
         return future
@@ -127,6 +128,7 @@ class Ledger:
         with self._changed:
             self._waiting.put_back(self._in_work)
             left = self._waiting.take(len(self._waiting))
+            self._has_stopped = True
         if left:
             journal.leave(self._database, self.instance_id, [entry.record for entry in left])
         for entry in left:
@@ -222,6 +224,12 @@ class Ledger:
 
     def _day(self) -> date:
         return self._clock().astimezone(UTC).date()
+
+
+def _settled(problem: Exception | None) -> Future[None]:
+    future: Future[None] = Future()
+    future.set_exception(problem) if problem else future.set_result(None)
+    return future
 
 
 def _fields(**fields: object) -> dict[str, object]:

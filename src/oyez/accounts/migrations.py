@@ -29,6 +29,7 @@ def migrate(
 ) -> None:
     """Create or update the tables. Raises SchemaError."""
     if connection.dialect.name == "postgresql":  # SQLite writers are alone already
+        connection.execute(text("SET LOCAL statement_timeout = 0"))
         connection.execute(text(f"SELECT pg_advisory_xact_lock({LOCK})"))
     found = _version(connection)
     if found is None:

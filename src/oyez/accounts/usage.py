@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from math import isfinite
 from typing import Literal
 
 Endpoint = Literal["realtime", "transcriptions"]
@@ -24,7 +25,7 @@ class LanguageUsage:
 class SessionUsage:
     """Absolute figures of one session so far. They never decrease from one to the next.
 
-    Raises ValueError for a time without time zone.
+    Raises ValueError for a time without time zone and a duration that is none.
     """
 
     session_id: str
@@ -52,6 +53,9 @@ class SessionUsage:
         for moment in (self.began_at, self.at, self.ended_at):
             if moment is not None and moment.tzinfo is None:
                 raise ValueError(f"{moment.isoformat()} has no time zone: give it in UTC")
+        for seconds in (self.audio_s, self.speech_s):
+            if not (isfinite(seconds) and seconds >= 0):
+                raise ValueError(f"{seconds} is no duration in seconds")
 
     @property
     def day(self) -> date:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from oyez.cli.accounts import Command, database_options, meant_key, opened
+from oyez.cli.accounts import database_options, meant_key, opened
+from oyez.cli.exits import USAGE, Fault
 from oyez.cli.quantities import Duration, Expiry, shown_duration
 
 if TYPE_CHECKING:
     from oyez.accounts.keys import Key, KeyLimits
+    from oyez.settings import Settings
 
 MAX_NAME = 64
 FIELDS = {
@@ -47,11 +49,12 @@ class Language(click.ParamType):  # type: ignore[type-arg]  # no parameter befor
         return codes
 
 
-def limit_options(command: Command) -> Command:
+def limit_options(command: Callable[..., None]) -> Callable[..., None]:
     """The limits of a key, each None or empty when not given."""
     options = (
-        click.option("--sessions", type=click.IntRange(min=1), help="Sessions open at once."),
-        click.option("--sessions-per-second", type=click.IntRange(min=1),
+        click.option("--sessions", type=click.IntRange(min=1), metavar="N",
+                     help="Sessions open at once."),
+        click.option("--sessions-per-second", type=click.IntRange(min=1), metavar="N",
                      help="New sessions a second."),
         click.option("--audio-per-day", "audio_s_per_day", type=Duration(), metavar="TIME",
                      help="Audio a day (UTC): 7200 (seconds), 2h, 1h30m."),
@@ -86,9 +89,7 @@ def keys() -> None:
 @limit_options
 @as_json
 @database_options
-def create(
-    name: str, is_json: bool, config: Path | None, database: str | None, **given: Any
-) -> None:
+def create(name: str, is_json: bool, settings: Settings, **given: Any) -> None:
     """Make a key and print it: it is kept nowhere and cannot be shown again.
 
     The key is the only thing on standard output; the rest goes to standard error.
@@ -97,7 +98,7 @@ def create(
     from oyez.accounts.keys import KeyLimits
 
     name = _name(name)
-    with opened(config, database, create=True) as found:
+    with opened(settings, create=True) as found:
         same = [key for key in all_keys(found) if key.name == name and key.revoked_at is None]
         secret, key = create_key(found, name, replace(KeyLimits(), **_chosen(given)))
     if is_json:
@@ -115,12 +116,12 @@ def create(
 @click.option("--all", "is_all", is_flag=True, help="Revoked keys too.")
 @as_json
 @database_options
-def list_keys(is_all: bool, is_json: bool, config: Path | None, database: str | None) -> None:
+def list_keys(is_all: bool, is_json: bool, settings: Settings) -> None:
     """Show the keys there are, without the keys themselves."""
     from oyez.accounts.key_store import all_keys
     from oyez.accounts.reports import last_use
 
-    with opened(config, database) as found:
+    with opened(settings) as found:
         known = [key for key in all_keys(found) if is_all or key.revoked_at is None]
         used = last_use(found)
     if is_json:
@@ -136,18 +137,18 @@ def list_keys(is_all: bool, is_json: bool, config: Path | None, database: str | 
 @click.argument("wanted", metavar="ID|NAME")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @database_options
-def revoke(wanted: str, yes: bool, config: Path | None, database: str | None) -> None:
+def revoke(wanted: str, yes: bool, settings: Settings) -> None:
     """Never let this key in again, and end its sessions. This cannot be undone."""
     from oyez.accounts.key_store import all_keys, revoke_key
 
-    with opened(config, database) as found:
+    with opened(settings) as found:
         key = meant_key(all_keys(found), wanted)
         if key.revoked_at is not None:
             click.echo(f"{key.id} ({key.name}) was revoked on {key.revoked_at:%Y-%m-%d}.", err=True)
             return
         if not yes:
             if not sys.stdin.isatty():
-                raise click.UsageError("nobody is here to confirm: add --yes")
+                raise Fault("nobody is here to confirm: add --yes", USAGE)
             click.confirm(f"Revoke {key.id} ({key.name}) for good?", abort=True, err=True)
         revoke_key(found, key.id)
     click.echo(f"Revoked {key.id} ({key.name}). Its sessions end within seconds.", err=True)
@@ -156,16 +157,15 @@ def revoke(wanted: str, yes: bool, config: Path | None, database: str | None) ->
 @keys.command()
 @click.argument("wanted", metavar="ID|NAME")
 @limit_options
-@click.option("--none", "lifted", multiple=True, type=click.Choice(list(FIELDS)),
-              help="Lift this limit; repeat it for more.")  # fmt: skip
+@click.option("--none", "lifted", multiple=True, type=click.Choice(list(FIELDS)), metavar="LIMIT",
+              help=f"Lift this limit: {', '.join(FIELDS)}. Repeat it for more.")  # fmt: skip
 @as_json
 @database_options
 def limits(
     wanted: str,
     lifted: tuple[str, ...],
     is_json: bool,
-    config: Path | None,
-    database: str | None,
+    settings: Settings,
     **given: Any,
 ) -> None:
     """Show what a key may do; with options, change it. The other limits stay."""
@@ -175,11 +175,12 @@ def limits(
     chosen = _chosen(given)
     for option in lifted:
         if FIELDS[option] in chosen:
-            raise click.UsageError(
-                f"--{option} sets the limit that --none {option} lifts: give one"
+            raise Fault(
+                f"--{option} sets the limit that --none {option} lifts: give one",
+                USAGE,
             )
         chosen[FIELDS[option]] = getattr(NO_LIMITS, FIELDS[option])
-    with opened(config, database) as found:
+    with opened(settings) as found:
         key = meant_key(all_keys(found), wanted)
         if chosen:
             key = replace(key, limits=replace(key.limits, **chosen))
@@ -201,9 +202,9 @@ def _chosen(given: dict[str, Any]) -> dict[str, Any]:
 def _name(name: str) -> str:
     name = name.strip()
     if not (name.isprintable() and 1 <= len(name) <= MAX_NAME):
-        raise click.UsageError(f"a name has 1 to {MAX_NAME} printable characters")
+        raise Fault(f"a name has 1 to {MAX_NAME} printable characters", USAGE)
     if name.startswith(("key_", "static-")):
-        raise click.UsageError("a name that begins with key_ or static- would look like an id")
+        raise Fault("a name that begins with key_ or static- would look like an id", USAGE)
     return name
 
 

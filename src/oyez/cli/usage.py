@@ -8,17 +8,18 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from oyez.cli.accounts import database_options, opened
+from oyez.cli.exits import USAGE, Fault
 from oyez.cli.quantities import Day
 
 if TYPE_CHECKING:
     from oyez.accounts.database import Database
     from oyez.accounts.reports import Report, Sums
+    from oyez.settings import Settings
 
 DEFAULT_DAYS = 30
 MS = Decimal(1000)
@@ -42,8 +43,7 @@ def usage(
     by: Any,
     wanted: str | None,
     form: str | None,
-    config: Path | None,
-    database: str | None,
+    settings: Settings,
 ) -> None:
     """Show what was used: audio, speech, turns, and their cost where there is a price.
 
@@ -62,8 +62,8 @@ def usage(
     until = until or datetime.now(UTC).date()
     since = since or until - timedelta(days=DEFAULT_DAYS - 1)
     if since > until:
-        raise click.UsageError(f"--since {since} is after --until {until}")
-    with opened(config, database) as found:
+        raise Fault(f"--since {since} is after --until {until}", USAGE)
+    with opened(settings) as found:
         key_id = _key_id(found, wanted) if wanted else None
         report = usage_report(found, by, since=since, until=until, key_id=key_id)
     if form == "json":
@@ -79,7 +79,7 @@ def usage(
 def _key_id(database: Database, wanted: str) -> str:
     """The id of a key of the database or of one that was used, revoked ones too.
 
-    Raises click.UsageError naming those there are.
+    Raises Fault naming those there are.
     """
     from oyez.accounts.key_store import all_keys
     from oyez.accounts.reports import used_keys
@@ -91,9 +91,9 @@ def _key_id(database: Database, wanted: str) -> str:
     if len(ids) == 1:
         return ids[0]
     if ids:
-        raise click.UsageError(f"several keys are named {wanted!r}: give the id: {', '.join(ids)}")
+        raise Fault(f"several keys are named {wanted!r}: give the id: {', '.join(ids)}", USAGE)
     known = ", ".join(f"{name} ({key_id})" for key_id, name in names.items()) or "none"
-    raise click.UsageError(f"no key has the id or name {wanted!r}; there are: {known}")
+    raise Fault(f"no key has the id or name {wanted!r}; there are: {known}", USAGE)
 
 
 def _fields(by: str) -> Sequence[str]:
