@@ -42,7 +42,7 @@ class Server:
         self.url = ""
         self.is_settled = threading.Event()
         self.process = subprocess.Popen(
-            [str(PROGRAM), "serve", "--port", "0", "--api-key", KEY],
+            [str(PROGRAM), "serve", "--port", "0", "--api-key", KEY, "--database", "off"],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

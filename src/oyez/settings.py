@@ -27,6 +27,7 @@ from pydantic_settings import (
 
 ENV_PREFIX = "OYEZ_"
 MEBIBYTE = 1 << 20
+ORIGIN = re.compile(r"https?://[^/?#\s@]+", re.IGNORECASE)
 MODELS = (
     "qwen3-asr-flash-realtime",
     "qwen3-asr-flash-realtime-2025-10-27",
@@ -88,6 +89,12 @@ class Settings(BaseSettings):
     )
     currency: str = Field(
         "USD", pattern=r"^[A-Z]{3}$", description="Currency of the price: three letters."
+    )
+
+    allowed_origins: Words = Field(
+        (),
+        description="Web pages, as https://host:port, that may use a server without keys besides "
+        "its own; * for all.",
     )
 
     engine: Literal["whisper-onnx", "whisper-ct2", "fake"] = Field(
@@ -201,7 +208,7 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return (init_settings,)  # `load` merges the sources; building one by hand reads nothing
 
-    @field_validator("api_key", "models", "trusted_proxies", mode="before")
+    @field_validator("api_key", "models", "trusted_proxies", "allowed_origins", mode="before")
     @classmethod
     def _split_commas(cls, value: object) -> object:
         if isinstance(value, str):
@@ -230,6 +237,14 @@ class Settings(BaseSettings):
             ipaddress.ip_network(network, strict=False)
         return networks
 
+    @field_validator("allowed_origins")
+    @classmethod
+    def _origins_are_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in origins:
+            if origin != "*" and not ORIGIN.fullmatch(origin):
+                raise ValueError(f"{origin!r} must be like https://host or http://host:port, or *")
+        return origins
+
     @model_validator(mode="after")
     def _limits_agree(self) -> Self:
         needed_bytes = self.max_append_bytes * 4 // 3 + MEBIBYTE
@@ -251,7 +266,8 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _open_servers_need_keys(self) -> Self:
-        has_keys = bool(self.api_key) or self.api_keys_file is not None
+        # a database may hold keys: what is in it is looked at when the server starts
+        has_keys = bool(self.api_key) or self.api_keys_file is not None or self.database != "off"
         if not (has_keys or self.allow_insecure or is_loopback(self.host)):
             raise ValueError(
                 f"host {self.host} can be reached from other machines, and no key is configured: "

@@ -50,6 +50,7 @@ def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a real server that knows one key."""
     log = tmp_path_factory.mktemp("server") / "log"
     command = [sys.executable, "-m", "oyez", "serve", "--port", "0", "--api-key", KEY]
+    command += ["--database", "off"]
     environment = {name: val for name, val in os.environ.items() if not name.startswith("OYEZ_")}
     with log.open("w") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output, env=environment)

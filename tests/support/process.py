@@ -16,7 +16,8 @@ ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.sta
 
 
 def command(*flags: str) -> list[str]:
-    return [sys.executable, "-m", "oyez", "serve", "--engine", "fake", "--vad", "energy", *flags]
+    own = ["--engine", "fake", "--vad", "energy", "--database", "off"]
+    return [sys.executable, "-m", "oyez", "serve", *own, *flags]
 
 
 def run_to_end(*flags: str) -> subprocess.CompletedProcess[str]:

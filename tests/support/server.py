@@ -17,7 +17,9 @@ from aiohttp import web
 from oyez.emotion.base import EmotionClassifier
 from oyez.emotion.neutral import Neutral
 from oyez.inference.loader import Engines
+from oyez.metrics import Metrics
 from oyez.recognisers.base import SAMPLE_RATE
+from oyez.server.accounts import Accounts
 from oyez.server.app import Server
 from oyez.server.realtime import PATH
 from oyez.settings import Settings
@@ -155,7 +157,10 @@ async def running_server(
     engine = engine or FakeRecogniser()
     before = asyncio.all_tasks()
     engines = Engines(engine, FakeDetector(), emotion or Neutral(), session_cost)
-    server = Server(Settings(**settings), engines)
+    options = Settings(**{"database": "off", **settings})
+    metrics = Metrics()
+    accounts = await asyncio.to_thread(Accounts, options, metrics)
+    server = Server(options, engines, metrics, accounts)
     runner = web.AppRunner(server.app, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -166,4 +171,5 @@ async def running_server(
     await server.realtime.drain(1.0)
     await runner.cleanup()
     await asyncio.to_thread(server.realtime.stop, 5.0)
+    await asyncio.to_thread(accounts.close, 5.0)
     await eventually(lambda: asyncio.all_tasks() <= before)

@@ -1,117 +1,111 @@
-"""Who may open a session, decided before the upgrade: key, rate, room, and whether we are leaving.
+"""Who may open a session, decided before the upgrade: room, rate, and what their key allows.
 
 Event loop only; never blocks.
 """
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import math
 import re
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from urllib.parse import unquote_plus
 
+from oyez.server.callers import Caller
+from oyez.server.quotas import Quotas
+from oyez.server.refusals import BUSY, DRAINING, FULL, LEDGER_FULL, Refusal
+
 RATE_WINDOW_S = 1.0
-ANYONE = -1
-"""The caller of a server without keys: all share one rate."""
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """An upgrade that does not happen, as HTTP tells it."""
-
-    status: int
-    code: str
-    message: str
-    retry_after_s: int | None = None
-    reason: str = "other"
-    """Why, in a word, for operators."""
-
-
-INVALID_KEY = Refusal(401, "InvalidApiKey", "Invalid API-key provided.", reason="key")
-BUSY = Refusal(
-    503,
-    "ServiceUnavailable",
-    "The sessions that are open need all of the machine; try again later.",
-    5,
-    "busy",
-)
-FULL = Refusal(503, "ServiceUnavailable", "All sessions are taken; try again later.", 1, "full")
-DRAINING = Refusal(503, "ServiceUnavailable", "The server is shutting down.", 5, "draining")
+SESSION_ENDS_S = 5
+"""When to try again whose sessions are all open: nobody knows when one ends."""
 
 
 class Admission:
-    """keys: none means that anyone is let in. clock: seconds that never go back."""
-
     def __init__(
         self,
-        keys: Sequence[str],
+        quotas: Quotas,
         *,
         max_sessions: int,
         sessions_per_second: int,
         clock: Callable[[], float],
         load_room: Callable[[], float] = lambda: math.inf,
     ) -> None:
-        """load_room: how many more sessions the engine can take."""
-        self._key_hashes = [_hash(key) for key in keys]
+        """sessions_per_second: of keys without a limit of their own, and of all callers without
+        a key together. clock: seconds that never go back. load_room: how many more sessions the
+        engine can take."""
+        self._quotas = quotas
         self._max_sessions = max_sessions
         self._sessions_per_second = sessions_per_second
         self._clock = clock
         self._load_room = load_room
-        self._recent: defaultdict[int, deque[float]] = defaultdict(deque)
-        self.open_sessions = 0
+        self._recent: defaultdict[str | None, deque[float]] = defaultdict(deque)
+        self._open: Counter[str | None] = Counter()
         self.draining = False
 
-    def enter(self, authorization: str | None) -> Refusal | None:
+    @property
+    def open_sessions(self) -> int:
+        return self._open.total()
+
+    def enter(self, caller: Caller) -> Refusal | None:
         """Let a caller in, or say why not. Who was let in must `leave`."""
-        if self.draining:
-            return DRAINING
-        caller = self._caller(authorization)
-        if caller is None:
-            return INVALID_KEY
-        if self.open_sessions >= self._max_sessions:
-            return FULL
-        if self._load_room() < 1:
-            return BUSY
-        if wait_s := self._wait_s(caller):
-            message = f"Requests rate limit exceeded: {self._sessions_per_second} per second."
-            return Refusal(429, "Throttling.RateQuota", message, math.ceil(wait_s), "rate")
-        self.open_sessions += 1
-        return None
+        refusal = (
+            self._own_refusal(caller)
+            or self._refusal_of_all()
+            or self._too_fast(caller)  # the last: it counts who comes in
+        )
+        if refusal is None:
+            self._open[caller.key_id] += 1
+        return refusal
+
+    def leave(self, caller: Caller) -> None:
+        self._open[caller.key_id] -= 1
+        if not self._open[caller.key_id]:
+            del self._open[caller.key_id]
 
     @property
     def room(self) -> int:
         """How many more sessions would be let in now."""
-        if self.draining:
+        if self.draining or self._quotas.unrecorded:
             return 0
         return int(max(0, min(self._max_sessions - self.open_sessions, self._load_room())))
 
-    def leave(self) -> None:
-        self.open_sessions -= 1
+    def _own_refusal(self, caller: Caller) -> Refusal | None:
+        """What its key does not allow."""
+        if self.draining:
+            return DRAINING
+        most = caller.limits.sessions
+        if most is not None and self._open[caller.key_id] >= most:
+            return too_many_sessions(most)
+        return self._quotas.refusal(caller)
 
-    def _caller(self, authorization: str | None) -> int | None:
-        if not self._key_hashes:
-            return ANYONE
-        scheme, _, key = (authorization or "").strip().partition(" ")
-        offered = _hash(key.strip())
-        # every key is compared, so that the time taken tells nothing
-        matches = [hmac.compare_digest(offered, known) for known in self._key_hashes]
-        if scheme.lower() != "bearer" or not any(matches):
-            return None
-        return matches.index(True)
+    def _refusal_of_all(self) -> Refusal | None:
+        """What nobody gets now."""
+        if self._quotas.unrecorded:
+            return LEDGER_FULL
+        if self.open_sessions >= self._max_sessions:
+            return FULL
+        return BUSY if self._load_room() < 1 else None
 
-    def _wait_s(self, caller: int) -> float:
+    def _too_fast(self, caller: Caller) -> Refusal | None:
+        most = caller.limits.sessions_per_second or self._sessions_per_second
         now_s = self._clock()
-        recent = self._recent[caller]
+        recent = self._recent[caller.key_id]
         while recent and now_s - recent[0] >= RATE_WINDOW_S:
             recent.popleft()
-        if len(recent) >= self._sessions_per_second:
-            return RATE_WINDOW_S - (now_s - recent[0])
+        if len(recent) >= most:
+            return too_fast(most, RATE_WINDOW_S - (now_s - recent[0]))
         recent.append(now_s)
-        return 0.0
+        return None
+
+
+def too_many_sessions(most: int) -> Refusal:
+    message = f"This API key may have {most} sessions open at a time: finish one first."
+    return Refusal(429, "Throttling.AllocationQuota", message, SESSION_ENDS_S, "sessions")
+
+
+def too_fast(most: int, wait_s: float) -> Refusal:
+    message = f"Requests rate limit exceeded: {most} per second."
+    return Refusal(429, "Throttling.RateQuota", message, math.ceil(wait_s), "rate")
 
 
 def query_value(query_string: str, name: str) -> str | None:
@@ -130,7 +124,3 @@ def query_value(query_string: str, name: str) -> str | None:
 def serves_model(name: str | None, models: Sequence[str]) -> bool:
     """Whether clients may ask for this model."""
     return name is not None and (name in models or name.startswith("qwen3-asr-flash-realtime"))
-
-
-def _hash(key: str) -> bytes:
-    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()

@@ -11,8 +11,11 @@ from oyez import __version__
 from oyez.inference.loader import Engines
 from oyez.metrics import Metrics
 from oyez.server import realtime
+from oyez.server.access import Access
+from oyez.server.accounts import Accounts
 from oyez.server.describe.routes import reference_routes
 from oyez.server.http_routes import http_routes
+from oyez.server.key_watch import KeyWatch
 from oyez.server.loop_watch import loop_watch
 from oyez.server.metrics_route import metrics_routes
 from oyez.server.page import page_routes
@@ -27,10 +30,13 @@ class Server:
     Raises SettingsError when the keys file cannot be read.
     """
 
-    def __init__(self, settings: Settings, engines: Engines) -> None:
-        self.metrics = Metrics()
-        self.realtime = Realtime(settings, engines, self.metrics)
-        self.metrics.build.info(
+    def __init__(
+        self, settings: Settings, engines: Engines, metrics: Metrics, accounts: Accounts
+    ) -> None:
+        self.metrics = metrics
+        self.access = Access(settings, accounts)
+        self.realtime = Realtime(settings, engines, metrics, self.access)
+        metrics.build.info(
             {
                 "version": __version__,
                 "engine": settings.engine,
@@ -40,12 +46,13 @@ class Server:
         self.app = web.Application(middlewares=_middlewares(settings))
         watch = self.realtime.watch
         self.app.cleanup_ctx.append(loop_watch(self.metrics.loop_lag, watch.seldom))
+        self.app.cleanup_ctx.append(KeyWatch(self.access.static, accounts.directory).run_with)
         self.app.add_routes(
             [
                 web.get(realtime.PATH, self.realtime.handle),
                 web.get(realtime.PATH + "/", self.realtime.handle),
-                *http_routes(self.realtime.admission),
-                *metrics_routes(settings, self.metrics),
+                *http_routes(self.realtime.admission, accounts),
+                *metrics_routes(settings, metrics),
                 *reference_routes(settings),
                 *(page_routes() if settings.web_page else []),
             ]

@@ -9,6 +9,8 @@ from typing import Literal
 import msgspec
 from aiohttp import web
 
+DatabaseState = Literal["ok", "behind"]
+
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):
     """The process lives."""
@@ -25,6 +27,9 @@ class Readiness(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """`draining`: the server shuts down and takes no more sessions."""
     room: int | None = None
     """How many more sessions would be let in now; absent while draining."""
+    database: DatabaseState | None = None
+    """Where usage goes. `behind`: it does not answer, what is to be written waits; sessions go
+    on. Absent while draining, and without a database."""
 
 
 class RefusalBody(msgspec.Struct, frozen=True, kw_only=True):

@@ -24,18 +24,24 @@ from oyez.metrics import Metrics
 from oyez.protocol import codec
 from oyez.protocol.effects import Cancel, Close, Count, Effect, Recognise, Send
 from oyez.protocol.errors import ServerFault
-from oyez.protocol.server_events import ErrorEvent
+from oyez.protocol.server_events import ErrorEvent, SessionFinished
 from oyez.protocol.session import Session
 from oyez.recognisers.base import SAMPLE_RATE
+from oyez.server.callers import Caller
+from oyez.server.endings import Ending
 from oyez.server.feeder import Feeder
 from oyez.server.figures import Figures
 from oyez.server.jobs import Jobs
 from oyez.server.outbox import Outbox
 from oyez.server.session_watch import SessionWatch
+from oyez.server.usage_recorder import UsageRecorder
 
 TICK_S = 0.5
+DURABLE_S = 1.0
+"""How long `session.finished` waits for the session's usage to be in the database."""
 CLOSE_HANDSHAKE_S = 5.0
 """How long a client may take to answer our Close frame."""
+LEAVING = (1001, "The server is shutting down.")
 GOODBYE_S = 1.0
 """At shutdown: how long a client may take to close by itself after its session has finished."""
 
@@ -68,7 +74,12 @@ class Connection:
         metrics: Metrics,
         watch: SessionWatch,
         limits: ConnectionLimits,
+        caller: Caller,
+        usage: UsageRecorder,
+        why_end: Callable[[], Ending | None],
     ) -> None:
+        """usage: of the figures of `watch`. why_end: asked often whether the caller may go on."""
+        self._caller = caller
         self._socket = socket
         self._transport = transport
         self._session = session
@@ -78,6 +89,8 @@ class Connection:
         self._log = SessionLog(log, session.id)
         self._loop = asyncio.get_running_loop()
         self._watch = watch
+        self._usage = usage
+        self._why_end = why_end
         self._jobs = Jobs(scheduler, session.id, self._answered, lambda: watch.ahead_s)
         self._outbox = Outbox(
             socket, limits.send_buffer_bytes, lambda: self._feeder.wake(), metrics.send.observe
@@ -88,7 +101,7 @@ class Connection:
             call=self._call,
             fail=self._fail,
             held_back=self._held_back,
-            heard=watch.heard,
+            heard=self._heard,
             tally=metrics.tally,
         )
         self._finished = asyncio.Event()
@@ -96,6 +109,9 @@ class Connection:
         self._closing = False
         self._close_code: int | None = None
         self._close_reason = "the client left"
+        self._parting = (1000, "session finished")
+        """How the socket will be closed once the session has finished."""
+        self._ending: asyncio.TimerHandle | None = None
         self._listening_since_s: float | None = None
         self._pinged_s = 0.0
 
@@ -115,6 +131,8 @@ class Connection:
         finally:
             self._closing = True
             self._next_tick.cancel()
+            if self._ending:
+                self._ending.cancel()
             self._jobs.cancel_all()
             self._finished.set()
             self._ended.set()
@@ -135,13 +153,25 @@ class Connection:
 
     async def drain(self) -> None:
         """The server leaves: finish what was said, tell the client, close 1001."""
+        if not self._ending:
+            self._parting = LEAVING
         self._feeder.drain()
         await self._finished.wait()
         try:
             await asyncio.wait_for(self._ended.wait(), GOODBYE_S)
         except TimeoutError:
-            self.close(1001, "The server is shutting down.")
+            self.close(*LEAVING)
             await self._ended.wait()
+
+    def end(self, ending: Ending) -> None:
+        """The session may not go on: say why, answer what was said, close 1008. Nothing happens
+        the second time."""
+        if self._ending or self._closing:
+            return
+        self._parting = (1008, ending.reason)
+        self._ending = self._loop.call_later(ending.patience_s, self.close, *self._parting)
+        self._call(self._session.end, ending.error)
+        self._feeder.wake()
 
     def close(self, code: int, reason: str) -> None:
         """Close after everything sent so far; nothing is said after it."""
@@ -190,6 +220,8 @@ class Connection:
             return self.abort(1006, "the client is gone")
         self._tick_later()
         self._ping_if_due()
+        if ending := self._why_end():
+            self.end(ending)
         self._call(self._session.tick)
         self._feeder.wake()
 
@@ -230,11 +262,21 @@ class Connection:
             self._carry_out(effect)
         if self._session.finished:
             self._finished.set()
+            if self._ending:
+                self.close(*self._parting)
+
+    def _heard(self, samples: int, arrived_s: float) -> None:
+        self._usage.heard(samples / SAMPLE_RATE)
+        self._watch.heard(samples, arrived_s)
+        if ending := self._why_end():
+            self._loop.call_soon(self.end, ending)
 
     def _carry_out(self, effect: Effect) -> None:
         self._watch.see(effect)
         match effect:
             case Send(event):
+                if isinstance(event, SessionFinished):
+                    self._hold_until_recorded()
                 self._outbox.text(codec.encode(event))
             case Recognise():
                 self._jobs.submit(effect)
@@ -242,6 +284,15 @@ class Connection:
                 self._jobs.cancel(job)
             case Close(code, reason):
                 self.close(code, reason)
+
+    def _hold_until_recorded(self) -> None:
+        """Who has seen `session.finished` can rely on the usage, whatever becomes of us then."""
+        written = self._usage.end(*self._parting)
+        if written and not written.done():
+            self._outbox.hold(asyncio.wrap_future(written), DURABLE_S, self._recorded_late)
+
+    def _recorded_late(self) -> None:
+        self._metrics.occurrences.labels("usage_recorded_late").inc()
 
     async def _guarded(self, task: Coroutine[Any, Any, None]) -> None:
         try:
@@ -261,10 +312,13 @@ class Connection:
     def _report(self) -> None:
         code = self._close_code or self._socket.close_code or 1006
         self._watch.ended(code)
+        self._usage.end(code, self._close_reason)
         fields = {
             **self.figures.fields(),
             "duration_s": round(self._watch.duration_s, 2),
             "close_code": code,
             "close_reason": self._close_reason,
+            "key_id": self._caller.key_id,
+            "key_name": self._caller.name,
         }
         self._log.info("session ended", extra={"fields": fields})

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import defaultdict, deque
 from dataclasses import dataclass, field
 from statistics import median
 
+from oyez.accounts.usage import LanguageUsage
+from oyez.protocol.effects import Completed
 from oyez.protocol.server_events import (
     BufferCommitted,
     ErrorEvent,
@@ -21,6 +23,10 @@ REMEMBERED_TURNS = 256
 
 def _latest() -> deque[float]:
     return deque(maxlen=REMEMBERED_TURNS)
+
+
+def _nothing() -> defaultdict[str, LanguageUsage]:
+    return defaultdict(lambda: LanguageUsage(0, 0.0))
 
 
 @dataclass(slots=True)
@@ -39,6 +45,7 @@ class Figures:
     """Of the latest turns: from speech_started to the first words."""
     final_s: deque[float] = field(default_factory=_latest)
     """Of the latest turns: from their end to their final."""
+    languages: defaultdict[str, LanguageUsage] = field(default_factory=_nothing)
 
     @property
     def audio_s(self) -> float:
@@ -58,6 +65,15 @@ class Figures:
                 self.failed += 1
             case ErrorEvent():
                 self.errors += 1
+
+    def completed(self, item: Completed) -> None:
+        """Count what an item was."""
+        self.speech_s += item.speech_s
+        if item.failure is None:
+            before = self.languages[item.language]
+            self.languages[item.language] = LanguageUsage(
+                before.turns + 1, before.speech_s + item.speech_s
+            )
 
     def fields(self) -> dict[str, float | int]:
         """For a log line; medians are left out while there is nothing to tell."""

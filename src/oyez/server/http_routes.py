@@ -5,11 +5,12 @@ from __future__ import annotations
 from aiohttp import web
 
 from oyez import __version__
+from oyez.server.accounts import Accounts
 from oyez.server.admission import Admission
 from oyez.server.bodies import Health, Readiness, json_response
 
 
-def http_routes(admission: Admission) -> list[web.RouteDef]:
+def http_routes(admission: Admission, accounts: Accounts) -> list[web.RouteDef]:
     """`/healthz`: the process is alive. `/readyz`: sessions are let in."""
 
     async def healthz(request: web.Request) -> web.Response:
@@ -19,7 +20,9 @@ def http_routes(admission: Admission) -> list[web.RouteDef]:
         # the socket listens only once the model is warm: see lifecycle
         if admission.draining:
             return json_response(Readiness(status="draining"), 503)
-        return json_response(Readiness(status="ready", room=admission.room))
+        return json_response(
+            Readiness(status="ready", room=admission.room, database=accounts.state)
+        )
 
     return [
         web.get("/healthz", healthz),

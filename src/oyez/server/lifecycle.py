@@ -5,19 +5,25 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from aiohttp import web
 
 from oyez import __version__
+from oyez.accounts.database import DatabaseError
 from oyez.inference.loader import Engines, LoadError, load_engines
+from oyez.metrics import Metrics
 from oyez.server import listening, signals, tls
+from oyez.server.accounts import Accounts
 from oyez.server.app import Server
+from oyez.server.callers import now
 from oyez.server.realtime import PATH
 from oyez.server.reload import Reloader
-from oyez.settings import Settings, is_loopback
+from oyez.settings import Settings, SettingsError, is_loopback
 
 THREADS_STOP_S = 2.0
+LEDGER_STOP_S = 5.0
 MODEL_SHOWN = "qwen3-asr-flash-realtime"
 
 log = logging.getLogger(__name__)
@@ -32,23 +38,50 @@ def run_server(settings: Settings, say: Callable[[str], None]) -> None:
     reloads what `_serve` adds to its `Reloader`.
 
     say: takes progress lines for the operator. Raises SettingsError (keys, certificate) or
-    StartupError (port taken, model missing) before it listens.
+    StartupError (port taken, database away, model missing) before it listens.
     """
     log.info("starting", extra={"fields": {"version": __version__, **settings.changed()}})
     settings.keys()
     certificate = tls.from_settings(settings)
+    metrics = Metrics()
     try:
-        with listening.bind(settings.host, settings.port) as listener:
+        with (
+            listening.bind(settings.host, settings.port) as listener,
+            _accounts(settings, metrics) as accounts,
+        ):
             # before the event loop, so that a signal ends the loading at once
             engines = _load(settings, say)
-            asyncio.run(_serve(settings, engines, listener, certificate, say))
-    except listening.ListenError as error:
+            asyncio.run(_serve(settings, engines, metrics, accounts, listener, certificate, say))
+    except (listening.ListenError, DatabaseError) as error:
         raise StartupError(str(error)) from error
+
+
+@contextmanager
+def _accounts(settings: Settings, metrics: Metrics) -> Iterator[Accounts]:
+    accounts = Accounts(settings, metrics)
+    try:
+        _check_keys(settings, accounts)
+        yield accounts
+    finally:
+        accounts.close(LEDGER_STOP_S)
+
+
+def _check_keys(settings: Settings, accounts: Accounts) -> None:
+    """Raises SettingsError if anyone at all could use the server and nobody has allowed that."""
+    has_keys = bool(settings.keys()) or accounts.directory.has_active(now())
+    if not (has_keys or settings.allow_insecure or is_loopback(settings.host)):
+        raise SettingsError(
+            f"host {settings.host} can be reached from other machines, and there is no key: "
+            "make one with oyez keys create NAME, set api_keys_file (or api_key), or "
+            "allow_insecure if anyone may use this server"
+        )
 
 
 async def _serve(
     settings: Settings,
     engines: Engines,
+    metrics: Metrics,
+    accounts: Accounts,
     listener: socket.socket,
     certificate: tls.Certificate | None,
     say: Callable[[str], None],
@@ -56,13 +89,14 @@ async def _serve(
     stops = signals.count_stops()
     reloader = Reloader()
     signals.on_hangup(reload=reloader.ask, stop=stops.release)
-    server = Server(settings, engines)
+    server = Server(settings, engines, metrics, accounts)
+    reloader.add("keys", server.access.reload)
     runner = web.AppRunner(server.app, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     watching = _watch(certificate, reloader) if certificate else None
     try:
         accepting = await _listen(runner, listener, certificate)
-        _announce(listener, settings, say)
+        _announce(listener, settings, server.access.callers.need_keys, say)
         await stops.acquire()
         log.info("draining: finishing what was said")
         await _drain(server, settings.drain_timeout_s, stops)
@@ -107,8 +141,10 @@ def _load(settings: Settings, say: Callable[[str], None]) -> Engines:
         raise StartupError(str(error)) from error
 
 
-def _announce(listener: socket.socket, settings: Settings, say: Callable[[str], None]) -> None:
-    if not settings.keys():
+def _announce(
+    listener: socket.socket, settings: Settings, need_keys: bool, say: Callable[[str], None]
+) -> None:
+    if not need_keys:
         whoever = "this machine" if is_loopback(settings.host) else "any machine that reaches it"
         log.warning("no API key is configured: any key, or none, from %s is accepted", whoever)
     host = f"[{settings.host}]" if ":" in settings.host else settings.host or "0.0.0.0"

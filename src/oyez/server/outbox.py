@@ -25,7 +25,14 @@ class _Pong:
     data: bytes
 
 
-_Frame = str | _Ping | _Pong | Close
+@dataclass(frozen=True, slots=True)
+class _Hold:
+    done: asyncio.Future[None]
+    timeout_s: float
+    late: Callable[[], None]
+
+
+_Frame = str | _Ping | _Pong | _Hold | Close
 
 
 class Outbox:
@@ -48,6 +55,11 @@ class Outbox:
 
     def text(self, text: str) -> None:
         self._frames.put(text, len(text) + FRAME_OVERHEAD_BYTES)
+
+    def hold(self, done: asyncio.Future[None], timeout_s: float, late: Callable[[], None]) -> None:
+        """Send what is added from now on once `done` is done, or after so long: then `late` is
+        called, as it is when `done` holds an exception."""
+        self._frames.put(_Hold(done, timeout_s, late), FRAME_OVERHEAD_BYTES)
 
     def ping(self) -> None:
         self._frames.put(_Ping(), FRAME_OVERHEAD_BYTES)
@@ -96,5 +108,9 @@ class Outbox:
                 await self._socket.ping()
             case _Pong():
                 await self._socket.pong(frame.data)
+            case _Hold():
+                await asyncio.wait([frame.done], timeout=frame.timeout_s)
+                if not frame.done.done() or frame.done.exception():
+                    frame.late()
             case Close():
                 await self._socket.close(code=frame.code, message=frame.reason.encode())

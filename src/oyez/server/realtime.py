@@ -7,7 +7,6 @@ import math
 import secrets
 import string
 import time
-import uuid
 from functools import partial
 
 from aiohttp import web
@@ -21,9 +20,12 @@ from oyez.inference.watch import Watch
 from oyez.metrics import Metrics
 from oyez.protocol.limits import SessionLimits
 from oyez.protocol.session import Session
-from oyez.server.admission import Admission, Refusal, query_value, serves_model
-from oyez.server.bodies import RefusalBody, json_response
+from oyez.server.access import Access
+from oyez.server.admission import Admission, query_value, serves_model
+from oyez.server.callers import Caller
 from oyez.server.connection import CLOSE_HANDSHAKE_S, Connection, ConnectionLimits
+from oyez.server.credentials import SUBPROTOCOL
+from oyez.server.refusals import Refusal, refuse
 from oyez.server.session_watch import ServerWatch
 from oyez.settings import Settings
 
@@ -50,10 +52,13 @@ def new_id(kind: str) -> str:
 class Realtime:
     """The endpoint, and every connection open on it."""
 
-    def __init__(self, settings: Settings, engines: Engines, metrics: Metrics) -> None:
+    def __init__(
+        self, settings: Settings, engines: Engines, metrics: Metrics, access: Access
+    ) -> None:
         self._settings = settings
         self._engines = engines
         self._metrics = metrics
+        self._access = access
         self.load = Load(
             workers=engines.recogniser.info.parallel,
             assumed_cost=engines.session_cost,
@@ -66,7 +71,7 @@ class Realtime:
         self.vad_pool = VadPool(engines.detector, metrics.tally)
         self.watch = ServerWatch(metrics, settings.models)
         self.admission = Admission(
-            settings.keys(),
+            access.quotas,
             max_sessions=settings.max_sessions,
             sessions_per_second=settings.sessions_per_second,
             clock=time.monotonic,
@@ -91,21 +96,23 @@ class Realtime:
             autoping=False,
             compress=False,
             max_msg_size=self._settings.ws_max_message_bytes,
+            protocols=(SUBPROTOCOL,),
         )
-        refusal = self.admission.enter(request.headers.get("Authorization"))
-        if refusal:
-            self._metrics.refused.labels(refusal.reason).inc()
-            return refuse(refusal)
+        caller = self._access.gate.identify(request)
+        if isinstance(caller, Refusal):
+            return self._refuse(caller)
+        if refusal := self.admission.enter(caller):
+            return self._refuse(refusal)
         if not socket.can_prepare(request).ok:
             # a browser is never told why an upgrade failed: it asks again without one
-            self.admission.leave()
+            self.admission.leave(caller)
             return refuse(NO_UPGRADE, {"Upgrade": "websocket"})
         self.load.session_opened()
         try:
             await socket.prepare(request)
-            await self._serve(request, socket)
+            await self._serve(request, socket, caller)
         finally:
-            self.admission.leave()
+            self.admission.leave(caller)
             self.load.session_closed()
         return socket
 
@@ -130,7 +137,9 @@ class Realtime:
         self.vad_pool.stop()
         self.scheduler.stop(timeout_s)
 
-    async def _serve(self, request: web.Request, socket: web.WebSocketResponse) -> None:
+    async def _serve(
+        self, request: web.Request, socket: web.WebSocketResponse, caller: Caller
+    ) -> None:
         model = query_value(request.query_string, "model")
         if model is None or not serves_model(model, self._settings.models):
             self._metrics.refused.labels("model").inc()
@@ -140,16 +149,23 @@ class Realtime:
             await socket.close(code=1001, message=b"The server is shutting down.")
             return
         assert isinstance(request.transport, asyncio.Transport)
+        session = self._session(model, caller)
+        watch = self.watch.session(model, time.monotonic)
         connection = Connection(
             socket,
             request.transport,
-            self._session(model),
+            session,
             new_id=new_id,
             scheduler=self.scheduler,
             vad_pool=self.vad_pool,
             metrics=self._metrics,
-            watch=self.watch.session(model, time.monotonic),
+            watch=watch,
             limits=connection_limits(self._settings),
+            caller=caller,
+            usage=self._access.recorder(
+                caller, watch.figures, session_id=session.id, endpoint="realtime", model=model
+            ),
+            why_end=lambda: self._access.why_end(caller),
         )
         self.connections.add(connection)
         try:
@@ -160,33 +176,29 @@ class Realtime:
     def _backlog_s(self) -> float:
         return max((each.backlog_s for each in self.connections), default=0.0)
 
+    def _refuse(self, refusal: Refusal) -> web.Response:
+        self._metrics.refused.labels(refusal.reason).inc()
+        return refuse(refusal)
+
     def _load_room(self) -> float:
         if not self._settings.max_load:
             return math.inf
         return self.load.room(self.scheduler.overdue_s)
 
-    def _session(self, model: str) -> Session:
+    def _session(self, model: str, caller: Caller) -> Session:
         return Session(
             model=model,
             new_id=new_id,
-            limits=session_limits(self._settings),
+            limits=session_limits(self._settings, caller.limits.languages),
             emotions=self._engines.emotion.listener(),
             now_ms=int(asyncio.get_running_loop().time() * 1000),
         )
 
 
-def refuse(refusal: Refusal, headers: dict[str, str] | None = None) -> web.Response:
-    """The body that clients of the hosted service know."""
-    headers = dict(headers or {})
-    if refusal.retry_after_s is not None:
-        headers["Retry-After"] = str(refusal.retry_after_s)
-    body = RefusalBody(code=refusal.code, message=refusal.message, request_id=str(uuid.uuid4()))
-    return json_response(body, refusal.status, headers)
-
-
-def session_limits(settings: Settings) -> SessionLimits:
-    """The settings that concern the protocol."""
+def session_limits(settings: Settings, languages: tuple[str, ...] = ()) -> SessionLimits:
+    """The settings that concern the protocol. languages: what the key allows; empty: all."""
     return SessionLimits(
+        languages=languages,
         max_append_bytes=settings.max_append_bytes,
         manual_max_ms=round(settings.manual_max_s * 1000),
         manual_interim=settings.manual_interim,

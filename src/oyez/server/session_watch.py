@@ -115,7 +115,7 @@ class SessionWatch:
             case Began(item_id, onset_samples):
                 self._turns[item_id].onset_s = self._arrivals.at_s(onset_samples)
             case Completed():
-                self.figures.speech_s += effect.speech_s
+                self.figures.completed(effect)
                 self._metrics.speech_seconds.labels(effect.language).inc(effect.speech_s)
             case Count(name):
                 self.figures.retractions += name == "retractions"

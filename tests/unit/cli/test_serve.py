@@ -71,7 +71,7 @@ def test_keys_are_printed_masked() -> None:
         (["--prot", "1"], "--port"),
         (["--port", "http"], "--port"),
         (["--engine", "magic"], "whisper-onnx"),
-        (["--host", "0.0.0.0"], "no key is configured"),
+        (["--host", "0.0.0.0", "--database", "off"], "no key is configured"),
         (["--config", "nowhere.toml"], "nowhere.toml"),
         (["--api-keys-file", "nowhere.txt"], "nowhere.txt"),
     ],

@@ -84,9 +84,23 @@ def test_lists_come_as_commas_or_as_lists(tmp_path: Path, monkeypatch: pytest.Mo
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.2", "example.org", ""])
 def test_listening_wider_without_keys_is_refused(host: str) -> None:
     with pytest.raises(SettingsError, match="no key is configured"):
-        load({"host": host})
+        load({"host": host, "database": "off"})
     assert load({"host": host, "allow_insecure": True}).host == host
     assert load({"host": host, "api_key": "k"}).keys() == ("k",)
+
+
+def test_a_database_may_hold_the_keys_of_a_server_for_others() -> None:
+    assert load({"host": "0.0.0.0"}).host == "0.0.0.0"
+
+
+@pytest.mark.parametrize(
+    "origin", ["https://a.example", "http://localhost:3000", "https://[::1]:8443", "*"]
+)
+def test_origins_are_origins(origin: str) -> None:
+    assert load({"allowed_origins": origin}).allowed_origins == (origin,)
+    for wrong in ("a.example", origin + "/", "null", "ftp://a", "https://me@a"):
+        with pytest.raises(SettingsError, match="allowed-origins: .* must be like https://host"):
+            load({"allowed_origins": wrong})
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])

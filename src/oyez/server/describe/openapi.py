@@ -10,14 +10,30 @@ import msgspec
 from oyez import __version__
 from oyez.metrics import CONTENT_TYPE
 from oyez.server import realtime
-from oyez.server.admission import BUSY, DRAINING, FULL, INVALID_KEY, Refusal
+from oyez.server.admission import too_fast, too_many_sessions
 from oyez.server.bodies import Health, Readiness, RefusalBody
 from oyez.server.describe.schemas import REFERENCE, Schema, schemas_of
+from oyez.server.gate import foreign_page
+from oyez.server.quotas import used_up
+from oyez.server.refusals import (
+    BUSY,
+    DRAINING,
+    EXPIRED_KEY,
+    FULL,
+    INVALID_KEY,
+    KEY_IN_URL,
+    LEDGER_FULL,
+    REVOKED_KEY,
+    Refusal,
+)
 from oyez.settings import Settings
 
 BODIES = (Health, Readiness, RefusalBody)
-RATE_LIMIT = Refusal(429, "Throttling.RateQuota", "Requests rate limit exceeded: 20 per second.", 1)
-REFUSALS = (INVALID_KEY, realtime.NO_UPGRADE, RATE_LIMIT, FULL, BUSY, DRAINING)
+REFUSALS = (
+    *(INVALID_KEY, REVOKED_KEY, EXPIRED_KEY, KEY_IN_URL, foreign_page("https://a.example")),
+    *(realtime.NO_UPGRADE, too_fast(20, 1.0), too_many_sessions(2), used_up(7200, 3600)),
+    *(FULL, BUSY, LEDGER_FULL, DRAINING),
+)
 """How an upgrade may be refused."""
 BEARER = {
     "type": "http",

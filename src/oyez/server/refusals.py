@@ -1,0 +1,68 @@
+"""What a request that is not answered is told, over HTTP."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from oyez.server.bodies import RefusalBody, json_response
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A request that does not happen, as HTTP tells it."""
+
+    status: int
+    code: str
+    message: str
+    retry_after_s: int | None = None
+    reason: str = "other"
+    """Why, in a word, for operators."""
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What goes with it, whatever the form of the body."""
+        headers = {"WWW-Authenticate": "Bearer"} if self.status == 401 else {}
+        if self.retry_after_s is not None:
+            headers["Retry-After"] = str(self.retry_after_s)
+        return headers
+
+
+def refuse(refusal: Refusal, headers: dict[str, str] | None = None) -> web.Response:
+    """The body that clients of the hosted service know."""
+    body = RefusalBody(code=refusal.code, message=refusal.message, request_id=str(uuid.uuid4()))
+    return json_response(body, refusal.status, {**refusal.headers, **(headers or {})})
+
+
+INVALID_KEY = Refusal(401, "InvalidApiKey", "Invalid API-key provided.", reason="key")
+REVOKED_KEY = Refusal(
+    401, "InvalidApiKey", "This API key was revoked: ask for a new one.", reason="key"
+)
+EXPIRED_KEY = Refusal(
+    401, "InvalidApiKey", "This API key expired: ask for a new one.", reason="key"
+)
+KEY_IN_URL = Refusal(
+    400,
+    "InvalidParameter",
+    "A key in a URL ends up in logs and histories: send it in the header 'Authorization: Bearer "
+    "KEY', or from a web page in the WebSocket subprotocol 'oyez-key.' and the key in base64url.",
+    reason="url",
+)
+BUSY = Refusal(
+    503,
+    "ServiceUnavailable",
+    "The sessions that are open need all of the machine; try again later.",
+    5,
+    "busy",
+)
+FULL = Refusal(503, "ServiceUnavailable", "All sessions are taken; try again later.", 1, "full")
+DRAINING = Refusal(503, "ServiceUnavailable", "The server is shutting down.", 5, "draining")
+LEDGER_FULL = Refusal(
+    503,
+    "ServiceUnavailable",
+    "Usage cannot be recorded at the moment; try again later.",
+    30,
+    "ledger",
+)
