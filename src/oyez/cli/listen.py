@@ -1,0 +1,126 @@
+"""`oyez listen`: live captions of a microphone or a pipe."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from oyez.cli.exits import FAILED, INTERRUPTED, NEVER_STARTED, Fault
+from oyez.cli.recognition import read_context, what_is_said
+from oyez.cli.setting_options import with_settings
+from oyez.settings import Settings
+
+if TYPE_CHECKING:
+    from oyez.cli.audio_sources import Source
+    from oyez.cli.caption_screen import Screen
+
+
+@click.command()
+@click.argument("pipe", metavar="[-]", required=False, type=click.Choice(["-"]))
+@click.option("--device", metavar="NAME", help="The microphone: its number or part of its name.")
+@click.option("--list-devices", is_flag=True, help="Show the microphones and stop.")
+@click.option(
+    "--rate",
+    type=click.IntRange(4000, 384_000),
+    metavar="HZ",
+    help="Of raw audio from a pipe (PCM16 mono); default: 16000, or what the container says.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the protocol's events as lines.")
+@what_is_said
+@with_settings("engine", "model", "threads", "vad", "emotion")
+def listen(
+    settings: Settings,
+    pipe: str | None,
+    device: str | None,
+    list_devices: bool,
+    rate: int | None,
+    as_json: bool,
+    language: str | None,
+    context: str,
+    url: str | None,
+    key: str | None,
+) -> None:
+    """Show what is being said: confirmed words firm, tentative ones dim.
+
+    Listens to the microphone, or with - to a pipe: raw PCM16 mono, or anything
+    with a container (wav, ogg, webm, mp3 …). Ctrl-C ends it: what was said is
+    still answered. In a pipe, each utterance is a line: time, language,
+    emotion, text, with tabs between.
+
+    \b
+    Examples:
+      oyez listen
+      oyez listen --language de --context "Aare, Thun, Jungfraujoch"
+      oyez listen --url ws://server:8080 --json
+      arecord -q -f S16_LE -r 16000 -c 1 -t raw | oyez listen -
+      ffmpeg -loglevel error -i URL -f s16le -ac 1 -ar 16000 - | oyez listen -
+
+    Exit codes: 0 done, 1 broken off, 2 wrong usage, 3 no microphone, engine or
+    server, 130 a second Ctrl-C.
+    """
+    if list_devices:
+        _print_devices()
+        return
+    if rate and not pipe:
+        raise click.UsageError("--rate is for a pipe: oyez listen - --rate HZ")
+    if device and pipe:
+        raise click.UsageError("give either --device or -, not both")
+    from oyez.cli.listening import Broken, Listening
+    from oyez.cli.recognition import load_chosen, remote
+    from oyez.client.session import Wishes
+
+    wishes = Wishes(language, read_context(context))
+    source = _source(pipe, device, rate)
+    target = remote(settings, url, key) if url else None
+    engines = None if target else load_chosen(settings)
+    listening = Listening(source, wishes, _screen(as_json))
+    try:
+        ended = listening.run(target, engines)
+    except Broken as error:
+        raise Fault(str(error), FAILED if error.began else NEVER_STARTED) from error
+    if listening.overflows:
+        often = "once" if listening.overflows == 1 else f"{listening.overflows} times"
+        click.echo(f"oyez: the machine was too slow, and audio was lost {often}", err=True)
+    if not ended:
+        sys.exit(INTERRUPTED)
+
+
+def _source(pipe: str | None, device: str | None, rate: int | None) -> Source:
+    from oyez.cli.audio_sources import Microphone, Pipe, SourceError
+
+    if pipe:
+        if sys.stdin.isatty():
+            raise click.UsageError("there is no pipe: stdin is the terminal")
+        return Pipe(sys.stdin.buffer, rate)
+    microphone = Microphone(int(device) if device and device.isdecimal() else device)
+    try:
+        microphone.check()
+    except SourceError as error:
+        raise Fault(str(error), NEVER_STARTED) from error
+    return microphone
+
+
+def _screen(as_json: bool) -> Screen:
+    from oyez.cli.caption_screen import JsonScreen, PlainScreen, TerminalScreen
+    from oyez.cli.terminal import console
+
+    if as_json:
+        return JsonScreen()
+    out = console()
+    return TerminalScreen(out) if out.is_terminal and not out.is_dumb_terminal else PlainScreen()
+
+
+def _print_devices() -> None:
+    from oyez.cli.audio_sources import PIPE_EXAMPLE, SourceError, input_devices
+
+    try:
+        found = input_devices()
+    except SourceError as error:
+        raise Fault(str(error), NEVER_STARTED) from error
+    if not found:
+        message = f"there is no microphone; pipe audio in instead: {PIPE_EXAMPLE}"
+        raise Fault(message, NEVER_STARTED)
+    for number, name, rate, is_default in found:
+        click.echo(f"{number:3}  {name}  ({rate} Hz){'  default' if is_default else ''}")

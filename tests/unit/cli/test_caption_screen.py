@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.cells import cell_len
+from rich.console import Console
+
+from oyez.cli.caption_screen import (
+    PlainScreen,
+    Status,
+    TerminalScreen,
+    finished,
+    status_line,
+    unfinished,
+)
+from oyez.client.captions import Utterance
+
+SAID = Utterance(3.24, 5.0, "It was the best of times, it was the worst of times.", "", "en", "sad")
+CHINESE = Utterance(62.0, 70.0, "今天天气很好，我们去公园玩吧。" * 4, "", "zh", "neutral")
+
+
+def test_an_utterance_stands_beside_what_is_known_of_it() -> None:
+    first, second = finished(SAID, 60).plain.splitlines()
+    assert first == "0:03.2   en   sad        It was the best of times, it was"
+    assert second == " " * 25 + "the worst of times."
+
+
+def test_in_a_narrow_terminal_it_stands_below() -> None:
+    lines = finished(SAID, 40).plain.splitlines()
+    assert lines[0] == "0:03.2  en  sad"
+    assert lines[1] == "It was the best of times, it was the"
+
+
+@pytest.mark.parametrize("columns", [20, 40, 60, 80])
+def test_wide_characters_fit(columns: int) -> None:
+    lines = finished(CHINESE, columns).plain.splitlines()
+    assert max(map(cell_len, lines)) <= columns
+    assert "".join(line.split("neutral")[-1].strip() for line in lines) == CHINESE.text
+
+
+def test_a_failure_is_told_with_what_was_confirmed() -> None:
+    failed = Utterance(0.0, 1.0, "It was", "", "en", "neutral", "ServerOverloaded")
+    assert finished(failed, 80).plain.endswith("It was [not recognised]")
+
+
+def test_confirmed_words_are_firm_and_tentative_ones_dim() -> None:
+    text = unfinished([Utterance(0.0, None, "It was", " the beast")], 80, 5)
+    assert text is not None
+    styles = {text.plain[span.start : span.end]: str(span.style) for span in text.spans}
+    assert "bold" in styles["It was"]
+    assert "dim" in styles[" the beast"]
+
+
+def test_of_a_long_utterance_the_end_is_shown() -> None:
+    words = " ".join(f"word{number}" for number in range(200))
+    text = unfinished([Utterance(0.0, None, words)], 40, 4)
+    assert text is not None
+    assert len(text.plain.splitlines()) == 4
+    assert text.plain.endswith("word199")
+    assert unfinished([], 40, 4) is None
+
+
+@pytest.mark.parametrize(
+    ("level_db", "meter"),
+    [
+        (-90.0, "[          ]"),
+        (-60.0, "[          ]"),
+        (-30.0, "[#####     ]"),
+        (3.0, "[##########]"),
+    ],
+)
+def test_the_level_is_a_bar(level_db: float, meter: str) -> None:
+    assert meter in status_line(Status(1.0, level_db, 0, False), 80, "#").plain
+
+
+def test_overflows_are_told() -> None:
+    assert "3 overflows" in status_line(Status(1.0, -9.0, 3, False), 80, "#").plain
+    assert "3 overflows" in status_line(Status(1.0, -9.0, 3, False), 40, "#").plain
+    assert len(status_line(Status(1.0, -9.0, 3, False), 20, "#").plain) < 20
+
+
+def test_a_terminal_is_left_clean() -> None:
+    file = io.StringIO()
+    screen = TerminalScreen(Console(file=file, force_terminal=True, width=80, height=24))
+    screen.show([SAID], Status(1.0, -9.0, 0, False))
+    screen.over(SAID)
+    screen.close()
+    assert "\x1b[?25h" in file.getvalue(), "the cursor is shown again"
+
+
+def test_plain_lines_have_tabs(capsys: pytest.CaptureFixture[str]) -> None:
+    screen = PlainScreen()
+    screen.over(SAID)
+    screen.over(Utterance(9.0, 9.5))
+    screen.over(Utterance(9.0, 9.5, "", "", "en", "neutral", "too much\nto do"))
+    said, failed = capsys.readouterr().out.splitlines()
+    assert said.split("\t") == ["0:03.2", "en", "sad", SAID.text]
+    assert failed.split("\t")[-1] == "[not recognised: too much to do]"
