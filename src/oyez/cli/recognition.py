@@ -35,7 +35,7 @@ def what_is_said(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-class Language(click.ParamType[str | None]):
+class Language(click.ParamType):  # type: ignore[type-arg]  # no parameter before click 8.2
     """One of the 27 codes."""
 
     name = "CODE"
