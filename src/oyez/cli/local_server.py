@@ -15,6 +15,8 @@ from aiohttp import web
 
 from oyez.client.session import Target
 from oyez.inference.loader import Engines
+from oyez.metrics import Metrics
+from oyez.server.accounts import Accounts
 from oyez.server.app import Server
 from oyez.settings import Settings
 
@@ -28,9 +30,17 @@ async def local_server(engines: Engines) -> AsyncIterator[Target]:
     sockets."""
     key = secrets.token_hex(16)
     settings = Settings.model_validate(
-        {"api_key": key, "database": "off", "max_load": 0, "idle_timeout_s": DAY_S}
+        {
+            "api_key": key,
+            "database": "off",
+            "max_load": 0,
+            "idle_timeout_s": DAY_S,
+            "web_page": False,
+        }
     )
-    server = Server(settings, engines)
+    metrics = Metrics()
+    accounts = await asyncio.to_thread(Accounts, settings, metrics)
+    server = Server(settings, engines, metrics, accounts)
     runner = web.AppRunner(server.app, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     with tempfile.TemporaryDirectory(prefix="oyez-") as directory:
@@ -40,6 +50,7 @@ async def local_server(engines: Engines) -> AsyncIterator[Target]:
             await server.realtime.drain(0.0)
             await runner.cleanup()
             await asyncio.to_thread(server.realtime.stop, THREADS_STOP_S)
+            await asyncio.to_thread(accounts.close, THREADS_STOP_S)
 
 
 async def _listen(runner: web.AppRunner, path: Path, key: str) -> Target:
