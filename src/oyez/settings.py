@@ -138,6 +138,23 @@ class Settings(BaseSettings):
     web_page: bool = Field(True, description="Serve the web page at /.")
 
     max_sessions: int = Field(256, ge=1, description="Most sessions at a time; beyond: HTTP 503.")
+    max_connections: int = Field(
+        0,
+        ge=0,
+        description="Most connections at a time, whatever they do; beyond: HTTP 503. "
+        "0: max_sessions and 256 more.",
+    )
+    keepalive_timeout_s: float = Field(
+        75.0,
+        gt=0,
+        description="A connection that has sent no whole request for so long is closed.",
+    )
+    max_memory_mb: int = Field(
+        0,
+        ge=0,
+        description="Memory in use (MiB) above which no session is let in beside others: HTTP "
+        "503. 0: it does not matter.",
+    )
     max_load: float = Field(
         0.75,
         ge=0,
@@ -156,6 +173,9 @@ class Settings(BaseSettings):
     )
     idle_timeout_s: float = Field(
         300.0, gt=0, description="A session without input for so long is finished and closed."
+    )
+    max_session_s: float = Field(
+        0.0, ge=0, description="A session that lasts so long is finished and closed. 0: no limit."
     )
     close_after_finish_s: float = Field(
         5.0, ge=0, description="How long a client may take to close after session.finished."
@@ -252,6 +272,15 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"ws_max_message_bytes must be at least {needed_bytes}: an append of "
                 f"max_append_bytes={self.max_append_bytes} grows by a third in base64"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _connections_hold_sessions(self) -> Self:
+        if 0 < self.max_connections <= self.max_sessions:
+            raise ValueError(
+                f"max_connections must be more than max_sessions={self.max_sessions}, so that "
+                "health checks find room; 0 sees to it"
             )
         return self
 
@@ -357,6 +386,15 @@ def key_problem(key: str) -> str | None:
     if set(key) == {"*"}:
         return "is the mask that --print-config shows"
     return None
+
+
+def service_manager() -> tuple[str | None, float | None]:
+    """The socket of the service manager that started us, and after how many seconds without a sign
+    of life it takes us for dead; None: there is none, it does not watch."""
+    watched = os.environ.get("WATCHDOG_PID") in (None, str(os.getpid()))
+    watchdog_us = os.environ.get("WATCHDOG_USEC", "") if watched else ""
+    watchdog_s = int(watchdog_us) / 1e6 if watchdog_us.isdecimal() else None
+    return os.environ.get("NOTIFY_SOCKET"), watchdog_s
 
 
 def is_loopback(host: str) -> bool:

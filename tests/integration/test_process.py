@@ -6,6 +6,10 @@ import asyncio
 import os
 import signal
 import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import aiohttp
 import pexpect
@@ -93,6 +97,18 @@ def test_a_missing_model_exits_3() -> None:
     assert ended.returncode == 3
     assert "/nowhere is no directory" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.model
+def test_stopping_while_the_model_is_prepared_leaves_nothing(tmp_path: Path) -> None:
+    flags = ["serve", "--port", "0", "--threads", "1", "--cache-dir", str(tmp_path)]
+    with subprocess.Popen([sys.executable, "-m", "oyez", *flags], env=ENVIRONMENT) as process:
+        deadline = time.monotonic() + 60.0
+        while not list(tmp_path.glob(".preparing-*")) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.terminate()
+        assert process.wait(20.0) == 0
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_wrong_settings_exit_2() -> None:

@@ -23,6 +23,8 @@ class SessionLimits:
     """Manual mode: whether interim events are sent while audio arrives."""
     idle_timeout_ms: int = 300_000
     """Without input for so long the session is finished and closed."""
+    max_session_ms: int = 0
+    """After so long the session is finished and closed; 0: never."""
     close_after_finish_ms: int = 5_000
     """How long the client has to close after `session.finished` before the server does."""
 

@@ -81,7 +81,7 @@ class Session:
         self._closing = False
         self._close_at_ms: int | None = None
         self._linger_ms = limits.close_after_finish_ms
-        self._last_input_ms = now_ms
+        self._began_ms = self._last_input_ms = now_ms
 
     @property
     def backlog_samples(self) -> int:
@@ -135,11 +135,17 @@ class Session:
             return []
         if self._close_at_ms is not None:
             return self._close("session finished") if now_ms >= self._close_at_ms else []
-        idle_ms = now_ms - self._last_input_ms
-        if not self._finishing and idle_ms >= self._limits.idle_timeout_ms:
-            self._linger_ms = 0
-            return [Count("idle_timeouts"), *self.drain(now_ms)]
+        if self._finishing:
+            return []
+        if now_ms - self._last_input_ms >= self._limits.idle_timeout_ms:
+            return self._time_out("idle_timeouts", now_ms)
+        if 0 < self._limits.max_session_ms <= now_ms - self._began_ms:
+            return self._time_out("session_timeouts", now_ms)
         return []
+
+    def _time_out(self, name: str, now_ms: int) -> list[Effect]:
+        self._linger_ms = 0
+        return [Count(name), *self.drain(now_ms)]
 
     def drain(self, now_ms: int) -> list[Effect]:
         """The server ends the session: as if the client had sent `session.finish`."""

@@ -7,6 +7,7 @@ import logging
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from aiohttp import web
 
@@ -14,16 +15,19 @@ from oyez import __version__
 from oyez.accounts.database import DatabaseError
 from oyez.inference.loader import Engines, LoadError, load_engines
 from oyez.metrics import Metrics
-from oyez.server import listening, signals, tls
+from oyez.server import listening, resources, signals, tls
 from oyez.server.accounts import Accounts
 from oyez.server.app import Server
 from oyez.server.callers import now
 from oyez.server.realtime import PATH
 from oyez.server.reload import Reloader
-from oyez.settings import Settings, SettingsError, is_loopback
+from oyez.server.sd_notify import ServiceManager
+from oyez.settings import Settings, SettingsError, is_loopback, service_manager
 
 THREADS_STOP_S = 2.0
 LEDGER_STOP_S = 5.0
+BESIDE_SESSIONS = 256
+"""Connections for pages, files and health checks, beside those of sessions."""
 MODEL_SHOWN = "qwen3-asr-flash-realtime"
 
 log = logging.getLogger(__name__)
@@ -33,25 +37,50 @@ class StartupError(Exception):
     """The server never started; the message says what to do."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """What is made ready before the event loop runs, because making it blocks."""
+
+    settings: Settings
+    listener: socket.socket
+    certificate: tls.Certificate | None
+    accounts: Accounts
+    engines: Engines
+    metrics: Metrics
+    manager: ServiceManager
+
+
 def run_server(settings: Settings, say: Callable[[str], None]) -> None:
     """Run until SIGTERM or SIGINT; a second signal does not wait for running turns. SIGHUP
-    reloads what `_serve` adds to its `Reloader`.
+    reloads what `_serve` adds to its `Reloader`. A service manager is told how it goes.
 
     say: takes progress lines for the operator. Raises SettingsError (keys, certificate) or
     StartupError (port taken, database away, model missing) before it listens.
     """
     log.info("starting", extra={"fields": {"version": __version__, **settings.changed()}})
+    manager = ServiceManager(*service_manager())
+
+    def tell(line: str) -> None:
+        say(line)
+        manager.status(line)
+
     settings.keys()
     certificate = tls.from_settings(settings)
+    resources.allow_open_files(_max_connections(settings))
     metrics = Metrics()
     try:
         with (
             listening.bind(settings.host, settings.port) as listener,
             _accounts(settings, metrics) as accounts,
         ):
+            signals.leave_on_stop()
             # before the event loop, so that a signal ends the loading at once
-            engines = _load(settings, say)
-            asyncio.run(_serve(settings, engines, metrics, accounts, listener, certificate, say))
+            engines = _load(settings, tell)
+            _check_memory(settings.max_memory_mb)
+            prepared = _Prepared(
+                settings, listener, certificate, accounts, engines, metrics, manager
+            )
+            asyncio.run(_serve(prepared, say))
     except (listening.ListenError, DatabaseError) as error:
         raise StartupError(str(error)) from error
 
@@ -77,35 +106,36 @@ def _check_keys(settings: Settings, accounts: Accounts) -> None:
         )
 
 
-async def _serve(
-    settings: Settings,
-    engines: Engines,
-    metrics: Metrics,
-    accounts: Accounts,
-    listener: socket.socket,
-    certificate: tls.Certificate | None,
-    say: Callable[[str], None],
-) -> None:
+async def _serve(prepared: _Prepared, say: Callable[[str], None]) -> None:
+    settings, manager = prepared.settings, prepared.manager
     stops = signals.count_stops()
     reloader = Reloader()
     signals.on_hangup(reload=reloader.ask, stop=stops.release)
-    server = Server(settings, engines, metrics, accounts)
+    server = Server(settings, prepared.engines, prepared.metrics, prepared.accounts)
     reloader.add("keys", server.access.reload)
-    runner = web.AppRunner(server.app, access_log=None, shutdown_timeout=1.0)
+    runner = web.AppRunner(
+        server.app,
+        access_log=None,
+        shutdown_timeout=1.0,
+        keepalive_timeout=settings.keepalive_timeout_s,
+    )
     await runner.setup()
-    watching = _watch(certificate, reloader) if certificate else None
+    background = [_watch(each, reloader) for each in [prepared.certificate] if each]
     try:
-        accepting = await _listen(runner, listener, certificate)
-        _announce(listener, settings, server.access.callers.need_keys, say)
+        accepting = await _listen(runner, prepared)
+        url = _announce(prepared.listener, settings, server.access.callers.need_keys, say)
+        manager.ready(f"listening on {url}")
+        background.append(asyncio.create_task(manager.keep_alive()))
         await stops.acquire()
         log.info("draining: finishing what was said")
+        manager.stopping(f"finishing {len(server.realtime.connections)} sessions")
         await _drain(server, settings.drain_timeout_s, stops)
         accepting.close()
     finally:
-        if watching:
-            watching.cancel()
         await runner.cleanup()
         await asyncio.to_thread(server.realtime.stop, THREADS_STOP_S)
+        for task in background:
+            task.cancel()
     log.info("stopped")
 
 
@@ -114,13 +144,34 @@ def _watch(certificate: tls.Certificate, reloader: Reloader) -> asyncio.Task[Non
     return asyncio.create_task(certificate.watch(lambda: reloader.reload("certificate")))
 
 
-async def _listen(
-    runner: web.AppRunner, listener: socket.socket, certificate: tls.Certificate | None
-) -> asyncio.Server:
+async def _listen(runner: web.AppRunner, prepared: _Prepared) -> asyncio.Server:
     http = runner.server
     assert http is not None
-    context = certificate.context if certificate else None
-    return await listening.listen(listener, http, has_room=lambda: True, tls=context)
+    max_connections = _max_connections(prepared.settings)
+
+    def has_room() -> bool:
+        return len(http.connections) < max_connections
+
+    context = prepared.certificate.context if prepared.certificate else None
+    return await listening.listen(prepared.listener, http, has_room=has_room, tls=context)
+
+
+def _max_connections(settings: Settings) -> int:
+    return settings.max_connections or settings.max_sessions + BESIDE_SESSIONS
+
+
+def _check_memory(max_memory_mb: int) -> None:
+    if not max_memory_mb:
+        return
+    try:
+        used_mb = resources.resident_mb()
+    except OSError as error:
+        raise StartupError(f"max_memory_mb: this system does not tell: {error}") from error
+    if used_mb >= max_memory_mb:
+        raise StartupError(
+            f"max_memory_mb is {max_memory_mb}, but {used_mb:.0f} MiB are in use before the first "
+            "session: raise it"
+        )
 
 
 def _load(settings: Settings, say: Callable[[str], None]) -> Engines:
@@ -143,14 +194,17 @@ def _load(settings: Settings, say: Callable[[str], None]) -> Engines:
 
 def _announce(
     listener: socket.socket, settings: Settings, need_keys: bool, say: Callable[[str], None]
-) -> None:
+) -> str:
+    """Returns the URL."""
     if not need_keys:
         whoever = "this machine" if is_loopback(settings.host) else "any machine that reaches it"
         log.warning("no API key is configured: any key, or none, from %s is accepted", whoever)
     host = f"[{settings.host}]" if ":" in settings.host else settings.host or "0.0.0.0"
     port = listener.getsockname()[1]
     scheme = "wss" if settings.tls_cert else "ws"
-    say(f"oyez is ready: {scheme}://{host}:{port}{PATH}?model={MODEL_SHOWN}")
+    url = f"{scheme}://{host}:{port}{PATH}"
+    say(f"oyez is ready: {url}?model={MODEL_SHOWN}")
+    return url
 
 
 async def _drain(server: Server, timeout_s: float, stops: asyncio.Semaphore) -> None:

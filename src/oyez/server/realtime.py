@@ -26,6 +26,7 @@ from oyez.server.callers import Caller
 from oyez.server.connection import CLOSE_HANDSHAKE_S, Connection, ConnectionLimits
 from oyez.server.credentials import SUBPROTOCOL
 from oyez.server.refusals import Refusal, refuse
+from oyez.server.resources import MemoryGuard
 from oyez.server.session_watch import ServerWatch
 from oyez.settings import Settings
 
@@ -65,6 +66,7 @@ class Realtime:
             limit=settings.max_load,
             clock=time.monotonic,
         )
+        self._memory = MemoryGuard(settings.max_memory_mb)
         self.scheduler = Scheduler(
             engines.recogniser, Watch(metrics), self.load, max_waiting=settings.max_waiting_jobs
         )
@@ -181,6 +183,8 @@ class Realtime:
         return refuse(refusal)
 
     def _load_room(self) -> float:
+        if self.admission.open_sessions and self._memory.full:
+            return 0.0
         if not self._settings.max_load:
             return math.inf
         return self.load.room(self.scheduler.overdue_s)
@@ -203,6 +207,7 @@ def session_limits(settings: Settings, languages: tuple[str, ...] = ()) -> Sessi
         manual_max_ms=round(settings.manual_max_s * 1000),
         manual_interim=settings.manual_interim,
         idle_timeout_ms=round(settings.idle_timeout_s * 1000),
+        max_session_ms=round(settings.max_session_s * 1000),
         close_after_finish_ms=round(settings.close_after_finish_s * 1000),
     )
 

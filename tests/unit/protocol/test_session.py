@@ -144,6 +144,26 @@ def test_idle_sessions_are_finished_and_closed() -> None:
     assert driver.closed is not None and driver.closed.code == 1000
 
 
+def test_a_session_that_lasts_too_long_is_finished_and_closed() -> None:
+    driver = Driver(limits=SessionLimits(max_session_ms=10_000))
+    driver.stream(np.concatenate([silence(0.5), speech(1.0)]))
+    for _ in range(9):
+        driver.wait(1_000)
+        driver.stream(speech(0.1))
+    assert FINISHED not in driver.types()
+    driver.wait(1_000)
+    assert driver.types()[-2:] == [COMPLETED, FINISHED]
+    assert driver.counts == ["session_timeouts"]
+    driver.wait(1_000)
+    assert driver.closed is not None and driver.closed.code == 1000
+
+
+def test_without_a_limit_a_session_lasts() -> None:
+    driver = Driver(limits=SessionLimits(idle_timeout_ms=10**9))
+    driver.wait(10**8)
+    assert FINISHED not in driver.types()
+
+
 def test_manual_mode_has_no_speech_events_and_interim_text_before_the_commit() -> None:
     driver = manual()
     driver.stream(said())

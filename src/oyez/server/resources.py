@@ -1,0 +1,59 @@
+"""What the operating system grants this process: open files and memory."""
+
+from __future__ import annotations
+
+import logging
+import resource
+from collections.abc import Callable
+from pathlib import Path
+
+from oyez.logs import Seldom
+
+MEBIBYTE = 1 << 20
+OWN_FILES = 128
+"""Files beside clients' connections: models, the database, pipes, libraries."""
+STATM = Path("/proc/self/statm")
+
+log = logging.getLogger(__name__)
+
+
+def allow_open_files(connections: int) -> None:
+    """Raise the limit of open files, as far as we may, to what so many connections need; warn
+    where that is not enough."""
+    needed = connections + OWN_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    granted = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+    if soft != resource.RLIM_INFINITY and soft < granted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (granted, hard))
+        soft = granted
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        log.warning(
+            "at most %d files may be open, %d connections need %d: raise the limit (ulimit -n, "
+            "LimitNOFILE) or lower max_connections and max_sessions",
+            soft,
+            connections,
+            needed,
+        )
+
+
+def resident_mb() -> float:
+    """Memory this process has in use, in MiB. Raises OSError where there is no /proc."""
+    return int(STATM.read_text().split()[1]) * resource.getpagesize() / MEBIBYTE
+
+
+class MemoryGuard:
+    """Whether there is memory for another session."""
+
+    def __init__(self, max_mb: int, measure: Callable[[], float] = resident_mb) -> None:
+        """max_mb: 0 means that it does not matter."""
+        self._max_mb = max_mb
+        self._measure = measure
+        self._seldom = Seldom(log)
+
+    @property
+    def full(self) -> bool:
+        # read from the kernel's memory, not from a disk: takes microseconds
+        if not self._max_mb or self._measure() < self._max_mb:
+            return False
+        self._seldom.warning("memory above max_memory_mb: new sessions are refused")
+        return True

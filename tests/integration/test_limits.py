@@ -1,0 +1,108 @@
+"""Connections and memory: what one client takes, others do not lack."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from oyez.server.resources import MemoryGuard
+from support.process import ENVIRONMENT, a_process, run_to_end
+from support.server import MODEL, Client, append, running_server, silence, speech
+
+UPGRADE = (
+    f"GET /api-ws/v1/realtime?model={MODEL} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\n"
+    "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+)
+
+
+async def test_half_a_request_is_not_waited_for() -> None:
+    with a_process("--keepalive-timeout-s", "1") as (_, url, _lines):
+        host, _, port = url.split("/")[2].partition(":")
+
+        async def ask_slowly(beginning: str) -> None:
+            """A byte now and then does not help."""
+            reader, writer = await asyncio.open_connection(host, int(port))
+            answer = asyncio.create_task(reader.read())
+            for character in beginning:
+                writer.write(character.encode())
+                await asyncio.wait([answer], timeout=0.02)
+            assert await asyncio.wait_for(answer, 3.0) == b"", beginning
+            writer.close()
+
+        await asyncio.gather(*(ask_slowly(each) for each in ("", "GET /hea", UPGRADE)))
+
+
+async def test_connections_beyond_the_most_are_told_so() -> None:
+    flags = ["--max-sessions", "2", "--max-connections", "4"]
+    with a_process(*flags) as (_, url, _lines):
+        host, _, port = url.split("/")[2].partition(":")
+        idle = [await asyncio.open_connection(host, int(port)) for _ in range(3)]
+        async with aiohttp.ClientSession() as http:
+            async with http.ws_connect(f"{url}?model={MODEL}") as session:
+                await Client(session).until("created")
+                reader, _writer = await asyncio.open_connection(host, int(port))
+                answer = await asyncio.wait_for(reader.read(), 3.0)
+                assert answer.startswith(b"HTTP/1.1 503 ") and b"Retry-After" in answer
+            idle[0][1].close()
+            await asyncio.sleep(0.1)
+            async with http.get(f"http://{host}:{port}/healthz") as healthy:
+                assert healthy.status == 200
+        for _, writer in idle:
+            writer.close()
+
+
+async def test_without_memory_one_session_is_let_in() -> None:
+    async with running_server() as server:
+        server.server.realtime._memory = MemoryGuard(1, lambda: 2.0)
+        first = await server.connect()
+        await first.until("created")
+        with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+            await server.connect()
+        assert refused.value.status == 503
+        await first.socket.close()
+        await server.assert_nothing_left()
+        await (await server.connect()).until("created")
+
+
+def test_a_memory_limit_that_is_too_low_is_told_at_the_start() -> None:
+    ended = run_to_end("--port", "0", "--max-memory-mb", "20")
+    assert ended.returncode == 3
+    assert "max_memory_mb is 20, but" in ended.stderr
+
+
+async def test_a_session_ends_when_its_time_is_up() -> None:
+    async with running_server(max_session_s=0.6) as server:
+        client = await server.connect()
+        began_s = time.monotonic()
+        await client.send(append(silence(0.5) + speech(1.0)))
+        assert await client.closed() == 1000
+        assert client.types[-2:] == ["completed", "finished"]
+        assert 0.5 < time.monotonic() - began_s < 3.0
+
+
+async def test_a_service_manager_is_told(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(20.0)
+        told = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "300000"}
+        with a_process(environment={**ENVIRONMENT, **told}) as (process, url, _):
+            await asyncio.sleep(0.5)
+            process.terminate()
+            assert await asyncio.to_thread(process.wait, 20.0) == 0
+        manager.settimeout(0.0)
+        heard = []
+        while True:
+            try:
+                heard.append(manager.recv(1000).decode())
+            except BlockingIOError:
+                break
+    assert heard[0].startswith("STATUS=loading")
+    ready = heard.index(f"READY=1\nSTATUS=listening on {url}")
+    assert "WATCHDOG=1" not in heard[:ready]
+    assert heard[ready:].count("WATCHDOG=1") >= 3
+    assert "STOPPING=1\nSTATUS=finishing 0 sessions" in heard
