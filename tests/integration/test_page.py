@@ -40,7 +40,7 @@ async def test_every_part_has_its_type(name: str, content_type: str) -> None:
         assert len(await response.read()) > 100
 
 
-@pytest.mark.parametrize("name", ["nothing.js", "..%2fsettings.py", "__init__.py", ""])
+@pytest.mark.parametrize("name", ["nothing.js", "..%2flogs.py", "__init__.py", ""])
 async def test_nothing_else_is_served(name: str) -> None:
     async with running_server() as running:
         assert (await running.get(f"/page/{name}"))[0] == 404

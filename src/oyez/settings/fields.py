@@ -1,29 +1,23 @@
-"""The one settings class. Precedence: flag > `OYEZ_…` environment > file > default.
-
-`load` is the only reader of the environment and of the settings file.
-"""
+"""Every setting: its name, its default, what it may be."""
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
-import os
 import re
-import tomllib
-from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import platformdirs
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
-    EnvSettingsSource,
     NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
+
+from oyez.settings.checks import is_loopback, key_problem, read_keys
 
 ENV_PREFIX = "OYEZ_"
 MEBIBYTE = 1 << 20
@@ -39,10 +33,6 @@ PASSWORD_IN_URL = re.compile(r"(://[^:/@]*:)[^@]*(?=@)|([?&]password=)[^&]*")
 
 Words = Annotated[tuple[str, ...], NoDecode]
 Secrets = Annotated[tuple[SecretStr, ...], NoDecode]
-
-
-class SettingsError(Exception):
-    """A setting is unknown, malformed or contradicts another; the message says what to change."""
 
 
 class Settings(BaseSettings):
@@ -327,104 +317,3 @@ class Settings(BaseSettings):
         return {
             name: value for name, value in self.effective().items() if value != defaults.get(name)
         }
-
-
-def load(flags: Mapping[str, object], file: Path | None = None) -> Settings:
-    """Merge flags, environment, file and defaults.
-
-    Raises SettingsError for anything unknown, malformed or contradictory.
-    """
-    env_names = {ENV_PREFIX + name.upper(): name for name in Settings.model_fields}
-    from_file = _read_file(file) if file else {}
-    _refuse_unknown(from_file, Settings.model_fields, f"{file}: unknown setting")
-    seen = [name for name in os.environ if name.upper().startswith(ENV_PREFIX)]
-    _refuse_unknown((name.upper() for name in seen), env_names, "unknown environment variable")
-    from_env = EnvSettingsSource(Settings)()
-
-    def origin(name: str) -> str:
-        if name in flags:
-            return "--" + name.replace("_", "-")
-        if name in from_env:
-            return ENV_PREFIX + name.upper()
-        return f"{file}: {name}" if name in from_file else name
-
-    try:
-        return Settings(**{**from_file, **from_env, **flags})
-    except ValidationError as error:
-        raise SettingsError(_describe(error, origin)) from None
-
-
-def read_keys(file: Path) -> tuple[str, ...]:
-    """Keys of a file, one a line; blank lines and lines that start with # are skipped.
-
-    Raises SettingsError naming file and line, never the key.
-    """
-    try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise SettingsError(f"api_keys_file {file}: {reason}") from None
-    keys = []
-    for number, line in enumerate(lines, start=1):
-        key = line.split(" #", 1)[0].strip()
-        if not key or key.startswith("#"):
-            continue
-        if problem := key_problem(key):
-            raise SettingsError(f"{file}, line {number}: this key {problem}")
-        keys.append(key)
-    if not keys:
-        raise SettingsError(f"api_keys_file {file}: holds no key")
-    return tuple(keys)
-
-
-def key_problem(key: str) -> str | None:
-    """Why this cannot be a key (an HTTP header could not carry it), or None."""
-    if not key:
-        return "is empty"
-    if not all("!" <= character <= "~" for character in key):
-        return "has a character other than visible ASCII"
-    if set(key) == {"*"}:
-        return "is the mask that --print-config shows"
-    return None
-
-
-def service_manager() -> tuple[str | None, float | None]:
-    """The socket of the service manager that started us, and after how many seconds without a sign
-    of life it takes us for dead; None: there is none, it does not watch."""
-    watched = os.environ.get("WATCHDOG_PID") in (None, str(os.getpid()))
-    watchdog_us = os.environ.get("WATCHDOG_USEC", "") if watched else ""
-    watchdog_s = int(watchdog_us) / 1e6 if watchdog_us.isdecimal() else None
-    return os.environ.get("NOTIFY_SOCKET"), watchdog_s
-
-
-def is_loopback(host: str) -> bool:
-    """Whether listening on this host is reachable from this machine only."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _read_file(file: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SettingsError(f"{file}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{file}: not TOML: {error}") from None
-
-
-def _refuse_unknown(names: Iterable[str], known: Iterable[str], complaint: str) -> None:
-    known = list(known)
-    for name in names:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
-            raise SettingsError(f"{complaint} {name}; the nearest known one is {near[0]}")
-
-
-def _describe(error: ValidationError, origin: Any) -> str:
-    lines = []
-    for fault in error.errors(include_url=False, include_input=False):
-        message = fault["msg"].removeprefix("Value error, ")
-        lines.append(f"{origin(str(fault['loc'][0]))}: {message}" if fault["loc"] else message)
-    return "\n".join(lines)

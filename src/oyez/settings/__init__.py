@@ -1,0 +1,19 @@
+"""EDGE: the one settings class, and the only reader of the environment."""
+
+from __future__ import annotations
+
+from oyez.settings.checks import SettingsError, is_loopback, key_problem, read_keys
+from oyez.settings.fields import ENV_PREFIX, MODELS, Settings
+from oyez.settings.sources import load, service_manager
+
+__all__ = [
+    "ENV_PREFIX",
+    "MODELS",
+    "Settings",
+    "SettingsError",
+    "is_loopback",
+    "key_problem",
+    "load",
+    "read_keys",
+    "service_manager",
+]
