@@ -1,0 +1,106 @@
+"""What the documents show works: links, commands, settings, code and events in them."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import tomllib
+from collections.abc import Iterator
+from typing import Any
+
+import click
+import pytest
+import yaml
+
+from oyez.cli.main import main
+from oyez.server.describe.asyncapi import asyncapi
+from oyez.settings import ENV_PREFIX, Settings
+from support.closed import complaints_about_event
+from support.commands import every_flag, oyez_commands, parse, typed
+from support.markdown import ROOT, Block, anchors, blocks, links, markdown_files
+
+FILES = markdown_files()
+BLOCKS = [block for file in FILES for block in blocks(file)]
+REFERENCE = asyncapi(Settings())
+
+
+def named(*languages: str) -> Any:
+    chosen = [block for block in BLOCKS if block.language in languages]
+    return pytest.mark.parametrize("block", chosen, ids=lambda block: block.name)
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_every_link_leads_somewhere(file: Any) -> None:
+    for link in links(file):
+        if re.match(r"[a-z]+:", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (file.parent / path).resolve() if path else file
+        assert target.exists() and target.is_relative_to(ROOT), link
+        if anchor and target.suffix == ".md":
+            assert anchor in anchors(target), link
+
+
+@named("python")
+def test_python_compiles(block: Block) -> None:
+    """A line of dots stands for what is left out."""
+    shown = "\n".join("" if line.strip() == "..." else line for line in block.text.splitlines())
+    compile(shown, block.name, "exec")
+
+
+@named("json", "jsonl")
+def test_json_parses_and_events_are_as_the_reference_says(block: Block) -> None:
+    lines = block.text.splitlines() if block.language == "jsonl" else [block.text]
+    for value in map(json.loads, lines):
+        if isinstance(value, dict) and value.get("type") in REFERENCE["components"]["messages"]:
+            assert complaints_about_event(REFERENCE, value) == []
+
+
+@named("toml")
+def test_toml_is_settings(block: Block) -> None:
+    Settings(**tomllib.loads(block.text))
+
+
+@named("yaml", "yml")
+def test_yaml_parses(block: Block) -> None:
+    assert list(yaml.safe_load_all(block.text))
+
+
+def commands() -> Iterator[Any]:
+    """Every `oyez …` in blocks of shell and between backquotes, with where it stands."""
+    for block in BLOCKS:
+        if block.language in ("", "sh", "shell", "bash", "console"):
+            for line in typed(block.text):
+                yield from _params(block.name, line)
+    for file in FILES:
+        for code in re.findall(r"`(oyez [^`]+)`", file.read_text()):
+            yield from _params(file.name, code.replace("\n", " "))
+
+
+def _params(place: str, line: str) -> Iterator[Any]:
+    for command in oyez_commands(line):
+        yield pytest.param(command, id=f"{place} {command[:40]}")
+
+
+@pytest.mark.parametrize("command", list(commands()))
+def test_commands_and_their_flags_exist(command: str) -> None:
+    parse(main, shlex.split(re.sub(r"…|\.\.\.", "", command), comments=True)[1:])
+
+
+@pytest.mark.parametrize("wrong", ["serve --prot 9000", "srve", "docs --all", "bench nothing"])
+def test_commands_that_do_not_exist_are_found_out(wrong: str) -> None:
+    with pytest.raises(click.UsageError):
+        parse(main, wrong.split())
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_variables_and_flags_that_are_named_exist(file: Any) -> None:
+    text = file.read_text()
+    known = {ENV_PREFIX + name.upper() for name in Settings.model_fields}
+    assert set(re.findall(rf"\b{ENV_PREFIX}[A-Z_]*[A-Z]\b", text)) - {ENV_PREFIX + "NAME"} <= known
+    alone = set(re.findall(r"`(--[a-z][a-z-]+)[ =`]", text))
+    assert alone <= set(every_flag(main)) | FLAGS_OF_EXAMPLES
+
+
+FLAGS_OF_EXAMPLES = {"--url", "--api-key", "--language", "--manual"}

@@ -1,0 +1,123 @@
+"""`docs/protocol.md` names every event, field and code there is, and none that there is not."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from oyez.protocol.client_events import CLIENT_EVENTS
+from oyez.protocol.codec import FOREIGN_EVENT_TYPES
+from oyez.protocol.codes import CLOSE_CODES, ERROR_CODES, ERROR_TYPES
+from oyez.protocol.server_events import SERVER_EVENTS, ServerEvent
+from oyez.recognisers.base import LANGUAGES
+from oyez.server.describe.asyncapi import asyncapi
+from oyez.server.describe.openapi import REFUSALS
+from oyez.server.describe.rows import rows
+from oyez.settings import Settings
+from support.markdown import ROOT, codes, headings, tables
+
+PAGE = ROOT / "docs" / "protocol.md"
+TABLES = tables(PAGE)
+SENT_BY_AIOHTTP = {1009}
+
+
+def table(first_column: str) -> tuple[tuple[str, ...], ...]:
+    (found,) = [each.rows for each in TABLES if each.columns[0] == first_column]
+    return found
+
+
+def test_every_client_event_has_a_section_and_no_other() -> None:
+    named = {name for title in headings(PAGE) for name in codes(title)}
+    assert named == set(CLIENT_EVENTS)
+
+
+def test_every_field_of_an_update_is_in_its_table_and_no_other() -> None:
+    schemas = asyncapi(Settings())["components"]["schemas"]
+    fields = list(rows(schemas["SessionPatch"], schemas))
+    objects = {row.path for row in fields if row.kind.startswith("object")}
+    named = {name for row in table("Field of `session`") for name in codes(row[0])}
+    assert named <= {row.path for row in fields}
+    assert {row.path for row in fields} - objects <= named
+
+
+def test_every_server_event_is_in_the_table_with_its_fields() -> None:
+    named = {codes(event)[0]: set(codes(fields)) for event, fields, _ in table("Event")}
+    assert named == {name: fields_of(cls) for name, cls in SERVER_EVENTS.items()}
+
+
+def test_every_object_in_an_event_is_in_the_table_with_its_fields() -> None:
+    named = sorted(sorted(codes(fields)) for _, fields, _ in table("Objects in them"))
+    inner = {cls for event in SERVER_EVENTS.values() for cls in _inner(event)}
+    assert named == sorted(sorted(fields_of(cls)) for cls in inner)
+
+
+def fields_of(cls: type[msgspec.Struct]) -> set[str]:
+    own = set(cls.__struct_fields__)
+    return own - {"event_id"} if issubclass(cls, ServerEvent) else own
+
+
+def _inner(cls: Any) -> Iterator[Any]:
+    waiting = [field.type for field in msgspec.inspect.type_info(cls).fields]
+    while waiting:
+        info = waiting.pop()
+        if isinstance(info, msgspec.inspect.StructType):
+            yield info.cls
+            waiting += [field.type for field in info.fields]
+        waiting += [*getattr(info, "types", ()), *filter(None, [getattr(info, "item_type", None)])]
+
+
+def test_every_error_code_is_in_the_table_and_no_other() -> None:
+    assert {codes(row[0])[0] for row in table("`code`")} == set(ERROR_CODES)
+    assert {name for name in ERROR_TYPES if f"`{name}`" in PAGE.read_text()} == set(ERROR_TYPES)
+
+
+def test_every_close_code_is_in_the_table_and_no_other() -> None:
+    assert {int(row[0]) for row in table("Close code")} == set(CLOSE_CODES)
+
+
+def test_every_refusal_is_in_the_table_and_no_other() -> None:
+    named = {(int(row[0]), codes(row[1])[0]) for row in table("HTTP status")}
+    assert named == {(refusal.status, refusal.code) for refusal in REFUSALS}
+
+
+def test_ignored_events_and_languages_are_named() -> None:
+    text = PAGE.read_text()
+    assert {name for name in FOREIGN_EVENT_TYPES if f"`{name}`" not in text} == set()
+    assert f"`{' '.join(LANGUAGES)}`" in text
+
+
+def test_codes_in_the_source_are_those_that_are_listed() -> None:
+    errors, closes = set(), set()
+    for room in ("protocol", "server"):
+        for file in (ROOT / "src/oyez" / room).rglob("*.py"):
+            for call in ast.walk(ast.parse(file.read_text())):
+                if isinstance(call, ast.Call):
+                    errors |= _codes_of_errors(call)
+                    closes |= _close_codes(call)
+    assert errors <= set(ERROR_CODES)
+    assert closes | SENT_BY_AIOHTTP == set(CLOSE_CODES)
+
+
+def _codes_of_errors(call: ast.Call) -> set[str]:
+    return {
+        keyword.value.value
+        for keyword in call.keywords
+        if keyword.arg == "code"
+        and isinstance(keyword.value, ast.Constant)
+        and isinstance(keyword.value.value, str)
+    }
+
+
+def _close_codes(call: ast.Call) -> set[int]:
+    """Not of `abort`: it sends no frame."""
+    if ast.unparse(call.func).rpartition(".")[2].lower() != "close":
+        return set()
+    given = [*call.args[:1], *(each.value for each in call.keywords if each.arg == "code")]
+    return {
+        value.value
+        for value in given
+        if isinstance(value, ast.Constant) and isinstance(value.value, int)
+    }
