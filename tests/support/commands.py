@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator
 
@@ -40,7 +41,8 @@ def parse(command: click.Command, arguments: list[str]) -> None:
         arguments.remove(name)
         command = found
         context = click.Context(command, parent=context, info_name=name)
-    command.make_parser(context).parse_args(arguments)
+    with contextlib.suppress(click.BadOptionUsage):  # shown without its value
+        command.make_parser(context).parse_args(arguments)
 
 
 def every_flag(command: click.Command) -> Iterator[str]:

@@ -27,8 +27,13 @@ class Block:
 
     file: Path
     line: int
-    language: str
+    info: str
+    """What stands behind the fence: a language, and marks for tests."""
     text: str
+
+    @property
+    def language(self) -> str:
+        return self.info.partition(" ")[0]
 
     @property
     def name(self) -> str:
@@ -47,7 +52,7 @@ class Table:
 def blocks(file: Path) -> list[Block]:
     """Every block of code of a file."""
     return [
-        Block(file, (token.map or [0])[0] + 1, token.info.partition(" ")[0], token.content)
+        Block(file, (token.map or [0])[0] + 1, token.info.strip(), token.content)
         for token in _tokens(file)
         if token.type == "fence"
     ]
