@@ -93,10 +93,10 @@ def test_codes_in_the_source_are_those_that_are_listed() -> None:
     errors, closes = set(), set()
     for room in ("protocol", "server"):
         for file in (ROOT / "src/oyez" / room).rglob("*.py"):
-            for call in ast.walk(ast.parse(file.read_text())):
-                if isinstance(call, ast.Call):
-                    errors |= _codes_of_errors(call)
-                    closes |= _close_codes(call)
+            for node in ast.walk(ast.parse(file.read_text())):
+                if isinstance(node, ast.Call):
+                    errors |= _codes_of_errors(node)
+                closes |= _close_codes(node)
     assert errors <= set(ERROR_CODES)
     assert closes | SENT_BY_AIOHTTP == set(CLOSE_CODES)
 
@@ -111,13 +111,13 @@ def _codes_of_errors(call: ast.Call) -> set[str]:
     }
 
 
-def _close_codes(call: ast.Call) -> set[int]:
-    """Not of `abort`: it sends no frame."""
-    if ast.unparse(call.func).rpartition(".")[2].lower() != "close":
+def _close_codes(node: ast.AST) -> set[int]:
+    """In calls of `close` (`abort` sends no frame), and in pairs of a code and a reason."""
+    if isinstance(node, ast.Tuple):
+        given: list[ast.expr] = node.elts[:1]
+    elif isinstance(node, ast.Call) and ast.unparse(node.func).lower().endswith("close"):
+        given = [*node.args[:1], *(each.value for each in node.keywords if each.arg == "code")]
+    else:
         return set()
-    given = [*call.args[:1], *(each.value for each in call.keywords if each.arg == "code")]
-    return {
-        value.value
-        for value in given
-        if isinstance(value, ast.Constant) and isinstance(value.value, int)
-    }
+    numbers = [each.value for each in given if isinstance(each, ast.Constant)]
+    return {each for each in numbers if isinstance(each, int) and 1000 <= each < 5000}

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from jsonschema import Draft7Validator
+
+from oyez.protocol.server_events import SERVER_EVENTS
+from oyez.server.describe.asyncapi import asyncapi
+from oyez.settings import Settings
 
 
 def closed(schema: Any) -> Any:
@@ -37,3 +42,20 @@ def complaints_about_event(document: dict[str, Any], event: dict[str, Any]) -> l
     if message is None:
         return [f"no message is called {event['type']}"]
     return complaints(document, message["payload"]["$ref"].rpartition("/")[2], event)
+
+
+def as_described(event: dict[str, Any]) -> dict[str, Any]:
+    """The same event. Raises AssertionError if the reference does not allow a server to send it."""
+    errors = [error.message for error in _validators()[event["type"]].iter_errors(event)]
+    assert not errors, f"{event} is not as the reference says: {errors}"
+    return event
+
+
+@cache
+def _validators() -> dict[str, Draft7Validator]:
+    document = asyncapi(Settings())
+    components = closed(document["components"])
+    return {
+        name: Draft7Validator({**components["messages"][name]["payload"], "components": components})
+        for name in SERVER_EVENTS
+    }

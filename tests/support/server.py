@@ -24,6 +24,7 @@ from oyez.server.app import Server
 from oyez.server.realtime import PATH
 from oyez.settings import Settings
 from oyez.testing import FakeDetector, FakeRecogniser
+from support.closed import as_described
 
 MODEL = "qwen3-asr-flash-realtime"
 
@@ -48,7 +49,7 @@ FINISH = json.dumps({"type": "session.finish"})
 
 
 class Client:
-    """A WebSocket client that keeps what it has seen."""
+    """A WebSocket client that keeps what it has seen, and holds it to the reference."""
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         self.socket = socket
@@ -65,7 +66,7 @@ class Client:
         """The next event whose type ends like this."""
         async with asyncio.timeout(timeout_s):
             while True:
-                event = await self.socket.receive_json()
+                event = as_described(await self.socket.receive_json())
                 self.seen.append(event)
                 if event["type"].endswith(event_type):
                     return event
@@ -74,7 +75,7 @@ class Client:
         """Read until the server closes; its code."""
         async with asyncio.timeout(timeout_s):
             async for message in self.socket:
-                self.seen.append(json.loads(message.data))
+                self.seen.append(as_described(json.loads(message.data)))
         return self.socket.close_code
 
     @property

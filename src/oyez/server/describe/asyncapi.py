@@ -14,6 +14,7 @@ from oyez.protocol.server_events import SERVER_EVENTS, ServerEvent
 from oyez.server.describe.docstrings import text_of
 from oyez.server.describe.examples import CLIENT_EXAMPLES, server_examples
 from oyez.server.describe.schemas import Schema, client_schemas, server_schemas
+from oyez.server.describe.security import FOR_SOCKETS
 from oyez.server.realtime import PATH, session_limits
 from oyez.settings import Settings
 
@@ -70,18 +71,9 @@ def asyncapi(
                 **client_schemas(client_events, limits),
                 **server_schemas(server_events.values()),
             },
-            "securitySchemes": SECURITY,
+            "securitySchemes": FOR_SOCKETS,
         },
     }
-
-
-SECURITY: dict[str, Any] = {
-    "bearer": {
-        "type": "http",
-        "scheme": "bearer",
-        "description": "`Authorization: Bearer KEY`. A server without keys lets everybody in.",
-    },
-}
 
 
 def limits_of(settings: Settings) -> dict[str, Any]:
@@ -94,7 +86,7 @@ def limits_of(settings: Settings) -> dict[str, Any]:
 
 
 def _server(host: str, secure: bool) -> dict[str, Any]:
-    security = [{"$ref": f"#/components/securitySchemes/{name}"} for name in SECURITY]
+    security = [{"$ref": f"#/components/securitySchemes/{name}"} for name in FOR_SOCKETS]
     return {"host": host, "protocol": "wss" if secure else "ws", "security": security}
 
 

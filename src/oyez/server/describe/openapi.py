@@ -13,6 +13,7 @@ from oyez.server import realtime
 from oyez.server.admission import too_fast, too_many_sessions
 from oyez.server.bodies import Health, Readiness, RefusalBody
 from oyez.server.describe.schemas import REFERENCE, Schema, schemas_of
+from oyez.server.describe.security import ANY_OF_THEM, FOR_HTTP
 from oyez.server.gate import foreign_page
 from oyez.server.quotas import used_up
 from oyez.server.refusals import (
@@ -35,11 +36,6 @@ REFUSALS = (
     *(FULL, BUSY, LEDGER_FULL, DRAINING),
 )
 """How an upgrade may be refused."""
-BEARER = {
-    "type": "http",
-    "scheme": "bearer",
-    "description": "A server without keys lets everybody in.",
-}
 
 
 def openapi(settings: Settings) -> dict[str, Any]:
@@ -57,7 +53,7 @@ def openapi(settings: Settings) -> dict[str, Any]:
         "paths": paths(settings),
         "components": {
             "schemas": {cls.__name__: schema for cls, schema in schemas_of(BODIES).items()},
-            "securitySchemes": {"bearer": BEARER},
+            "securitySchemes": FOR_HTTP,
         },
     }
 
@@ -141,7 +137,7 @@ def _upgrade(settings: Settings, name: str) -> dict[str, Any]:
     for status in sorted({refusal.status for refusal in REFUSALS}):
         responses[status] = _refused([each for each in REFUSALS if each.status == status])
     operation = _operation(name, "Open a session: a WebSocket upgrade.", responses)
-    return {**operation, "parameters": [model], "security": [{"bearer": []}, {}]}
+    return {**operation, "parameters": [model], "security": ANY_OF_THEM}
 
 
 def _operation(name: str, summary: str, responses: dict[int, Any]) -> dict[str, Any]:
