@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from html import escape
 
-VOID = {"meta", "link", "br", "hr", "wbr"}
+VOID = {"meta", "link", "br", "hr", "img", "wbr"}
 
 
 class Html(str):

@@ -53,7 +53,7 @@ def _parameters(openapi: Document, operation: Document) -> Iterable[Row]:
 
 def _responses(openapi: Document, responses: Mapping[str, Any]) -> Iterable[Html]:
     for status, response in responses.items():
-        yield tag("h4", f"{status} ", tag("span", prose(response["description"]), class_="quiet"))
+        yield tag("h4", f"{status} ", tag("span", prose(response["description"]), class_="soft"))
         headers = response.get("headers", {})
         if headers:
             shown = (
@@ -62,7 +62,7 @@ def _responses(openapi: Document, responses: Mapping[str, Any]) -> Iterable[Html
             )
             yield tag("p", "With ", *shown)
         for kind, content in response.get("content", {}).items():
-            yield tag("p", tag("code", kind), class_="quiet")
+            yield tag("p", tag("code", kind), class_="soft")
             if "example" in content:
                 yield code(_shown(content["example"]), f"Example of {status}")
             for name, example in content.get("examples", {}).items():

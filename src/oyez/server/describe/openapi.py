@@ -108,21 +108,26 @@ def _web_page() -> dict[str, Any]:
 
 def _documents() -> dict[str, Any]:
     html, css, script = "text/html", "text/css", "text/javascript"
+    part = "Part of the page."
     documents = {
         "/docs": ("reference", "The reference as a page.", html),
         "/docs/openapi.json": ("openapi", "This document.", "application/json"),
         "/docs/asyncapi.json": ("asyncapi", "What is said on the socket.", "application/json"),
-        "/docs/docs.css": ("referenceStyle", "Style of the page.", css),
-        "/docs/docs.js": ("referenceScript", "Script of the page.", script),
+        "/docs/docs.css": ("referenceStyle", part, css),
+        "/docs/docs.js": ("referenceScript", part, script),
+        "/docs/theme.css": ("themeStyle", part, css),
+        "/docs/theme.js": ("themeScript", part, script),
+        "/docs/icon.svg": ("icon", part, "image/svg+xml"),
     }
     return {path: {"get": _document(*what)} for path, what in documents.items()}
 
 
 def _document(name: str, summary: str, kind: str) -> dict[str, Any]:
-    charset = "" if kind == "application/json" else "; charset=utf-8"
+    charset = "; charset=utf-8" if kind.startswith("text/") else ""
     responses = {200: _whole(summary, kind + charset), 304: {"description": "It has not changed."}}
     operation = _operation(name, summary, responses)
-    return {**operation, "x-page": False} if kind in ("text/css", "text/javascript") else operation
+    is_for_people = kind in ("text/html", "application/json")
+    return operation if is_for_people else {**operation, "x-page": False}
 
 
 def _upgrade(settings: Settings, name: str) -> dict[str, Any]:

@@ -19,8 +19,10 @@ CLIENT, SERVER = "receive", "send"
 
 
 def page(asyncapi: Document, openapi: Document) -> str:
-    """A whole HTML document that needs nothing but `docs.css`; `docs.js` adds copy buttons."""
+    """A whole HTML document. Its links are relative, so that it can be served below any path;
+    what its scripts add (copying, other colours) can be done without."""
     sections = [
+        tag("h1", "Reference", class_="hidden"),
         start_section(asyncapi),
         _heading("client-events", "Client events", "What a client may send."),
         *event_sections(asyncapi, CLIENT),
@@ -42,21 +44,26 @@ def _head() -> Html:
         tag("meta", charset="utf-8"),
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
         tag("title", "oyez: reference"),
-        tag("link", rel="icon", href="data:,"),
-        tag("link", rel="stylesheet", href="/docs/docs.css"),
-        tag("script", src="/docs/docs.js", defer=True),
+        tag("link", rel="icon", href="docs/icon.svg", type="image/svg+xml"),
+        tag("link", rel="stylesheet", href="docs/theme.css"),
+        tag("link", rel="stylesheet", href="docs/docs.css"),
+        tag("script", src="docs/theme.js"),
+        tag("script", src="docs/docs.js", defer=True),
     )
 
 
 def _header(version: str) -> Html:
-    documents = tag(
+    mark = tag("img", src="docs/icon.svg", alt="", width="28", height="28")
+    more = tag(
         "nav",
-        tag("a", "AsyncAPI", href="/docs/asyncapi.json"),
-        tag("a", "OpenAPI", href="/docs/openapi.json"),
-        aria_label="The same for programs",
+        tag("a", "Contents", class_="narrow", href="#contents"),
+        tag("a", "AsyncAPI", href="docs/asyncapi.json"),
+        tag("a", "OpenAPI", href="docs/openapi.json"),
+        tag("button", type="button", class_="quiet", id="theme"),
+        aria_label="More",
     )
-    name = tag("a", "oyez", class_="name", href="/")
-    return tag("header", name, tag("span", f"Reference, version {version}"), documents)
+    name = tag("a", mark, "oyez", class_="brand", href="./")
+    return tag("header", name, tag("span", f"Reference · version {version}", class_="soft"), more)
 
 
 def _heading(anchor: str, title: str, text: str) -> Html:
@@ -72,6 +79,7 @@ def _contents(asyncapi: Document, openapi: Document) -> Html:
         _group("Server events", [(name, name) for name in event_names(asyncapi, SERVER)]),
         _group("HTTP", [(route_anchor(path), path) for path in shown_paths(openapi)]),
         class_="contents",
+        id="contents",
         aria_label="Contents",
     )
 

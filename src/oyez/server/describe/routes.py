@@ -7,6 +7,7 @@ import hashlib
 import re
 from collections.abc import Awaitable, Callable
 from functools import lru_cache
+from importlib.resources import files
 from pathlib import Path
 
 import msgspec
@@ -19,11 +20,20 @@ from oyez.settings import Settings
 
 PREFIX = "/docs"
 STATIC = Path(__file__).parent / "static"
+SHARED = files("oyez.web") / "static"
+"""What looks the same on every page this server shows."""
+FILES = {
+    "docs.css": STATIC,
+    "docs.js": STATIC,
+    "theme.css": SHARED,
+    "theme.js": SHARED,
+    "icon.svg": SHARED,
+}
 HOST = re.compile(r"([A-Za-z0-9._\-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(:\d{1,5})?")
 HEADERS = {
     "Cache-Control": "no-cache",
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; "
-    "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
@@ -31,6 +41,7 @@ TYPES = {
     "html": "text/html",
     "css": "text/css",
     "js": "text/javascript",
+    "svg": "image/svg+xml",
     "json": "application/json",
 }
 PLACES_KEPT = 16
@@ -57,7 +68,7 @@ def reference_routes(settings: Settings) -> list[web.RouteDef]:
         web.get(PREFIX, handler("docs.html")),
         *(
             web.get(f"{PREFIX}/{name}", handler(name))
-            for name in ("docs.css", "docs.js", "openapi.json", "asyncapi.json")
+            for name in (*FILES, "openapi.json", "asyncapi.json")
         ),
     ]
 
@@ -73,7 +84,7 @@ def make(name: str, settings: Settings, place: Place) -> bytes:
         case "docs.html":
             return page(asyncapi(settings, host=host, secure=secure), openapi(settings)).encode()
         case _:
-            return (STATIC / name).read_bytes()
+            return (FILES[name] / name).read_bytes()
 
 
 def _json(document: object) -> bytes:
@@ -92,7 +103,7 @@ def _answer(request: web.Request, name: str, body: bytes) -> web.Response:
         answer = web.Response(status=304, headers=HEADERS)
     else:
         kind = TYPES[name.rpartition(".")[2]]
-        charset = None if kind == "application/json" else "utf-8"
+        charset = "utf-8" if kind.startswith("text/") else None
         answer = web.Response(body=body, headers=HEADERS, content_type=kind, charset=charset)
     answer.etag = tag
     return answer

@@ -73,7 +73,7 @@ def socket_sections(asyncapi: Document) -> Iterable[Html]:
         for name, limit in channel["x-limits"].items()
     }
     text = prose("Settings of this server that a client can run into.")
-    yield section("limits", "Limits", text, definitions("Limits", limits))
+    yield section("limits", "Limits", text, definitions("Name and value", limits))
     yield section(
         "languages",
         "Languages",
@@ -95,7 +95,7 @@ def fields_list(fields: Iterable[Row]) -> Html | None:
     entries = [
         tag(
             "div",
-            tag("dt", _path(row.path), tag("span", _kind(row), class_="quiet")),
+            tag("dt", _path(row.path), tag("span", _kind(row), class_="soft")),
             tag("dd", prose(row.description), " " if row.description else None, _allowed(row)),
         )
         for row in fields
@@ -125,7 +125,7 @@ def listed(names: Iterable[str]) -> list[Child]:
 def _path(path: str) -> Html:
     """A dotted name: what it is inside of is less important, and lines may break at the dots."""
     outer, dot, name = path.rpartition(".")
-    shown = tag("span", breakable(outer + dot), class_="quiet") if dot else None
+    shown = tag("span", breakable(outer + dot), class_="soft") if dot else None
     return tag("code", shown, breakable(name))
 
 
