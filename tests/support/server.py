@@ -101,6 +101,7 @@ class RunningServer:
     engine: FakeRecogniser
     address: str
     http: aiohttp.ClientSession
+    runner: web.AppRunner
 
     async def connect(
         self,
@@ -152,9 +153,10 @@ async def running_server(
     *,
     session_cost: float = 0.0,
     emotion: EmotionClassifier | None = None,
+    port: int = 0,
     **settings: Any,
 ) -> AsyncIterator[RunningServer]:
-    """A server with these settings. After the test its tasks must be gone."""
+    """A server with these settings. After the test its tasks must be gone. port: 0: a free one."""
     engine = engine or FakeRecogniser()
     before = asyncio.all_tasks()
     engines = Engines(engine, FakeDetector(), emotion or Neutral(), session_cost)
@@ -164,10 +166,10 @@ async def running_server(
     server = Server(options, engines, metrics, accounts)
     runner = web.AppRunner(server.app, shutdown_timeout=0.1)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
     host, port = runner.addresses[0][:2]
     async with aiohttp.ClientSession() as http:
-        yield RunningServer(server, engine, f"{host}:{port}", http)
+        yield RunningServer(server, engine, f"{host}:{port}", http, runner)
     engine.may_answer.set()
     await server.realtime.drain(1.0)
     await runner.cleanup()

@@ -135,7 +135,7 @@ export class Link {
       this.on.state("open");
       this.pump();
     } else if (event.type === "error" && !this.ready && !this.finishing) {
-      this._fail("settings", { message: event.error.message });
+      this._fail("settings", { message: event.error.message, field: event.error.param });
     } else if (event.type === "session.finished") {
       this.finished = true;
       this.socket.close(1000);

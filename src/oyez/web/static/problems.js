@@ -49,7 +49,10 @@ const PROBLEMS = {
   429: ({ message }) => ({ title: "This key has reached a limit", text: `Wait a little, or end another session.${said(message)}` }),
   503: ({ message }) => ({ title: "The server has no room just now", text: `Those who are in are served well; try again in a moment.${said(message)}` }),
   refused: ({ status, message }) => ({ title: `The server refused (HTTP ${status})`, text: `Something between here and the server may not let WebSockets through.${said(message)}` }),
-  settings: ({ message }) => ({ title: "The server did not take these settings", text: message }),
+  settings: ({ message, field }) => ({
+    title: "The server did not take these settings",
+    text: [field, message].filter(Boolean).join(": "),
+  }),
   1007: ({ message }) => ({ title: "The server did not understand this page", text: `Reload it: the two may be of different versions.${said(message)}` }),
   1008: ({ message }) => ({ title: "The server ended the session", text: message || "It gave no reason." }),
   1009: () => ({ title: "The server ended the session", text: "A message was larger than it takes." }),
