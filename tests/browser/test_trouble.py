@@ -120,7 +120,7 @@ async def test_a_server_that_shuts_down_finishes_first(browser: Browser) -> None
             await _stop_listening(running)
             async with running_server(port=port):
                 await visitor.notice("Connected")
-                await visitor.page.locator("[data-status=open]").wait_for()
+                await visitor.page.locator(".utterance[data-status=open]").wait_for()
 
 
 async def test_stopping_while_the_server_is_away(browser: Browser) -> None:
