@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import click
@@ -38,6 +39,29 @@ def load_for_command(
     except settings.SettingsError as error:
         raise Fault(str(error), USAGE) from error
     except (LoadError, WeightsError) as error:
+        raise Fault(str(error), NEVER_STARTED) from error
+
+
+def load_settings(
+    chosen: settings.Settings, progress: Callable[[str], None] = lambda line: None
+) -> Engines:
+    """The engines these settings choose. Raises Fault."""
+    from oyez.inference.loader import LoadError, load_engines
+
+    try:
+        return load_engines(
+            engine=chosen.engine,
+            model=chosen.model,
+            device=chosen.device,
+            threads=chosen.threads,
+            cache_dir=chosen.cache_dir,
+            models_dir=chosen.models_dir,
+            vad=chosen.vad,
+            emotion=chosen.emotion,
+            emotion_confidence=chosen.emotion_confidence,
+            progress=progress,
+        )
+    except LoadError as error:
         raise Fault(str(error), NEVER_STARTED) from error
 
 

@@ -16,6 +16,7 @@ from oyez.cli.exits import INTERRUPTED
 COMMANDS = {
     "serve": ("oyez.cli.serve:serve", "Start the server."),
     "listen": ("oyez.cli.listen:listen", "Live captions of a microphone or a pipe."),
+    "doctor": ("oyez.cli.doctor:doctor", "Check this machine and say what to do."),
     "models": ("oyez.cli.models:models", "List, check, add and remove models."),
     "keys": ("oyez.cli.keys:keys", "Create, list, limit and revoke API keys."),
     "usage": ("oyez.cli.usage:usage", "Show what was used, by key, day or language."),
@@ -76,6 +77,7 @@ def main() -> None:
       oyez serve                     on ws://127.0.0.1:8080, for this machine only
       oyez serve --host 0.0.0.0 --api-keys-file keys.txt
       oyez listen                    live captions of the microphone
+      oyez doctor                    is everything in order on this machine?
 
     Exit codes: 0 done, 1 something failed, 2 wrong usage or settings, 3 could
     not start, 130 interrupted.

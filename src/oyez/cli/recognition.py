@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from oyez.cli.exits import NEVER_STARTED, USAGE, Fault
+from oyez.cli.exits import USAGE, Fault
 from oyez.recognisers.base import LANGUAGES
 from oyez.settings import Settings
 
@@ -71,30 +71,15 @@ def read_context(text: str) -> str:
 
 def load_chosen(settings: Settings) -> Engines:
     """The engines these settings choose; what is done meanwhile is told on stderr. Raises Fault."""
+    from oyez.cli.engines import load_settings
     from oyez.cli.terminal import console
-    from oyez.inference.loader import LoadError, load_engines
 
-    err = console(sys.stderr)
-    with err.status("loading") as status:
+    with console(sys.stderr).status("loading") as status:
 
         def tell(line: str) -> None:
             status.update(line)
 
-        try:
-            return load_engines(
-                engine=settings.engine,
-                model=settings.model,
-                device=settings.device,
-                threads=settings.threads,
-                cache_dir=settings.cache_dir,
-                models_dir=settings.models_dir,
-                vad=settings.vad,
-                emotion=settings.emotion,
-                emotion_confidence=settings.emotion_confidence,
-                progress=tell,
-            )
-        except LoadError as error:
-            raise Fault(str(error), NEVER_STARTED) from error
+        return load_settings(settings, tell)
 
 
 def remote(settings: Settings, url: str, key: str | None) -> Target:

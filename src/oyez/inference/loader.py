@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from oyez.emotion import registry as emotions
 from oyez.emotion.base import EmotionClassifier
 from oyez.emotion.neutral import Neutral
 from oyez.emotion.weights import EmotionWeightsError
+from oyez.inference.machine import cpu_share
 from oyez.inference.trial import session_cost
 from oyez.recognisers import library
 from oyez.recognisers import registry as recognisers
@@ -54,12 +54,12 @@ def load_engines(
 ) -> Engines:
     """Load and warm what the settings of the same names choose. Takes seconds; blocks.
 
-    threads: 0 means every core this process may use. models_dir: where models are looked for by
-    name. Raises LoadError.
+    threads: 0 means every core this process may use, a container's limit included. models_dir:
+    where models are looked for by name. Raises LoadError.
     """
     began_s = time.monotonic()
     progress(f"loading {engine} ({model}) on {device}")
-    threads = threads or _usable_cores()
+    threads = threads or cpu_share().usable
     try:
         found = _find_added(model, models_dir)
         recogniser = _load_recogniser(engine, found, device, threads, cache_dir)
@@ -113,15 +113,9 @@ def _model_directory(model: str) -> Path:
         raise LoadError(
             f"model {model} is no directory and was not added: whisper-onnx takes "
             f"'{BUILT_IN_MODEL}', the name of a model that oyez models list shows, or a directory "
-            "in CTranslate2's format"
+            "in CTranslate2's format; for hub names choose --engine whisper-ct2"
         )
     return directory
-
-
-def _usable_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _reason(error: Exception) -> str:

@@ -1,0 +1,266 @@
+"""What `oyez doctor` looks at: each check tells what it found and what to do about it."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from oyez import __version__
+from oyez.cli.terminal import size_text
+from oyez.inference.machine import cpu_share, memory_bytes, memory_limit_bytes
+from oyez.settings import Settings
+
+Grade = Literal["ok", "warn", "fail"]
+
+LEAST_MEMORY_BYTES = 600_000_000
+COMFORTABLE_MEMORY_BYTES = 1_500_000_000
+LEAST_DISK_BYTES = 300_000_000
+"""What preparing the built-in model takes, and some more."""
+EARLIEST_YEAR = 2025
+EXTRAS = {
+    "postgres": ("psycopg", "keys and usage in PostgreSQL"),
+    "listen": ("sounddevice", "microphones"),
+    "bench": ("jiwer", "oyez bench"),
+    "training": ("sklearn", "oyez emotion train"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    area: str
+    grade: Grade
+    words: str
+    advice: str = ""
+    """What to do, where something is to be done."""
+
+
+def machine_checks(settings: Settings) -> Iterator[Callable[[], Finding]]:
+    """Each takes less than a second or two, and raises nothing it knows of."""
+    yield version
+    yield lambda: processor(cpu_flags(), platform.machine())
+    yield cores
+    yield memory
+    yield lambda: disk("cache", settings.cache_dir)
+    yield lambda: disk("models", settings.models_dir)
+    yield lambda: model(settings)
+    yield decoders
+    yield microphones
+    yield extras
+    yield lambda: database(settings)
+    yield lambda: port(settings)
+    yield clock
+
+
+def version() -> Finding:
+    words = f"{__version__}, Python {platform.python_version()}, {platform.system()}"
+    return Finding("oyez", "ok", f"{words} {platform.machine()}")
+
+
+def processor(flags: frozenset[str], machine: str) -> Finding:
+    """flags: as the kernel names them; empty where it is not known."""
+    area = "processor"
+    if {"avx512_vnni", "avx_vnni"} & flags:
+        return Finding(area, "ok", "has VNNI: whole-number products in hardware, the fast way")
+    if "avx2" in flags:
+        return Finding(area, "ok", "has AVX2 without VNNI: about as fast as float arithmetic")
+    if machine.lower() in ("arm64", "aarch64"):
+        fast = "asimddp" in flags or sys.platform == "darwin"
+        words = "has NEON" + (" with dot products" if fast else " without dot products: slower")
+        return Finding(area, "ok", words)
+    if not flags:
+        return Finding(area, "ok", f"{machine}; its features are not told by this system")
+    return Finding(
+        area,
+        "warn",
+        "has no AVX2: recognition will be several times slower",
+        "in a virtual machine, let the guest see the host's processor (cpu: host)",
+    )
+
+
+def cpu_flags() -> frozenset[str]:
+    """Of the first core, on Linux and macOS."""
+    for line in _text_of(Path("/proc/cpuinfo")).splitlines():
+        name, _, value = line.partition(":")
+        if name.strip() in ("flags", "Features"):
+            return frozenset(value.lower().split())
+    if sys.platform == "darwin":
+        names = ["machdep.cpu.features", "machdep.cpu.leaf7_features"]
+        told = subprocess.run(["sysctl", "-n", *names], capture_output=True, text=True, check=False)
+        return frozenset(told.stdout.lower().split())
+    return frozenset()
+
+
+def cores() -> Finding:
+    share = cpu_share()
+    total = os.cpu_count() or share.cores
+    words = f"{share.cores} of {total} may be used"
+    if share.quota is not None:
+        words += f", for the time of {share.quota:g} (container limit): {share.usable} threads"
+    if share.quota is not None and share.quota < 1:
+        return Finding("cores", "warn", words, "raise the container's limit to one core at least")
+    return Finding("cores", "ok", words)
+
+
+def memory() -> Finding:
+    total, available = memory_bytes()
+    limit = memory_limit_bytes()
+    if total is None:
+        return Finding("memory", "ok", "not told by this system; oyez needs about 0.6 GB")
+    least = min(number for number in (available, limit, total) if number is not None)
+    words = f"{size_text(total)}"
+    if available is not None:
+        words += f", {size_text(available)} available"
+    if limit is not None:
+        words += f", limit of the container {size_text(limit)}"
+    if least < LEAST_MEMORY_BYTES:
+        return Finding("memory", "fail", words, "give it 0.6 GB at least; 1.5 GB is comfortable")
+    if least < COMFORTABLE_MEMORY_BYTES:
+        return Finding("memory", "warn", words, "1.5 GB is comfortable")
+    return Finding("memory", "ok", words)
+
+
+def disk(area: str, directory: Path) -> Finding:
+    """Whether it can be written, and what is free there."""
+    there = next(path for path in (directory, *directory.absolute().parents) if path.exists())
+    flag = f"--{area}-dir" if area == "cache" else "--models-dir"
+    if not os.access(there, os.W_OK):
+        return Finding(area, "fail", f"{directory} cannot be written", f"choose another: {flag}")
+    free = shutil.disk_usage(there).free
+    words = f"{directory}: {size_text(free)} free"
+    if free < LEAST_DISK_BYTES:
+        advice = f"make room ({size_text(LEAST_DISK_BYTES)} at least), or choose another: {flag}"
+        return Finding(area, "fail", words, advice)
+    return Finding(area, "ok", words)
+
+
+def model(settings: Settings) -> Finding:
+    from oyez.cli.model_reports import model_reports, verified
+
+    if settings.engine == "fake":
+        return Finding("model", "ok", "none: the engine is fake")
+    reports = {each.name: each for each in model_reports(settings.models_dir, settings.cache_dir)}
+    report = reports.get(settings.model)
+    if report is None:
+        if Path(settings.model).is_dir():
+            return Finding("model", "ok", f"{settings.model}: a directory, taken as it is")
+        advice = "oyez models list shows those there are"
+        return Finding("model", "fail", f"there is no model {settings.model}", advice)
+    if faults := verified(report, settings.models_dir):
+        again = "reinstall oyez" if report.built_in else f"oyez models remove {report.name}, add it"
+        return Finding("model", "fail", f"{report.name}: {'; '.join(faults)}", again)
+    state = "prepared" if report.prepared else "will be prepared at the first start, under a minute"
+    return Finding("model", "ok", f"{report.name}: its files are whole; {state}")
+
+
+def decoders() -> Finding:
+    import av
+
+    wanted = {"opus", "mp3", "aac", "flac", "vorbis"}
+    missing = sorted(wanted - set(av.codecs_available))
+    words = f"PyAV {av.__version__}, FFmpeg's libavcodec {_dotted(av.library_versions)}"
+    if missing:
+        advice = "pip install --force-reinstall av"
+        return Finding("decoders", "fail", f"{words}: no {', '.join(missing)}", advice)
+    return Finding("decoders", "ok", f"{words}: opus, mp3, aac, flac and more")
+
+
+def microphones() -> Finding:
+    from oyez.cli.audio_sources import SourceError, input_devices
+
+    try:
+        found = input_devices()
+    except SourceError as error:
+        return Finding("microphones", "warn", "not to be used", str(error).partition("; or ")[0])
+    if not found:
+        return Finding("microphones", "ok", "PortAudio is there, no microphone is")
+    return Finding("microphones", "ok", f"{len(found)}; oyez listen --list-devices shows them")
+
+
+def extras() -> Finding:
+    here = [name for name, (module, _) in EXTRAS.items() if importlib.util.find_spec(module)]
+    missing = [f"{name} ({EXTRAS[name][1]})" for name in EXTRAS if name not in here]
+    words = f"installed: {', '.join(here) or 'none'}"
+    if missing:
+        words += f"; not needed by everybody: {', '.join(missing)}"
+    return Finding("extras", "ok", words)
+
+
+def database(settings: Settings) -> Finding:
+    from sqlalchemy import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    from oyez.accounts.database import OFF, DatabaseError, open_database
+
+    if settings.database == OFF:
+        return Finding("database", "ok", "off: no keys of its own, no record of usage")
+    try:
+        url = make_url(settings.database)
+        if url.get_backend_name() == "sqlite" and url.database and not Path(url.database).exists():
+            words = f"{url.database}: not there yet; the first start or key makes it"
+            return Finding("database", "ok", words)
+        opened = open_database(settings.database, create=False)
+    except (DatabaseError, ArgumentError) as error:
+        return Finding("database", "fail", str(error), "see --database in oyez serve --help")
+    try:
+        return Finding("database", "ok", f"{opened.name} answers")
+    finally:
+        opened.close()
+
+
+def port(settings: Settings) -> Finding:
+    from oyez.server.listening import ListenError, bind
+
+    where = f"{settings.host}:{settings.port}"
+    try:
+        with bind(settings.host, settings.port) as listener:
+            listener.listen(1)
+    except (ListenError, OSError) as error:
+        if _answers(settings):
+            return Finding("port", "ok", f"{where}: an oyez server is running there")
+        reason = str(error).partition(";")[0]
+        return Finding("port", "fail", reason, "choose another with --port, or end what uses it")
+    return Finding("port", "ok", f"{where} is free")
+
+
+def clock() -> Finding:
+    now = datetime.now(UTC)
+    words = f"{now:%Y-%m-%d %H:%M:%S} UTC"
+    if now.year < EARLIEST_YEAR:
+        advice = "set it: keys expire and usage is counted by the day"
+        return Finding("clock", "fail", words, advice)
+    return Finding("clock", "ok", words)
+
+
+def _answers(settings: Settings) -> bool:
+    """Whether an oyez server listens there."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}.get(
+        settings.host, settings.host
+    )
+    try:
+        url = f"http://{host}:{settings.port}/healthz"
+        with urllib.request.urlopen(url, timeout=2) as answer:
+            return bool(json.load(answer))
+    except (OSError, ValueError):
+        return False
+
+
+def _dotted(versions: Mapping[str, tuple[int, ...]]) -> str:
+    return ".".join(map(str, versions.get("libavcodec", ())))
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""

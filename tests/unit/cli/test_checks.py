@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import json
+import socket
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from oyez.cli import checks
+from oyez.cli.main import main
+from oyez.cli.self_test import words_of, words_right
+from oyez.inference.machine import CpuShare
+from oyez.settings import Settings
+from support import tiny_whisper
+
+
+def settings(tmp_path: Path, **values: Any) -> Settings:
+    return Settings(
+        **{"port": 0, "database": "off", "models_dir": tmp_path, "cache_dir": tmp_path, **values}
+    )
+
+
+@pytest.mark.parametrize(
+    ("flags", "machine", "grade", "words"),
+    [
+        ({"avx2", "avx512_vnni"}, "x86_64", "ok", "VNNI"),
+        ({"avx2"}, "x86_64", "ok", "without VNNI"),
+        ({"sse2"}, "x86_64", "warn", "no AVX2"),
+        ({"asimd", "asimddp"}, "aarch64", "ok", "with dot products"),
+        ({"asimd"}, "aarch64", "ok", "without dot products"),
+        (set(), "riscv64", "ok", "not told"),
+    ],
+)
+def test_processors_are_told_apart(flags: set[str], machine: str, grade: str, words: str) -> None:
+    found = checks.processor(frozenset(flags), machine)
+    assert found.grade == grade
+    assert words in found.words
+
+
+@pytest.mark.parametrize(
+    ("available", "limit", "grade"),
+    [(8 << 30, None, "ok"), (1 << 30, None, "warn"), (8 << 30, 500 << 20, "fail")],
+)
+def test_the_least_of_memory_and_limit_counts(
+    monkeypatch: pytest.MonkeyPatch, available: int, limit: int | None, grade: str
+) -> None:
+    monkeypatch.setattr(checks, "memory_bytes", lambda: (16 << 30, available))
+    monkeypatch.setattr(checks, "memory_limit_bytes", lambda: limit)
+    found = checks.memory()
+    assert found.grade == grade
+    assert bool(found.advice) == (grade != "ok")
+
+
+def test_a_container_with_a_part_of_a_core_is_warned(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "cpu_share", lambda: CpuShare(8, 0.5))
+    found = checks.cores()
+    assert (found.grade, "container limit" in found.words) == ("warn", True)
+
+
+def test_a_directory_that_cannot_be_written_is_to_be_mended() -> None:
+    found = checks.disk("cache", Path("/proc/nowhere/cache"))
+    assert found.grade == "fail"
+    assert "--cache-dir" in found.advice
+
+
+def test_a_directory_that_will_be_made_is_fine(tmp_path: Path) -> None:
+    assert checks.disk("models", tmp_path / "a" / "b").grade == "ok"
+
+
+def test_a_taken_port_is_to_be_mended(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        found = checks.port(settings(tmp_path, port=taken.getsockname()[1]))
+    assert found.grade == "fail"
+    assert "--port" in found.advice
+    assert checks.port(settings(tmp_path)).grade == "ok"
+
+
+def test_models_are_looked_into(tmp_path: Path) -> None:
+    assert checks.model(settings(tmp_path)).grade == "ok"
+    missing = checks.model(settings(tmp_path, model="nosuch"))
+    assert (missing.grade, "oyez models list" in missing.advice) == ("fail", True)
+    tiny_whisper.write(tmp_path / "source")
+    add = ["models", "add", str(tmp_path / "source"), "--models-dir", str(tmp_path / "models")]
+    assert CliRunner().invoke(main, add).exit_code == 0
+    chosen = settings(tmp_path, model="source", models_dir=tmp_path / "models")
+    assert checks.model(chosen).grade == "ok"
+    (tmp_path / "models" / "source" / "model.bin").write_bytes(b"")
+    assert checks.model(chosen).grade == "fail"
+
+
+def test_databases_are_tried(tmp_path: Path) -> None:
+    assert checks.database(settings(tmp_path)).words.startswith("off")
+    new = f"sqlite:///{tmp_path}/new.db"
+    assert "not there yet" in checks.database(settings(tmp_path, database=new)).words
+    assert not (tmp_path / "new.db").exists()
+    (tmp_path / "bad.db").write_text("no database at all, but long enough to be one" * 9)
+    bad = checks.database(settings(tmp_path, database=f"sqlite:///{tmp_path}/bad.db"))
+    assert bad.grade == "fail"
+    away = checks.database(settings(tmp_path, database="postgresql://oyez:hush@127.0.0.1:1/oyez"))
+    assert away.grade == "fail"
+    assert "hush" not in away.words
+
+
+def test_a_clock_that_was_never_set_is_to_be_mended(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Long(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> datetime:
+            return datetime(1970, 1, 1, tzinfo=UTC)
+
+    assert checks.clock().grade == "ok"
+    monkeypatch.setattr(checks, "datetime", Long)
+    assert checks.clock().grade == "fail"
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(main, ["doctor", "--port", "0", "--database", "off", *arguments])
+
+
+def test_every_line_has_a_mark_and_words(tmp_path: Path) -> None:
+    done = run("--quick")
+    assert done.exit_code == 0, done.output
+    *lines, summary = done.output.splitlines()
+    assert all(line[0] in "✓!✗" and len(line) > 15 for line in lines)
+    assert "mend" in summary or "in order" in summary
+
+
+def test_what_is_to_be_mended_exits_1_and_says_how() -> None:
+    done = run("--quick", "--model", "nosuch")
+    assert done.exit_code == 1
+    assert "✗ model" in done.output
+    assert "what to do: oyez models list" in done.output
+    assert "1 to mend" in done.output
+
+
+def test_machines_read_json() -> None:
+    done = run("--quick", "--json", "--model", "nosuch")
+    found = {each["area"]: each for each in map(json.loads, done.output.splitlines())}
+    assert found["model"]["grade"] == "fail"
+    assert found["oyez"]["grade"] == "ok"
+    assert done.exit_code == 1
+
+
+def test_the_self_test_tells_speed_and_room() -> None:
+    done = run("--engine", "fake", "--vad", "energy", "--emotion", "off", "--json")
+    found = {each["area"]: each for each in map(json.loads, done.output.splitlines())}
+    assert "x real time" in found["speed"]["words"]
+    assert "256 conversations" in found["room"]["words"]
+
+
+@pytest.mark.model
+def test_the_self_test_with_the_real_engine() -> None:
+    done = run("--threads", "1", "--json")
+    found = {each["area"]: each for each in map(json.loads, done.output.splitlines())}
+    right, _, total, *_ = found["words"]["words"].split()
+    assert total == "60"
+    assert int(right) >= 54
+    assert found["words"]["grade"] == "ok"
+
+
+def test_words_are_right_in_order() -> None:
+    assert words_right(words_of("It was the best, it WAS."), words_of("it was best it was")) == 5
+    assert words_right(["a", "b"], ["b", "a"]) == 1
+    assert words_of("Ça va, l'été 42!") == ["ça", "va", "l", "été", "42"]
