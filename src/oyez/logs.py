@@ -59,7 +59,7 @@ class SessionLog(logging.LoggerAdapter[logging.Logger]):
 
 
 class Seldom:
-    """Warnings that come in crowds: of those with one message, at most one in `every_s`."""
+    """Lines that come in crowds: of those with one message, at most one in `every_s`."""
 
     def __init__(
         self,
@@ -74,9 +74,16 @@ class Seldom:
         self._last_s: dict[str, float] = {}
         self._left_out: dict[str, int] = {}
 
+    def info(self, message: str, **fields: Any) -> None:
+        """As `warning`, less urgent."""
+        self._log(logging.INFO, message, fields)
+
     def warning(self, message: str, **fields: Any) -> None:
         """Log it, or count it: the next line says how many were left out since the last. message:
-        one of few, never made of values."""
+        one of few, never made of what others send."""
+        self._log(logging.WARNING, message, fields)
+
+    def _log(self, level: int, message: str, fields: dict[str, Any]) -> None:
         now_s = self._clock()
         if now_s - self._last_s.get(message, -self._every_s) < self._every_s:
             self._left_out[message] = self._left_out.get(message, 0) + 1
@@ -84,7 +91,7 @@ class Seldom:
         self._last_s[message] = now_s
         if left_out := self._left_out.pop(message, 0):
             fields["left_out"] = left_out
-        self._logger.warning(message, extra={"fields": fields})
+        self._logger.log(level, message, extra={"fields": fields})
 
 
 def configure(level: str, form: str) -> None:

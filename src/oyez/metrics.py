@@ -43,6 +43,7 @@ OCCURRENCES = (
     "idle_timeouts",
     "internal_errors",
     "retractions",
+    "session_timeouts",
     "usage_recorded_late",
 )
 CLOSE_CODES = ("1000", "1001", "1002", "1003", "1005", "1006", "1007", "1008", "1009", "1011")

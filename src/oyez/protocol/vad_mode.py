@@ -19,9 +19,7 @@ REMEMBERED_WINDOWS = 32
 
 
 class VadListener(Listener):
-    def __init__(
-        self, config: SessionConfig, items: Items, detection: TurnDetection, live: bool
-    ) -> None:
+    def __init__(self, config: SessionConfig, items: Items, detection: TurnDetection) -> None:
         edges = EdgeSettings.from_wire(
             detection.threshold, detection.silence_duration_ms, detection.prefix_padding_ms
         )
@@ -29,8 +27,6 @@ class VadListener(Listener):
             release=edges.release,
             lead_samples=edges.prefix_samples,
             silence_samples=edges.silence_samples,
-            partials=live,
-            speculation=live,
         )
         super().__init__(config, items, settings)
         self._edges = EdgeDetector(edges)

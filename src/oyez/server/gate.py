@@ -7,6 +7,7 @@ import logging
 
 from aiohttp import web
 
+from oyez.logs import Seldom
 from oyez.server.callers import Caller, Callers
 from oyez.server.credentials import has_key_in_url, key_in_headers, key_in_subprotocols
 from oyez.server.origins import Origins
@@ -21,6 +22,7 @@ class Gate:
     def __init__(self, callers: Callers, origins: Origins) -> None:
         self._callers = callers
         self._origins = origins
+        self._seldom = Seldom(log)
 
     def identify(self, request: web.Request) -> Caller | Refusal:
         """The caller, or why the request is not answered."""
@@ -39,7 +41,7 @@ class Gate:
         origin = request.headers.get("Origin")
         if origin is None or self._origins.permit(origin, request.host):
             return caller
-        log.warning("refused a web page of another origin", extra={"fields": {"origin": origin}})
+        self._seldom.warning("refused a web page of another origin", origin=origin[:100])
         return foreign_page(origin)
 
 

@@ -144,7 +144,7 @@ class Realtime:
     ) -> None:
         model = query_value(request.query_string, "model")
         if model is None or not serves_model(model, self._settings.models):
-            self._metrics.refused.labels("model").inc()
+            self.watch.refused("model")
             await socket.close(code=1007, message=b"Model not found")
             return
         if self.admission.draining:  # since the upgrade was let in
@@ -179,7 +179,7 @@ class Realtime:
         return max((each.backlog_s for each in self.connections), default=0.0)
 
     def _refuse(self, refusal: Refusal) -> web.Response:
-        self._metrics.refused.labels(refusal.reason).inc()
+        self.watch.refused(refusal.reason)
         return refuse(refusal)
 
     def _load_room(self) -> float:

@@ -9,6 +9,24 @@ from aiohttp import web
 
 from oyez.server.bodies import RefusalBody, json_response
 
+REASONS = {
+    "busy": "the open sessions need the engine (`max_load`)",
+    "draining": "the server is shutting down",
+    "full": "`max_sessions`",
+    "key": "an unknown, expired or revoked key, or none",
+    "ledger": "usage cannot be recorded",
+    "model": "an unknown model",
+    "other": "anything else",
+    "origin": "a web page that may not use the server",
+    "quota": "the key's audio of the day",
+    "rate": "new sessions per second",
+    "sessions": "sessions of the key",
+    "url": "a key in the URL",
+}
+"""Why a caller is turned away, as metrics and logs tell it."""
+ROOM = ("busy", "full", "ledger")
+"""Reasons that are the server's."""
+
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
@@ -19,7 +37,11 @@ class Refusal:
     message: str
     retry_after_s: int | None = None
     reason: str = "other"
-    """Why, in a word, for operators."""
+    """Why: one of REASONS."""
+
+    def __post_init__(self) -> None:
+        if self.reason not in REASONS:
+            raise ValueError(f"{self.reason!r} is none of REASONS")
 
     @property
     def headers(self) -> dict[str, str]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from oyez.logs import Seldom
 from oyez.metrics import CLOSE_CODES, OTHER, Metrics
+from oyez.protocol.codes import ERROR_CODES
 from oyez.protocol.effects import Began, Completed, Count, Effect, Recognise, Send
 from oyez.protocol.server_events import (
     BufferCleared,
@@ -27,6 +28,7 @@ from oyez.protocol.server_events import (
 from oyez.server.arrivals import Arrivals
 from oyez.server.figures import Figures
 from oyez.server.jobs import AHEAD_S
+from oyez.server.refusals import REASONS, ROOM
 
 LATE_FINAL_S = 2.0
 REMEMBERED_JOBS = 64
@@ -42,6 +44,18 @@ class ServerWatch:
         self.metrics = metrics
         self.seldom = Seldom(log)
         self._models = frozenset(models)
+        for model in self._models:
+            metrics.sessions_opened.labels(model)
+        for reason in REASONS:
+            metrics.refused.labels(reason)
+        for code in ERROR_CODES:
+            metrics.errors.labels(code)
+
+    def refused(self, reason: str) -> None:
+        """A caller was turned away: one of REASONS."""
+        self.metrics.refused.labels(reason).inc()
+        tell = self.seldom.warning if reason in ROOM else self.seldom.info
+        tell(f"callers are turned away: {reason}")
 
     def session(self, model: str, clock: Callable[[], float]) -> SessionWatch:
         """A session begins."""

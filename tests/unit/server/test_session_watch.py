@@ -22,6 +22,7 @@ from oyez.protocol.server_events import (
     TranscriptionFailed,
 )
 from oyez.recognisers.base import Purpose, Request
+from oyez.server.refusals import REASONS, Refusal
 from oyez.server.session_watch import REMEMBERED_JOBS, ServerWatch
 
 EVENT = {"event_id": "event_1"}
@@ -232,3 +233,25 @@ def test_late_finals_are_warned_of_once_in_a_while(caplog: pytest.LogCaptureFixt
             watched.at(2.5, completed(item=item))
     assert [record.message for record in caplog.records] == ["finals are late"]
     assert caplog.records[0].fields == {"after_s": 2.5}  # type: ignore[attr-defined]
+
+
+def test_who_is_turned_away_is_counted_by_reason_and_told_once_in_a_while(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    metrics = Metrics()
+    watch = ServerWatch(metrics, [])
+    with caplog.at_level(logging.INFO):
+        for reason in ("key", "key", "busy", "key"):
+            watch.refused(reason)
+    told = [(record.levelname, record.message) for record in caplog.records]
+    assert told == [
+        ("INFO", "callers are turned away: key"),
+        ("WARNING", "callers are turned away: busy"),
+    ]
+    assert 'oyez_refused_total{reason="key"} 3.0' in metrics.exposition().decode()
+
+
+def test_a_refusal_has_one_of_the_reasons_that_operators_know() -> None:
+    assert Refusal(503, "Code", "Message.", reason="busy").reason in REASONS
+    with pytest.raises(ValueError, match="none of REASONS"):
+        Refusal(503, "Code", "Message.", reason="made up")

@@ -1,3 +1,0 @@
-"""EDGE: whole files: decode them, transcribe them, write subtitles."""
-
-from __future__ import annotations
