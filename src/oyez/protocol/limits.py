@@ -17,6 +17,9 @@ class SessionLimits:
     """`session.finished` repeats at most so much of the newest text (some 18 hours of speech)."""
     languages: tuple[str, ...] = ()
     """The only ones that may be asked for and are heard; none: all 27."""
+    live: bool = True
+    """Whether anybody follows what is said. If not, no interim results are asked for, and finals
+    only once their audio is complete: the same finals for less work."""
     manual_max_ms: int = 60_000
     """Manual mode: after so much audio without a commit oyez commits by itself."""
     manual_interim: bool = True

@@ -88,9 +88,14 @@ class Listener(ABC):
         for probability in probabilities.tolist():
             self._scored_to += WINDOW_SAMPLES
             effects += self._window(probability, self._scored_to)
-        needed_from = min(self._needed_from(), self._items.needed_from(self._scored_to))
-        self._buffer.drop_before(min(needed_from, self._scored_to))
+        self._buffer.drop_before(self.settled_samples)
         return effects
+
+    @property
+    def settled_samples(self) -> int:
+        """Audio before this sample is not needed any more."""
+        needed_from = min(self._needed_from(), self._items.needed_from(self._scored_to))
+        return min(needed_from, self._scored_to)
 
     @property
     def _whole_windows(self) -> int:

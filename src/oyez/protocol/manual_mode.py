@@ -29,7 +29,8 @@ class ManualListener(Listener):
             lead_samples=MARGIN_SAMPLES,
             tail_samples=MARGIN_SAMPLES,
             silence_samples=COMMIT_SAMPLES,
-            partials=limits.manual_interim,
+            partials=limits.live and limits.manual_interim,
+            speculation=limits.live,
         )
         super().__init__(config, items, settings)
         self._max_samples = limits.manual_max_ms * SAMPLES_PER_MS

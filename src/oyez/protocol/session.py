@@ -89,6 +89,11 @@ class Session:
         return self._items.backlog_samples
 
     @property
+    def settled_samples(self) -> int:
+        """All audio before this sample has its final, or is known to hold no speech."""
+        return self._listener.settled_samples if self._listener else 0
+
+    @property
     def busy(self) -> bool:
         """Whether `next_windows` has something to do."""
         return self._listener is not None and self._listener.busy
@@ -192,7 +197,7 @@ class Session:
         detection = self._config.turn_detection
         if detection is None:
             return ManualListener(self._config, self._items, self._limits)
-        return VadListener(self._config, self._items, detection)
+        return VadListener(self._config, self._items, detection, self._limits.live)
 
     def _control(self, event: ClientEvent, now_ms: int) -> list[Effect]:
         """Carry out a control event, behind all audio that came before it."""

@@ -19,7 +19,9 @@ REMEMBERED_WINDOWS = 32
 
 
 class VadListener(Listener):
-    def __init__(self, config: SessionConfig, items: Items, detection: TurnDetection) -> None:
+    def __init__(
+        self, config: SessionConfig, items: Items, detection: TurnDetection, live: bool
+    ) -> None:
         edges = EdgeSettings.from_wire(
             detection.threshold, detection.silence_duration_ms, detection.prefix_padding_ms
         )
@@ -27,6 +29,8 @@ class VadListener(Listener):
             release=edges.release,
             lead_samples=edges.prefix_samples,
             silence_samples=edges.silence_samples,
+            partials=live,
+            speculation=live,
         )
         super().__init__(config, items, settings)
         self._edges = EdgeDetector(edges)

@@ -43,6 +43,8 @@ class WindowSettings:
     hesitation_samples: int = 10 * WINDOW_SAMPLES
     """Silence that is often not the end: a final is not asked for before, if there is time."""
     partials: bool = True
+    speculation: bool = True
+    """Whether a final is asked for before its audio is known to be complete."""
 
     @property
     def speculation_samples(self) -> int:
@@ -136,7 +138,8 @@ class Window:
 
     def wants(self) -> Wanted | None:
         """What should be recognised now."""
-        if self.has_speech and self.silent_samples >= self._patient_samples:
+        pauses = self.has_speech and self.silent_samples >= self._patient_samples
+        if pauses and self._settings.speculation:
             return self._want_final(speculative=True)
         return self._want_partial()
 

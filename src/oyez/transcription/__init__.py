@@ -1,0 +1,3 @@
+"""EDGE: whole files: decode them, transcribe them, write subtitles."""
+
+from __future__ import annotations
