@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import shlex
+import shutil
+import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import click
@@ -19,7 +24,9 @@ from oyez.settings import ENV_PREFIX, Settings
 from support.closed import complaints_about_event
 from support.commands import every_flag, oyez_commands, parse, typed
 from support.markdown import ROOT, Block, anchors, blocks, links, markdown_files
+from support.server import running_server
 
+SAMPLE = ROOT / "src/oyez/assets/two_cities.wav"
 FILES = markdown_files()
 BLOCKS = [block for file in FILES for block in blocks(file)]
 REFERENCE = asyncapi(Settings())
@@ -47,6 +54,23 @@ def test_python_compiles(block: Block) -> None:
     """A line of dots stands for what is left out."""
     shown = "\n".join("" if line.strip() == "..." else line for line in block.text.splitlines())
     compile(shown, block.name, "exec")
+
+
+RUNNABLE = [block for block in BLOCKS if block.info == "python run"]
+
+
+@pytest.mark.parametrize("block", RUNNABLE, ids=lambda block: block.name)
+async def test_python_that_is_shown_runs(block: Block, tmp_path: Path) -> None:
+    """Beside a recording called speech.wav, with a server that hears counting words."""
+    shutil.copy(SAMPLE, tmp_path / "speech.wav")
+    async with running_server() as running:
+        code = block.text.replace("127.0.0.1:8080", running.address)
+        command = [sys.executable, "-c", code]
+        done = await asyncio.to_thread(
+            subprocess.run, command, cwd=tmp_path, capture_output=True, text=True, timeout=60
+        )
+    assert done.returncode == 0, done.stderr
+    assert "one two three" in done.stdout.lower()
 
 
 @named("json", "jsonl")
@@ -100,7 +124,8 @@ def test_variables_and_flags_that_are_named_exist(file: Any) -> None:
     known = {ENV_PREFIX + name.upper() for name in Settings.model_fields}
     assert set(re.findall(rf"\b{ENV_PREFIX}[A-Z_]*[A-Z]\b", text)) - {ENV_PREFIX + "NAME"} <= known
     alone = set(re.findall(r"`(--[a-z][a-z-]+)[ =`]", text))
-    assert alone <= set(every_flag(main)) | FLAGS_OF_EXAMPLES
+    assert alone <= set(every_flag(main)) | FLAGS_OF_EXAMPLES | FLAGS_OF_OTHERS
 
 
 FLAGS_OF_EXAMPLES = {"--url", "--api-key", "--language", "--manual"}
+FLAGS_OF_OTHERS = {"--ulimit"}

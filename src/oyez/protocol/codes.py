@@ -21,7 +21,8 @@ ERROR_CODES = {
     "ServerOverloaded": "There was no room to recognise this item; the session goes on.",
 }
 CLOSE_CODES = {
-    1000: "The session is over: it was finished, or nothing came for too long.",
+    1000: "The session is over: it was finished, nothing came for too long, or it was as long as "
+    "sessions may be.",
     1001: "The server is shutting down; what was said has been answered.",
     1007: "The model is not known or was not named.",
     1008: "The key was revoked, has expired, or its audio of the day is used up. An `error` came "

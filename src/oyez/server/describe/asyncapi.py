@@ -28,7 +28,7 @@ ANSWERS = {
 """What a client may wait for. An append is answered by whatever is said in it."""
 LIMITS = (
     *("max_sessions", "sessions_per_second", "max_append_bytes", "ws_max_message_bytes"),
-    *("max_backlog_s", "manual_max_s", "idle_timeout_s", "close_after_finish_s"),
+    *("max_backlog_s", "manual_max_s", "idle_timeout_s", "max_session_s", "close_after_finish_s"),
     *("slow_reader_timeout_s", "ping_interval_s", "ping_timeout_s"),
 )
 """Settings that a client can run into."""
