@@ -31,14 +31,16 @@ def test_the_document_is_openapi() -> None:
         validate({**DOCUMENT, "paths": {"/x": {"get": {"responses": 3}}}})
 
 
-async def test_every_route_is_described_and_no_other() -> None:
-    async with running_server() as running:
+@pytest.mark.parametrize("settings", [{}, {"web_page": False, "metrics": False}])
+async def test_every_route_is_described_and_no_other(settings: dict[str, Any]) -> None:
+    async with running_server(**settings) as running:
         served = {
             (route.method.lower(), route.resource.canonical)
             for route in running.server.app.router.routes()
             if route.resource is not None and route.method not in ("HEAD", "OPTIONS")
         }
-    assert served == {(method, path) for method, path, _ in OPERATIONS}
+    paths = openapi(Settings(**settings))["paths"]
+    assert served == {(method, path) for path, methods in paths.items() for method in methods}
 
 
 async def test_what_is_answered_is_as_described() -> None:

@@ -82,14 +82,20 @@ def paths(settings: Settings) -> dict[str, Any]:
                 },
             )
         },
-        "/metrics": {
-            "get": _operation(
-                "metrics", "Figures for Prometheus.", {200: _whole("Text format.", CONTENT_TYPE)}
-            )
-        },
+        **(_metrics(settings) if settings.metrics else {}),
         **_documents(),
         **(_web_page() if settings.web_page else {}),
     }
+
+
+def _metrics(settings: Settings) -> dict[str, Any]:
+    answers = {200: _whole("Text format.", CONTENT_TYPE)}
+    if settings.metrics_key:
+        answers[401] = _whole("The server's `metrics_key` is missing or wrong.", "text/plain")
+    operation = _operation("metrics", "Figures for Prometheus.", answers)
+    if settings.metrics_key:
+        operation["security"] = [{"bearer": []}]
+    return {"/metrics": {"get": operation}}
 
 
 def _web_page() -> dict[str, Any]:
