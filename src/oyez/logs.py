@@ -102,6 +102,8 @@ def configure(level: str, form: str) -> None:
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger("oyez").setLevel(level.upper())
+    # it warns of subprotocols nobody speaks by repeating them: a key may be among them
+    logging.getLogger("aiohttp.websocket").setLevel(logging.ERROR)
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:

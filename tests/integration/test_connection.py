@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from contextlib import suppress
 from typing import Any
 
 import aiohttp
@@ -69,7 +70,9 @@ async def test_each_session_has_its_emotions_named_by_itself() -> None:
             client = await running.connect()
             named = []
             for _ in range(2):
-                await say_one_turn(client)
+                await client.send(append(speech(2.0)))
+                await client.until("transcription.text")
+                await client.send(append(silence(1.5)))
                 named.append((await client.until("completed"))["emotion"])
             assert named == ["angry", "sad"]
             shown = {e["emotion"] for e in client.seen if e["type"].endswith("transcription.text")}
@@ -345,3 +348,19 @@ async def test_draining_has_a_deadline() -> None:
         assert time.monotonic() - began_s < 3.0
         assert await closed == 1001
         await running.assert_nothing_left()
+
+
+async def test_a_client_that_goes_on_sending_is_told_the_end_all_the_same() -> None:
+    async with running_server() as running:
+        for _ in range(5):
+            client = await running.connect()
+            await client.send(append(speech(1.0)))
+            await client.until("speech_started")
+            (connection,) = running.server.realtime.connections
+            connection.close(1008, "enough")
+            with suppress(ConnectionError):
+                for _ in range(20):
+                    await client.send(append(speech(0.5)))
+                    await asyncio.sleep(0)
+            assert await client.closed() == 1008
+            await running.assert_nothing_left()

@@ -119,12 +119,9 @@ class Driver:
         self._score_all()
         return self.events[seen:]
 
-    def end(self, error: ProtocolError) -> list[dict[str, Any]]:
-        """The session may not go on."""
-        seen = len(self.events)
+    def end(self, error: ProtocolError) -> None:
+        """The session may not go on; at any time, also while audio is being scored."""
         self._run(self.session.end(error, self.now_ms))
-        self._score_all()
-        return self.events[seen:]
 
     def answer(self, count: int | None = None) -> None:
         """Answer waiting jobs, oldest first."""

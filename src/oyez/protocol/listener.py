@@ -56,6 +56,10 @@ class Listener(ABC):
         """What the decoder still holds belongs to the audio."""
         self._ended = True
 
+    def stop_hearing(self) -> None:
+        """What has not been decoded yet is not heard any more."""
+        self._encoded.clear()
+
     @property
     def busy(self) -> bool:
         """Whether audio waits to be decoded or scored."""

@@ -159,8 +159,10 @@ class Session:
         return self._control(SessionFinish(None), now_ms)
 
     def end(self, error: ProtocolError, now_ms: int) -> list[Effect]:
-        """The session may not go on: say why, then as `drain`. Once `session.finish` has come, the
-        end is near anyway."""
+        """The session may not go on: say why, then as `drain` after what it is just hearing,
+        however much it was sent. Once `session.finish` has come, nothing more is said."""
+        if self._listener:
+            self._listener.stop_hearing()
         if self._finishing:
             return []
         return [self._error(error, None), *self.drain(now_ms)]

@@ -112,6 +112,7 @@ class Connection:
         self._parting = (1000, "session finished")
         """How the socket will be closed once the session has finished."""
         self._ending: asyncio.TimerHandle | None = None
+        self._receiver: asyncio.Task[None] | None = None
         self._listening_since_s: float | None = None
         self._pinged_s = 0.0
 
@@ -123,6 +124,7 @@ class Connection:
             asyncio.create_task(self._guarded(part))
             for part in (self._receive(), self._outbox.run())
         ]
+        self._receiver = tasks[0]
         self._tick_later()
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -180,6 +182,10 @@ class Connection:
         self._closing = True
         self._close_code, self._close_reason = code, reason
         self._jobs.cancel_all()
+        if self._receiver:
+            # aiohttp awaits the client's Close only if nobody else is reading; without that, what
+            # a client that still sends has not read yet is lost with the connection
+            self._receiver.cancel()
         self._outbox.close(code, reason)
         self._finished.set()
 

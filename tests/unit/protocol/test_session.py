@@ -10,7 +10,7 @@ import pytest
 from oyez.protocol.errors import ClientError, Overload
 from oyez.protocol.limits import SessionLimits
 from oyez.recognisers.base import Hypothesis, Purpose, Request
-from support.driver import Driver, silence, speech, spell, to_pcm
+from support.driver import Driver, loudness_probabilities, silence, speech, spell, to_pcm
 from support.order import COMMITTED, COMPLETED, CREATED, STARTED, STOPPED, TEXT, check_events
 
 FINISHED = "session.finished"
@@ -500,11 +500,26 @@ REVOKED = ClientError("This API key was revoked.", code="InvalidApiKey")
 def test_a_session_that_may_not_go_on_is_told_why_and_gets_what_was_said() -> None:
     driver = Driver()
     driver.stream(np.concatenate([silence(0.5), speech(1.0)]))
-    told = driver.end(REVOKED)
+    seen = len(driver.events)
+    driver.end(REVOKED)
+    driver.wait(0)
+    told = driver.events[seen:]
     assert told[0]["type"] == "error"
     assert told[0]["error"]["code"] == "InvalidApiKey"
     assert driver.finals and told[-1]["type"] == "session.finished"
     assert not driver.append(speech(1.0)), "what comes afterwards is ignored"
+
+
+def test_of_a_large_append_a_session_that_may_not_go_on_hears_what_it_has_begun() -> None:
+    def score(samples: np.ndarray) -> np.ndarray:
+        if not driver.of("error"):
+            driver.end(REVOKED)
+        return loudness_probabilities(samples)
+
+    driver = Driver(score=score)
+    driver.append(np.concatenate([said()] * 20))
+    check_events(driver.events)
+    assert len(driver.finals) == 1 and driver.types()[-1] == FINISHED
 
 
 def test_a_session_that_is_finishing_is_not_ended_again() -> None:
@@ -512,6 +527,7 @@ def test_a_session_that_is_finishing_is_not_ended_again() -> None:
     driver.stream(np.concatenate([silence(0.5), speech(1.0)]))
     driver.finish()
     driver.end(REVOKED)
+    driver.wait(0)
     assert not driver.of("error")
     driver.answer_at_once = True
     driver.answer()

@@ -1,0 +1,62 @@
+"""A database with keys, beside a running server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import select
+
+from oyez.accounts import key_store
+from oyez.accounts.database import Database, open_database
+from oyez.accounts.keys import Key, KeyLimits
+from oyez.accounts.schema import session_languages, sessions
+
+T = TypeVar("T")
+
+
+class KeyOffice:
+    """What `oyez keys` does, from a test. Opens the database anew each time, as a command does."""
+
+    def __init__(self, folder: Path) -> None:
+        self.url = f"sqlite:///{folder / 'accounts.db'}"
+
+    def create(self, name: str, **limits: Any) -> tuple[str, Key]:
+        """The key, and what is kept of it."""
+        return self._do(lambda database: key_store.create_key(database, name, KeyLimits(**limits)))
+
+    async def create_later(self, name: str, **limits: Any) -> tuple[str, Key]:
+        return await asyncio.to_thread(self.create, name, **limits)
+
+    async def revoke(self, key: Key) -> None:
+        await asyncio.to_thread(self._do, lambda database: key_store.revoke_key(database, key.id))
+
+    async def change(self, key: Key, **limits: Any) -> None:
+        def change(database: Database) -> None:
+            key_store.change_limits(database, key.id, KeyLimits(**limits))
+
+        await asyncio.to_thread(self._do, change)
+
+    def sessions(self) -> dict[str, dict[str, Any]]:
+        """By id; `languages`: code to turns and milliseconds of speech."""
+
+        def read(database: Database) -> dict[str, dict[str, Any]]:
+            with database.read() as connection:
+                rows = connection.execute(select(sessions)).mappings().all()
+                spoken = connection.execute(select(session_languages)).mappings().all()
+            found: dict[str, dict[str, Any]] = {r["id"]: {**r, "languages": {}} for r in rows}
+            for row in spoken:
+                languages = found[row["session_id"]]["languages"]
+                languages[row["language"]] = (row["turns"], row["speech_ms"])
+            return found
+
+        return self._do(read)
+
+    def _do(self, action: Callable[[Database], T]) -> T:
+        database = open_database(self.url)
+        try:
+            return action(database)
+        finally:
+            database.close()
