@@ -119,6 +119,19 @@ def add(
 
 
 @models.command()
+@click.argument("name", default="base")
+def prepare(name: str) -> None:
+    """Prepare a model now, not at the first start with it.
+
+    For images and machines that are set up beforehand: cache_dir may be
+    read-only afterwards.
+    """
+    from oyez.cli.engines import load_for_command
+
+    load_for_command(model=name)
+
+
+@models.command()
 @click.argument("name")
 @with_settings("models_dir", "cache_dir")
 def remove(settings: Settings, name: str) -> None:

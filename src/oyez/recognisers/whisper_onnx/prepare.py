@@ -87,6 +87,7 @@ def _build(source: Source, cache_dir: Path) -> Path:
 
 
 def _publish(built: Path, directory: Path) -> None:
+    built.chmod(0o755)  # a temporary one is for its maker alone; whoever serves may be another
     try:
         os.replace(built, directory)
     except OSError:
