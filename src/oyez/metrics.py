@@ -58,6 +58,7 @@ _GAP_S = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0,
 _LAG_S = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.5, 5.0, 10.0)
 _SEND_S = (0.0001, 0.001, 0.01, 0.1, 1.0, 10.0)
 _LOOP_LAG_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+_HTTP_S = (0.01, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 1800.0)
 _JOB_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _JOBS = (1, 2, 4, 8, 16, 32)
 _BATCH_AUDIO_S = (0.5, 1, 2, 4, 8, 16, 30)
@@ -115,6 +116,12 @@ class Metrics:
             "refused", "Callers turned away before a session began.", reason=()
         )
         self.errors = self._counter("errors", "Events of type error that were sent.", code=())
+        self.http_requests = self._counter(
+            "http_requests", "HTTP requests by route; sessions have status 101.", path=(), status=()
+        )
+        self.http_seconds = self._histogram(
+            "http_request_seconds", "Until an HTTP request was answered.", _HTTP_S, path=()
+        )
         self.occurrences = self._counter(
             "occurrences", "Things sessions count, by name.", name=OCCURRENCES
         )

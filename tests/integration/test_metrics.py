@@ -118,3 +118,20 @@ async def test_metrics_can_be_switched_off() -> None:
     async with running_server(metrics=False) as running:
         assert (await running.get("/metrics"))[0] == 404
         assert (await running.get("/healthz"))[0] == 200
+
+
+async def test_requests_count_by_route_whatever_clients_make_up() -> None:
+    async with running_server(api_key="caller") as running:
+        for path in ("/healthz", "/made-up/1", "/made-up/2", "/healthz?made-up=3"):
+            await running.get(path)
+        await running.upgrade()
+        client = await running.connect(key="caller")
+        await client.socket.close()
+        await running.assert_nothing_left()
+        shown = await exposition(running)
+        assert shown['http_requests_total{path="/healthz",status="200"}'] == 2.0
+        assert shown['http_requests_total{path="other",status="404"}'] == 2.0
+        assert shown['http_requests_total{path="/api-ws/v1/realtime",status="401"}'] == 1.0
+        assert shown['http_requests_total{path="/api-ws/v1/realtime",status="101"}'] == 1.0
+        assert shown['http_request_seconds_count{path="/api-ws/v1/realtime"}'] == 1.0
+        assert not any("made-up" in series for series in shown)

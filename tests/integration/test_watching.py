@@ -118,6 +118,7 @@ def test_every_value_of_a_label_is_documented() -> None:
         "end": ENDS,
         "stage": STAGES,
         "model": [OTHER],
+        "path": [OTHER],
         "close_code": [OTHER],
     }
     assert set(described) == set(values)

@@ -15,6 +15,7 @@ from oyez.server.access import Access
 from oyez.server.accounts import Accounts
 from oyez.server.describe.routes import reference_routes
 from oyez.server.http_routes import http_routes
+from oyez.server.http_watch import http_watch
 from oyez.server.key_watch import KeyWatch
 from oyez.server.loop_watch import loop_watch
 from oyez.server.metrics_route import metrics_routes
@@ -43,7 +44,7 @@ class Server:
                 "model": Path(settings.model).name,
             }
         )
-        self.app = web.Application(middlewares=_middlewares(settings))
+        self.app = web.Application(middlewares=_middlewares(settings, metrics))
         watch = self.realtime.watch
         self.app.cleanup_ctx.append(loop_watch(self.metrics.loop_lag, watch.seldom))
         self.app.cleanup_ctx.append(KeyWatch(self.access.static, accounts.directory).run_with)
@@ -59,6 +60,7 @@ class Server:
         )
 
 
-def _middlewares(settings: Settings) -> list[Middleware]:
+def _middlewares(settings: Settings, metrics: Metrics) -> list[Middleware]:
     proxies = settings.trusted_proxies
-    return [believe(TrustedProxies(proxies))] if proxies else []
+    believing = [believe(TrustedProxies(proxies))] if proxies else []
+    return [http_watch(metrics), *believing]
