@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import difflib
 import json
 import re
 import shlex
@@ -18,7 +19,7 @@ import click
 import pytest
 import yaml
 
-from oyez.cli.main import main
+from oyez.cli.main import COMMANDS, main
 from oyez.server.describe.asyncapi import asyncapi
 from oyez.settings import ENV_PREFIX, Settings
 from support.closed import complaints_about_event
@@ -111,6 +112,11 @@ def test_commands_and_their_flags_exist(command: str) -> None:
     parse(main, shlex.split(re.sub(r"…|\.\.\.", "", command), comments=True)[1:])
 
 
+def test_every_command_is_in_a_document() -> None:
+    shown = " ".join(file.read_text() for file in (ROOT / "docs").glob("*.md"))
+    assert [name for name in COMMANDS if f"oyez {name}" not in shown] == []
+
+
 @pytest.mark.parametrize("wrong", ["serve --prot 9000", "srve", "docs --all", "bench nothing"])
 def test_commands_that_do_not_exist_are_found_out(wrong: str) -> None:
     with pytest.raises(click.UsageError):
@@ -122,9 +128,12 @@ def test_variables_and_flags_that_are_named_exist(file: Any) -> None:
     text = file.read_text()
     known = {ENV_PREFIX + name.upper() for name in Settings.model_fields}
     assert set(re.findall(rf"\b{ENV_PREFIX}[A-Z_]*[A-Z]\b", text)) - {ENV_PREFIX + "NAME"} <= known
-    alone = set(re.findall(r"`(--[a-z][a-z-]+)[ =`]", text))
-    assert alone <= set(every_flag(main)) | FLAGS_OF_EXAMPLES | FLAGS_OF_OTHERS
+    flags = set(every_flag(main)) | FLAGS_OF_EXAMPLES | FLAGS_OF_OTHERS
+    for alone in set(re.findall(r"`(--[a-z][a-z-]+)[ =`]", text)) - flags:
+        near = difflib.get_close_matches(alone, flags, n=1, cutoff=0.8)
+        assert not near, f"{alone} is no flag of oyez; {near[0]} is"
 
 
 FLAGS_OF_EXAMPLES = {"--url", "--api-key", "--language", "--manual"}
 FLAGS_OF_OTHERS = {"--ulimit"}
+"""Those that look like one of ours."""
