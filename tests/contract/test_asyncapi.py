@@ -15,6 +15,7 @@ from oyez.protocol.client_events import CLIENT_EVENTS
 from oyez.protocol.server_events import SERVER_EVENTS, ServerEvent, SpeechStarted
 from oyez.recognisers.base import RecognitionError, Request
 from oyez.server.describe.asyncapi import asyncapi
+from oyez.server.describe.courses import COURSES
 from oyez.settings import Settings
 from oyez.testing import FakeRecogniser
 from support.closed import complaints_about_event
@@ -144,6 +145,21 @@ def test_a_field_that_is_added_is_described_without_more_ado() -> None:
     assert {"loudness_db", "audio_start_ms", "event_id", "type"} <= set(
         schemas["Louder"]["required"]
     )
+
+
+@pytest.mark.parametrize(("mode", "golden"), [("VAD mode", "vad"), ("Manual mode", "manual")])
+async def test_sessions_take_the_course_that_is_described(mode: str, golden: str) -> None:
+    (path,) = [path for path in GOLDEN if path.stem == golden]
+    types = [event["type"] for event in await replay(read(path), DriverPeer())]
+    course = [name for name in COURSES[mode] if name in SERVER_EVENTS]
+    turn = types[: types.index(course[-2]) + 1]
+    assert [*_once(turn), types[-1]] == course
+    assert {name for name in COURSES[mode] if name not in SERVER_EVENTS} <= set(CLIENT_EVENTS)
+
+
+def _once(types: list[str]) -> list[str]:
+    """The same event several times in a row counts once."""
+    return [each for place, each in enumerate(types) if types[place - 1 : place] != [each]]
 
 
 def test_limits_are_those_of_the_server() -> None:

@@ -11,12 +11,13 @@ from oyez.protocol import codec
 from oyez.protocol.client_events import CLIENT_EVENTS, ClientEvent
 from oyez.protocol.codes import CLOSE_CODES, ERROR_CODES, ERROR_TYPES
 from oyez.protocol.server_events import SERVER_EVENTS, ServerEvent
+from oyez.server.describe.courses import COURSES
 from oyez.server.describe.docstrings import text_of
 from oyez.server.describe.examples import CLIENT_EXAMPLES, server_examples
 from oyez.server.describe.schemas import Schema, client_schemas, server_schemas
 from oyez.server.describe.security import FOR_SOCKETS
 from oyez.server.realtime import PATH, session_limits
-from oyez.settings import Settings
+from oyez.settings import MODELS, Settings
 
 CHANNEL = "realtime"
 ANSWERS = {
@@ -93,7 +94,7 @@ def _server(host: str, secure: bool) -> dict[str, Any]:
 def _channel(settings: Settings, messages: Iterable[str]) -> dict[str, Any]:
     model = {
         "type": "string",
-        "description": "Any of these, and any other name that begins with the first.",
+        "description": f"Any of these, and any other name that begins with `{MODELS[0]}`.",
         "examples": list(settings.models),
     }
     query = {"type": "object", "properties": {"model": model}, "required": ["model"]}
@@ -102,6 +103,7 @@ def _channel(settings: Settings, messages: Iterable[str]) -> dict[str, Any]:
         "title": "One session",
         "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in messages},
         "bindings": {"ws": {"method": "GET", "query": query, "bindingVersion": "0.1.0"}},
+        "x-courses": COURSES,
         "x-error-types": ERROR_TYPES,
         "x-error-codes": ERROR_CODES,
         "x-close-codes": {str(code): meaning for code, meaning in CLOSE_CODES.items()},

@@ -27,7 +27,7 @@ from oyez.server.refusals import (
     REVOKED_KEY,
     Refusal,
 )
-from oyez.settings import Settings
+from oyez.settings import MODELS, Settings
 
 BODIES = (Health, Readiness, RefusalBody)
 REFUSALS = (
@@ -140,8 +140,9 @@ def _upgrade(settings: Settings, name: str) -> dict[str, Any]:
     model = {
         "name": "model",
         "in": "query",
-        "description": "One of these, or any other name that begins with the first. Without a "
-        "model that is known the socket opens and closes at once with 1007.",
+        "description": f"One of {', '.join(settings.models)}, or any other name that begins with "
+        f"`{MODELS[0]}`. Without a model that is known the socket opens and closes at once with "
+        "1007.",
         "schema": {"type": "string", "examples": list(settings.models)},
     }
     responses = {101: {"description": "The socket is open; see `/docs/asyncapi.json`."}}

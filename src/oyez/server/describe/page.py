@@ -8,6 +8,7 @@ from oyez.server.describe.html import Html, breakable, join, tag
 from oyez.server.describe.http_sections import http_sections, route_anchor, shown_paths
 from oyez.server.describe.socket_sections import (
     Document,
+    course_section,
     event_names,
     event_sections,
     socket_sections,
@@ -24,6 +25,7 @@ def page(asyncapi: Document, openapi: Document) -> str:
     sections = [
         tag("h1", "Reference", class_="hidden"),
         start_section(asyncapi),
+        course_section(asyncapi),
         _heading("client-events", "Client events", "What a client may send."),
         *event_sections(asyncapi, CLIENT),
         _heading("server-events", "Server events", "What the server sends, roughly in this order."),
@@ -71,10 +73,16 @@ def _heading(anchor: str, title: str, text: str) -> Html:
 
 
 def _contents(asyncapi: Document, openapi: Document) -> Html:
-    topics = [("start", "Connect"), ("codes", "Errors and closing"), ("limits", "Limits")]
+    topics = [
+        ("start", "Connect"),
+        ("course", "The course of a session"),
+        ("codes", "Errors and closing"),
+        ("limits", "Limits"),
+        ("languages", "Languages"),
+    ]
     return tag(
         "nav",
-        _group("Session", [*topics, ("languages", "Languages")]),
+        _group("Session", topics),
         _group("Client events", [(name, name) for name in event_names(asyncapi, CLIENT)]),
         _group("Server events", [(name, name) for name in event_names(asyncapi, SERVER)]),
         _group("HTTP", [(route_anchor(path), path) for path in shown_paths(openapi)]),

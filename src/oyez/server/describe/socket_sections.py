@@ -17,8 +17,10 @@ def start_section(asyncapi: Document) -> Html:
     """Where to connect and with what."""
     channel = next(iter(asyncapi["channels"].values()))
     server = next(iter(asyncapi["servers"].values()))
-    models = channel["bindings"]["ws"]["query"]["properties"]["model"]["examples"]
-    address = f"{server['protocol']}://{server['host']}{channel['address']}?model={models[0]}"
+    model = channel["bindings"]["ws"]["query"]["properties"]["model"]
+    address = (
+        f"{server['protocol']}://{server['host']}{channel['address']}?model={model['examples'][0]}"
+    )
     security = asyncapi["components"]["securitySchemes"].values()
     return section(
         "start",
@@ -26,8 +28,31 @@ def start_section(asyncapi: Document) -> Html:
         prose(asyncapi["info"]["description"]),
         code(address, "Address"),
         tag("ul", *(tag("li", prose(scheme["description"])) for scheme in security)),
-        tag("p", "Models: ", *listed(models), " and any other name that begins with the first."),
+        tag("p", "Models: ", *listed(model["examples"]), prose(model["description"])),
     )
+
+
+def course_section(asyncapi: Document) -> Html:
+    """What follows what, in either mode."""
+    channel = next(iter(asyncapi["channels"].values()))
+    sent = event_names(asyncapi, "receive")
+    return section(
+        "course",
+        "The course of a session",
+        prose(
+            "With one turn. Every `item_id` ends in one `…completed` or `…failed`, in the order of "
+            "`…committed`; the next turn may begin before. `…append` and `…text` come many times."
+        ),
+        *(
+            join(tag("h4", mode), tag("ol", *(_step(name, name in sent) for name in course)))
+            for mode, course in channel["x-courses"].items()
+        ),
+    )
+
+
+def _step(name: str, is_sent: bool) -> Html:
+    who = "You send " if is_sent else "You get "
+    return tag("li", tag("span", who, class_="soft"), tag("a", breakable(name), href=f"#{name}"))
 
 
 def event_names(asyncapi: Document, action: str) -> list[str]:
