@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+import wave
 from pathlib import Path
 
 import numpy as np
@@ -183,3 +185,21 @@ def test_faults_say_what_to_do(tmp_path: Path, arguments: list[str], code: int, 
         assert terminal.end() == code, terminal.text
     assert words in terminal.text
     assert "Traceback" not in terminal.text
+
+
+def test_a_container_in_a_pipe_is_opened() -> None:
+    wav = io.BytesIO()
+    with wave.open(wav, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(16_000)
+        file.writeframes(SAID)
+    done = through_a_pipe(*FAKE_ENGINE, audio=wav.getvalue())
+    assert done.returncode == 0, done.stderr
+    first, second = (line.split("\t") for line in done.stdout.decode().splitlines())
+    assert first[0] == "0:00.0"
+    assert first[3].startswith("one two three")
+    broken = through_a_pipe(*FAKE_ENGINE, audio=b"OggS" + bytes(range(256)) * 40)
+    assert broken.returncode in (1, 3)
+    assert b"Traceback" not in broken.stderr
+    assert broken.stderr.startswith(b"oyez: ")

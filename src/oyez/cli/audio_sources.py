@@ -12,6 +12,7 @@ import numpy as np
 
 from oyez.recognisers.base import SAMPLE_RATE, Samples
 from oyez.stages.audio import PcmDecoder, Resampler, pcm16_to_samples
+from oyez.transcription.media import open_media
 
 PACKET_S = 0.1
 PIPE_BLOCK_BYTES = 16_384
@@ -26,7 +27,6 @@ MAGIC = (b"RIFF", b"OggS", b"fLaC", b"ID3", b"\x1aE\xdf\xa3", b"\xff\xfb", b"FOR
 LONGEST_MAGIC = 8
 
 PIPE_EXAMPLE = "arecord -q -f S16_LE -r 16000 -c 1 -t raw | oyez listen -"
-FFMPEG_EXAMPLE = "ffmpeg -loglevel error -i INPUT -f s16le -ac 1 -ar 16000 - | oyez listen -"
 
 
 class SourceError(Exception):
@@ -147,7 +147,9 @@ def pipe_samples(file: BinaryIO, rate: int | None) -> Iterator[Samples]:
     while rate is None and len(first) < LONGEST_MAGIC and (block := _read_some(file)):
         first += block
     if rate is None and _has_container(first):
-        raise SourceError(f"this is no raw audio; decode it first: {FFMPEG_EXAMPLE}")
+        with open_media(_Rejoined(first, file)) as media:  # type: ignore[arg-type]  # it only reads
+            yield from media.blocks()
+        return
     decoder = PcmDecoder(rate or SAMPLE_RATE)
     yield decoder.feed(first)
     while block := _read_some(file):
@@ -157,6 +159,23 @@ def pipe_samples(file: BinaryIO, rate: int | None) -> Iterator[Samples]:
 
 def _has_container(first: bytes) -> bool:
     return first.startswith(MAGIC) or first[4:8] == b"ftyp"
+
+
+class _Rejoined:
+    """A pipe from which something was read already."""
+
+    def __init__(self, first: bytes, rest: BinaryIO) -> None:
+        self._first = first
+        self._rest = rest
+
+    def read(self, size: int) -> bytes:
+        if self._first:
+            taken, self._first = self._first[:size], self._first[size:]
+            return taken
+        return _read_some(self._rest, size)
+
+    def seekable(self) -> bool:
+        return False
 
 
 def level_db(pcm: bytes) -> float:

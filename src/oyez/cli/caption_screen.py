@@ -11,7 +11,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from oyez.cli.terminal import NARROW_COLUMNS, clock, console
+from oyez.cli.terminal import ECHO_COLUMNS, NARROW_COLUMNS, clock, console
 from oyez.cli.wrapping import printable, wrap
 from oyez.client.captions import Utterance
 
@@ -140,13 +140,14 @@ def status_line(status: Status, columns: int, block: str) -> Text:
     full = LEVEL_CELLS if columns >= NARROW_COLUMNS else LEVEL_CELLS // 2
     share = 1 - max(QUIETEST_DB, min(0.0, status.level_db)) / QUIETEST_DB
     line = "finishing" if status.ending else "listening"
-    parts = [clock(status.audio_s), "[" + (block * round(share * full)).ljust(full) + "]"]
+    parts = [clock(status.audio_s)]
     if status.overflows:
         parts.append(f"{status.overflows} {'overflow' if status.overflows == 1 else 'overflows'}")
+    parts.append("[" + (block * round(share * full)).ljust(full) + "]")
     if not status.ending:
         parts.append("Ctrl-C ends")
     for part in parts:
-        if len(line) + 2 + len(part) < columns:
+        if len(line) + 2 + len(part) <= columns - ECHO_COLUMNS:
             line += "  " + part
     return Text(line, style="dim", no_wrap=True)
 

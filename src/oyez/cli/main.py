@@ -15,6 +15,7 @@ from oyez.cli.exits import INTERRUPTED
 
 COMMANDS = {
     "serve": ("oyez.cli.serve:serve", "Start the server."),
+    "transcribe": ("oyez.cli.transcribe:transcribe", "Write down what recordings say."),
     "listen": ("oyez.cli.listen:listen", "Live captions of a microphone or a pipe."),
     "doctor": ("oyez.cli.doctor:doctor", "Check this machine and say what to do."),
     "models": ("oyez.cli.models:models", "List, check, add and remove models."),
@@ -76,6 +77,7 @@ def main() -> None:
     Examples:
       oyez serve                     on ws://127.0.0.1:8080, for this machine only
       oyez serve --host 0.0.0.0 --api-keys-file keys.txt
+      oyez transcribe talk.mp3       writes what is said in it
       oyez listen                    live captions of the microphone
       oyez doctor                    is everything in order on this machine?
 

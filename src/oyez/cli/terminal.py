@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 NARROW_COLUMNS = 60
 """Below this, what stands in columns elsewhere is written below each other."""
+ECHO_COLUMNS = 4
+"""Left free at the end of a last line that is drawn anew: there, Ctrl-C is echoed as ^C."""
 MARKS = {"ok": ("✓", "ok"), "warn": ("!", "!"), "fail": ("✗", "x")}
 STYLES = {"ok": "green", "warn": "yellow", "fail": "red"}
 

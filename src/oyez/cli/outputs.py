@@ -1,0 +1,133 @@
+"""What `oyez transcribe` writes, and where to."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from oyez.cli.terminal import clock
+from oyez.transcription.documents import document
+from oyez.transcription.results import Segment, Word
+from oyez.transcription.subtitles import srt, vtt
+
+STDIN = "-"
+FORMATS = {"text": ".txt", "json": ".json", "srt": ".srt", "vtt": ".vtt"}
+"""Name to suffix."""
+
+
+class OutputError(Exception):
+    """There is no place for an output; the message says what to do."""
+
+
+@dataclass(slots=True)
+class Transcript:
+    """What became of one file."""
+
+    name: str
+    segments: list[Segment] = field(default_factory=list)
+    done_s: float = 0.0
+    """Audio that was transcribed."""
+    complete: bool = False
+    """All of the file was."""
+    notes: list[str] = field(default_factory=list)
+    """What was wrong with the file."""
+
+    @property
+    def failures(self) -> int:
+        return sum(segment.failure is not None for segment in self.segments)
+
+
+def plan(inputs: Sequence[str], output: str | None, form: str, *, force: bool) -> list[Path | None]:
+    """A file for each input, in order; None: stdout.
+
+    output: a file (of one input), a directory, "-" for stdout; None: stdout for one input, beside
+    each of several. Raises OutputError before anything is written.
+    """
+    if output == STDIN or (output is None and len(inputs) == 1):
+        return [None] * len(inputs)
+    paths = _paths(inputs, output, FORMATS[form])
+    for path, name in zip(paths, inputs, strict=True):
+        if any(other != STDIN and path.absolute() == Path(other).absolute() for other in inputs):
+            raise OutputError(f"{path} is an input: choose another place with --output")
+        if path.exists() and not force:
+            raise OutputError(f"{path} exists: choose another place with --output, or --force")
+        if not path.parent.is_dir():
+            raise OutputError(f"{path.parent} of {name} is no directory: make it first")
+    return list(paths)
+
+
+def render(transcript: Transcript, form: str) -> str:
+    """The whole document, also of a transcript that was broken off."""
+    if form == "json":
+        return json.dumps(_as_object(transcript), ensure_ascii=False, indent=2) + "\n"
+    if form == "text":
+        return "".join(line + "\n" for line in map(text_line, transcript.segments) if line)
+    return "".join((srt if form == "srt" else vtt)(map(with_words, transcript.segments)))
+
+
+def text_line(segment: Segment) -> str:
+    """A segment as a line of text; empty if nothing was said. What failed is told in its place."""
+    if segment.failure is None:
+        return segment.text.strip()
+    span = f"{clock(segment.start_s)}-{clock(segment.end_s)}"
+    return f"{segment.text.strip()} [{span} not recognised]".strip()
+
+
+def with_words(segment: Segment) -> Segment:
+    """The segment; where no times of words are known, they are spread evenly over its letters."""
+    if segment.words or not segment.text.strip():
+        return segment
+    parts = re.findall(r"\s*\S+", segment.text)
+    if len(parts) == 1:
+        parts = list(segment.text)
+    per_letter_s = (segment.end_s - segment.start_s) / sum(map(len, parts))
+    words, at_s = [], segment.start_s
+    for part in parts:
+        words.append(Word(part, at_s, at_s + len(part) * per_letter_s, 0.0))
+        at_s = words[-1].end_s
+    return replace(segment, words=tuple(words))
+
+
+def write(path: Path, text: str) -> None:
+    """All of it or nothing. Raises OSError."""
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(name, 0o666 & ~mask)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _as_object(transcript: Transcript) -> dict[str, object]:
+    known = document(transcript.segments, transcript.done_s, transcript.notes)
+    return {"file": transcript.name, "complete": transcript.complete, **known}
+
+
+def _paths(inputs: Sequence[str], output: str | None, suffix: str) -> list[Path]:
+    directory = Path(output) if output is not None else None
+    if directory is not None and not directory.is_dir():
+        if len(inputs) > 1 or output is None or output.endswith(os.sep):
+            raise OutputError(f"--output {output} is no directory: make it first")
+        return [directory]
+    sources = [Path("stdin" if name == STDIN else name) for name in inputs]
+    short = [(directory or source.parent) / f"{source.stem}{suffix}" for source in sources]
+    # talk.mp3 and talk.wav must not become one talk.txt
+    taken = Counter(short)
+    paths = [
+        path if taken[path] == 1 else path.with_name(f"{source.name}{suffix}")
+        for path, source in zip(short, sources, strict=True)
+    ]
+    if len(set(paths)) < len(paths):
+        raise OutputError("several inputs have the same name: transcribe them one by one")
+    return paths

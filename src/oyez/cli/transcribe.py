@@ -1,0 +1,152 @@
+"""`oyez transcribe`: what recordings say, as text, JSON or subtitles."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from oyez.cli.exits import FAILED, INTERRUPTED, NEVER_STARTED, USAGE, Fault
+from oyez.cli.recognition import load_chosen, read_context, remote, what_is_said
+from oyez.cli.setting_options import ENGINE, with_settings
+from oyez.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from oyez.cli.file_progress import FileProgress
+    from oyez.cli.transcribing import Summary
+    from oyez.client.session import Target
+    from oyez.inference.loader import Engines
+    from oyez.transcription.options import Options
+
+
+@click.command()
+@click.argument("files", metavar="FILE...", nargs=-1, required=True)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json", "srt", "vtt"]),
+    default="text",
+    show_default=True,
+    help="Text, everything with times of words, or subtitles.",
+)
+@click.option("-o", "--output", metavar="PATH", help="A file, a directory, or - for stdout; "
+              "default: stdout for one file, beside each of several.")  # fmt: skip
+@click.option("-f", "--force", is_flag=True, help="Replace outputs that exist.")
+@click.option("--live", is_flag=True,
+              help="Show words while they are heard, for nearly twice the work.")  # fmt: skip
+@click.option("-q", "--quiet", is_flag=True, help="No progress, only what went wrong.")
+@what_is_said
+@with_settings(*ENGINE)
+def transcribe(
+    settings: Settings,
+    files: tuple[str, ...],
+    form: str,
+    output: str | None,
+    force: bool,
+    live: bool,
+    quiet: bool,
+    language: str | None,
+    context: str,
+    url: str | None,
+    key: str | None,
+) -> None:
+    """Write down what is said in recordings.
+
+    Takes anything FFmpeg reads (wav, flac, mp3, ogg, opus, m4a, video …), - is
+    stdin. Recognition runs in this process, or on a server with --url. A file
+    that fails does not stop the others; Ctrl-C keeps what was transcribed.
+
+    \b
+    Examples:
+      oyez transcribe talk.mp3
+      oyez transcribe --format srt film.mkv -o film.srt
+      oyez transcribe --format json --language de *.wav -o transcripts/
+      oyez transcribe --context @names.txt --url ws://server:8080 call.ogg
+      ffmpeg -loglevel error -i URL -f wav - | oyez transcribe -
+
+    Exit codes: 0 done, 1 a file failed, 2 wrong usage, 3 no engine or server,
+    130 Ctrl-C.
+    """
+    from oyez.cli.outputs import OutputError, plan
+    from oyez.transcription.options import Options
+
+    try:
+        outputs = plan(files, output, form, force=force)
+    except OutputError as error:
+        raise Fault(str(error), USAGE) from error
+    if None in outputs and len(files) > 1 and form in ("srt", "vtt"):
+        raise Fault(f"several files make no one {form}: give a directory with --output", USAGE)
+    options = Options(language=language, context=read_context(context), live=live)
+    target = remote(settings, url, key) if url else None
+    engines = None if target else load_chosen(settings)
+    progress = _progress(quiet)
+    try:
+        summary = asyncio.run(_run(target, engines, options, progress, form, files, outputs))
+    finally:
+        progress.close()
+    _leave(summary, len(files))
+
+
+async def _run(
+    target: Target | None,
+    engines: Engines | None,
+    options: Options,
+    progress: FileProgress,
+    form: str,
+    files: Sequence[str],
+    outputs: Sequence[Path | None],
+) -> Summary:
+    from oyez.cli.remote_results import remote_results
+    from oyez.cli.transcribing import Transcribing
+    from oyez.client.session import Wishes
+    from oyez.transcription.transcriber import own_transcriber
+
+    streams_text = form == "text"
+    if target is not None:
+        wishes = Wishes(options.language, options.context)
+        there = Transcribing(
+            lambda blocks: remote_results(target, wishes, blocks),
+            progress,
+            form,
+            streams_text=streams_text,
+        )
+        return await there.run(files, outputs)
+    assert engines is not None
+    async with own_transcriber(engines) as transcriber:
+        here = Transcribing(
+            lambda blocks: transcriber.transcribe(blocks, options),
+            progress,
+            form,
+            streams_text=streams_text,
+        )
+        return await here.run(files, outputs)
+
+
+def _progress(quiet: bool) -> FileProgress:
+    from oyez.cli.file_progress import LineProgress, NoProgress, TerminalProgress
+    from oyez.cli.terminal import console
+
+    if quiet:
+        return NoProgress()
+    err = console(sys.stderr)
+    if err.is_terminal and not err.is_dumb_terminal:
+        return TerminalProgress(redirect_stdout=sys.stdout.isatty())
+    return LineProgress()
+
+
+def _leave(summary: Summary, files: int) -> None:
+    if summary.unreachable:
+        raise Fault(summary.unreachable, NEVER_STARTED)
+    if summary.interrupted:
+        if files > 1:
+            click.echo(f"oyez: interrupted; {summary.done} of {files} files done", err=True)
+        sys.exit(INTERRUPTED)
+    if summary.failed:
+        if files > 1:
+            click.echo(f"oyez: {summary.failed} of {files} files failed", err=True)
+        sys.exit(FAILED)
