@@ -6,15 +6,20 @@ Fields travel in `extra={"fields": {…}}`. No audio, transcript or key above DE
 from __future__ import annotations
 
 import logging
+import queue
 import re
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping, MutableMapping
+from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TextIO
 
 import msgspec
 
+MAX_WAITING_LINES = 10_000
+FLUSH_S = 1.0
 PLAIN = re.compile(r"[^\s\"'=\x00-\x1f\x7f-\x9f]+")
 """Values that need no quotes."""
 
@@ -94,9 +99,52 @@ class Seldom:
         self._logger.log(level, message, extra={"fields": fields})
 
 
+class Writer(logging.Handler):
+    """Writes lines in a thread of its own: a terminal, pipe or disk that takes none holds nobody
+    up. While too many wait, further ones are left out; a line says how many."""
+
+    def __init__(self, stream: TextIO, max_waiting_lines: int = MAX_WAITING_LINES) -> None:
+        super().__init__()
+        self._stream = stream
+        self._lines: queue.Queue[str | threading.Event] = queue.Queue(max_waiting_lines)
+        self._left_out = 0
+        threading.Thread(target=self._write_all, name="oyez-log", daemon=True).start()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._lines.put_nowait(self.format(record))
+        except queue.Full:
+            self._left_out += 1
+        except Exception:  # noqa: BLE001 - as every handler: logging never raises
+            self.handleError(record)
+
+    def flush(self) -> None:
+        """Wait until what was logged is written, for FLUSH_S at most."""
+        written = threading.Event()
+        with suppress(queue.Full):
+            self._lines.put_nowait(written)
+            written.wait(FLUSH_S)
+
+    def _write_all(self) -> None:
+        while True:
+            line = self._lines.get()
+            if isinstance(line, threading.Event):
+                line.set()
+                continue
+            self._write(line)
+            left_out, self._left_out = self._left_out, 0
+            if left_out:
+                self._write(self.format(_left_out(left_out)))
+
+    def _write(self, line: str) -> None:
+        with suppress(OSError, ValueError):  # nobody reads it any more
+            self._stream.write(line + "\n")
+            self._stream.flush()
+
+
 def configure(level: str, form: str) -> None:
     """Send the lines of oyez to stderr. level: debug…error; form: text or json."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = Writer(sys.stderr)
     handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]
@@ -104,6 +152,19 @@ def configure(level: str, form: str) -> None:
     logging.getLogger("oyez").setLevel(level.upper())
     # it warns of subprotocols nobody speaks by repeating them: a key may be among them
     logging.getLogger("aiohttp.websocket").setLevel(logging.ERROR)
+
+
+def flush() -> None:
+    """Have all that was logged written before what is written next by others."""
+    for handler in logging.getLogger().handlers:
+        handler.flush()
+
+
+def _left_out(lines: int) -> logging.LogRecord:
+    what = "log lines were left out: nobody took them"
+    record = logging.LogRecord(__name__, logging.WARNING, "", 0, what, None, None)
+    record.fields = {"lines": lines}
+    return record
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:

@@ -115,3 +115,17 @@ def test_wrong_settings_exit_2() -> None:
     ended = run_to_end("--host", "0.0.0.0")
     assert ended.returncode == 2
     assert "allow_insecure" in ended.stderr
+
+
+async def test_a_log_that_nobody_reads_holds_nobody_up() -> None:
+    """As a terminal after Ctrl-S, or a collector that has stalled: the pipe is full."""
+    with a_process("--sessions-per-second", "1000") as (process, url, _):
+        async with aiohttp.ClientSession() as http:
+            for _ in range(400):  # each leaves a line of some 300 bytes; a pipe takes 65,536
+                async with http.ws_connect(f"{url}?model={MODEL}") as socket:
+                    await Client(socket).until("created")
+            async with http.ws_connect(f"{url}?model={MODEL}") as socket:
+                client = Client(socket)
+                await client.send(append(speech(1.0) + silence(1.0)))
+                await client.until("completed")
+        process.kill()

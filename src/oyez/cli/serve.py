@@ -45,9 +45,15 @@ def _serve(settings: Settings) -> None:
 
     logs.configure(settings.log_level, settings.log_format)
     try:
-        run_server(settings, lambda line: click.echo(line, err=True))
+        run_server(settings, _say)
     except StartupError as error:
+        logs.flush()
         leave(NEVER_STARTED, str(error))
+
+
+def _say(line: str) -> None:
+    logs.flush()
+    click.echo(line, err=True)
 
 
 def _options() -> list[click.Parameter]:
