@@ -15,29 +15,19 @@ from support.server import eventually, running_server
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-VOICE_PIXELS = """() => {
-  const canvas = document.getElementById("waveform");
-  const voice = getComputedStyle(canvas).getPropertyValue("--voice").match(/\\d+/g).map(Number);
-  const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
-  let found = 0;
-  for (let n = 0; n < data.length; n += 4)
-    if (voice.every((part, channel) => data[n + channel] === part)) found++;
-  return found;
-}"""
-
 
 async def test_words_grow_while_somebody_speaks(browser: Browser) -> None:
     async with (
         running_server() as running,
         visit(browser, running.address, expected="willReadFrequently") as visitor,
     ):
-        assert await visitor.page.evaluate(VOICE_PIXELS) == 0
+        assert await visitor.page.evaluate("probes.voicePixels()") == 0
         await visitor["start"].click()
         await visitor.page.locator(".firm", has_text="one two").wait_for()
         tentative = visitor.page.locator(".stash").last
         style = await tentative.evaluate("e => ({...getComputedStyle(e)})")
         assert (style["fontStyle"], style["textDecorationStyle"]) == ("italic", "dotted")
-        assert await visitor.page.evaluate(VOICE_PIXELS) > 100
+        assert await visitor.page.evaluate("probes.voicePixels()") > 100
         assert await visitor.page.locator(".language").first.inner_text() == "English"
         assert await visitor.page.locator("#timeline button").count() >= 1
         await visitor["start"].click()

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -25,11 +26,7 @@ FLAGS = (
     f"--use-file-for-fake-audio-capture={SAMPLE}",
     "--host-resolver-rules=MAP another.test 127.0.0.1",
 )
-WATCH_POLICY = """
-  window.violations = [];
-  document.addEventListener("securitypolicyviolation",
-      (event) => violations.push(event.violatedDirective + " " + event.blockedURI));
-"""
+PROBES = Path(__file__).with_name("probes.js")
 
 
 @asynccontextmanager
@@ -68,7 +65,7 @@ class Visitor:
         socket.on("framereceived", lambda frame: self.received.append(json.loads(frame)))
 
     async def open(self) -> None:
-        await self.page.add_init_script(WATCH_POLICY)
+        await self.page.add_init_script(path=PROBES)
         await self.page.goto(f"http://{self.address}/")
         await self["server"].and_(self.page.locator("[data-state=ready]")).wait_for()
 
