@@ -151,15 +151,17 @@ async def eventually(condition: Callable[[], bool], timeout_s: float = 10.0) -> 
 async def running_server(
     engine: FakeRecogniser | None = None,
     *,
+    engines: Engines | None = None,
     session_cost: float = 0.0,
     emotion: EmotionClassifier | None = None,
     port: int = 0,
     **settings: Any,
 ) -> AsyncIterator[RunningServer]:
-    """A server with these settings. After the test its tasks must be gone. port: 0: a free one."""
+    """A server with these settings. After the test its tasks must be gone. engines: real ones
+    instead of fakes. port: 0: a free one."""
     engine = engine or FakeRecogniser()
     before = asyncio.all_tasks()
-    engines = Engines(engine, FakeDetector(), emotion or Neutral(), session_cost)
+    engines = engines or Engines(engine, FakeDetector(), emotion or Neutral(), session_cost)
     options = Settings(**{"database": "off", **settings})
     metrics = Metrics()
     accounts = await asyncio.to_thread(Accounts, options, metrics)

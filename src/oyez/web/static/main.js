@@ -226,6 +226,10 @@ byId("transport").addEventListener("submit", (event) => {
   showRunning();
 });
 byId("transport").addEventListener("change", showRunning);
+byId("play-sample").addEventListener("click", () => {
+  byId("transport").elements.source.value = "sample";
+  if (!running()) start();
+});
 byId("problem-again").addEventListener("click", () => {
   hideProblem();
   if (!running()) start();

@@ -5,6 +5,7 @@ import { RATE } from "./pcm.js";
 export const BIN_SAMPLES = RATE / 50;
 const KEPT_BINS = 50 * 120;
 const BIN_PX = 2;
+const LEAST_PEAK = 0.1; // the loudest in view fills the height, but noise does not
 
 /** The loudest sample of every 20 ms, 0…1, for the newest two minutes. Pure. */
 export class Levels {
@@ -24,6 +25,12 @@ export class Levels {
     }
   }
 
+  peakSince(first) {
+    let peak = 0;
+    for (let bin = first; bin < this.count; bin++) peak = Math.max(peak, this.at(bin));
+    return peak;
+  }
+
   at(bin) {
     return bin < 0 || bin >= this.count || bin < this.count - KEPT_BINS ? 0 : this.bins[bin % KEPT_BINS];
   }
@@ -31,7 +38,7 @@ export class Levels {
 
 /** How tall a level is drawn, 0…1: soft speech is seen, and silence is a thin line. */
 export function height(level) {
-  return Math.max(0.02, Math.min(1, 1.15 * level ** 0.6));
+  return Math.max(0.02, Math.min(1, level ** 0.7));
 }
 
 export class Waveform {
@@ -79,10 +86,11 @@ export class Waveform {
     const turns = this._turns(first * 20, now_ms);
     for (const turn of turns) this._speech(pen, xOf(turn.from), xOf(turn.to), tall, turn.open);
     this._ticks(pen, first * 20, first * 20 + shown * 20, xOf, tall);
+    const gain = 1 / Math.max(LEAST_PEAK, levels.peakSince(first));
     for (let n = 0; n < shown; n++) {
       const time_ms = (first + n) * 20;
       const inSpeech = turns.some((turn) => time_ms >= turn.from && time_ms < turn.to);
-      const half = (height(levels.at(first + n)) * (tall - 22)) / 2;
+      const half = (height(gain * levels.at(first + n)) * (tall - 22)) / 2;
       pen.fillStyle = inSpeech ? this.colour.voice : this.colour.wave;
       pen.fillRect(n * BIN_PX, tall / 2 - half, BIN_PX * 0.65, half * 2);
     }

@@ -20,16 +20,17 @@ test("settings as the session they mean", () => {
   assert.deepEqual(other.input_audio_transcription, { language: "sv", corpus: { text: "Åsa" } });
 });
 
-test("events are kept without their audio, and not for ever", () => {
+test("events are kept without their audio, and not for ever; audio goes first", () => {
   const log = new EventLog(3);
-  log.add("sent", { type: AUDIO, audio: Buffer.alloc(3200).toString("base64") }, at);
-  assert.equal(log.entries[0].event.audio, "(3200 bytes)");
+  const types = () => log.entries.map(({ event }) => event.type);
   log.add("sent", { type: "session.update" }, at);
+  log.add("sent", { type: AUDIO, audio: Buffer.alloc(3200).toString("base64") }, at);
+  assert.equal(log.entries[1].event.audio, "(3200 bytes)");
   log.add("received", { type: "session.updated" }, at);
   log.add("received", { type: "error" }, at);
-  assert.deepEqual(log.entries.map(({ event }) => event.type), ["session.update", "session.updated", "error"]);
+  assert.deepEqual(types(), ["session.update", "session.updated", "error"]);
   log.add("received", { type: "session.finished" }, at);
-  assert.deepEqual(log.entries.map(({ event }) => event.type), ["session.updated", "error", "session.finished"]);
+  assert.deepEqual(types(), ["session.updated", "error", "session.finished"]);
   assert.equal(log.dropped, 2);
 });
 
