@@ -9,6 +9,8 @@ from collections import Counter
 
 import aiohttp
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import make_mocked_request
 
 from oyez.server import lifecycle
 from support.process import a_process
@@ -86,3 +88,24 @@ async def test_a_second_signal_waits_for_nothing() -> None:
         stops.release()
         assert await client.closed() == 1001
         await asyncio.wait_for(leaving, 5.0)
+
+
+async def test_a_request_that_is_being_answered_is_waited_for() -> None:
+    async with running_server() as server:
+        in_flight = server.server._in_flight
+        answering, may_answer = asyncio.Event(), asyncio.Event()
+
+        async def slow(request: web.Request) -> web.Response:
+            answering.set()
+            await may_answer.wait()
+            return web.Response()
+
+        request = make_mocked_request("GET", "/")
+        task = asyncio.create_task(in_flight.middleware(request, slow))  # type: ignore[arg-type]
+        await answering.wait()
+        leaving = asyncio.create_task(server.server.drain(10.0))
+        await asyncio.sleep(0.1)
+        assert not leaving.done()
+        may_answer.set()
+        await asyncio.wait_for(leaving, 2.0)
+        assert (await task).status == 200

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import subprocess
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, AsyncExitStack, suppress
 from pathlib import Path
@@ -13,7 +14,7 @@ import aiohttp
 import pytest
 
 from oyez.server.realtime import PATH
-from support.process import a_process
+from support.process import a_process, later_line
 from support.proxies import DEPLOY, caddy, nginx, substituted, trust
 from support.server import FINISH, MODEL, Client, append, silence, speech
 
@@ -31,10 +32,16 @@ server {
 
 
 @pytest.fixture(scope="module")
-def backend() -> Iterator[str]:
-    """An oyez that trusts proxies on this machine; where it listens."""
-    with a_process(*FLAGS) as (_, url, _lines):
-        yield url.split("/")[2]
+def oyez() -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """It trusts proxies on this machine. With its URL."""
+    with a_process(*FLAGS) as (process, url, _):
+        yield process, url
+
+
+@pytest.fixture(scope="module")
+def backend(oyez: tuple[subprocess.Popen[str], str]) -> str:
+    """Where oyez listens."""
+    return oyez[1].split("/")[2]
 
 
 @pytest.fixture(scope="module", params=["nginx", "nginx, under a path", "caddy"])
@@ -76,6 +83,17 @@ async def test_a_session(site: str) -> None:
         assert client.types.count("completed") == 2
 
 
+async def test_the_log_names_the_client(site: str, oyez: tuple[subprocess.Popen[str], str]) -> None:
+    address = "127.0.0.3"
+    lying = {"X-Forwarded-For": "198.51.100.1"}
+    async with through_tls(local_addr=(address, 0)) as http:
+        url = f"{site}{PATH}?model={MODEL}"
+        async with http.ws_connect(url, headers=lying) as socket:
+            await Client(socket).until("session.created")
+    line = await asyncio.to_thread(later_line, oyez[0], f"client={address}")
+    assert "session ended" in line
+
+
 async def test_metrics_are_not_for_everybody(site: str) -> None:
     outside = ("127.0.0.2", 0)
     async with through_tls(local_addr=outside) as http:
@@ -90,7 +108,7 @@ async def test_nginx_limits_what_one_address_may_do(backend: str, tmp_path: Path
     with nginx(tmp_path, slowed) as port:
         site = f"https://127.0.0.1:{port}"
         async with through_tls() as http:
-            declared = {"Content-Length": str(120 * 1024 * 1024)}
+            declared = {"Content-Length": str(220 * 1024 * 1024)}
             async with http.post(f"{site}/v1/audio/transcriptions", headers=declared) as large:
                 assert large.status == 413
             answers = [await status(http, f"{site}/healthz") for _ in range(70)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 from aiohttp import web
@@ -16,6 +17,7 @@ from oyez.server.accounts import Accounts
 from oyez.server.describe.routes import reference_routes
 from oyez.server.http_routes import http_routes
 from oyez.server.http_watch import http_watch
+from oyez.server.in_flight import InFlight
 from oyez.server.key_watch import KeyWatch
 from oyez.server.loop_watch import loop_watch
 from oyez.server.metrics_route import metrics_routes
@@ -44,7 +46,9 @@ class Server:
                 "model": Path(settings.model).name,
             }
         )
-        self.app = web.Application(middlewares=_middlewares(settings, metrics))
+        self._in_flight = InFlight()
+        middlewares = [self._in_flight.middleware, *_middlewares(settings, metrics)]
+        self.app = web.Application(middlewares=middlewares)
         watch = self.realtime.watch
         self.app.cleanup_ctx.append(loop_watch(self.metrics.loop_lag, watch.seldom))
         self.app.cleanup_ctx.append(KeyWatch(self.access.static, accounts.directory).run_with)
@@ -58,6 +62,12 @@ class Server:
                 *(page_routes() if settings.web_page else []),
             ]
         )
+
+    async def drain(self, timeout_s: float) -> None:
+        """Let no one in; finish sessions and requests; what is left after `timeout_s` is closed
+        (sessions, about a second later) or left alone (requests)."""
+        sessions = self.realtime.drain(timeout_s)
+        await asyncio.gather(sessions, self._in_flight.none(timeout_s))
 
 
 def _middlewares(settings: Settings, metrics: Metrics) -> list[Middleware]:

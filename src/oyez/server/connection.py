@@ -74,11 +74,14 @@ class Connection:
         metrics: Metrics,
         watch: SessionWatch,
         limits: ConnectionLimits,
+        client: str | None,
         caller: Caller,
         usage: UsageRecorder,
         why_end: Callable[[], Ending | None],
     ) -> None:
-        """usage: of the figures of `watch`. why_end: asked often whether the caller may go on."""
+        """client: its address, for the log. usage: of the figures of `watch`. why_end: asked often
+        whether the caller may go on."""
+        self._client = client
         self._caller = caller
         self._socket = socket
         self._transport = transport
@@ -324,6 +327,7 @@ class Connection:
             "duration_s": round(self._watch.duration_s, 2),
             "close_code": code,
             "close_reason": self._close_reason,
+            "client": self._client,
             "key_id": self._caller.key_id,
             "key_name": self._caller.name,
         }

@@ -208,11 +208,11 @@ def _announce(
 
 
 async def _drain(server: Server, timeout_s: float, stops: asyncio.Semaphore) -> None:
-    draining = asyncio.create_task(server.realtime.drain(timeout_s))
+    draining = asyncio.create_task(server.drain(timeout_s))
     hurried = asyncio.create_task(stops.acquire())
     await asyncio.wait([draining, hurried], return_when=asyncio.FIRST_COMPLETED)
     if not draining.done():
         log.warning("second signal: leaving at once")
         draining.cancel()
-        await server.realtime.drain(0.0)
+        await server.drain(0.0)
     hurried.cancel()

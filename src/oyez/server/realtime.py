@@ -163,6 +163,7 @@ class Realtime:
             metrics=self._metrics,
             watch=watch,
             limits=connection_limits(self._settings),
+            client=request.remote,
             caller=caller,
             usage=self._access.recorder(
                 caller, watch.figures, session_id=session.id, endpoint="realtime", model=model
