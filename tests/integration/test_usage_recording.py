@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sqlite3
 import time
 from concurrent.futures import Future
 from pathlib import Path
@@ -205,3 +206,30 @@ async def test_what_a_client_saw_finished_survives_a_kill(tmp_path: Path) -> Non
         assert rows[session_id]["ended_at"] is not None
         assert (rows[session_id]["close_reason"] == "lost") is lost
     assert sum(row["close_reason"] == "lost" for row in rows.values()) > 5
+
+
+async def test_sessions_go_on_while_the_database_is_locked(tmp_path: Path) -> None:
+    office = KeyOffice(tmp_path)
+    key, _ = office.create("ci")
+    async with running_server(database=office.url) as running:
+        client = await running.connect(key=key)
+        await client.until("session.created")
+        await asyncio.sleep(0.7)
+        other = sqlite3.connect(tmp_path / "accounts.db", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        began_s = time.monotonic()
+        late = await running.connect(key=key)
+        for each in (client, late):
+            await each.send(append(TURN), FINISH)
+            await each.until("session.finished", 3.0)
+        assert time.monotonic() - began_s < 4.0
+        assert 'name="usage_recorded_late"} 2.0' in (await running.get("/metrics"))[1]
+        other.execute("ROLLBACK")
+        other.close()
+        await client.socket.close()
+        await late.socket.close()
+        await running.assert_nothing_left()
+    rows = office.sessions().values()
+    assert [(row["audio_ms"], row["close_reason"]) for row in rows] == [
+        (TURN_MS, "session finished")
+    ] * 2

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
+import threading
 from collections.abc import AsyncIterator, Callable
 
 from aiohttp import web
@@ -19,24 +19,33 @@ log = logging.getLogger(__name__)
 
 
 class KeyWatch:
-    """Reads in threads, so that the event loop never waits; each source at its own pace, so that a
-    database that hangs does not keep the keys file from being read."""
+    """Each source has a thread of its own: a database that hangs keeps neither the keys file from
+    being read, nor the server from leaving."""
 
     def __init__(self, static: StaticKeys, directory: KeyDirectory) -> None:
         self._static = static
         self._directory = directory
+        self._stopped = threading.Event()
         self._is_away = False
 
     async def run_with(self, app: web.Application) -> AsyncIterator[None]:
         """For `Application.cleanup_ctx`."""
-        tasks = [
-            asyncio.create_task(_every(FILE_S, self._static.reload_if_changed)),
-            asyncio.create_task(_every(DIRECTORY_S, self._refresh)),
-        ]
+        for interval_s, read in (
+            (FILE_S, self._static.reload_if_changed),
+            (DIRECTORY_S, self._refresh),
+        ):
+            threading.Thread(
+                target=self._every, args=(interval_s, read), name="oyez-keys", daemon=True
+            ).start()
         yield
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        self._stopped.set()
+
+    def _every(self, interval_s: float, read: Callable[[], None]) -> None:
+        while not self._stopped.wait(interval_s):
+            try:
+                read()
+            except Exception:  # our bug may be any; it must not end the watch
+                log.exception("keys could not be read")
 
     def _refresh(self) -> None:
         try:
@@ -47,12 +56,3 @@ class KeyWatch:
             self._is_away = True
         else:
             self._is_away = False
-
-
-async def _every(interval_s: float, read: Callable[[], None]) -> None:
-    while True:
-        await asyncio.sleep(interval_s)
-        try:
-            await asyncio.to_thread(read)
-        except Exception:  # our bug may be any; it must not end the watch
-            log.exception("keys could not be read")
