@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections import Counter
@@ -16,12 +17,25 @@ from sqlalchemy import select, update
 
 from oyez.accounts.database import Database, open_database
 from oyez.accounts.ledger import Ledger, NotWritten
+from oyez.accounts.record import Record
 from oyez.accounts.reports import usage_report
 from oyez.accounts.schema import instances, session_days, session_languages, sessions
 from oyez.accounts.usage import LOST, LanguageUsage
+from oyez.accounts.usage_store import write_records
 from support.usage import NOON, a_usage
 
 WAIT_S = 10.0
+OPEN_A_SESSION = """
+import sys, time
+from support.usage import a_usage
+from oyez.accounts.database import open_database
+from oyez.accounts.ledger import Ledger
+ledger = Ledger(open_database(sys.argv[1]))
+ledger.start()
+ledger.put(a_usage(sys.argv[2])).result(10)
+print("written", flush=True)
+time.sleep(60)
+"""
 CRASHES = Path(__file__).parents[2] / "support" / "ledger_crashes.py"
 
 
@@ -142,6 +156,45 @@ def test_sessions_of_a_server_that_is_gone_are_lost_and_no_others(database: Data
         f"open_{alive.instance_id}": None,
         f"ended_{alive.instance_id}": "finished",
     }
+
+
+def test_sessions_of_a_killed_process_are_lost_at_once_and_of_a_running_one_never(
+    url: str,
+) -> None:
+    database = open_database(url)
+    killed, running = (_with_open_session(url, name) for name in ("killed", "running"))
+    for process in (killed, running):
+        assert process.stdout is not None and process.stdout.readline() == b"written\n"
+    killed.kill()
+    killed.communicate()
+    here = Ledger(database)
+    here.start()
+    here.put(a_usage("here")).result(WAIT_S)
+    other = Ledger(database)
+    other.start()
+    reasons = {row["id"]: row["close_reason"] for row in rows(database)}
+    assert reasons == {"killed": LOST, "running": None, "here": None}
+    for ledger in (here, other):
+        ledger.stop(WAIT_S)
+    running.kill()
+    running.communicate()
+    database.close()
+
+
+def _with_open_session(url: str, name: str) -> subprocess.Popen[bytes]:
+    """A process that has written it, and goes on."""
+    command = [sys.executable, "-c", OPEN_A_SESSION, url, name]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE)
+
+
+def test_what_comes_after_the_end_does_not_open_a_session_again(database: Database) -> None:
+    ended = a_usage(audio_s=2, ended_at=NOON, close_code=1000, close_reason="finished")
+    for usage in (ended, a_usage(audio_s=1)):
+        with database.write() as connection:
+            write_records(connection, [Record(usage, "srv_1", None, None)])
+    (row,) = rows(database)
+    assert (row["ended_at"], row["close_code"], row["audio_ms"]) == (NOON, 1000, 2000)
 
 
 def test_a_server_that_was_cut_off_takes_its_sessions_back(database: Database) -> None:

@@ -49,6 +49,15 @@ def test_no_day_gives_anything_back(found: list[tuple[int, Counts]]) -> None:
         assert each == each | NOTHING
 
 
+def test_languages_come_one_by_one() -> None:
+    first = Counts(languages={"en": (1, 10)})
+    both = Counts(languages={"en": (1, 10), "de": (2, 20)})
+    tomorrow = FIRST + timedelta(days=1)
+    found = merge({FIRST: first}, tomorrow, both)
+    assert found[tomorrow].languages["de"] == (2, 20)
+    assert found[tomorrow].languages["en"] == (0, 0)
+
+
 def test_what_is_new_counts_on_the_day_it_came() -> None:
     first, second = Counts(audio_ms=100, turns=1), Counts(audio_ms=250, turns=1)
     tomorrow = FIRST + timedelta(days=1)
