@@ -6,7 +6,6 @@ import asyncio
 import json
 import subprocess
 import sys
-import wave
 from importlib.resources import as_file, files
 from pathlib import Path
 
@@ -14,24 +13,15 @@ import pytest
 
 from oyez.testing import FakeRecogniser
 from support.server import running_server, silence, speech
-from support.terminal import ENVIRONMENT, FAKE_ENGINE, a_terminal
+from support.terminal import ENVIRONMENT, FAKE_ENGINE, a_terminal, recording
 
 COMMAND = [sys.executable, "-m", "oyez", "transcribe"]
 SAID = silence(0.5) + speech(2.0) + silence(1.5) + speech(1.0) + silence(1.5)
 
 
-def recording(path: Path, pcm: bytes = SAID) -> Path:
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(16_000)
-        file.writeframes(pcm)
-    return path
-
-
 @pytest.fixture
 def talk(tmp_path: Path) -> Path:
-    return recording(tmp_path / "talk.wav")
+    return recording(tmp_path / "talk.wav", SAID)
 
 
 def run(
@@ -60,7 +50,7 @@ def test_text_goes_to_stdout_and_progress_to_stderr(talk: Path) -> None:
 def test_a_broken_file_does_not_stop_the_others(tmp_path: Path, talk: Path) -> None:
     broken = tmp_path / "broken.mp3"
     broken.write_text("no music")
-    other = recording(tmp_path / "other.flac")
+    other = recording(tmp_path / "other.wave", SAID)
     done = run(broken, talk, tmp_path / "missing.wav", other)
     assert done.returncode == 1
     assert "broken.mp3: " in done.stderr
@@ -108,14 +98,6 @@ def test_stdin_is_a_file(talk: Path) -> None:
         env=ENVIRONMENT,
     )
     assert done.stdout == b"one two three four five.\none two three.\n"
-
-
-def test_context_comes_from_a_file(tmp_path: Path, talk: Path) -> None:
-    terms = tmp_path / "terms.txt"
-    terms.write_text("Aare\n")
-    assert run(talk, "--context", f"@{terms}").returncode == 0
-    missing = run(talk, "--context", "@nowhere.txt")
-    assert (missing.returncode, "nowhere.txt" in missing.stderr) == (2, True)
 
 
 def test_a_server_gives_the_same_text(talk: Path) -> None:
@@ -208,37 +190,6 @@ def test_a_reader_that_leaves_early_is_no_fault(tmp_path: Path) -> None:
     )
     assert done.stdout == "one two three four five.\n"
     assert done.stderr == ""
-
-
-@pytest.mark.parametrize(
-    ("arguments", "code", "words"),
-    [
-        ([], 2, "FILE"),
-        (["a.wav", "b.wav", "--format", "srt", "-o", "-"], 2, "directory"),
-        (["a.wav", "-o", "nowhere/"], 2, "no directory"),
-        (["a.wav", "--url", "ws://127.0.0.1:1"], 1, "No such file"),
-        (["a.wav", "--format", "doc"], 2, "'text', 'json', 'srt', 'vtt'"),
-        (["a.wav", "--engine", "whisper-onnx", "--model", "/nowhere"], 3, "/nowhere"),
-    ],
-)
-def test_faults_say_what_to_do(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    arguments: list[str],
-    code: int,
-    words: str,
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    done = run(*arguments, engine=())
-    assert done.returncode == code, done.stderr
-    assert words in done.stderr
-    assert "Traceback" not in done.stderr
-
-
-def test_no_server_is_told(talk: Path) -> None:
-    done = run(talk, "--url", "ws://127.0.0.1:1", engine=())
-    assert done.returncode == 3
-    assert "is the server running there" in done.stderr
 
 
 @pytest.mark.model

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+import wave
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -91,6 +92,16 @@ def a_terminal(
         yield terminal
     finally:
         terminal.process.close(force=True)
+
+
+def recording(path: Path, pcm: bytes) -> Path:
+    """A WAV file of PCM16, mono, 16 kHz."""
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(16_000)
+        file.writeframes(pcm)
+    return path
 
 
 SOUNDDEVICE = '''
