@@ -19,7 +19,7 @@ from playwright.async_api import Browser, async_playwright
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-MOMENT_S = 15.0
+MOMENT_S = 12.0
 """Into the sample: some sentences are final, one is being spoken."""
 
 
@@ -47,7 +47,7 @@ async def take(browser: Browser, address: str, scheme: Literal["light", "dark"])
     )
     page = await context.new_page()
     await page.goto(address)
-    await page.fill("#silence", "300")
+    await page.fill("#silence", "500")
     await page.check("input[name=source][value=sample]", force=True)
     await page.uncheck("#aloud")
     await page.click("#start")

@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 from playwright.async_api import Browser, Page
 
-from support.browser import WATCH_POLICY
+from support.browser import PROBES
 from support.server import running_server
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -31,7 +31,7 @@ async def served_elsewhere(browser: Browser, server: str) -> AsyncIterator[Page]
         await context.grant_permissions(["microphone"])
         page = await context.new_page()
         page.set_default_timeout(15_000)
-        await page.add_init_script(WATCH_POLICY)
+        await page.add_init_script(path=PROBES)
         await page.goto(f"http://127.0.0.1:{runner.addresses[0][1]}/index.html")
         await page.fill("#url", f"ws://{server}/api-ws/v1/realtime")
         yield page

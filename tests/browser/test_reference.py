@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.async_api import Browser, Page
 
-from support.browser import WATCH_POLICY
+from support.browser import PROBES
 from support.server import running_server
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -29,7 +29,7 @@ async def reader(browser: Browser, **options: Any) -> AsyncIterator[Page]:
             page.on("pageerror", lambda error: complaints.append(str(error)))
             page.on("request", lambda request: hosts.add(urlsplit(request.url).netloc))
             if options.get("java_script_enabled", True):
-                await page.add_init_script(WATCH_POLICY)
+                await page.add_init_script(path=PROBES)
             await page.goto(f"http://{running.address}/docs")
             yield page
             if options.get("java_script_enabled", True):

@@ -61,11 +61,11 @@ export class Captions {
     const element = part("li", "utterance"), meta = part("div", "meta"), words = part("p", "words");
     const row = {
       element, words, time: part("time", "time"), language: part("span", "language"),
-      emotion: part("span", "emotion"), firm: part("span", "firm"), stash: part("span", "stash"), text: "",
+      emotion: part("span", "emotion"), firm: part("span", "firm"), gap: document.createTextNode(""), stash: part("span", "stash"), text: "",
     };
     words.dir = "auto";
     meta.append(row.time, row.language, row.emotion);
-    words.append(row.firm, row.stash);
+    words.append(row.firm, row.gap, row.stash);
     element.append(meta, words);
     this.list.append(element);
     this.rows.set(utterance, row);
@@ -79,7 +79,9 @@ export class Captions {
     row.words.classList.toggle("failed", status === "failed");
     row.words.classList.toggle("none", status === "final" && !utterance.transcript);
     this._firm(row, over ? shownText(utterance) : utterance.text);
-    row.stash.textContent = over ? "" : utterance.stash;
+    const stash = utterance.stash || (utterance.text ? "" : "…");
+    row.gap.data = over || !/^\s/.test(stash) ? "" : " "; // not underlined
+    row.stash.textContent = over ? "" : stash.trimStart();
     if (over && !row.told) {
       row.told = true;
       this._tell(utterance);
