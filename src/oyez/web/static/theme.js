@@ -18,7 +18,7 @@
     else root.dataset.theme = name;
     const button = document.getElementById("theme");
     if (button) {
-      button.lastElementChild.textContent = NAMES[name];
+      (button.lastElementChild ?? button).textContent = NAMES[name];
       button.setAttribute("aria-label", `Colours: ${NAMES[name]}. Change`);
     }
     document.dispatchEvent(new Event("theme"));
