@@ -104,8 +104,8 @@ async def test_what_fails_and_who_is_refused_shows() -> None:
 
 async def test_metrics_can_ask_for_a_key() -> None:
     async with running_server(metrics_key="watcher", api_key="caller") as running:
-        for wrong in ({}, {"Authorization": "Bearer caller"}, {"Authorization": "watcher"}):
-            status, text, response = await running.get("/metrics", **wrong)
+        for wrong in ("", "Bearer caller", "watcher", "Basic watcher"):
+            status, text, response = await running.get("/metrics", Authorization=wrong)
             assert status == 401
             assert response.headers["WWW-Authenticate"] == "Bearer"
             assert "Authorization: Bearer KEY" in text

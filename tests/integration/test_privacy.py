@@ -15,12 +15,13 @@ import pytest
 from oyez.logs import JsonFormatter, TextFormatter
 from oyez.recognisers.base import RecognitionError, Request
 from oyez.recognisers.fake import FakeRecogniser
-from support.process import ENVIRONMENT, a_process
+from support.process import ENVIRONMENT, a_process, run_to_end
 from support.server import FINISH, MODEL, Client, append, running_server, silence, speech
 
 KEY = "sk-caller-0123456789"
 WRONG_KEY = "sk-wrong-9876543210"
 METRICS_KEY = "watchers-only-5555"
+DATABASE_PASSWORD = "swordfish-4711"
 SAID = "xylophone"
 """All the engine ever hears."""
 CONTEXT = "zygomorphic"
@@ -91,6 +92,14 @@ async def test_a_program_tells_its_log_nothing_that_is_secret() -> None:
         assert line["audio_s"] == pytest.approx(2.5, abs=0.1)
         assert line["close_code"] == 1000
         assert line["close_reason"] == "the client left"
+
+
+@pytest.mark.parametrize("password", [DATABASE_PASSWORD, f"half@{DATABASE_PASSWORD}"])
+def test_a_database_that_is_not_there_is_named_without_its_password(password: str) -> None:
+    done = run_to_end("--port", "0", "--database", f"postgresql://u:{password}@127.0.0.1:1/d")
+    assert done.returncode != 0
+    assert "database" in done.stderr.splitlines()[-1]
+    assert DATABASE_PASSWORD not in done.stderr + done.stdout
 
 
 class _Everything(logging.Handler):

@@ -118,6 +118,8 @@ def _parse(url: str) -> URL:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
         raise DatabaseError(f"database must be 'off' or a URL {EXAMPLES}") from None
+    if "@" in (parsed.host or ""):  # it would be shown as a part of the host
+        raise DatabaseError("database: write an @ in the user or the password as %40")
     if parsed.drivername in ("postgresql", "postgres"):
         parsed = parsed.set(drivername=POSTGRES_DRIVER)
     if parsed.drivername not in ("sqlite", "sqlite+pysqlite", POSTGRES_DRIVER):

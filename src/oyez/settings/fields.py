@@ -29,7 +29,7 @@ MODELS = (
 )
 
 MASK = "********"
-PASSWORD_IN_URL = re.compile(r"(://[^:/@]*:)[^@]*(?=@)|([?&]password=)[^&]*")
+PASSWORD_IN_URL = re.compile(r"(://[^:/@]*:).*(?=@)|([?&]password=)[^&]*")
 
 Words = Annotated[tuple[str, ...], NoDecode]
 Secrets = Annotated[tuple[SecretStr, ...], NoDecode]

@@ -127,6 +127,7 @@ def test_a_backup_taken_while_it_runs_is_whole(tmp_path: Path) -> None:
         ("sqlite:///:memory:", "must be a file"),
         ("sqlite:////proc/nowhere/a.db", "can be written"),
         ("postgresql://u:secret@127.0.0.1:1/d", "onnection"),
+        ("postgresql://u:half@secret@127.0.0.1:1/d", "%40"),
         ("postgresql://u@127.0.0.1:1/d?password=secret", "onnection"),
     ],
 )

@@ -198,6 +198,12 @@ def test_what_differs_from_the_defaults_tells_no_secret() -> None:
     }
 
 
+@pytest.mark.parametrize("password", ["hush", "hu@sh", "h:u/sh"])
+def test_a_password_in_a_url_is_masked_whole(password: str) -> None:
+    shown = Settings(database=f"postgresql://oyez:{password}@example.org/oyez").effective()
+    assert shown["database"] == "postgresql://oyez:***@example.org/oyez"
+
+
 def test_a_metrics_key_must_fit_a_header() -> None:
     with pytest.raises(ValidationError, match="visible ASCII"):
         Settings(metrics_key="two words")
