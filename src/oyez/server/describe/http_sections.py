@@ -43,9 +43,8 @@ def route_anchor(path: str) -> str:
 def _parameters(openapi: Document, operation: Document) -> Iterable[Row]:
     schemas = openapi["components"]["schemas"]
     for parameter in operation.get("parameters", ()):
-        properties = {
-            parameter["name"]: {**parameter["schema"], "description": parameter["description"]}
-        }
+        described = {"description": parameter.get("description", ""), **parameter["schema"]}
+        properties = {parameter["name"]: described}
         yield from rows({"properties": properties}, schemas)
     for content in operation.get("requestBody", {}).get("content", {}).values():
         yield from rows(content["schema"], schemas)
@@ -63,10 +62,20 @@ def _responses(openapi: Document, responses: Mapping[str, Any]) -> Iterable[Html
             yield tag("p", "With ", *shown)
         for kind, content in response.get("content", {}).items():
             yield tag("p", tag("code", kind), class_="soft")
+            if status == "200":
+                yield from _fields(openapi, content["schema"])
             if "example" in content:
                 yield code(_shown(content["example"]), f"Example of {status}")
             for name, example in content.get("examples", {}).items():
                 yield code(_shown(example["value"]), f"Example of {name}")
+
+
+def _fields(openapi: Document, schema: Document) -> Iterable[Html]:
+    for each in schema.get("anyOf", [schema]):
+        if "$ref" in each:
+            schemas = openapi["components"]["schemas"]
+            yield tag("p", prose(schemas[each["$ref"].rpartition("/")[2]]["description"]))
+            yield fields_list(rows(each, schemas)) or Html("")
 
 
 def _shown(example: object) -> str:
