@@ -95,9 +95,10 @@ def open_database(url: str, *, create: bool = True) -> Database:
     except SchemaError as error:
         database.close()
         raise DatabaseError(f"database {database.name}: {error}") from None
-    except DatabaseError:
+    except DatabaseError as error:
         database.close()
-        raise
+        hint = "Start it or correct the URL; or set `database` to another one, or to 'off'."
+        raise DatabaseError(f"{error}\n{hint}") from error
     return database
 
 
