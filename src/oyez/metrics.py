@@ -33,6 +33,7 @@ PACES = ("live", "background")
 KINDS = ("final", "partial", "background")
 ENDS = ("answered", "replaced", "cancelled", "evicted", "refused", "stopped")
 OUTCOMES = ("words", "empty", "failed", "abandoned")
+TRANSCRIBED = ("transcribed", "failed", "abandoned")
 OCCURRENCES = (
     "automatic_commits",
     "commits_after_automatic_commit",
@@ -121,6 +122,12 @@ class Metrics:
         )
         self.http_seconds = self._histogram(
             "http_request_seconds", "Until an HTTP request was answered.", _HTTP_S, path=()
+        )
+        self.transcriptions_open = self._gauge(
+            "transcriptions_open", "Files that are uploaded, wait or are transcribed now."
+        )
+        self.transcriptions = self._counter(
+            "transcriptions", "Files by what became of them.", outcome=TRANSCRIBED
         )
         self.occurrences = self._counter(
             "occurrences", "Things sessions count, by name.", name=OCCURRENCES

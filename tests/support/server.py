@@ -173,7 +173,7 @@ async def running_server(
     async with aiohttp.ClientSession() as http:
         yield RunningServer(server, engine, f"{host}:{port}", http, runner)
     engine.may_answer.set()
-    await server.realtime.drain(1.0)
+    await server.drain(1.0)
     await runner.cleanup()
     await asyncio.to_thread(server.realtime.stop, 5.0)
     await asyncio.to_thread(accounts.close, 5.0)

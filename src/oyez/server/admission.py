@@ -57,6 +57,14 @@ class Admission:
             self._open[caller.key_id] += 1
         return refusal
 
+    def refuse_request(self, caller: Caller) -> Refusal | None:
+        """Why a request that is no session is not answered now; None: it may begin."""
+        if self.draining:
+            return DRAINING
+        if self._quotas.unrecorded:
+            return LEDGER_FULL
+        return self._quotas.refusal(caller) or self._too_fast(caller)
+
     def leave(self, caller: Caller) -> None:
         self._open[caller.key_id] -= 1
         if not self._open[caller.key_id]:

@@ -21,10 +21,17 @@ from oyez.server.in_flight import InFlight
 from oyez.server.key_watch import KeyWatch
 from oyez.server.loop_watch import loop_watch
 from oyez.server.metrics_route import metrics_routes
+from oyez.server.openai.plain_errors import plain_errors
+from oyez.server.openai.routes import openai_routes
+from oyez.server.openai.transcriptions import Transcriptions
 from oyez.server.page import page_routes
 from oyez.server.proxies import TrustedProxies, believe
 from oyez.server.realtime import Realtime
 from oyez.settings import Settings
+from oyez.transcription.transcriber import Transcriber
+
+FILES_STOP_S = 1.0
+"""Until what could not be finished has been answered."""
 
 
 class Server:
@@ -39,6 +46,15 @@ class Server:
         self.metrics = metrics
         self.access = Access(settings, accounts)
         self.realtime = Realtime(settings, engines, metrics, self.access)
+        transcriber = Transcriber(
+            self.realtime.scheduler,
+            self.realtime.vad_pool,
+            engines.emotion,
+            engines.recogniser.info.parallel,
+        )
+        self.transcriptions = Transcriptions(
+            settings, metrics, self.access, self.realtime.admission, transcriber, realtime.new_id
+        )
         metrics.build.info(
             {
                 "version": __version__,
@@ -57,6 +73,7 @@ class Server:
                 web.get(realtime.PATH, self.realtime.handle),
                 web.get(realtime.PATH + "/", self.realtime.handle),
                 *http_routes(self.realtime.admission, accounts),
+                *openai_routes(self.transcriptions, self.access, watch, settings.models),
                 *metrics_routes(settings, metrics),
                 *reference_routes(settings),
                 *(page_routes() if settings.web_page else []),
@@ -64,13 +81,16 @@ class Server:
         )
 
     async def drain(self, timeout_s: float) -> None:
-        """Let no one in; finish sessions and requests; what is left after `timeout_s` is closed
-        (sessions, about a second later) or left alone (requests)."""
-        sessions = self.realtime.drain(timeout_s)
-        await asyncio.gather(sessions, self._in_flight.none(timeout_s))
+        """Let no one in; finish sessions, files and requests; what is left after `timeout_s` is
+        closed (sessions, about a second later), answered 503 (files) or left alone (requests)."""
+        await asyncio.gather(
+            self.realtime.drain(timeout_s),
+            self.transcriptions.drain(timeout_s),
+            self._in_flight.none(timeout_s + FILES_STOP_S),
+        )
 
 
 def _middlewares(settings: Settings, metrics: Metrics) -> list[Middleware]:
     proxies = settings.trusted_proxies
     believing = [believe(TrustedProxies(proxies))] if proxies else []
-    return [http_watch(metrics), *believing]
+    return [http_watch(metrics), *believing, plain_errors]

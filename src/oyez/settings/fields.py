@@ -183,6 +183,18 @@ class Settings(BaseSettings):
     ws_max_message_bytes: int = Field(
         24 * MEBIBYTE, ge=1024, description="Largest WebSocket message; beyond: close 1009."
     )
+    max_upload_bytes: int = Field(
+        200 * MEBIBYTE, ge=1024, description="Largest file to transcribe; beyond: HTTP 413."
+    )
+    max_file_audio_s: float = Field(
+        4 * 3600.0, gt=0, description="Longest audio of a file to transcribe; beyond: HTTP 400."
+    )
+    max_transcriptions: int = Field(
+        2, ge=1, description="Files transcribed at a time; more of them wait."
+    )
+    max_waiting_transcriptions: int = Field(
+        8, ge=0, description="Files that wait, or are uploaded meanwhile; beyond: HTTP 503."
+    )
     send_buffer_bytes: int = Field(
         MEBIBYTE,
         ge=1024,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from oyez.stages.words import glue
+from oyez.transcription.layout import ends_sentence
 from oyez.transcription.results import Segment, Word
 
 
@@ -13,8 +15,13 @@ def plain_text(segments: Sequence[Segment]) -> str:
     """All that was said, as one line: no space where a script has none."""
     text = ""
     for segment in segments:
-        text += glue(text, segment.text) + segment.text
+        text = joined(text, segment.text)
     return text
+
+
+def joined(text: str, more: str) -> str:
+    """With a space between, where both scripts have spaces."""
+    return text + glue(text, more) + more
 
 
 def main_language(segments: Sequence[Segment]) -> str | None:
@@ -70,3 +77,23 @@ def _word(word: Word) -> dict[str, Any]:
 
 def _rounded(number: float) -> float:
     return round(number, 3)
+
+
+def sentences(segment: Segment) -> list[Segment]:
+    """A segment in its sentences, each with its words and times."""
+    parts: list[list[Word]] = [[]]
+    for word in segment.words:
+        if parts[-1] and ends_sentence(parts[-1][-1].text):
+            parts.append([])
+        parts[-1].append(word)
+    return [
+        replace(
+            segment,
+            start_s=part[0].start_s,
+            end_s=part[-1].end_s,
+            text="".join(word.text for word in part).strip(),
+            words=tuple(part),
+        )
+        for part in parts
+        if part
+    ]

@@ -63,6 +63,11 @@ class Media:
         self._damaged_packets = 0
 
     @property
+    def format_names(self) -> list[str]:
+        """What FFmpeg calls the form of the file."""
+        return str(self._container.format.name).split(",")
+
+    @property
     def duration_s(self) -> float | None:
         """As the file says, or is guessed from its size; None: unknown until it ends."""
         if self._container.duration:
@@ -135,7 +140,7 @@ class Media:
         if self._damaged_packets:
             self.notes.append(f"{self._damaged_packets} damaged packets were left out")
         announced_s = self.duration_s
-        if announced_s is None or not KNOWN_LENGTH & set(self._container.format.name.split(",")):
+        if announced_s is None or not KNOWN_LENGTH & set(self.format_names):
             return
         missing_s = announced_s - self.decoded_s
         if missing_s > max(MISSING_S, MISSING_SHARE * announced_s):

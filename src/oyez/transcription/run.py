@@ -23,6 +23,7 @@ from oyez.protocol.session import Session
 from oyez.recognisers.base import SAMPLE_RATE, Purpose, Samples
 from oyez.transcription.options import Options, TranscriptionError
 from oyez.transcription.results import Partial, Progress, Result, Segment, Word
+from oyez.transcription.threads import in_thread
 from oyez.vad.base import Scores, Stretch
 
 PATIENCE_S = 10.0
@@ -32,6 +33,16 @@ RETRY_S = 0.5
 PROGRESS_S = 1.0
 MAX_RESULTS = 64
 """Results nobody has taken yet, before the file is read on."""
+
+
+class Observer:
+    """Is told of what a run does; this one does not care. What it raises ends the run."""
+
+    def heard(self, samples: int) -> None:
+        """So much audio is about to be taken in."""
+
+    def completed(self, item: Completed) -> None:
+        """A turn is over, whether or not anything was said in it."""
 
 
 class Run:
@@ -45,12 +56,14 @@ class Run:
         vad_pool: VadPool,
         emotions: EmotionListener,
         max_backlog_s: float,
+        observer: Observer,
     ) -> None:
         self._owner = owner
         self._options = options
         self._scheduler = scheduler
         self._vad_pool = vad_pool
         self._vad_state = vad_pool.initial_state()
+        self._observer = observer
         self._max_backlog_samples = max_backlog_s * SAMPLE_RATE
         self._loop = asyncio.get_running_loop()
         numbers = itertools.count(1)
@@ -76,6 +89,7 @@ class Run:
             self._receive({"type": "session.update", "session": self._update()})
             while (block := await self._next(blocks)) is not None:
                 await self._until(lambda: self._ended or self._has_room)
+                self._observer.heard(len(block))
                 self._fed_samples += len(block)
                 audio = base64.b64encode(_pcm(block)).decode()
                 self._receive({"type": "input_audio_buffer.append", "audio": audio})
@@ -143,13 +157,7 @@ class Run:
             await self._changed.wait()
 
     async def _next(self, blocks: Iterator[Samples]) -> Samples | None:
-        fetching = asyncio.ensure_future(asyncio.to_thread(next, blocks, None))
-        try:
-            return await asyncio.shield(fetching)
-        except asyncio.CancelledError:
-            # whoever cancels closes the file next, which must not be read meanwhile
-            await asyncio.gather(fetching, return_exceptions=True)
-            raise
+        return await in_thread(next, blocks, None)
 
     def _receive(self, event: dict[str, object]) -> None:
         self._do(self._session.receive, json.dumps(event))
@@ -178,6 +186,7 @@ class Run:
                     if job := self._jobs.pop(number, None):
                         self._scheduler.cancel(job)
                 case Completed():
+                    self._observer.completed(effect)
                     self._tell_segment(effect)
                 case Send(InterimText() as interim):
                     self._results.append(Partial(interim.text, interim.stash, interim.language))

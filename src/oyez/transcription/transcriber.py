@@ -27,7 +27,7 @@ from oyez.inference.vad_pool import VadPool
 from oyez.recognisers.base import Samples
 from oyez.transcription.options import Options
 from oyez.transcription.results import Result
-from oyez.transcription.run import Run
+from oyez.transcription.run import Observer, Run
 
 BACKLOG_S_PER_WORKER = 40.0
 """Audio that waits for recognition: two long windows for each worker, so that none is idle."""
@@ -49,7 +49,10 @@ class Transcriber:
         self._ids = itertools.count(1)
 
     async def transcribe(
-        self, blocks: Iterator[Samples], options: Options | None = None
+        self,
+        blocks: Iterator[Samples],
+        options: Options | None = None,
+        observer: Observer | None = None,
     ) -> AsyncGenerator[Result]:
         """Every segment of the audio, in order, between them progress and partial text.
 
@@ -64,6 +67,7 @@ class Transcriber:
             self._vad_pool,
             self._emotion.listener(),
             self._max_backlog_s,
+            observer or Observer(),
         )
         feeding = asyncio.create_task(run.feed(blocks))
         try:

@@ -12,6 +12,7 @@ from oyez.metrics import CONTENT_TYPE
 from oyez.server import realtime
 from oyez.server.admission import too_fast, too_many_sessions
 from oyez.server.bodies import Health, Readiness, RefusalBody
+from oyez.server.describe.openai_paths import OPENAI_BODIES, openai_paths
 from oyez.server.describe.schemas import REFERENCE, Schema, schemas_of
 from oyez.server.describe.security import ANY_OF_THEM, FOR_HTTP
 from oyez.server.gate import foreign_page
@@ -52,7 +53,10 @@ def openapi(settings: Settings) -> dict[str, Any]:
         "servers": [{"url": "/"}],
         "paths": paths(settings),
         "components": {
-            "schemas": {cls.__name__: schema for cls, schema in schemas_of(BODIES).items()},
+            "schemas": {
+                cls.__name__: schema
+                for cls, schema in schemas_of((*BODIES, *OPENAI_BODIES)).items()
+            },
             "securitySchemes": FOR_HTTP,
         },
     }
@@ -83,6 +87,7 @@ def paths(settings: Settings) -> dict[str, Any]:
             )
         },
         **(_metrics(settings) if settings.metrics else {}),
+        **openai_paths(settings),
         **_documents(),
         **(_web_page() if settings.web_page else {}),
     }

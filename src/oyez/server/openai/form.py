@@ -1,0 +1,142 @@
+"""A multipart form with one file → the file on disk and what else was asked for.
+
+The file goes to a nameless temporary file while it comes in: nothing of its size is ever in memory,
+and nothing of it is left when the request is over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import BinaryIO
+
+from aiohttp import BodyPartReader, MultipartReader, web
+from aiohttp.http import HttpProcessingError
+
+from oyez.server.openai.errors import SERVER, ApiError, too_large
+from oyez.transcription.threads import in_thread
+
+FIELDS = (
+    *("file", "model", "language", "prompt", "response_format", "temperature", "stream"),
+    *("timestamp_granularities[]", "timestamp_granularities"),
+)
+IGNORED_FIELDS = (
+    *("chunking_strategy", "include", "include[]"),
+    *("known_speaker_names[]", "known_speaker_references[]"),
+)
+"""Taken, without effect: what they ask for is not there, or no other way than always."""
+MAX_FIELDS = 64
+MAX_FIELD_BYTES = 256 * 1024
+CHUNK_BYTES = 256 * 1024
+STALL_S = 30.0
+"""A client that sends nothing for so long has gone away."""
+
+
+@dataclass(slots=True)
+class Form:
+    file: BinaryIO
+    """At its beginning. Whoever read the form closes it."""
+    values: Mapping[str, list[str]] = field(default_factory=dict)
+    """Of each field in FIELDS that was there, in order."""
+
+    def one(self, name: str) -> str | None:
+        """The field's last value, None if it is absent or empty."""
+        found = self.values.get(name, [])
+        return (found[-1] or None) if found else None
+
+
+async def read_form(request: web.Request, max_upload_bytes: int) -> Form:
+    """Raises ApiError: no form, no file, too large, an unknown field."""
+    if (
+        request.content_length is not None
+        and request.content_length > max_upload_bytes + MAX_FIELD_BYTES
+    ):
+        raise too_large(max_upload_bytes)
+    if request.content_type != "multipart/form-data":
+        raise ApiError(
+            400,
+            f"Content-Type is {request.content_type}: send the file as multipart/form-data.",
+            code="invalid_content_type",
+        )
+    file = tempfile.TemporaryFile()  # noqa: SIM115 - outlives this call
+    try:
+        return await _Reader(file, max_upload_bytes).read(request)
+    except BaseException:
+        file.close()
+        raise
+
+
+class _Reader:
+    def __init__(self, file: BinaryIO, max_upload_bytes: int) -> None:
+        self._file = file
+        self._max_upload_bytes = max_upload_bytes
+        self._has_file = False
+        self._values: dict[str, list[str]] = {}
+
+    async def read(self, request: web.Request) -> Form:
+        try:
+            reader = await request.multipart()
+            for _ in range(MAX_FIELDS):
+                async with asyncio.timeout(STALL_S):
+                    part = await reader.next()
+                if part is None:
+                    break
+                await self._take(part)
+            else:
+                raise ApiError(400, f"The form has more than {MAX_FIELDS} fields.")
+        except TimeoutError:
+            raise ApiError(
+                408, f"Nothing came for {STALL_S:g} s: send the file without pauses."
+            ) from None
+        except (ValueError, HttpProcessingError) as error:
+            raise ApiError(400, f"The form is malformed: {error}") from error
+        except (web.RequestPayloadError, ConnectionError) as error:
+            raise ApiError(400, "The form ended early.") from error
+        if not self._has_file:
+            message = "The form has no file: send one in the field 'file'."
+            raise ApiError(400, message, param="file", code="missing_required_parameter")
+        await in_thread(self._file.seek, 0)
+        return Form(self._file, self._values)
+
+    async def _take(self, part: BodyPartReader | MultipartReader) -> None:
+        if not isinstance(part, BodyPartReader):
+            raise ApiError(400, "A form inside a form is not read.")
+        name = part.name or ""
+        if name == "file" and not self._has_file:
+            self._has_file = True
+            await self._store(part)
+        elif name in IGNORED_FIELDS:
+            await self._text(part)
+        elif name in FIELDS and name != "file":
+            self._values.setdefault(name, []).append(await self._text(part))
+        else:
+            known = ", ".join(FIELDS)
+            message = f"Unknown or repeated field {name[:80]!r}; there are: {known}."
+            raise ApiError(400, message, param=name[:80], code="unknown_parameter")
+
+    async def _store(self, part: BodyPartReader) -> None:
+        size_bytes = 0
+        while chunk := await self._chunk(part):
+            size_bytes += len(chunk)
+            if size_bytes > self._max_upload_bytes:
+                raise too_large(self._max_upload_bytes)
+            try:
+                await in_thread(self._file.write, chunk)
+            except OSError as error:
+                message = f"The server cannot keep the file: {error.strerror}; try again later."
+                raise ApiError(503, message, type=SERVER, code="storage") from error
+
+    async def _text(self, part: BodyPartReader) -> str:
+        text = b""
+        while chunk := await self._chunk(part):
+            text += chunk
+            if len(text) > MAX_FIELD_BYTES:
+                message = f"{part.name} is longer than {MAX_FIELD_BYTES} bytes."
+                raise ApiError(400, message, param=part.name, code="invalid_value")
+        return text.decode("utf-8", "replace")
+
+    async def _chunk(self, part: BodyPartReader) -> bytes:
+        async with asyncio.timeout(STALL_S):
+            return bytes(await part.read_chunk(CHUNK_BYTES))

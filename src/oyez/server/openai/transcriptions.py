@@ -1,0 +1,207 @@
+"""`POST /v1/audio/transcriptions`: admission, the upload, the work and its answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass, field
+
+import msgspec
+from aiohttp import web
+
+from oyez.metrics import Metrics
+from oyez.server.access import Access
+from oyez.server.admission import Admission
+from oyez.server.callers import Caller
+from oyez.server.openai.answers import answer, usage
+from oyez.server.openai.bodies import TextDelta, TextDone
+from oyez.server.openai.errors import ApiError
+from oyez.server.openai.form import read_form
+from oyez.server.openai.parameters import Parameters, parameters
+from oyez.server.openai.places import Places
+from oyez.server.openai.work import GONE, FileWork
+from oyez.server.refusals import DRAINING, Refusal
+from oyez.settings import Settings
+from oyez.transcription.documents import joined, plain_text
+from oyez.transcription.results import Partial, Result, Segment
+from oyez.transcription.transcriber import Transcriber
+
+WATCH_S = 0.25
+"""How often it is looked whether a client still waits."""
+EVENTS = {
+    "Content-Type": "text/event-stream; charset=utf-8",
+    "Cache-Control": "no-cache",
+    "X-Accel-Buffering": "no",
+}
+
+
+@dataclass(slots=True, eq=False)
+class _Request:
+    """One file, from its first byte to its answer."""
+
+    http: web.Request
+    caller: Caller
+    working: bool = False
+    """Its turn has come."""
+    unwanted: asyncio.Event = field(default_factory=asyncio.Event)
+    """The server leaves, and cannot finish it."""
+
+
+class Transcriptions:
+    """The endpoint, and every file on it. Event loop only."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        metrics: Metrics,
+        access: Access,
+        admission: Admission,
+        transcriber: Transcriber,
+        new_id: Callable[[str], str],
+    ) -> None:
+        self._settings = settings
+        self._metrics = metrics
+        self._access = access
+        self._admission = admission
+        self._transcriber = transcriber
+        self._new_id = new_id
+        self._places = Places(settings.max_transcriptions, settings.max_waiting_transcriptions)
+        self._requests: set[_Request] = set()
+        metrics.transcriptions_open.set_function(lambda: len(self._places))
+
+    async def handle(self, http: web.Request) -> web.StreamResponse:
+        """Transcribe one file. Raises ApiError: see `routes`."""
+        request = _Request(http, self._admit(http))
+        with self._places.place(request.caller):
+            self._requests.add(request)
+            try:
+                return await self._serve_while_wanted(request)
+            finally:
+                self._requests.discard(request)
+
+    async def drain(self, timeout_s: float) -> None:
+        """Finish what is being transcribed, for so long; the rest is answered 503."""
+        for request in self._requests:
+            if not request.working:
+                request.unwanted.set()
+        give_up_s = asyncio.get_running_loop().time() + timeout_s
+        while self._requests:
+            if asyncio.get_running_loop().time() >= give_up_s:
+                for request in self._requests:
+                    request.unwanted.set()
+            await asyncio.sleep(WATCH_S / 5)
+
+    def _admit(self, http: web.Request) -> Caller:
+        caller = self._access.gate.identify(http)
+        if isinstance(caller, Refusal):
+            raise ApiError.of(caller)
+        if refusal := self._admission.refuse_request(caller):
+            raise ApiError.of(refusal)
+        return caller
+
+    async def _serve_while_wanted(self, request: _Request) -> web.StreamResponse:
+        work = asyncio.create_task(self._serve(request))
+        ends = [
+            asyncio.create_task(each) for each in (_gone(request.http), request.unwanted.wait())
+        ]
+        try:
+            await asyncio.wait([work, *ends], return_when=asyncio.FIRST_COMPLETED)
+            if work.done():
+                return work.result()
+            if ends[0].done():
+                return web.Response(status=GONE)
+            raise ApiError.of(DRAINING)
+        finally:
+            for task in (work, *ends):
+                task.cancel()
+            await asyncio.gather(work, *ends, return_exceptions=True)
+
+    async def _serve(self, request: _Request) -> web.StreamResponse:
+        form = await read_form(request.http, self._settings.max_upload_bytes)
+        try:
+            asked = parameters(form, request.caller.limits.languages)
+            async with self._places.turn():
+                request.working = True
+                with FileWork(
+                    self._new_id("file"),
+                    request.caller,
+                    asked,
+                    access=self._access,
+                    metrics=self._metrics,
+                    max_audio_s=self._settings.max_file_audio_s,
+                ) as work:
+                    async with aclosing(work.results(form.file, self._transcriber)) as results:
+                        if asked.stream:
+                            return await self._stream(request.http, results, work)
+                        return await _whole(asked, results, work)
+        finally:
+            form.file.close()
+
+    async def _stream(
+        self, http: web.Request, results: AsyncIterator[Result], work: FileWork
+    ) -> web.StreamResponse:
+        """Server-sent events. What goes wrong before the first is an HTTP error, later an event."""
+        told = _Told()
+        response = web.StreamResponse(headers=EVENTS)
+        try:
+            async for result in results:
+                if delta := told.delta(result):
+                    await self._send(http, response, TextDelta(delta=delta))
+        except ApiError as error:
+            if not response.prepared:
+                raise
+            await self._send(http, response, error.body)
+            return response
+        done = TextDone(text=told.text, usage=usage(work.figures.audio_s))
+        await self._send(http, response, done)
+        await response.write_eof()
+        return response
+
+    async def _send(
+        self, http: web.Request, response: web.StreamResponse, event: msgspec.Struct
+    ) -> None:
+        async with asyncio.timeout(self._settings.slow_reader_timeout_s):
+            if not response.prepared:
+                await response.prepare(http)
+            await response.write(b"data: " + msgspec.json.encode(event) + b"\n\n")
+
+
+class _Told:
+    """What of the text a client has been told."""
+
+    def __init__(self) -> None:
+        self._segments: list[Segment] = []
+        self._told = ""
+
+    @property
+    def text(self) -> str:
+        """All of it, as far as it is final."""
+        return plain_text(self._segments)
+
+    def delta(self, result: Result) -> str:
+        """What comes next; empty if there is nothing new."""
+        whole = self._whole(result)
+        if not whole.startswith(self._told):
+            return ""
+        self._told, delta = whole, whole[len(self._told) :]
+        return delta
+
+    def _whole(self, result: Result) -> str:
+        if isinstance(result, Segment):
+            self._segments.append(result)
+        if isinstance(result, Partial):
+            return joined(self.text, result.confirmed)
+        return self.text
+
+
+async def _whole(asked: Parameters, results: AsyncIterator[Result], work: FileWork) -> web.Response:
+    segments = [result async for result in results if isinstance(result, Segment)]
+    # subtitles of hours are milliseconds of work, but not for this thread
+    return await asyncio.to_thread(answer, asked, segments, work.figures.audio_s)
+
+
+async def _gone(http: web.Request) -> None:
+    """Returns when the client has closed the connection."""
+    while http.transport is not None and not http.transport.is_closing():  # noqa: ASYNC110
+        await asyncio.sleep(WATCH_S)
