@@ -171,6 +171,7 @@ def limits(
     """Show what a key may do; with options, change it. The other limits stay."""
     from oyez.accounts.key_store import all_keys, change_limits
     from oyez.accounts.keys import NO_LIMITS
+    from oyez.accounts.reports import usage_report
 
     chosen = _chosen(given)
     for option in lifted:
@@ -185,10 +186,13 @@ def limits(
         if chosen:
             key = replace(key, limits=replace(key.limits, **chosen))
             change_limits(found, key.id, key.limits)
+        today = datetime.now(UTC).date()
+        used = usage_report(found, "key", since=today, until=today, key_id=key.id).total
     if is_json:
-        click.echo(json.dumps(_as_json(key)))
+        click.echo(json.dumps(_as_json(key) | {"audio_today_s": used.audio_ms / 1000}))
     else:
-        click.echo(f"{key.id} ({key.name}): {_in_words(key.limits)}.")
+        click.echo(f"{key.id} ({key.name}, {_status(key)}): {_in_words(key.limits)}.")
+        click.echo(f"Audio used today (UTC): {shown_duration(used.audio_ms / 1000)}.")
 
 
 def _chosen(given: dict[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import click
@@ -125,3 +126,9 @@ def shown_duration(seconds: float) -> str:
     if left or not parts:
         parts.append(f"{round(left, 3):g}s")
     return " ".join(parts)
+
+
+def clock(seconds: Decimal) -> str:
+    """`1:02:03`: hours without end, minutes, seconds; rounded."""
+    whole = int(seconds.to_integral_value())
+    return f"{whole // 3600:,}:{whole // 60 % 60:02}:{whole % 60:02}"

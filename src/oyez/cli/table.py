@@ -15,8 +15,13 @@ def print_table(
     *,
     numbers: int = 0,
     footer: Sequence[str] = (),
+    unbroken: Sequence[str] = (),
 ) -> None:
-    """Print to stdout. numbers: so many of the last columns are set flush right."""
+    """Print to stdout.
+
+    numbers: so many of the last columns are set flush right. unbroken: titles of columns that stay
+    on one line, however narrow the terminal.
+    """
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -27,7 +32,7 @@ def print_table(
         table.add_column(
             title,
             justify="right" if is_number else "left",
-            no_wrap=is_number,
+            no_wrap=is_number or title in unbroken,
             overflow="fold",
         )
     for row in rows:

@@ -14,7 +14,8 @@ import click
 
 from oyez.cli.accounts import database_options, opened
 from oyez.cli.exits import USAGE, Fault
-from oyez.cli.quantities import Day
+from oyez.cli.quantities import Day, clock
+from oyez.cli.table import print_table
 
 if TYPE_CHECKING:
     from oyez.accounts.database import Database
@@ -31,7 +32,7 @@ ANYONE = "(no key)"
 @click.option("--since", type=Day(), metavar="DAY",
               help="First day: 7d (the last 7), 2026-11-01, 2026-11. [default: 30d]")  # fmt: skip
 @click.option("--until", type=Day(is_last=True), metavar="DAY", help="Last day. [default: today]")
-@click.option("--by", type=click.Choice(["key", "day", "language"]), default="key",
+@click.option("--by", type=click.Choice(["key", "day", "language", "session"]), default="key",
               show_default=True, help="What a line is.")  # fmt: skip
 @click.option("--key", "wanted", metavar="ID|NAME", help="Of this key only.")
 @click.option("--csv", "form", flag_value="csv", help="For spreadsheets.")
@@ -48,16 +49,19 @@ def usage(
     """Show what was used: audio, speech, turns, and their cost where there is a price.
 
     Days are those of UTC. A session that goes on over midnight is in both days, and counts as a
-    session on the first. A turn is counted in its language when it is final. Cost is the audio
-    at the price that was in force when the session began.
+    session on the first; --by session shows it whole. A turn is counted in its language when it
+    is final. Cost is the audio at the price that was in force when the session began.
 
     \b
     Examples:
       oyez usage
       oyez usage --since 2026-11 --until 2026-11 --csv > november.csv
       oyez usage --since 7d --by day --key mobile-app
+      oyez usage --since today --by session
     """
     from oyez.accounts.reports import usage_report
+    from oyez.accounts.session_report import session_report
+    from oyez.cli.usage_sessions import print_sessions
 
     until = until or datetime.now(UTC).date()
     since = since or until - timedelta(days=DEFAULT_DAYS - 1)
@@ -65,6 +69,9 @@ def usage(
         raise Fault(f"--since {since} is after --until {until}", USAGE)
     with opened(settings) as found:
         key_id = _key_id(found, wanted) if wanted else None
+        if by == "session":
+            print_sessions(session_report(found, since=since, until=until, key_id=key_id), form)
+            return
         report = usage_report(found, by, since=since, until=until, key_id=key_id)
     if form == "json":
         _print_json(report, by, since, until)
@@ -147,27 +154,21 @@ def _print_csv(report: Report, by: str) -> None:
 
 
 def _print_table(report: Report, by: str, period: str) -> None:
-    from oyez.cli.table import print_table
-
     currencies = sorted(report.total.cost)
-    header = {"audio_s": "AUDIO", "speech_s": "SPEECH"}
-    titles = [header.get(name, name.upper()) for name in _fields(by)]
+    names = [name for name in _fields(by) if name != "finals"]  # turns without those that failed
 
     def cells(sums: Sums) -> list[str]:
+        values = _values(sums, by)
         figures = [
-            _clock(value) if isinstance(value, Decimal) else f"{value:,}"
-            for value in _values(sums, by).values()
+            clock(values[name]) if name.endswith("_s") else f"{values[name]:,}" for name in names
         ]
         return figures + [f"{sums.cost.get(name, Decimal()):,.4f}" for name in currencies]
 
+    titles = [name.removesuffix("_s").upper() for name in names] + currencies
     rows = [[_shown(report, label), *cells(sums)] for label, sums in report.lines.items()]
+    total = ["total", *cells(report.total)]
     click.echo(f"Usage from {period}", err=True)
-    print_table(
-        [by.upper(), *titles, *currencies],
-        rows,
-        numbers=len(titles) + len(currencies),
-        footer=["total", *cells(report.total)],
-    )
+    print_table([by.upper(), *titles], rows, numbers=len(titles), footer=total)
 
 
 def _shown(report: Report, label: str) -> str:
@@ -175,8 +176,3 @@ def _shown(report: Report, label: str) -> str:
     if list(report.names.values()).count(name) > 1:
         return f"{name}\n{label}"
     return name or ANYONE
-
-
-def _clock(seconds: Decimal) -> str:
-    whole = int(seconds.to_integral_value())
-    return f"{whole // 3600:,}:{whole // 60 % 60:02}:{whole % 60:02}"

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
+from oyez.accounts import instances as instances_module
 from oyez.accounts.database import Database, open_database
 from oyez.accounts.ledger import Ledger, NotWritten
 from oyez.accounts.record import Record
@@ -179,6 +180,19 @@ def test_sessions_of_a_killed_process_are_lost_at_once_and_of_a_running_one_neve
     running.kill()
     running.communicate()
     database.close()
+
+
+def test_an_earlier_process_of_the_same_number_is_gone(database: Database) -> None:
+    """As in a container, where every server is process 1."""
+    with database.write() as connection:
+        instances_module.beat(connection, "srv_before")
+        instances_module._of_this_process.discard("srv_before")
+        open_before = Record(a_usage("before"), "srv_before", None, None)
+        write_records(connection, [open_before])
+    now = Ledger(database)
+    now.start()
+    now.stop(WAIT_S)
+    assert rows(database)[0]["close_reason"] == LOST
 
 
 def _with_open_session(url: str, name: str) -> subprocess.Popen[bytes]:

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ from click.testing import CliRunner, Result
 
 from oyez.accounts.database import open_database
 from oyez.accounts.directory import KeyDirectory
+from oyez.accounts.ledger import Ledger
 from oyez.cli.keys import keys
+from support.usage import a_usage
 
 
 @pytest.fixture(autouse=True)
@@ -108,6 +111,21 @@ def test_a_name_means_the_only_key_that_is_not_revoked() -> None:
     assert first["id"] in ambiguous.stderr and second["id"] in ambiguous.stderr
     run("revoke", first["id"], "--yes")
     assert second["id"] in run("limits", "ci").stdout
+
+
+def test_limits_tell_what_was_used_today(tmp_path: Path) -> None:
+    made = created("ci", "--audio-per-day", "2h")
+    database = open_database(f"sqlite:///{tmp_path}/accounts.db")
+    now = datetime.now(UTC)
+    ledger = Ledger(database)
+    ledger.start()
+    yesterday = a_usage("x", key_id=made["id"], audio_s=100, at=now - timedelta(days=1))
+    ledger.put(yesterday)
+    ledger.put(a_usage("x", key_id=made["id"], audio_s=190, at=now, ended_at=now))
+    ledger.stop(10)
+    shown = run("limits", "ci").stdout
+    assert "2h of audio a day" in shown and "today (UTC): 1m 30s" in shown
+    assert json.loads(run("limits", "ci", "--json").stdout)["audio_today_s"] == 90
 
 
 def test_a_second_key_of_a_name_is_pointed_out() -> None:

@@ -38,7 +38,8 @@ def recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ci = {"key_id": key.id, "key_name": "ci"}
     english = {"en": LanguageUsage(2, 30.5)}
     ledger.put(a_usage("a", **ci, audio_s=61.25, speech_s=30.5, turns=2, finals=2,
-                       languages=english, ended_at=NOON))  # fmt: skip
+                       languages=english, ended_at=NOON, close_code=1000,
+                       close_reason="finished"))  # fmt: skip
     ledger.put(a_usage("b", **ci, audio_s=10.0))
     ledger.put(
         a_usage("b", **ci, at=NOON + timedelta(days=1), audio_s=3600.004, ended_at=NOON, turns=1,
@@ -103,6 +104,28 @@ def test_the_table_has_totals_and_fits_eighty_columns() -> None:
     assert "(no key)" in " ".join(lines)
     assert lines[-1].split()[:3] == ["total", "4", "1:01:04"]
     assert lines[-1].split()[-1] == "0.3298"
+
+
+def test_sessions_one_by_one_tell_how_they_closed() -> None:
+    found = json.loads(run(*PERIOD, "--by", "session", "--json").stdout)
+    by_id = {line["id"]: line for line in found}
+    assert set(by_id) == set("abcd")
+    assert by_id["b"]["audio_s"] == 3600.004
+    assert by_id["b"]["cost"] == "0.32400036"
+    assert by_id["a"]["began_at"] == "2026-11-23T12:00:00.000Z"
+    assert (by_id["a"]["close_code"], by_id["a"]["close_reason"]) == (1000, "finished")
+    second = run("--since", "2026-11-24", "--until", "2026-11-24", "--by", "session", "--csv")
+    (line,) = csv.DictReader(io.StringIO(second.stdout))
+    assert (line["id"], line["audio_s"], line["key_name"]) == ("b", "3600.004", "ci")
+    table = run(*PERIOD, "--by", "session", "--key", "ci").stdout
+    assert "1000 finished" in table and "static-1" not in table
+
+
+def test_a_table_of_sessions_shows_the_newest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("oyez.cli.usage_sessions.MOST_SHOWN", 1)
+    result = run(*PERIOD, "--by", "session")
+    assert len(result.stdout.splitlines()) == 2
+    assert "last 1 of 4" in result.stderr
 
 
 def test_a_key_of_a_file_can_be_asked_for() -> None:
