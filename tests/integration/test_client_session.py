@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ssl
+
 import pytest
+import trustme
 from aiohttp import web
 
 from oyez.client.captions import Captions
@@ -83,6 +86,24 @@ async def test_a_server_of_something_else_is_told() -> None:
         with pytest.raises(ClientError, match="does not speak the protocol"):
             await texts(Target(f"ws://{host}:{port}/chat"), Wishes(), b"")
         with pytest.raises(ClientError, match="no such endpoint"):
+            await texts(Target(f"ws://{host}:{port}"), Wishes(), b"")
+    finally:
+        await runner.cleanup()
+
+
+async def test_tls_is_asked_for_and_certificates_are_judged() -> None:
+    authority = trustme.CA()
+    mine = authority.issue_cert("127.0.0.1")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    mine.configure_cert(context)
+    runner = web.AppRunner(web.Application())
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
+        host, port = runner.addresses[0][:2]
+        with pytest.raises(ClientError, match="SSL_CERT_FILE"):
+            await texts(Target(f"wss://{host}:{port}"), Wishes(), b"")
+        with pytest.raises(ClientError, match="wss://"):
             await texts(Target(f"ws://{host}:{port}"), Wishes(), b"")
     finally:
         await runner.cleanup()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import importlib.util
 import json
 import os
 import platform
 import shutil
+import ssl
 import subprocess
 import sys
 import urllib.request
@@ -27,6 +30,7 @@ LEAST_MEMORY_BYTES = 600_000_000
 COMFORTABLE_MEMORY_BYTES = 1_500_000_000
 LEAST_DISK_BYTES = 300_000_000
 """What preparing the built-in model takes, and some more."""
+ANSWER_S = 2.0
 EARLIEST_YEAR = 2025
 EXTRAS = {
     "postgres": ("psycopg", "keys and usage in PostgreSQL"),
@@ -243,16 +247,21 @@ def clock() -> Finding:
 
 
 def _answers(settings: Settings) -> bool:
-    """Whether an oyez server listens there."""
+    """Whether an oyez server listens there, with or without TLS."""
     host = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}.get(
         settings.host, settings.host
     )
-    try:
-        url = f"http://{host}:{settings.port}/healthz"
-        with urllib.request.urlopen(url, timeout=2) as answer:
-            return bool(json.load(answer))
-    except (OSError, ValueError):
-        return False
+    anybody = ssl.create_default_context()
+    anybody.check_hostname = False
+    anybody.verify_mode = ssl.CERT_NONE  # nothing is told to it, and nothing it says is used
+    for scheme in ("http", "https"):
+        url = f"{scheme}://{host}:{settings.port}/healthz"
+        with (
+            contextlib.suppress(OSError, ValueError, http.client.HTTPException),
+            urllib.request.urlopen(url, timeout=ANSWER_S, context=anybody) as answer,
+        ):
+            return "version" in json.load(answer)
+    return False
 
 
 def _dotted(versions: Mapping[str, tuple[int, ...]]) -> str:

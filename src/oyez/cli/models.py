@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from oyez.cli.exits import FAILED, NEVER_STARTED, USAGE, Fault
 from oyez.cli.setting_options import with_settings
@@ -37,6 +38,18 @@ def models() -> None:
     """
 
 
+def _names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """For the Tab key: models in the default place."""
+    from oyez.recognisers.library import added
+    from oyez.settings import SettingsError, load
+
+    try:
+        found = added(load({}).models_dir)
+    except SettingsError:
+        return []
+    return [CompletionItem(each.name) for each in found if each.name.startswith(incomplete)]
+
+
 @models.command("list")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @with_settings("models_dir", "cache_dir")
@@ -58,7 +71,7 @@ def list_models(settings: Settings, as_json: bool) -> None:
 
 
 @models.command()
-@click.argument("names", metavar="[NAME]...", nargs=-1)
+@click.argument("names", metavar="[NAME]...", nargs=-1, shell_complete=_names)
 @with_settings("models_dir", "cache_dir")
 def verify(settings: Settings, names: tuple[str, ...]) -> None:
     """Hash the files of models again: all of them, or those named.
@@ -132,7 +145,7 @@ def prepare(name: str) -> None:
 
 
 @models.command()
-@click.argument("name")
+@click.argument("name", shell_complete=_names)
 @with_settings("models_dir", "cache_dir")
 def remove(settings: Settings, name: str) -> None:
     """Remove a model that was added, and what was prepared of it.

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from oyez.cli.exits import USAGE, Fault
 from oyez.recognisers.base import LANGUAGES
@@ -49,6 +50,11 @@ class Language(click.ParamType):  # type: ignore[type-arg]  # no parameter befor
         if code not in LANGUAGES:
             self.fail(f"{value!r} is none of {' '.join(LANGUAGES)}", param, ctx)
         return code
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        return [CompletionItem(code) for code in LANGUAGES if code.startswith(incomplete)]
 
 
 def read_context(text: str) -> str:

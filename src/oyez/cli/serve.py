@@ -28,6 +28,33 @@ Examples:
 Exit codes: 0 stopped as asked; 2 wrong usage or settings; 3 never started.
 """
 
+SECTIONS = {
+    "host": "Network",
+    "api_key": "Keys and usage",
+    "engine": "Recognition",
+    "web_page": "Web page",
+    "max_sessions": "Limits",
+    "metrics": "Metrics and logs",
+}
+"""Headings of the help, each above the setting that it begins with."""
+
+
+class SectionedCommand(click.Command):
+    """Its settings stand below headings."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        rows: dict[str, list[tuple[str, str]]] = {"Options": []}
+        section = "Options"
+        for param in self.get_params(ctx):
+            section = SECTIONS.get(param.name or "", section)
+            if record := param.get_help_record(ctx):
+                # click puts --help last
+                heading = "Options" if "--help" in param.opts else section
+                rows.setdefault(heading, []).append(record)
+        for heading, records in rows.items():
+            with formatter.section(heading):
+                formatter.write_dl(records)
+
 
 def _run(config: Path | None, print_config: bool, **given: Any) -> None:
     try:
@@ -66,7 +93,7 @@ def _options() -> list[click.Parameter]:
     return [config_option(), show, *fields]
 
 
-serve = click.Command(
+serve = SectionedCommand(
     "serve",
     params=_options(),
     callback=_run,

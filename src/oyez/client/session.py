@@ -188,9 +188,13 @@ def _advice(error: Exception, place: str) -> str:
         return answers.get(error.status, f"{place} answered HTTP {error.status}")
     if isinstance(error, TimeoutError):
         return f"{place} does not answer"
-    if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientSSLError):
-        return f"{place}: its certificate is not trusted: {error}"
+    if isinstance(error, aiohttp.ClientConnectorSSLError | aiohttp.ClientConnectorCertificateError):
+        reason = getattr(error.os_error, "verify_message", "") or error.os_error
+        own = "for a CA of your own, set SSL_CERT_FILE to its file"
+        return f"{place}: its certificate is not trusted: {reason}; {own}"
     if isinstance(error, aiohttp.ClientConnectorError):
         reason = error.os_error.strerror or error.os_error
         return f"{place} cannot be reached: {reason}; is the server running there?"
+    if isinstance(error, aiohttp.ServerDisconnectedError):
+        return f"{place} hangs up at once: if it speaks TLS, write wss:// or https://"
     return f"{place} cannot be used: {error}"

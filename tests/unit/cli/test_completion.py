@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from oyez.cli.main import main
+from support import tiny_whisper
 
 BASH = """
 source completion
@@ -58,6 +59,15 @@ def test_bash_completes_commands_and_options(shell_home: Path) -> None:
     assert options.split() == ["--log-level", "--log-format"]
     choices = ask("bash", BASH.format(words='oyez serve --log-format ""', at=3), shell_home)
     assert choices.split() == ["text", "json"]
+
+
+def test_bash_completes_languages_and_models(shell_home: Path, tmp_path: Path) -> None:
+    languages = ask("bash", BASH.format(words='oyez listen --language "z"', at=3), shell_home)
+    assert languages.split() == ["zh"]
+    tiny_whisper.write(tmp_path / "tiny")
+    assert CliRunner().invoke(main, ["models", "add", str(tmp_path / "tiny")]).exit_code == 0
+    names = ask("bash", BASH.format(words='oyez models remove "t"', at=3), shell_home)
+    assert names.split() == ["tiny"]
 
 
 def test_zsh_completes_commands(shell_home: Path) -> None:

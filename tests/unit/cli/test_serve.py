@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from oyez.cli.serve import serve
+from oyez.cli.serve import SECTIONS, serve
 from oyez.settings import Settings
 
 
@@ -32,6 +32,15 @@ def test_every_setting_has_a_flag() -> None:
     shown = run("--help").output
     for name in Settings.model_fields:
         assert "--" + name.replace("_", "-") in shown
+
+
+def test_settings_stand_below_headings() -> None:
+    assert set(SECTIONS) <= set(Settings.model_fields)
+    shown = run("--help").output
+    for heading in SECTIONS.values():
+        assert f"\n{heading}:\n" in shown
+    assert shown.index("Network:") < shown.index("--tls-cert") < shown.index("Recognition:")
+    assert shown.index("--help  ") < shown.index("Network:")
 
 
 def test_help_fits_eighty_columns() -> None:
