@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oyez.protocol.effects import Completed
-from support.driver import Driver, silence, speech, to_pcm
+from oyez.protocol.errors import ClientError
+from support.driver import Driver, loudness_probabilities, silence, speech, to_pcm
 from support.order import check_events
 
 utterances = st.lists(
@@ -160,3 +161,43 @@ def test_nothing_a_client_sends_raises(sent: list[str | bytes]) -> None:
     driver.finish()
     assert driver.types()[-1] == "session.finished"
     check_events(driver.events)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    parts=utterances,
+    cuts=st.lists(st.integers(0, 800_000), max_size=30),
+    manual=st.booleans(),
+    windows_at_once=st.sampled_from([1, 7, 64]),
+    ended_at=st.integers(0, 40),
+)
+def test_a_session_ended_at_any_moment_answers_what_it_had_begun_to_hear(
+    parts: list[tuple[float, float, float]],
+    cuts: list[int],
+    manual: bool,
+    windows_at_once: int,
+    ended_at: int,
+) -> None:
+    scorings = 0
+
+    def score(samples: np.ndarray) -> np.ndarray:
+        nonlocal scorings
+        scorings += 1
+        if scorings == ended_at:
+            driver.end(ClientError("The key was revoked.", code="InvalidApiKey"))
+        return loudness_probabilities(samples)
+
+    driver = Driver(windows_at_once=windows_at_once, score=score)
+    driver.update(turn_detection=None if manual else {"silence_duration_ms": 400})
+    audio = to_pcm(audio_of(parts))
+    edges = [0, *sorted(min(cut, len(audio)) for cut in cuts), len(audio)]
+    for start, end in zip(edges, edges[1:], strict=False):
+        driver.append_bytes(audio[start:end])
+    driver.end(ClientError("The key was revoked.", code="InvalidApiKey"))
+    driver.wait(0)
+    check_events(driver.events)
+    assert [event["error"]["code"] for event in driver.of("error")] == ["InvalidApiKey"]
+    assert driver.types()[-1] == "session.finished"
+    committed, answered = driver.of("committed"), driver.of("transcription.completed")
+    assert [e["item_id"] for e in committed] == [e["item_id"] for e in answered]
+    assert driver.finish() == driver.append(speech(1.0)) == []
