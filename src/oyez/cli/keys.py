@@ -257,4 +257,5 @@ def _print_table(known: list[Key], used: dict[str, datetime]) -> None:
         last = used.get(key.id)
         shown = f"{last:%Y-%m-%d}" if last else "never"
         rows.append([key.id, key.name, _status(key), shown, _in_words(key.limits)])
-    print_table(["ID", "NAME", "STATUS", "LAST USED", "LIMITS"], rows)
+    titles = ["ID", "NAME", "STATUS", "LAST USED", "LIMITS"]
+    print_table(titles, rows, unbroken=["ID", "STATUS", "LAST USED"])

@@ -16,6 +16,8 @@ from oyez.accounts.database import Database, DatabaseError, open_database
 from oyez.accounts.key_store import all_keys, create_key, revoke_key
 from oyez.accounts.ledger import Ledger
 from oyez.accounts.reports import usage_report
+from oyez.accounts.session_report import session_report
+from support.postgres import Postgres
 from support.usage import NOON, a_usage
 
 TABLES = set(schema.metadata.tables)
@@ -73,6 +75,20 @@ def test_server_and_commands_work_side_by_side(url: str) -> None:
     assert usage_report(database, "key").total.sessions == number > 0
     assert not ledger.behind
     ledger.stop(10)
+    database.close()
+
+
+def test_the_time_zone_of_a_postgresql_changes_nothing(postgres: Postgres) -> None:
+    url = postgres.url() + "&options=-c%20timezone%3DAsia/Kolkata"
+    database = open_database(url)
+    ledger = Ledger(database)
+    ledger.start()
+    late = NOON.replace(hour=23)
+    ledger.put(a_usage(began_at=late, at=late, audio_s=1, ended_at=late)).result(10)
+    ledger.stop(10)
+    (session,) = session_report(database, since=late.date(), until=late.date())
+    assert session.began_at == session.ended_at == late
+    assert list(usage_report(database, "day").lines) == ["2026-11-23"]
     database.close()
 
 
