@@ -4,6 +4,7 @@ them.
 
 from __future__ import annotations
 
+import json
 from typing import Literal
 
 import msgspec
@@ -48,9 +49,16 @@ def json_response(
 ) -> web.Response:
     """One of these as an HTTP answer."""
     return web.Response(
-        body=msgspec.json.encode(body),
+        body=_encoded(body),
         status=status,
         headers=headers,
         content_type="application/json",
         charset="utf-8",
     )
+
+
+def _encoded(body: msgspec.Struct) -> bytes:
+    try:
+        return msgspec.json.encode(body)
+    except UnicodeEncodeError:  # it repeats what a client sent, and that was no text
+        return json.dumps(msgspec.to_builtins(body), ensure_ascii=False).encode("utf-8", "replace")
