@@ -93,6 +93,8 @@ def test_codes_in_the_source_are_those_that_are_listed() -> None:
     errors, closes = set(), set()
     for room in ("protocol", "server"):
         for file in (ROOT / "src/oyez" / room).rglob("*.py"):
+            if file.parent.name == "openai":  # codes of another API
+                continue
             for node in ast.walk(ast.parse(file.read_text())):
                 if isinstance(node, ast.Call):
                     errors |= _codes_of_errors(node)

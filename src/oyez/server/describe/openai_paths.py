@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
+from oyez.protocol.errors import one_of
 from oyez.recognisers.base import LANGUAGES
 from oyez.server.describe.schemas import REFERENCE, Schema
 from oyez.server.describe.security import ANY_OF_THEM
-from oyez.server.openai import routes
+from oyez.server.openai import errors, routes
 from oyez.server.openai.bodies import (
     Failure,
     Model,
@@ -15,9 +18,12 @@ from oyez.server.openai.bodies import (
     TextDelta,
     TextDone,
     Transcription,
+    Usage,
     VerboseTranscription,
 )
 from oyez.server.openai.parameters import FORMATS, GRANULARITIES, MAX_PROMPT_CHARS
+from oyez.server.quotas import used_up
+from oyez.server.refusals import INVALID_KEY
 from oyez.settings import Settings
 
 OPENAI_BODIES = (
@@ -35,6 +41,20 @@ FAILURES = {
     500: "A fault of the server, or a part of the audio could not be recognised.",
     503: "No more files can wait, or the server shuts down.",
 }
+
+SAID = "It was the best of times."
+USAGE = Usage(seconds=2.9)
+FAILED = {
+    error.status: error.body
+    for error in (
+        errors.bad_value("response_format", "xml", one_of(FORMATS)),
+        errors.ApiError.of(INVALID_KEY),
+        errors.too_large(200 << 20),
+        errors.ApiError.of(used_up(7200, 3600)),
+        errors.too_many(8),
+    )
+}
+"""An example of some."""
 
 
 def openai_paths(settings: Settings) -> dict[str, Any]:
@@ -126,31 +146,48 @@ def _form(settings: Settings) -> Schema:
 
 def _answers() -> dict[str, Any]:
     either = {"anyOf": [_ref(Transcription), _ref(VerboseTranscription)]}
-    text = {"schema": {"type": "string"}}
     event = {"anyOf": [_ref(TextDelta), _ref(TextDone), _ref(Failure)]}
-    stream = {"schema": {"type": "string", "x-events": event}}
+    events = (TextDelta(delta=SAID), TextDone(text=SAID, usage=USAGE))
+    streamed = "".join(f"data: {msgspec.json.encode(each).decode()}\n\n" for each in events)
     return {
         "description": "What was said, in the form that was asked for.",
         "content": {
-            "application/json": {"schema": either},
-            "text/plain": text,
-            "application/x-subrip": text,
-            "text/vtt": text,
-            "text/event-stream": stream,
+            "application/json": {
+                "schema": either,
+                "example": msgspec.to_builtins(Transcription(text=SAID, usage=USAGE)),
+            },
+            "text/plain": _text(f"{SAID}\n"),
+            "application/x-subrip": _text(f"1\n00:00:00,320 --> 00:00:02,480\n{SAID}\n\n"),
+            "text/vtt": _text(f"WEBVTT\n\n00:00:00.320 --> 00:00:02.480\n{SAID}\n\n"),
+            "text/event-stream": {
+                "schema": {"type": "string", "x-events": event},
+                "example": streamed,
+            },
         },
     }
+
+
+def _text(example: str) -> dict[str, Any]:
+    return {"schema": {"type": "string"}, "example": example}
 
 
 def _operation(
     name: str, summary: str, answers: dict[str, Any], failures: tuple[int, ...]
 ) -> dict[str, Any]:
-    failed = {str(status): _json(FAILURES[status], Failure) for status in failures}
+    failed = {str(status): _failed(status) for status in failures}
     return {
         "operationId": name,
         "summary": summary,
         "responses": {**answers, **failed},
         "security": ANY_OF_THEM,
     }
+
+
+def _failed(status: int) -> dict[str, Any]:
+    answer = _json(FAILURES[status], Failure)
+    if status in FAILED:
+        answer["content"]["application/json"]["example"] = msgspec.to_builtins(FAILED[status])
+    return answer
 
 
 def _json(description: str, body: type) -> dict[str, Any]:
