@@ -5,26 +5,22 @@ from __future__ import annotations
 import asyncio
 import math
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator
 from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 
+from oyez.cli.pipe_audio import pipe_samples
 from oyez.recognisers.base import SAMPLE_RATE, Samples
-from oyez.stages.audio import PcmDecoder, Resampler, pcm16_to_samples
-from oyez.transcription.media import open_media
+from oyez.stages.audio import Resampler, pcm16_to_samples
 
 PACKET_S = 0.1
-PIPE_BLOCK_BYTES = 16_384
 MICROPHONE_PACKETS = 300
 """Audio of a microphone that may wait for the server: half a minute. Then some of it is lost."""
 PIPE_PACKETS = 16
 LAST_WORDS_S = 0.5
 """How long a pipe is read on after it was told to stop."""
 SILENT_DB = -90.0
-MAGIC = (b"RIFF", b"OggS", b"fLaC", b"ID3", b"\x1aE\xdf\xa3", b"\xff\xfb", b"FORM", b"\x47\x40")
-"""What containers begin with; MP4 has its mark behind four bytes."""
-LONGEST_MAGIC = 8
 
 PIPE_EXAMPLE = "arecord -q -f S16_LE -r 16000 -c 1 -t raw | oyez listen -"
 
@@ -141,43 +137,6 @@ class Pipe:
         self._feed.end()
 
 
-def pipe_samples(file: BinaryIO, rate: int | None) -> Iterator[Samples]:
-    """Float32, 16 kHz, as it comes. Blocks. rate: as `Pipe`. Raises SourceError."""
-    first = b""
-    while rate is None and len(first) < LONGEST_MAGIC and (block := _read_some(file)):
-        first += block
-    if rate is None and _has_container(first):
-        with open_media(_Rejoined(first, file)) as media:  # type: ignore[arg-type]  # it only reads
-            yield from media.blocks()
-        return
-    decoder = PcmDecoder(rate or SAMPLE_RATE)
-    yield decoder.feed(first)
-    while block := _read_some(file):
-        yield decoder.feed(block)
-    yield decoder.flush()
-
-
-def _has_container(first: bytes) -> bool:
-    return first.startswith(MAGIC) or first[4:8] == b"ftyp"
-
-
-class _Rejoined:
-    """A pipe from which something was read already."""
-
-    def __init__(self, first: bytes, rest: BinaryIO) -> None:
-        self._first = first
-        self._rest = rest
-
-    def read(self, size: int) -> bytes:
-        if self._first:
-            taken, self._first = self._first[:size], self._first[size:]
-            return taken
-        return _read_some(self._rest, size)
-
-    def seekable(self) -> bool:
-        return False
-
-
 def level_db(pcm: bytes) -> float:
     """Loudness of PCM16 in dB below full scale."""
     if not pcm:
@@ -230,12 +189,6 @@ def _no_microphone(device: int | str | None, error: Exception) -> str:
     if device is None:
         return f"there is no microphone that can be used; pipe audio in instead: {PIPE_EXAMPLE}"
     return f"microphone {device}: {error}; oyez listen --list-devices shows what there is"
-
-
-def _read_some(file: BinaryIO, size: int = PIPE_BLOCK_BYTES) -> bytes:
-    """What is there, at least a byte; empty at the end."""
-    read1: Callable[[int], bytes] = getattr(file, "read1", file.read)
-    return read1(size)
 
 
 def _samples(pcm: bytes) -> Samples:

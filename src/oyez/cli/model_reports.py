@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from oyez.cli.terminal import size_text, table
+from oyez.cli.terminal import size_text
 from oyez.recognisers import library
 from oyez.recognisers.base import LANGUAGES
 from oyez.recognisers.whisper_onnx.prepare import prepared_directory
@@ -14,6 +14,7 @@ from oyez.recognisers.whisper_onnx.weights import PACKAGED_SHA256, Source, Weigh
 
 BUILT_IN_LANGUAGES = tuple(language for language in LANGUAGES if language != "yue")
 """Base has no token for Cantonese."""
+HEADER = ("NAME", "SIZE", "LANGUAGES", "PREPARED", "ENGINES", "SHA-256")
 ENGINES = ("whisper-onnx", "whisper-ct2")
 
 
@@ -58,22 +59,19 @@ def built_in_faults() -> list[str]:
     return []
 
 
-def report_lines(reports: Sequence[ModelReport]) -> list[str]:
-    """A table of 80 columns or less, unless names are long."""
-    rows = [
+def report_rows(reports: Sequence[ModelReport]) -> list[list[str]]:
+    """What a table of models shows, below HEADER."""
+    return [
         [
             report.name,
             size_text(report.size_bytes),
             f"{len(report.languages)} of {len(LANGUAGES)}",
             "yes" if report.prepared else "no",
             ", ".join(engine.removeprefix("whisper-") for engine in report.engines),
-            next(iter(report.sha256.values()))[:12],
+            report.sha256["model.bin"][:12],
         ]
         for report in reports
     ]
-    header = ["NAME", "SIZE", "LANGUAGES", "PREPARED", "ENGINES", "SHA-256"]
-    faults = [f"{report.name}: {report.fault}" for report in reports if report.fault]
-    return [*table(header, rows), *faults]
 
 
 def _built_in(cache_dir: Path) -> ModelReport:

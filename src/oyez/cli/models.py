@@ -59,15 +59,18 @@ def list_models(settings: Settings, as_json: bool) -> None:
     Prepared: its graphs for the engine whisper-onnx are in the cache; the first
     start with a model prepares it.
     """
-    from oyez.cli.model_reports import model_reports, report_lines
+    from oyez.cli.model_reports import HEADER, model_reports, report_rows
+    from oyez.cli.table import print_table
 
     found = model_reports(settings.models_dir, settings.cache_dir)
     if as_json:
         for report in found:
             click.echo(json.dumps(asdict(report), ensure_ascii=False))
         return
-    for line in report_lines(found):
-        click.echo(line)
+    print_table(HEADER, report_rows(found))
+    for report in found:
+        if report.fault:
+            click.echo(f"oyez: {report.name}: {report.fault}", err=True)
 
 
 @models.command()

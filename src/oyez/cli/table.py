@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+import click
+
 PIPED_WIDTH = 200
 """Into a pipe or file: no terminal to fit, so nothing is broken."""
 
@@ -41,4 +43,9 @@ def print_table(
         table.add_section()
         table.add_row(*map(Text, footer), style="bold")
     width = None if sys.stdout.isatty() else PIPED_WIDTH
-    Console(width=width, highlight=False).print(table)
+    console = Console(width=width, highlight=False)
+    with console.capture() as capture:
+        console.print(table)
+    for line in capture.get().splitlines():
+        # cells are filled up with spaces, which nobody wants in a pipe
+        click.echo(line.rstrip())

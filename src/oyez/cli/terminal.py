@@ -1,9 +1,8 @@
-"""What the commands show people: consoles, marks, sizes, tables. Colour is never the only sign."""
+"""What the commands show people: consoles, marks, sizes. Colour is never the only sign."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -59,12 +58,3 @@ def clock(seconds: float, *, tenths: bool = False) -> str:
     hours, minute = divmod(minutes, 60)
     text = f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
     return f"{text}.{tenth}" if tenths else text
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of left-aligned columns, two spaces between them."""
-    widths = [max(len(row[at]) for row in (header, *rows)) for at in range(len(header))]
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in (header, *rows)
-    ]

@@ -1,0 +1,58 @@
+"""Audio from a pipe as it comes: raw PCM, or anything with a container."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import BinaryIO
+
+from oyez.recognisers.base import SAMPLE_RATE, Samples
+from oyez.stages.audio import PcmDecoder
+from oyez.transcription.media import open_media
+
+PIPE_BLOCK_BYTES = 16_384
+MAGIC = (b"RIFF", b"OggS", b"fLaC", b"ID3", b"\x1aE\xdf\xa3", b"\xff\xfb", b"FORM", b"\x47\x40")
+"""What containers begin with; MP4 has its mark behind four bytes."""
+LONGEST_MAGIC = 8
+
+
+def pipe_samples(file: BinaryIO, rate: int | None) -> Iterator[Samples]:
+    """Float32, 16 kHz, as it comes. Blocks. rate: as `Pipe`. Raises SourceError."""
+    first = b""
+    while rate is None and len(first) < LONGEST_MAGIC and (block := _read_some(file)):
+        first += block
+    if rate is None and _has_container(first):
+        with open_media(_Rejoined(first, file)) as media:  # type: ignore[arg-type]  # it only reads
+            yield from media.blocks()
+        return
+    decoder = PcmDecoder(rate or SAMPLE_RATE)
+    yield decoder.feed(first)
+    while block := _read_some(file):
+        yield decoder.feed(block)
+    yield decoder.flush()
+
+
+def _has_container(first: bytes) -> bool:
+    return first.startswith(MAGIC) or first[4:8] == b"ftyp"
+
+
+class _Rejoined:
+    """A pipe from which something was read already."""
+
+    def __init__(self, first: bytes, rest: BinaryIO) -> None:
+        self._first = first
+        self._rest = rest
+
+    def read(self, size: int) -> bytes:
+        if self._first:
+            taken, self._first = self._first[:size], self._first[size:]
+            return taken
+        return _read_some(self._rest, size)
+
+    def seekable(self) -> bool:
+        return False
+
+
+def _read_some(file: BinaryIO, size: int = PIPE_BLOCK_BYTES) -> bytes:
+    """What is there, at least a byte; empty at the end."""
+    read1: Callable[[int], bytes] = getattr(file, "read1", file.read)
+    return read1(size)
