@@ -27,10 +27,10 @@ def program(name: str) -> str:
 
 @contextlib.contextmanager
 def prometheus(folder: Path, target: str, rules: Path) -> Iterator[str]:
-    """Its URL. It looks at `target` (host:port) every 0.2 s, as job oyez."""
+    """Its URL. It looks at `target` (host:port) every 0.5 s, as job oyez."""
     config = folder / "prometheus.yml"
     config.write_text(
-        "global: {scrape_interval: 200ms, scrape_timeout: 200ms, evaluation_interval: 1s}\n"
+        "global: {scrape_interval: 500ms, scrape_timeout: 500ms, evaluation_interval: 1s}\n"
         f"rule_files: [{rules}]\n"
         "scrape_configs:\n"
         f"  - {{job_name: oyez, static_configs: [{{targets: ['{target}']}}]}}\n"
