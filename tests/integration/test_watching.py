@@ -18,7 +18,18 @@ import aiohttp
 import numpy as np
 import pytest
 
-from oyez.metrics import CLOSE_CODES, ENDS, KINDS, MODES, OTHER, OUTCOMES, PACES, STAGES, URGENCIES
+from oyez.metrics import (
+    CLOSE_CODES,
+    ENDS,
+    KINDS,
+    MODES,
+    OTHER,
+    OUTCOMES,
+    PACES,
+    STAGES,
+    TRANSCRIBED,
+    URGENCIES,
+)
 from oyez.recognisers.base import RecognitionError, Request
 from oyez.recognisers.fake import FakeRecogniser
 from oyez.server.refusals import REASONS
@@ -111,7 +122,7 @@ def test_every_value_of_a_label_is_documented() -> None:
     values = {
         "pace": PACES,
         "mode": MODES,
-        "outcome": OUTCOMES,
+        "outcome": [*OUTCOMES, *TRANSCRIBED],
         "reason": REASONS,
         "urgency": URGENCIES,
         "kind": KINDS,
