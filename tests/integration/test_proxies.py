@@ -123,7 +123,7 @@ async def status(http: aiohttp.ClientSession, url: str) -> int:
 
 async def test_a_rolling_restart_is_noticed_by_nobody(tmp_path: Path) -> None:
     """Two servers behind nginx; one leaves while its session talks."""
-    second = "# server 127.0.0.1:8081 max_fails=0;"
+    second = "# server 127.0.0.1:8081 max_fails=0 backup;"
     with a_process(*FLAGS) as (one, one_url, _), a_process(*FLAGS) as (_other, other_url, _lines):
         ports = {
             second: second.removeprefix("# "),
@@ -133,20 +133,26 @@ async def test_a_rolling_restart_is_noticed_by_nobody(tmp_path: Path) -> None:
         with nginx(tmp_path, ports) as port:
             url = f"https://127.0.0.1:{port}{PATH}?model={MODEL}"
             async with through_tls() as http, AsyncExitStack() as open_sockets:
-                clients = []
-                for _ in range(4):
+                clients: list[Client] = []
+                reading = []
+
+                async def speak() -> Client:
                     socket = await open_sockets.enter_async_context(http.ws_connect(url))
                     clients.append(Client(socket))
                     await clients[-1].send(append(silence(0.5) + speech(1.5)))
-                    await clients[-1].until("speech_started")
+                    return clients[-1]
+
+                for _ in range(4):
+                    client = await speak()
+                    await client.until("speech_started")
+                    reading.append(asyncio.create_task(client.until("session.finished", 30.0)))
                 one.send_signal(signal.SIGTERM)
                 for _ in range(6):
-                    socket = await open_sockets.enter_async_context(http.ws_connect(url))
-                    clients.append(Client(socket))
-                    await clients[-1].send(append(silence(0.5) + speech(1.5)))
+                    client = await speak()
+                    reading.append(asyncio.create_task(client.until("session.finished", 30.0)))
                 assert await asyncio.to_thread(one.wait, 20.0) == 0
                 for client in clients:
                     with suppress(ConnectionError):  # its server has left
                         await client.send(FINISH)
-                    await client.until("session.finished")
-                    assert client.types.count("completed") == 1
+                await asyncio.gather(*reading)
+                assert [client.types.count("completed") for client in clients] == [1] * 10
