@@ -15,7 +15,12 @@ from sqlalchemy import Column, Select, Table, func, select
 from oyez.accounts.database import Database
 from oyez.accounts.schema import session_days, session_languages, sessions
 
-By = Literal["key", "day", "language"]
+By = Literal["key", "day", "language", "endpoint"]
+LABELS: Mapping[str, Column[Any]] = {
+    "key": sessions.c.key_id,
+    "day": session_days.c.day,
+    "endpoint": sessions.c.endpoint,
+}
 FIGURES = ("sessions", "audio_ms", "speech_ms", "turns", "finals", "failed", "errors")
 
 
@@ -44,7 +49,7 @@ class Sums:
 @dataclass(frozen=True, slots=True)
 class Report:
     lines: Mapping[str, Sums]
-    """By id of the key ("" is anyone), day (ISO) or code of the language, in order."""
+    """By id of the key ("" is anyone), day (ISO), code of the language or endpoint, in order."""
     names: Mapping[str, str]
     """Of keys, by id."""
     total: Sums
@@ -59,7 +64,7 @@ def usage_report(
     key_id: str | None = None,
 ) -> Report:
     """What was used from the beginning of the day `since` to the end of the day `until` (UTC)."""
-    query = _by_language() if by == "language" else _by_key_or_day(by)
+    query = _by_language() if by == "language" else _by(LABELS[by])
     day = (session_languages if by == "language" else session_days).c.day
     if since is not None:
         query = query.where(day >= since)
@@ -92,8 +97,7 @@ def used_keys(database: Database) -> dict[str, str]:
         return {key_id: name or key_id for key_id, name in connection.execute(query) if key_id}
 
 
-def _by_key_or_day(by: By) -> Select[Any]:
-    label: Column[Any] = sessions.c.key_id if by == "key" else session_days.c.day
+def _by(label: Column[Any]) -> Select[Any]:
     prices = (sessions.c.price_per_second, sessions.c.currency)
     return (
         select(

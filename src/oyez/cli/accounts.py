@@ -6,6 +6,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import click
+from click.shell_completion import CompletionItem
+
 from oyez.cli.exits import USAGE, Fault
 from oyez.cli.setting_options import with_settings
 
@@ -36,6 +39,25 @@ def opened(settings: Settings, *, create: bool = False) -> Iterator[Database]:
             found.close()
     except DatabaseError as error:
         raise Fault(str(error)) from None
+
+
+def complete_key(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """For the Tab key: names and ids of keys that are not revoked; none where anything is wrong."""
+    from oyez.accounts.database import DatabaseError, open_database
+    from oyez.accounts.key_store import all_keys
+    from oyez.settings import SettingsError, load
+
+    given = {"database": ctx.params["database"]} if ctx.params.get("database") else {}
+    try:
+        url = load(given, ctx.params.get("config")).database
+        known = [key for key in all_keys(open_database(url, create=False)) if not key.revoked_at]
+    except (SettingsError, DatabaseError):
+        return []
+    words = [CompletionItem(key.name, help=key.id) for key in known]
+    words += [CompletionItem(key.id, help=key.name) for key in known]
+    return [word for word in words if word.value.startswith(incomplete)]
 
 
 def meant_key(keys: Sequence[Key], wanted: str) -> Key:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from oyez.cli.accounts import database_options, meant_key, opened
+from oyez.cli.accounts import complete_key, database_options, meant_key, opened
 from oyez.cli.exits import USAGE, Fault
 from oyez.cli.quantities import Duration, Expiry, shown_duration
 
@@ -134,7 +134,7 @@ def list_keys(is_all: bool, is_json: bool, settings: Settings) -> None:
 
 
 @keys.command()
-@click.argument("wanted", metavar="ID|NAME")
+@click.argument("wanted", metavar="ID|NAME", shell_complete=complete_key)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @database_options
 def revoke(wanted: str, yes: bool, settings: Settings) -> None:
@@ -155,7 +155,7 @@ def revoke(wanted: str, yes: bool, settings: Settings) -> None:
 
 
 @keys.command()
-@click.argument("wanted", metavar="ID|NAME")
+@click.argument("wanted", metavar="ID|NAME", shell_complete=complete_key)
 @limit_options
 @click.option("--none", "lifted", multiple=True, type=click.Choice(list(FIELDS)), metavar="LIMIT",
               help=f"Lift this limit: {', '.join(FIELDS)}. Repeat it for more.")  # fmt: skip

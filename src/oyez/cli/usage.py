@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from oyez.cli.accounts import database_options, opened
+from oyez.cli.accounts import complete_key, database_options, opened
 from oyez.cli.exits import USAGE, Fault
 from oyez.cli.quantities import Day, clock
 from oyez.cli.table import print_table
@@ -32,9 +32,10 @@ ANYONE = "(no key)"
 @click.option("--since", type=Day(), metavar="DAY",
               help="First day: 7d (the last 7), 2026-11-01, 2026-11. [default: 30d]")  # fmt: skip
 @click.option("--until", type=Day(is_last=True), metavar="DAY", help="Last day. [default: today]")
-@click.option("--by", type=click.Choice(["key", "day", "language", "session"]), default="key",
-              show_default=True, help="What a line is.")  # fmt: skip
-@click.option("--key", "wanted", metavar="ID|NAME", help="Of this key only.")
+@click.option("--by", type=click.Choice(["key", "day", "language", "endpoint", "session"]),
+              default="key", show_default=True, help="What a line is.")  # fmt: skip
+@click.option("--key", "wanted", metavar="ID|NAME", shell_complete=complete_key,
+              help="Of this key only.")  # fmt: skip
 @click.option("--csv", "form", flag_value="csv", help="For spreadsheets.")
 @click.option("--json", "form", flag_value="json", help="For machines.")
 @database_options

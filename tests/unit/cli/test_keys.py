@@ -128,6 +128,19 @@ def test_limits_tell_what_was_used_today(tmp_path: Path) -> None:
     assert json.loads(run("limits", "ci", "--json").stdout)["audio_today_s"] == 90
 
 
+def test_the_tab_key_knows_names_and_ids(tmp_path: Path) -> None:
+    from click.shell_completion import ShellComplete
+
+    kept, revoked = created("mobile"), created("old")
+    run("revoke", "old", "--yes")
+    words = ShellComplete(keys, {}, "keys", "_KEYS_COMPLETE")
+    assert [each.value for each in words.get_completions(["limits"], "mo")] == ["mobile"]
+    found = {each.value for each in words.get_completions(["revoke"], "")}
+    assert found == {"mobile", kept["id"]} and revoked["id"] not in found
+    elsewhere = ["limits", "--database", f"sqlite:///{tmp_path}/nowhere.db"]
+    assert words.get_completions(elsewhere, "") == []
+
+
 def test_a_second_key_of_a_name_is_pointed_out() -> None:
     first = created("ci")
     assert first["id"] in run("create", "ci").stderr

@@ -79,6 +79,11 @@ def test_by_day_a_session_over_midnight_is_in_both() -> None:
     assert [lines[day]["sessions"] for day in sorted(lines)] == [2, 0]
 
 
+def test_by_endpoint() -> None:
+    (line,) = as_json("--by", "endpoint")["usage"]
+    assert (line["endpoint"], line["sessions"], line["audio_s"]) == ("realtime", 4, 3664.254)
+
+
 def test_by_language() -> None:
     assert as_json("--by", "language")["usage"] == [
         {"language": "de", "turns": 1, "speech_s": 0.25},
