@@ -83,16 +83,28 @@ async def all_sorts_of_sessions(running: RunningServer) -> None:
         await client.socket.close()
 
 
-async def seen() -> Exposition:
+async def seen() -> str:
     async with running_server(FakeRecogniser(fails_on_whispers, delay_s=0.01)) as running:
         await all_sorts_of_sessions(running)
         _, text, _ = await running.get("/metrics")
-    return Exposition(text)
+    return str(text)
 
 
 @pytest.fixture(scope="module")
-def exposition() -> Exposition:
+def exposed() -> str:
     return asyncio.run(seen())
+
+
+@pytest.fixture(scope="module")
+def exposition(exposed: str) -> Exposition:
+    return Exposition(exposed)
+
+
+def test_names_and_types_are_as_prometheus_would_have_them(exposed: str) -> None:
+    done = subprocess.run(
+        [program("promtool"), "check", "metrics"], input=exposed, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def table_cells(*header: str) -> Iterator[list[str]]:
