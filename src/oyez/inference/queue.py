@@ -32,6 +32,11 @@ class Queue:
         """How many are of this urgency."""
         return sum(job.urgency is urgency for job in self._jobs)
 
+    @property
+    def has_live(self) -> bool:
+        """Whether anything waits that is not of the background."""
+        return any(not job.is_background for job in self._jobs)
+
     def add(self, job: Job, now_s: float) -> tuple[Job | None, Job | None]:
         """Let a job wait. Returns the one it replaced and the one it pushed out, if any.
 

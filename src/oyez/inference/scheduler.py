@@ -7,6 +7,7 @@ told which, and its callback is called unless it was cancelled or replaced.
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Sequence
@@ -17,6 +18,9 @@ from oyez.inference.job import Job, Overloaded, Stopped, Urgency
 from oyez.inference.queue import Queue
 from oyez.inference.worker import Outcome, run_batch
 from oyez.recognisers.base import Recogniser
+
+LIVE_S = 10.0
+"""So long after its last job a live session is taken to go on."""
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +59,8 @@ class Scheduler:
         self._queue = Queue(max_waiting)
         self._running: set[Job] = set()
         self._idle_workers = recogniser.info.parallel
+        self._live_at_s = -math.inf
+        """When the last job came that is not of the background."""
         self._stopping = False
         self._changed = threading.Condition()
         self._threads = [
@@ -97,7 +103,10 @@ class Scheduler:
             with self._changed:
                 if self._stopping:
                     raise Stopped("the server is shutting down")
-                replaced, evicted = self._queue.add(job, time.monotonic())
+                now_s = time.monotonic()
+                replaced, evicted = self._queue.add(job, now_s)
+                if not job.is_background:
+                    self._live_at_s = now_s
                 self._changed.notify()
         except (Overloaded, Stopped) as refusal:
             self._tell(job, End.REFUSED if isinstance(refusal, Overloaded) else End.STOPPED)
@@ -148,13 +157,22 @@ class Scheduler:
     def _next_batch(self) -> list[Job]:
         """Wait for work. Empty when the scheduler stops."""
         with self._changed:
-            self._changed.wait_for(lambda: self._queue or self._stopping)
+            while not (self._stopping or self._may_take()):
+                self._changed.wait(LIVE_S if self._queue else None)
             if self._stopping:
                 return []
             batch = self._queue.take(self._recogniser.info, self._idle_workers)
             self._idle_workers -= 1
             self._running.update(batch)
             return batch
+
+    def _may_take(self) -> bool:
+        """Whether there is work for one more worker. The last one is kept free for those who
+        speak: a batch cannot be taken back, and one of the background may last a second."""
+        if not self._queue or self._queue.has_live:
+            return bool(self._queue)
+        is_spare = self._idle_workers > 1 or len(self._threads) == 1
+        return is_spare or time.monotonic() - self._live_at_s >= LIVE_S
 
     def _leaves(self, job: Job) -> bool:
         """Whether the answer is still wanted; taking a job out decides between two ends."""
