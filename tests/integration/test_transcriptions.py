@@ -354,7 +354,10 @@ async def test_audio_that_cannot_be_recognised_fails_the_request() -> None:
         return "word"
 
     count: list[Request] = []
-    async with running_server(FakeRecogniser(fail_second)) as running, client(running) as api:
+    async with (
+        running_server(FakeRecogniser(fail_second, max_batch=1)) as running,
+        client(running) as api,
+    ):
         with pytest.raises(openai.InternalServerError, match=r"from 3\.\d to") as raised:
             await api.audio.transcriptions.create(file=WAV, model="x")
         assert raised.value.code == "recognition_failed"

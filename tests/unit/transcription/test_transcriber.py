@@ -142,7 +142,9 @@ async def test_a_stretch_that_fails_is_a_segment_that_says_so() -> None:
         return "word"
 
     failed: list[Request] = []
-    first, second = segments(await results(blocks(turns(2)), FakeRecogniser(fail_once)))
+    first, second = segments(
+        await results(blocks(turns(2)), FakeRecogniser(fail_once, max_batch=1))
+    )
     assert (first.text, first.words, first.failure) == ("", (), "out of luck")
     assert first.start_s < 0.6 and first.end_s > 2.2
     assert second.text == "word."
