@@ -142,6 +142,24 @@ def test_a_server_that_goes_away_is_told(tmp_path: Path) -> None:
     assert "one two" in text
 
 
+def test_a_session_that_the_server_ends_is_told(tmp_path: Path) -> None:
+    variables = fake_microphone(tmp_path, SAID * 100)
+
+    async def ended() -> tuple[int, str]:
+        async with running_server() as server:
+            with a_terminal("listen", "--url", f"ws://{server.address}", **variables) as terminal:
+                await asyncio.to_thread(terminal.until, "one two three four")
+                (connection,) = server.server.realtime.connections
+                draining = asyncio.create_task(connection.drain())
+                code = await asyncio.to_thread(terminal.end)
+                await draining
+                return code, terminal.text
+
+    code, text = asyncio.run(ended())
+    assert code == 1
+    assert "the server ended the session" in text
+
+
 def test_devices_are_listed(tmp_path: Path) -> None:
     with a_terminal("listen", "--list-devices", **fake_microphone(tmp_path, b"")) as terminal:
         assert terminal.end() == 0

@@ -96,6 +96,10 @@ class Listening:
             if over is not None:
                 self._screen.over(over)
                 self._show()
+        if not self._ending:
+            raise ClientError(
+                "the server ended the session: it heard nothing for long, or lets none be longer"
+            )
 
     async def _send(self, session: Session) -> None:
         # when the connection breaks, `_receive` tells

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,12 +42,15 @@ def model_reports(models_dir: Path, cache_dir: Path) -> list[ModelReport]:
     ]
 
 
-def verified(report: ModelReport, models_dir: Path) -> list[str]:
-    """What is wrong with a model's files, each hashed again; nothing if all is well."""
+def verified(
+    report: ModelReport, models_dir: Path, progress: Callable[[int], None] = lambda done_bytes: None
+) -> list[str]:
+    """What is wrong with a model's files, each hashed again; nothing if all is well. progress: is
+    told of bytes, but not of the built-in model's."""
     if report.built_in:
         return built_in_faults()
     model = library.find(models_dir, report.name)
-    return library.faults(model) if model else [f"{report.name} is gone"]
+    return library.faults(model, progress) if model else [f"{report.name} is gone"]
 
 
 def built_in_faults() -> list[str]:

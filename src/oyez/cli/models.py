@@ -82,6 +82,7 @@ def verify(settings: Settings, names: tuple[str, ...]) -> None:
     Exit code 1 if a file is damaged or missing.
     """
     from oyez.cli.model_reports import model_reports, verified
+    from oyez.cli.terminal import byte_progress
 
     found = {each.name: each for each in model_reports(settings.models_dir, settings.cache_dir)}
     unknown = [name for name in names if name not in found]
@@ -89,7 +90,10 @@ def verify(settings: Settings, names: tuple[str, ...]) -> None:
         raise Fault(f"no model is called {unknown[0]}; there are: {', '.join(found)}", USAGE)
     damaged = 0
     for name in names or found:
-        damaged += not _show(found[name], verified(found[name], settings.models_dir))
+        report = found[name]
+        with byte_progress(f"hashing {name}", report.size_bytes) as progress:
+            faults = verified(report, settings.models_dir, progress)
+        damaged += not _show(report, faults)
     if damaged:
         raise Fault(f"{damaged} of {len(names or found)} models damaged", FAILED)
 
@@ -193,6 +197,7 @@ def _check_name(models_dir: Path, name: str) -> None:
 
 
 def _add(models_dir: Path, name: str, directory: Path, origin: str, link: bool = False) -> None:
+    from oyez.cli.terminal import byte_progress
     from oyez.recognisers import library
     from oyez.recognisers.whisper_onnx.examine import examine
     from oyez.recognisers.whisper_onnx.weights import WeightsError
@@ -201,7 +206,16 @@ def _add(models_dir: Path, name: str, directory: Path, origin: str, link: bool =
     try:
         found = examine(directory)
         about: dict[str, Any] = asdict(found)
-        model = library.add(models_dir, name, directory, origin=origin, about=about, link=link)
+        with byte_progress(f"adding {name}", library.size_bytes(directory)) as progress:
+            model = library.add(
+                models_dir,
+                name,
+                directory,
+                origin=origin,
+                about=about,
+                link=link,
+                progress=progress,
+            )
     except (WeightsError, library.LibraryError) as error:
         raise Fault(f"{origin} was not added: {error}") from error
     except OSError as error:

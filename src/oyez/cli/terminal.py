@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -29,6 +31,18 @@ def console(file: IO[str] | None = None) -> Console:
         emoji=False,
         soft_wrap=not file.isatty(),
     )
+
+
+@contextmanager
+def byte_progress(what: str, total_bytes: int) -> Iterator[Callable[[int], None]]:
+    """A bar on stderr where that is a terminal, while bytes are counted by what it gives."""
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
+
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn())
+    err = console(sys.stderr)
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
+        task = progress.add_task(what, total=total_bytes)
+        yield lambda done_bytes: progress.advance(task, done_bytes)
 
 
 def mark(grade: str, encoding: str) -> str:

@@ -3,8 +3,6 @@ or other events than oyez does."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
 _ITEM = "conversation.item.input_audio_transcription."
@@ -86,9 +84,3 @@ def parse(message: str | bytes) -> Event:
     """One frame. Raises msgspec.DecodeError for what is no event."""
     other = _other.decode(message)
     return _known.decode(message) if other.type in _TYPES else other
-
-
-def as_dict(message: str | bytes) -> dict[str, Any]:
-    """The whole event as it came."""
-    event: dict[str, Any] = msgspec.json.decode(message)
-    return event

@@ -45,7 +45,6 @@ class Wishes:
 
     language: str | None = None
     context: str = ""
-    silence_duration_ms: int | None = None
 
     def as_update(self) -> dict[str, Any]:
         """The `session` object of a `session.update`; empty if nothing is asked."""
@@ -54,13 +53,7 @@ class Wishes:
             transcription["language"] = self.language
         if self.context:
             transcription["corpus"] = {"text": self.context}
-        update: dict[str, Any] = {}
-        if transcription:
-            update["input_audio_transcription"] = transcription
-        if self.silence_duration_ms is not None:
-            silence_ms = self.silence_duration_ms
-            update["turn_detection"] = {"type": "server_vad", "silence_duration_ms": silence_ms}
-        return update
+        return {"input_audio_transcription": transcription} if transcription else {}
 
 
 def normalised(url: str) -> str:

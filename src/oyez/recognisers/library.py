@@ -76,7 +76,7 @@ def add(
     `models_dir` cannot be written.
     """
     check_name(models_dir, name)
-    paths = [source / file for file in (*NEEDED, *OPTIONAL) if (source / file).is_file()]
+    paths = _files(source)
     missing = set(NEEDED) - {path.name for path in paths}
     if missing:
         raise LibraryError(
@@ -86,8 +86,7 @@ def add(
     staging = Path(tempfile.mkdtemp(prefix=".adding-", dir=models_dir))
     try:
         hashes = {path.name: _take(path, staging / path.name, link, progress) for path in paths}
-        size_bytes = sum(path.stat().st_size for path in paths)
-        model = Added(name, models_dir / name, hashes, size_bytes, origin, about)
+        model = Added(name, models_dir / name, hashes, size_bytes(source), origin, about)
         _write(staging / MANIFEST, model)
         staging.chmod(0o755)
         os.replace(staging, model.directory)
@@ -133,11 +132,20 @@ def check_name(models_dir: Path, name: str) -> None:
         )
 
 
+def size_bytes(source: Path) -> int:
+    """Of the files of the model in `source` that would be added."""
+    return sum(path.stat().st_size for path in _files(source))
+
+
 def blocks(path: Path) -> Iterator[bytes]:
     """The file's bytes, a mebibyte at a time."""
     with path.open("rb") as file:
         while block := file.read(BLOCK_BYTES):
             yield block
+
+
+def _files(source: Path) -> list[Path]:
+    return [source / file for file in (*NEEDED, *OPTIONAL) if (source / file).is_file()]
 
 
 def _fault(path: Path, expected: str, progress: Callable[[int], None]) -> str | None:

@@ -15,6 +15,7 @@ from oyez.cli.self_test import words_of, words_right
 from oyez.inference.machine import CpuShare
 from oyez.settings import Settings
 from support import tiny_whisper
+from support.terminal import a_terminal
 
 
 def settings(tmp_path: Path, **values: Any) -> Settings:
@@ -125,6 +126,18 @@ def test_every_line_has_a_mark_and_words(tmp_path: Path) -> None:
     *lines, summary = done.output.splitlines()
     assert all(line[0] in "✓!✗" and len(line) > 15 for line in lines)
     assert "mend" in summary or "in order" in summary
+
+
+@pytest.mark.parametrize("variables", [{}, {"NO_COLOR": "1"}])
+def test_colours_are_left_out_where_nobody_wants_them(variables: dict[str, str]) -> None:
+    arguments = ["doctor", "--quick", "--port", "0", "--database", "off"]
+    with a_terminal(*arguments, columns=60, **variables) as terminal:
+        assert terminal.end() == 0, terminal.text
+        rows = terminal.screen.buffer.values()
+        colours = {row[0].fg for row in rows if row[0].data in "✓!"}
+    assert (colours == {"default"}) == bool(variables)
+    assert all(len(line) <= 60 for line in terminal.lines)
+    assert "✓ processor" in terminal.text
 
 
 def test_what_is_to_be_mended_exits_1_and_says_how() -> None:
