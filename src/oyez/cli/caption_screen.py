@@ -119,9 +119,8 @@ def finished(utterance: Utterance, columns: int) -> Text:
     parts = zip(_about(utterance), ABOUT_COLUMNS, strict=True)
     about = "  ".join(part.ljust(size) for part, size in parts)
     indent = len(about) + 2
-    head = Text(about + "  ", style="dim")
     rest = Text("\n" + " " * indent).join(_lines(text, columns - indent))
-    return head + rest
+    return Text.assemble((about + "  ", "dim"), rest)
 
 
 def unfinished(current: Sequence[Utterance], columns: int, most_lines: int) -> Text | None:

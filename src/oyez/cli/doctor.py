@@ -121,8 +121,9 @@ def _show(finding: Finding, out: Console, as_json: bool) -> None:
     if finding.advice and finding.grade != "ok":
         what = f"what to do: {finding.advice}"
         lines += [what[start:stop] for start, stop in wrap(what, columns)]
-    head = Text(f"{sign} {finding.area.ljust(AREA_COLUMNS)} ", style=STYLES[finding.grade])
-    out.print(head + Text(("\n" + " " * indent).join(lines)))
+    head = f"{sign} {finding.area.ljust(AREA_COLUMNS)} "
+    words = ("\n" + " " * indent).join(lines)
+    out.print(Text.assemble((head, STYLES[finding.grade]), words))
 
 
 def _summary(to_mend: int, to_know: int) -> str:

@@ -26,6 +26,17 @@ def test_an_utterance_stands_beside_what_is_known_of_it() -> None:
     assert second == " " * 25 + "the worst of times."
 
 
+@pytest.mark.parametrize("columns", [40, 80])
+def test_its_words_are_as_clear_as_any(columns: int) -> None:
+    file = io.StringIO()
+    out = Console(file=file, force_terminal=True, width=columns, color_system="standard")
+    out.print(finished(SAID, columns))
+    words = file.getvalue().partition("sad")[2]
+    assert "\x1b[2m" in file.getvalue().partition("sad")[0]
+    assert "\x1b[0m" in words.partition("It was")[0]
+    assert "\x1b[2m" not in words
+
+
 def test_in_a_narrow_terminal_it_stands_below() -> None:
     lines = finished(SAID, 40).plain.splitlines()
     assert lines[0] == "0:03.2  en  sad"

@@ -135,7 +135,9 @@ def test_colours_are_left_out_where_nobody_wants_them(variables: dict[str, str])
         assert terminal.end() == 0, terminal.text
         rows = terminal.screen.buffer.values()
         colours = {row[0].fg for row in rows if row[0].data in "✓!"}
+        words = {row[20].fg for row in rows}
     assert (colours == {"default"}) == bool(variables)
+    assert words == {"default"}
     assert all(len(line) <= 60 for line in terminal.lines)
     assert "✓ processor" in terminal.text
 
