@@ -125,20 +125,17 @@ async def test_the_space_bar_still_types(browser: Browser) -> None:
         assert await visitor["talk"].get_attribute("aria-pressed") == "false"
 
 
-@pytest.mark.parametrize(
-    ("text", "language", "direction"),
-    [("مرحبا بالعالم", "ar", "rtl"), ("今天 天气", "zh", "ltr"), ("สวัสดี", "th", "ltr")],
-)
-async def test_any_script_looks_right(
-    browser: Browser, text: str, language: str, direction: str
-) -> None:
-    engine = FakeRecogniser(lambda request: text)
+async def test_any_script_looks_right(browser: Browser) -> None:
+    said = {"ar": "مرحبا بالعالم", "zh": "今天 天气", "th": "สวัสดี"}
+    engine = FakeRecogniser(lambda request: said[request.language or "zh"])
     async with running_server(engine) as running, visit(browser, running.address) as visitor:
-        await visitor["language"].select_option(language)
-        await visitor.play_sample()
-        words = visitor.page.locator(".words").first
-        assert await words.get_attribute("lang") == language
-        assert await words.evaluate("e => getComputedStyle(e).direction") == direction
+        for language in said:
+            await visitor["language"].select_option(language)
+            await visitor.play_sample()
+            words = visitor.page.locator(".words").first
+            assert await words.get_attribute("lang") == language
+            direction = await words.evaluate("e => getComputedStyle(e).direction")
+            assert direction == ("rtl" if language == "ar" else "ltr")
 
 
 async def test_the_reader_is_left_where_they_are(browser: Browser) -> None:
@@ -151,7 +148,7 @@ async def test_the_reader_is_left_where_they_are(browser: Browser) -> None:
         await visitor["start"].click()
         pane = visitor["captions"]
         await visitor.page.locator(".firm, .stash", has_text="word word").first.wait_for()
-        await eventually(lambda: len(visitor.received) > 8)
+        await eventually(lambda: len(visitor.received) > 5)
         at_end = "e => e.scrollHeight - e.scrollTop - e.clientHeight < 4"
         assert await pane.evaluate("e => e.scrollHeight > e.clientHeight")
         assert await pane.evaluate(at_end)

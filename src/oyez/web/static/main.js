@@ -43,6 +43,7 @@ async function start() {
   hideProblem();
   say("");
   starting = true;
+  document.body.dataset.session = "opening";
   showRunning();
   const made = new Recording({
     io: { open: () => openSocket(config.model, options.key), why: () => whyNot(config.model, options.key) },
