@@ -94,6 +94,7 @@ async def test_a_restarted_server_hears_what_was_said_meanwhile(browser: Browser
                 await visitor.over()
                 # nothing is missing: the second session heard the open turn from its beginning
                 assert await visitor.page.locator("[data-status=cut]").count() == 0
+                assert await visitor.page.locator("[data-status=open]").count() == 0
                 times = visitor.page.locator("time")
                 assert await times.first.inner_text() == "0:00"
                 assert "are lost" not in await visitor["notice"].inner_text()

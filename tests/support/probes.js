@@ -6,13 +6,14 @@ document.addEventListener("securitypolicyviolation", (event) => {
 });
 
 window.probes = {
-  /** How many points of the waveform have the colour of speech. */
+  /** How many points of the waveform have the colour of speech, the bracket above it left out. */
   voicePixels() {
     const canvas = document.getElementById("waveform");
     const voice = channels(getComputedStyle(canvas).getPropertyValue("--voice"));
     const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
     let found = 0;
-    for (let n = 0; n < data.length; n += 4) {
+    const bracket = 4 * canvas.width * Math.ceil(10 * devicePixelRatio);
+    for (let n = bracket; n < data.length; n += 4) {
       if (voice.every((part, channel) => data[n + channel] === Math.round(part * 255))) found++;
     }
     return found;
