@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import signal
 import subprocess
+import wave
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, AsyncExitStack, suppress
 from pathlib import Path
@@ -81,6 +83,29 @@ async def test_a_session(site: str) -> None:
         await client.send(FINISH)
         await client.until("session.finished", timeout_s=20.0)
         assert client.types.count("completed") == 2
+
+
+async def test_a_file(site: str) -> None:
+    said = io.BytesIO()
+    with wave.open(said, "wb") as file:
+        file.setparams((1, 2, 16000, 0, "NONE", ""))
+        file.writeframes(speech(1.5) + silence(1.0))
+    form = aiohttp.FormData({"model": "whisper-1", "stream": "true"})
+    form.add_field("file", said.getvalue(), filename="said.wav")
+    async with (
+        through_tls() as http,
+        http.post(f"{site}/v1/audio/transcriptions", data=form) as answer,
+    ):
+        assert (answer.status, answer.content_type) == (200, "text/event-stream")
+        events = (await answer.text()).split("\n\n")
+    assert "transcript.text.delta" in events[0]
+    assert any("transcript.text.done" in event for event in events)
+
+
+async def test_the_page(site: str) -> None:
+    async with through_tls() as http:
+        for path in ("/", "/page/theme.css", "/page/main.js", "/docs"):
+            assert await status(http, site + path) == 200, path
 
 
 async def test_the_log_names_the_client(site: str, oyez: tuple[subprocess.Popen[str], str]) -> None:

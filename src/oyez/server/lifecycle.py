@@ -18,6 +18,7 @@ from oyez.metrics import Metrics
 from oyez.server import listening, resources, signals, tls
 from oyez.server.accounts import Accounts
 from oyez.server.app import Server
+from oyez.server.bad_requests import log_bad_requests_seldom
 from oyez.server.callers import now
 from oyez.server.realtime import PATH
 from oyez.server.reload import Reloader
@@ -57,6 +58,7 @@ def run_server(settings: Settings, say: Callable[[str], None]) -> None:
     say: takes progress lines for the operator. Raises SettingsError (keys, certificate) or
     StartupError (port taken, database away, model missing) before it listens.
     """
+    log_bad_requests_seldom()
     log.info("starting", extra={"fields": {"version": __version__, **settings.changed()}})
     manager = ServiceManager(*service_manager())
 
