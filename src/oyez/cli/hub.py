@@ -21,14 +21,8 @@ def repository(name: str) -> str:
 
 def download(name: str, target: Path) -> None:
     """Put the files of the model `name` into `target`. Raises HubError."""
-    import httpx
     import huggingface_hub
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HfHubHTTPError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-    )
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
 
     repo = repository(name)
     elsewhere = (
@@ -46,7 +40,7 @@ def download(name: str, target: Path) -> None:
             f"there is no {repo} on the Hugging Face hub: give a size such as small or medium, "
             "or owner/repository of a model in CTranslate2's format"
         ) from error
-    except (LocalEntryNotFoundError, httpx.TransportError, OSError) as error:
-        raise HubError(f"the Hugging Face hub cannot be reached; {elsewhere}") from error
     except HfHubHTTPError as error:
         raise HubError(f"the Hugging Face hub refused {repo}: {error}") from error
+    except Exception as error:  # whatever its HTTP library raises
+        raise HubError(f"the Hugging Face hub cannot be reached; {elsewhere}") from error
