@@ -1,7 +1,8 @@
 """Kill -9 processes that write usage, over and over: `ledger_crashes.py URL ACKNOWLEDGED ROUNDS`.
 
 Each round a child puts sessions as fast as they are taken, and writes a line for each whose
-future is done. The parent kills it at a random moment.
+future is done. The parent kills it at a random moment: every other time once something was
+promised, however slow the machine.
 """
 
 from __future__ import annotations
@@ -58,6 +59,14 @@ def write_until_killed(url: str, acknowledged: int, round_number: int) -> None:
             os.write(acknowledged, f"{session_id}\n".encode())
 
 
+def wait_for_more(acknowledged: int) -> None:
+    before = os.fstat(acknowledged).st_size
+    deadline_s = time.monotonic() + 30
+    while os.fstat(acknowledged).st_size == before:
+        assert time.monotonic() < deadline_s, "nothing was written"
+        time.sleep(0.005)
+
+
 def main(url: str, acknowledged_file: str, rounds: int) -> None:
     acknowledged = os.open(acknowledged_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     database = open_database(url)
@@ -68,7 +77,9 @@ def main(url: str, acknowledged_file: str, rounds: int) -> None:
         child = os.fork()
         if child == 0:
             write_until_killed(url, acknowledged, round_number)
-        time.sleep(chance.uniform(0.05, 0.35))
+        if round_number % 2:
+            wait_for_more(acknowledged)
+        time.sleep(chance.uniform(0, 0.25))
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         if file is not None:

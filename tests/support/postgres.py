@@ -28,12 +28,12 @@ def find_binaries() -> Path | None:
 
 
 class Postgres:
-    """Stopped and started at will; `url` makes a new database."""
+    """Stopped and started at will; `url` gives an empty place for tables."""
 
     def __init__(self, binaries: Path, folder: Path, user: str | None) -> None:
         self._binaries, self._folder, self._user = binaries, folder, user
         self._process: subprocess.Popen[bytes] | None = None
-        self._databases = 0
+        self._users = 0
         self._run("initdb", "-D", str(folder / "data"), "-U", "oyez", "-A", "trust", "--no-sync")
 
     def start(self) -> None:
@@ -58,12 +58,13 @@ class Postgres:
             self._process = None
 
     def url(self) -> str:
-        """Of a new, empty database."""
-        self._databases += 1
-        name = f"test_{self._databases}"
+        """Of an empty schema, its user's own: a database each would be hundreds of files."""
+        self._users += 1
+        name = f"test_{self._users}"
         with psycopg.connect(self._conninfo("postgres"), autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}")
-        return f"postgresql://oyez@/{name}?host={self._folder}"
+            connection.execute(f"CREATE ROLE {name} LOGIN")
+            connection.execute(f"CREATE SCHEMA AUTHORIZATION {name}")
+        return f"postgresql://{name}@/postgres?host={self._folder}"
 
     def _conninfo(self, database: str) -> str:
         return f"host={self._folder} user=oyez dbname={database}"
