@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from oyez import __version__
-from oyez.cli.exits import INTERRUPTED
+from oyez.cli.exits import INTERRUPTED, Fault
 
 COMMANDS = {
     "serve": ("oyez.cli.serve:serve", "Start the server."),
@@ -61,6 +61,10 @@ class LazyGroup(click.Group):
         except (KeyboardInterrupt, click.Abort):
             click.echo("oyez: interrupted", err=True)
             ctx.exit(INTERRUPTED)
+        except (Fault, click.UsageError):
+            raise
+        except click.ClickException as error:
+            raise Fault(error.format_message(), error.exit_code) from error
 
 
 @click.group(

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -48,6 +49,16 @@ def test_ctrl_c_exits_130_without_a_traceback(monkeypatch: pytest.MonkeyPatch) -
     assert result.exit_code == 130
     assert "interrupted" in result.output
     assert "Traceback" not in result.output
+
+
+def test_every_fault_looks_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    def failed(*_: object) -> None:
+        raise click.ClickException("the disk is full: make room")
+
+    monkeypatch.setattr("oyez.cli.model_reports.model_reports", failed)
+    result = CliRunner().invoke(main, ["models", "list"])
+    assert result.exit_code == 1
+    assert result.output == "oyez: the disk is full: make room\n"
 
 
 def test_a_reader_that_leaves_early_is_no_fault() -> None:
