@@ -31,7 +31,7 @@ def test_the_document_is_openapi() -> None:
         validate({**DOCUMENT, "paths": {"/x": {"get": {"responses": 3}}}})
 
 
-@pytest.mark.parametrize("settings", [{}, {"web_page": False, "metrics": False}])
+@pytest.mark.parametrize("settings", [{}, {"web_page": False, "metrics": False, "docs": False}])
 async def test_every_route_is_described_and_no_other(settings: dict[str, Any]) -> None:
     async with running_server(**settings) as running:
         served = {

@@ -10,7 +10,16 @@ import pytest
 
 from support.server import running_server
 
-PATHS = ("/", "/docs", "/docs/asyncapi.json", "/healthz", "/readyz", "/metrics", "/nothing")
+PATHS = (
+    "/",
+    "/v1/models",
+    "/docs",
+    "/docs/asyncapi.json",
+    "/healthz",
+    "/readyz",
+    "/metrics",
+    "/nothing",
+)
 UPGRADE = "/api-ws/v1/realtime?model=%FF%00"
 HANDSHAKE = (
     b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
@@ -54,7 +63,8 @@ async def ask(address: str, path: str, *headers: bytes, method: str = "GET") -> 
 @pytest.mark.parametrize("keys", [(), ("k",)], ids=["without keys", "with a key"])
 async def test_no_header_is_a_fault_of_the_server(keys: tuple[str, ...]) -> None:
     async with running_server(api_key=keys, sessions_per_second=10_000) as running:
-        for path, name, value in itertools.product((UPGRADE, *PATHS), NAMES, VALUES):
+        everywhere = itertools.product(PATHS, NAMES, VALUES[:4])
+        for path, name, value in [*itertools.product([UPGRADE], NAMES, VALUES), *everywhere]:
             header = name.encode() + b": " + value
             headers = [header] if name == "Host" else [b"Host: h", header]
             status, _ = await ask(running.address, path, *headers)

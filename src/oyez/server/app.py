@@ -75,7 +75,7 @@ class Server:
                 *http_routes(self.realtime.admission, accounts),
                 *openai_routes(self.transcriptions, self.access, watch, settings.models),
                 *metrics_routes(settings, metrics),
-                *reference_routes(settings),
+                *(reference_routes(settings) if settings.docs else []),
                 *(page_routes() if settings.web_page else []),
             ]
         )

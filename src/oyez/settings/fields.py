@@ -126,6 +126,7 @@ class Settings(BaseSettings):
     )
 
     web_page: bool = Field(True, description="Serve the web page at /.")
+    docs: bool = Field(True, description="Serve the reference at /docs.")
 
     max_sessions: int = Field(256, ge=1, description="Most sessions at a time; beyond: HTTP 503.")
     max_connections: int = Field(

@@ -88,7 +88,7 @@ def paths(settings: Settings) -> dict[str, Any]:
         },
         **(_metrics(settings) if settings.metrics else {}),
         **openai_paths(settings),
-        **_documents(),
+        **(_documents() if settings.docs else {}),
         **(_web_page() if settings.web_page else {}),
     }
 
