@@ -16,6 +16,7 @@ from oyez.recognisers.base import LANGUAGES
 from oyez.server.describe.asyncapi import asyncapi
 from oyez.server.describe.openapi import REFUSALS
 from oyez.server.describe.rows import rows
+from oyez.server.openai.errors import CODES
 from oyez.settings import Settings
 from support.markdown import ROOT, codes, headings, tables
 
@@ -87,6 +88,18 @@ def test_ignored_events_and_languages_are_named() -> None:
     text = PAGE.read_text()
     assert {name for name in FOREIGN_EVENT_TYPES if f"`{name}`" not in text} == set()
     assert f"`{' '.join(LANGUAGES)}`" in text
+
+
+def test_codes_of_openais_api_are_in_the_page_on_files() -> None:
+    page = ROOT / "docs" / "http.md"
+    (errors,) = [each.rows for each in tables(page) if each.columns == ("Status", "`code`")]
+    named = {name for row in errors for name in codes(row[1])}
+    sent = set(CODES.values())
+    for file in (ROOT / "src/oyez/server/openai").glob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Call):
+                sent |= _codes_of_errors(node)
+    assert sent - named == set()
 
 
 def test_codes_in_the_source_are_those_that_are_listed() -> None:
