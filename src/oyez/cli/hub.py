@@ -8,6 +8,12 @@ from oyez.recognisers.library import NEEDED, OPTIONAL
 
 OWNER = "Systran"
 """Whose conversions a plain size names, as in faster-whisper."""
+ELSEWHERE = {
+    "large": f"{OWNER}/faster-whisper-large-v3",
+    "large-v3-turbo": "mobiuslabsgmbh/faster-whisper-large-v3-turbo",
+    "turbo": "mobiuslabsgmbh/faster-whisper-large-v3-turbo",
+}
+"""Sizes whose repository is called otherwise."""
 
 
 class HubError(Exception):
@@ -16,7 +22,7 @@ class HubError(Exception):
 
 def repository(name: str) -> str:
     """`owner/repository` as it is; a size such as `small` as faster-whisper's."""
-    return name if "/" in name else f"{OWNER}/faster-whisper-{name}"
+    return name if "/" in name else ELSEWHERE.get(name, f"{OWNER}/faster-whisper-{name}")
 
 
 def download(name: str, target: Path) -> None:

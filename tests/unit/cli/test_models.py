@@ -116,6 +116,13 @@ def test_a_download_is_added_under_the_name_of_its_repository(
     assert "whisper-odd" in run("list").output
 
 
+@pytest.mark.parametrize("size", ["tiny", "small", "medium", "large-v2", "large", "turbo"])
+def test_a_size_means_the_same_repository_as_in_faster_whisper(size: str) -> None:
+    from faster_whisper import utils
+
+    assert hub.repository(size) == utils._MODELS[size]
+
+
 def test_a_size_means_the_repository_of_faster_whisper() -> None:
     assert hub.repository("large-v3") == "Systran/faster-whisper-large-v3"
     assert hub.repository("a/b") == "a/b"

@@ -24,7 +24,7 @@ def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
 
 def test_nothing_is_downloaded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(WeightsError, match=r"fetch it once with.*download_model\('small'\)"):
+    with pytest.raises(WeightsError, match="oyez models add --from-hub small"):
         find_files("small")
 
 

@@ -69,7 +69,7 @@ def _cached(model: str) -> Path:
         ) from error
     except OSError as error:
         raise WeightsError(
-            f"{model} is not on this machine, and oyez downloads no model by itself; fetch it "
-            "once with: python -c "
-            f"\"from faster_whisper import download_model; download_model('{model}')\""
+            f"{model} is not on this machine, and oyez downloads no model by itself; add it once "
+            f"with oyez models add --from-hub {model}, then choose --model "
+            f"{model.rpartition('/')[2]}"
         ) from error
