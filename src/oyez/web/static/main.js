@@ -16,6 +16,8 @@ import { Waveform } from "./waveform.js";
 
 const byId = (id) => document.getElementById(id);
 const READINESS_MS = 15000;
+const PLACE_MS = 200;
+const BRIEFLY_MS = 10000;
 const STATES = {
   ready: (room) => `Ready, room for ${room} more`,
   busy: () => "Busy: no room for another session just now",
@@ -95,7 +97,7 @@ function listener() {
     },
     grown: (samples) => {
       waveform.push(samples);
-      place();
+      placing ??= setTimeout(place, PLACE_MS);
     },
     event: (direction, event) => {
       drawer.add(direction, event);
@@ -110,7 +112,7 @@ function listener() {
     },
     back: ({ again_ms, missed_ms }) => {
       const gone = missed_ms > 0 ? ` ${seconds(missed_ms)} of it were too long ago and are lost.` : "";
-      say(`Connected. ${seconds(again_ms)} of sound that waited were sent.${gone}`);
+      say(`Connected. ${seconds(again_ms)} of sound that waited were sent.${gone}`, !gone);
       askServer();
     },
     missed: (missed_ms) => say(`The network is slower than speech: ${seconds(missed_ms)} of sound are lost.`),
@@ -134,11 +136,11 @@ function showState(state) {
   document.body.classList.toggle("listening", state === "open");
   if (state === "over") {
     const ended = recording;
-    recording = undefined;
     talk.show(false);
     waveform.draw();
-    place(ended);
-    if (!ended?.transcript.utterances.length) captions.list.replaceChildren();
+    place();
+    recording = undefined;
+    byId("empty").hidden = ended.transcript.utterances.length > 0;
     askServer();
   }
   showRunning();
@@ -146,9 +148,12 @@ function showState(state) {
 }
 
 let shown; // the recording on the page, also when it is over
+let placing; // a timer: sound comes more often than the timeline need move
 
-function place(made = recording) {
-  shown = made ?? shown;
+function place() {
+  clearTimeout(placing);
+  placing = undefined;
+  shown = recording ?? shown;
   if (!shown) return;
   timeline.place(shown.now_ms);
   byId("clock").textContent = shortTime(shown.now_ms);
@@ -204,9 +209,13 @@ function hideProblem() {
   byId("problem").hidden = true;
 }
 
-function say(text) {
+let saying; // a timer: good news need not stay
+
+function say(text, briefly = false) {
+  clearTimeout(saying);
   byId("notice").textContent = text;
   byId("notice").hidden = !text;
+  if (briefly) saying = setTimeout(() => say(""), BRIEFLY_MS);
 }
 
 async function askServer() {
@@ -243,7 +252,7 @@ byId("apply").addEventListener("click", () => {
   recording.renew(options.manual);
   talk.show(options.manual && recording.source.live);
   byId("pending").hidden = true;
-  say("A new session begins with these settings; what was open is finished first.");
+  say("A new session begins with these settings; what was open is finished first.", true);
 });
 for (const button of document.querySelectorAll("[data-export]")) {
   button.addEventListener("click", () => {
