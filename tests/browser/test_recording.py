@@ -123,9 +123,6 @@ async def test_the_space_bar_still_types(browser: Browser) -> None:
         assert await visitor["talk"].get_attribute("aria-pressed") == "true"
         await visitor.page.keyboard.up("Enter")
         assert await visitor["talk"].get_attribute("aria-pressed") == "false"
-        await visitor["start"].click()
-        await visitor.over()
-        assert await visitor["empty"].is_visible()  # nothing was said
 
 
 async def test_any_script_looks_right(browser: Browser) -> None:

@@ -136,6 +136,7 @@ async def test_stopping_while_the_server_is_away(browser: Browser) -> None:
         await visitor["start"].click()
         await visitor.over()
         assert await visitor["start"].inner_text() == "Play the sample"
+        assert await visitor["empty"].is_visible()  # nothing was said
         assert not other.socket.closed
 
 
