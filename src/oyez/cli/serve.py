@@ -22,6 +22,7 @@ variable (OYEZ_ and capitals). A flag beats the environment, which beats the fil
 Examples:
   oyez serve
   oyez serve --host 0.0.0.0 --api-keys-file keys.txt
+  oyez serve --tls-cert fullchain.pem --tls-key privkey.pem
   OYEZ_PORT=9000 oyez serve --config oyez.toml --print-config
 
 \b
@@ -64,6 +65,7 @@ def _run(config: Path | None, print_config: bool, **given: Any) -> None:
             return
         _serve(settings)
     except SettingsError as error:
+        logs.flush()
         leave(USAGE, str(error))
 
 
