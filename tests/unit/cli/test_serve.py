@@ -39,7 +39,7 @@ def test_settings_stand_below_headings() -> None:
     shown = run("--help").output
     for heading in SECTIONS.values():
         assert f"\n{heading}:\n" in shown
-    assert shown.index("Network:") < shown.index("--tls-cert") < shown.index("Recognition:")
+    assert shown.index("Network:") < shown.index("--tls-cert PATH") < shown.index("Recognition:")
     assert shown.index("--help  ") < shown.index("Network:")
 
 
