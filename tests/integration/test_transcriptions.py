@@ -6,6 +6,7 @@ import asyncio
 import io
 import json
 import re
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -344,6 +345,44 @@ async def test_shutdown_does_not_wait_for_ever() -> None:
         await eventually(lambda: running.server.realtime.scheduler.running > 0)
         await running.server.drain(0.1)
         assert (await working)[0] == 503
+
+
+async def test_shutdown_ends_a_stream_with_an_error() -> None:
+    engine = FakeRecogniser(max_batch=1)
+    async with running_server(engine) as running, client(running) as api:
+        file = ("long.wav", recording(60))
+        stream = await api.audio.transcriptions.create(file=file, model="x", stream=True)
+        with pytest.raises(openai.APIError, match="shutting down"):
+            async for _ in stream:
+                if engine.may_answer.is_set():
+                    engine.may_answer.clear()
+                    await running.server.drain(0.1)
+        await eventually(lambda: len(running.server.transcriptions._places) == 0)
+
+
+async def test_who_does_not_read_a_stream_is_dropped() -> None:
+    engine = FakeRecogniser(lambda request: "x" * 20_000, max_batch=1)
+    async with running_server(engine, slow_reader_timeout_s=0.2) as running:
+        with socket.socket() as deaf:
+            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            deaf.setblocking(False)
+            host, port = running.address.split(":")
+            loop = asyncio.get_running_loop()
+            await loop.sock_connect(deaf, (host, int(port)))
+            form = aiohttp.FormData({"stream": "true"})
+            form.add_field("file", recording(200), filename="a.wav")
+            body = form()
+            data = await body.as_bytes()
+            head = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(data)}\r\n"
+            head += f"Content-Type: {body.content_type}\r\n\r\n"
+            await loop.sock_sendall(deaf, head.encode() + data)
+            (request,) = running.server.transcriptions._requests
+            assert request.http.transport is not None
+            sending = request.http.transport.get_extra_info("socket")
+            sending.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+            await eventually(lambda: len(running.server.transcriptions._places) == 0)
+        assert len(engine.requests) < 200
+        await running.assert_nothing_left()
 
 
 async def test_audio_that_cannot_be_recognised_fails_the_request() -> None:

@@ -38,6 +38,8 @@ LEADING_ELSEWHERE = {
     "tedcaptions",
 }
 """Formats that are about other files."""
+MIN_RATE_HZ, MAX_RATE_HZ = 2_000, 768_000
+"""Of recordings there are. To resample from others may take FFmpeg many seconds."""
 UNKNOWN_SIZE = 0xFFFF_FF00
 """What writes to a pipe puts about this into a WAV header."""
 MISSING_S = 1.0
@@ -109,12 +111,19 @@ class Media:
         clock = _Clock(self._container.start_time)
         for frame in self._frames():
             if (now := (frame.format.name, frame.layout.name, frame.sample_rate)) != form:
+                _check_rate(frame.sample_rate)
                 yield from _drain(resampler)
                 resampler = av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE)
                 form = now
             yield from clock.silence_before(frame)
             frame.pts = None
-            yield from _arrays(resampler.resample(frame))
+            try:
+                heard = resampler.resample(frame)
+            except (av.FFmpegError, ValueError):
+                self._damaged_packets += 1
+                resampler = form = None
+            else:
+                yield from _arrays(heard)
         yield from _drain(resampler)
         if clock.missing_s > MISSING_S:
             self.notes.append(f"{clock.missing_s:.1f} s of sound are missing in it")
@@ -126,8 +135,9 @@ class Media:
                 packet = next(packets)
             except (StopIteration, av.error.EOFError):
                 return
-            except av.FFmpegError as error:
-                self.notes.append(f"it ends early: {error.strerror}")
+            except (av.FFmpegError, LookupError) as error:
+                # of tracks that appear on the way PyAV may raise IndexError
+                self.notes.append(f"it ends early: {getattr(error, 'strerror', 'damaged')}")
                 return
             try:
                 yield from packet.decode()
@@ -177,6 +187,11 @@ NO_PIPE = (
     "end; save it and give the file"
 )
 ELSEWHERE = "it is a list of other files or addresses: give the media file itself"
+
+
+def _check_rate(rate_hz: int) -> None:
+    if not MIN_RATE_HZ <= rate_hz <= MAX_RATE_HZ:
+        raise MediaError(f"its sample rate of {rate_hz} Hz is none of sound: it is damaged")
 
 
 class _Elsewhere(Exception):

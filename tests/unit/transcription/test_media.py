@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from oyez.transcription.media import BLOCK_SAMPLES, MediaError, open_media
@@ -147,3 +149,44 @@ def test_a_playlist_opens_nothing(tmp_path: Path) -> None:
     ):
         with pytest.raises(MediaError, match="list of other files|not audio or video"):
             heard(playlist.encode())
+
+
+WHOLE = [
+    encoded(tone(0.5, rate=rate), container, codec, rate=rate)
+    for container, codec, rate in (
+        ("wav", "pcm_s16le", 16_000),
+        ("flac", "flac", 48_000),
+        ("webm", "libopus", 48_000),
+        ("mp4", "aac", 48_000),
+        ("mpegts", "aac", 48_000),
+    )
+]
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    data=st.sampled_from(WHOLE),
+    changes=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), max_size=40),
+    kept=st.sampled_from([1.0, 1.0, 0.7, 0.1]),
+)
+def test_of_a_damaged_file_there_is_sound_or_a_reason(
+    data: bytes, changes: list[tuple[float, int]], kept: float
+) -> None:
+    damaged = bytearray(data[: max(1, int(len(data) * kept))])
+    for place, value in changes:
+        damaged[min(int(place**2 * len(damaged)), len(damaged) - 1)] = value
+    try:
+        with open_media(io.BytesIO(bytes(damaged))) as media:
+            for count, block in enumerate(media.blocks()):
+                assert np.abs(block).max() <= 1.0
+                if count > 1000:
+                    break
+    except MediaError as error:
+        assert str(error)
+
+
+def test_a_sample_rate_that_is_none_of_sound_is_refused_at_once() -> None:
+    data = bytearray(WHOLE[0])
+    data[24:28] = (2_000_000_000).to_bytes(4, "little")
+    with pytest.raises(MediaError, match="sample rate of 2000000000 Hz"):
+        heard(bytes(data))

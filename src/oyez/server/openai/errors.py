@@ -51,6 +51,11 @@ class ApiError(Exception):
         return json_response(self.body, self.status, self.headers)
 
 
+def internal_error() -> ApiError:
+    message = "Internal server error: see the log of the server."
+    return ApiError(500, message, type=SERVER, code="internal_error")
+
+
 def bad_value(param: str, value: object, allowed: str) -> ApiError:
     shown = repr(value)
     shown = shown if len(shown) <= 80 else shown[:77] + "..."

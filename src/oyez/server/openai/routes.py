@@ -10,7 +10,7 @@ from aiohttp import web
 from oyez.server.access import Access
 from oyez.server.bodies import json_response
 from oyez.server.openai.bodies import Model, ModelList
-from oyez.server.openai.errors import SERVER, ApiError
+from oyez.server.openai.errors import ApiError, internal_error
 from oyez.server.openai.transcriptions import Transcriptions
 from oyez.server.refusals import Refusal
 from oyez.server.session_watch import ServerWatch
@@ -54,8 +54,7 @@ def openai_routes(
                 raise
             except Exception:
                 log.exception("internal error")
-                message = "Internal server error: see the log of the server."
-                return ApiError(500, message, type=SERVER, code="internal_error").response()
+                return internal_error().response()
 
         return handle
 

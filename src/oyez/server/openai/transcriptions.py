@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from oyez.server.admission import Admission
 from oyez.server.callers import Caller
 from oyez.server.openai.answers import answer, usage
 from oyez.server.openai.bodies import TextDelta, TextDone
-from oyez.server.openai.errors import ApiError
+from oyez.server.openai.errors import ApiError, internal_error
 from oyez.server.openai.form import read_form
 from oyez.server.openai.parameters import Parameters, parameters
 from oyez.server.openai.places import Places
@@ -35,6 +36,8 @@ EVENTS = {
     "X-Accel-Buffering": "no",
 }
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(slots=True, eq=False)
 class _Request:
@@ -42,6 +45,8 @@ class _Request:
 
     http: web.Request
     caller: Caller
+    response: web.StreamResponse = field(default_factory=lambda: web.StreamResponse(headers=EVENTS))
+    """Of a stream; `prepared` once its first event has been sent."""
     working: bool = False
     """Its turn has come."""
     unwanted: asyncio.Event = field(default_factory=asyncio.Event)
@@ -107,15 +112,30 @@ class Transcriptions:
         ]
         try:
             await asyncio.wait([work, *ends], return_when=asyncio.FIRST_COMPLETED)
-            if work.done():
-                return work.result()
-            if ends[0].done():
-                return web.Response(status=GONE)
-            raise ApiError.of(DRAINING)
         finally:
             for task in (work, *ends):
                 task.cancel()
             await asyncio.gather(work, *ends, return_exceptions=True)
+        fault = asyncio.CancelledError() if work.cancelled() else work.exception()
+        if fault is None:
+            return work.result()
+        if ends[0].done() and not ends[0].cancelled():
+            return web.Response(status=GONE)
+        if isinstance(fault, asyncio.CancelledError):
+            fault = ApiError.of(DRAINING)
+        if not request.response.prepared:
+            raise fault
+        return await self._end_stream(request, fault)
+
+    async def _end_stream(self, request: _Request, fault: BaseException) -> web.StreamResponse:
+        """An answer that has begun cannot become another one."""
+        if isinstance(fault, ConnectionError):
+            return request.response
+        if not isinstance(fault, ApiError):
+            log.error("internal error", exc_info=fault)
+            fault = internal_error()
+        await self._send(request, fault.body)
+        return request.response
 
     async def _serve(self, request: _Request) -> web.StreamResponse:
         form = await read_form(request.http, self._settings.max_upload_bytes)
@@ -133,38 +153,35 @@ class Transcriptions:
                 ) as work:
                     async with aclosing(work.results(form.file, self._transcriber)) as results:
                         if asked.stream:
-                            return await self._stream(request.http, results, work)
+                            return await self._stream(request, results, work)
                         return await _whole(asked, results, work)
         finally:
             form.file.close()
 
     async def _stream(
-        self, http: web.Request, results: AsyncIterator[Result], work: FileWork
+        self, request: _Request, results: AsyncIterator[Result], work: FileWork
     ) -> web.StreamResponse:
         """Server-sent events. What goes wrong before the first is an HTTP error, later an event."""
         told = _Told()
-        response = web.StreamResponse(headers=EVENTS)
-        try:
-            async for result in results:
-                if delta := told.delta(result):
-                    await self._send(http, response, TextDelta(delta=delta))
-        except ApiError as error:
-            if not response.prepared:
-                raise
-            await self._send(http, response, error.body)
-            return response
-        done = TextDone(text=told.text, usage=usage(work.figures.audio_s))
-        await self._send(http, response, done)
-        await response.write_eof()
-        return response
+        async for result in results:
+            if delta := told.delta(result):
+                await self._send(request, TextDelta(delta=delta))
+        await self._send(request, TextDone(text=told.text, usage=usage(work.figures.audio_s)))
+        await request.response.write_eof()
+        return request.response
 
-    async def _send(
-        self, http: web.Request, response: web.StreamResponse, event: msgspec.Struct
-    ) -> None:
-        async with asyncio.timeout(self._settings.slow_reader_timeout_s):
-            if not response.prepared:
-                await response.prepare(http)
-            await response.write(b"data: " + msgspec.json.encode(event) + b"\n\n")
+    async def _send(self, request: _Request, event: msgspec.Struct) -> None:
+        """Raises ConnectionError if the client is gone, or does not read."""
+        response = request.response
+        try:
+            async with asyncio.timeout(self._settings.slow_reader_timeout_s):
+                if not response.prepared:
+                    await response.prepare(request.http)
+                await response.write(b"data: " + msgspec.json.encode(event) + b"\n\n")
+        except TimeoutError:
+            if request.http.transport is not None:
+                request.http.transport.abort()
+            raise ConnectionResetError("the client does not read") from None
 
 
 class _Told:

@@ -66,7 +66,7 @@ class FileWork(Observer):
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, ApiError):
             self._status, self._outcome = error.status, error.body.error.code or "error"
-        elif isinstance(error, Exception):
+        elif isinstance(error, Exception) and not isinstance(error, ConnectionError):
             self._status, self._outcome = 500, "internal error"
         elif error is None:
             self._status, self._outcome = 200, "transcribed"
