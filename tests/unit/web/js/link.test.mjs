@@ -38,7 +38,7 @@ class Socket {
 }
 
 function made(t, { seconds = 60, resumeAt = (sent) => sent, why = {} } = {}) {
-  t.mock.timers.enable({ apis: ["setTimeout", "setInterval"] });
+  t.mock.timers.enable();
   const told = [];
   const sockets = [];
   const on = Object.fromEntries(
