@@ -133,12 +133,12 @@ def test_a_server_that_goes_away_is_told(tmp_path: Path) -> None:
             with a_terminal("listen", "--url", f"ws://{server.address}", **variables) as terminal:
                 await asyncio.to_thread(terminal.until, "one two three four")
                 for connection in set(server.server.realtime.connections):
-                    connection.abort(1006, "test")
+                    connection.close(1011, "Internal service error.")
                 return await asyncio.to_thread(terminal.end), terminal.text
 
     code, text = asyncio.run(cut())
     assert code == 1
-    assert "is gone" in text
+    assert "had an internal error" in text
     assert "one two" in text
 
 

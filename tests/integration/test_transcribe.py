@@ -134,13 +134,13 @@ def test_a_server_that_goes_away_leaves_what_it_said(talk: Path, tmp_path: Path)
             while len(engine.requests) < 8:  # noqa: ASYNC110 - it is another thread's
                 await asyncio.sleep(0.02)
             for connection in set(server.server.realtime.connections):
-                connection.abort(1006, "test")
+                connection.close(1011, "Internal service error.")
             return await running
 
     done = asyncio.run(cut())
     assert done.returncode == 1
     assert done.stdout.startswith("one two three four five.\n")
-    assert "is gone" in done.stderr
+    assert "had an internal error" in done.stderr
     assert "holds the first 0:" in done.stderr
 
 
