@@ -16,10 +16,12 @@ import numpy as np
 import openai
 import pytest
 from openai import AsyncOpenAI, OpenAI
+from sqlalchemy import select
 
 from oyez.accounts.database import open_database
 from oyez.accounts.key_store import create_key
 from oyez.accounts.keys import KeyLimits
+from oyez.accounts.schema import sessions
 from oyez.recognisers.base import RecognitionError, Request
 from oyez.testing import FakeRecogniser
 from support.media import encoded
@@ -424,6 +426,17 @@ async def test_usage_and_limits_of_a_key(tmp_path: Path) -> None:
         with pytest.raises(openai.RateLimitError, match="10 s of audio a day") as raised:
             await create(file=("long.wav", recording(9)), model="x")
         assert raised.value.code == "insufficient_quota"
+    database = open_database(url)
+    with database.read() as connection:
+        used = connection.execute(select(sessions).order_by(sessions.c.began_at)).all()
+    database.close()
+    assert {row.endpoint for row in used} == {"transcriptions"}
+    assert [(row.close_code, row.close_reason) for row in used] == [
+        (200, "transcribed"),
+        (429, "insufficient_quota"),
+    ]
+    assert (used[0].model, used[0].audio_ms, used[0].finals) == ("mine", 6600, 2)
+    assert used[0].speech_ms == pytest.approx(3600, abs=150)
 
 
 async def test_no_word_of_a_file_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
