@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from openapi_spec_validator import validate
 
+from oyez.server.access.refusals import INVALID_KEY
 from oyez.server.describe.openapi import openapi
-from oyez.server.refusals import INVALID_KEY
 from oyez.settings import Settings
 from support.closed import complaints
 from support.server import RunningServer, running_server

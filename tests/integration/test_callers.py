@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 import websocket
 
-from oyez.server import key_watch
+from oyez.server.access import key_watch
 from support.keys import KeyOffice
 from support.process import a_process
 from support.server import MODEL, PATH, RunningServer, running_server

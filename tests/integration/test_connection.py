@@ -12,7 +12,7 @@ import pytest
 
 from oyez.emotion.base import Emotion, Features
 from oyez.protocol.session import Session
-from oyez.server.connection import TICK_S
+from oyez.server.session.connection import TICK_S
 from oyez.testing import FakeRecogniser
 from support.server import (
     FINISH,

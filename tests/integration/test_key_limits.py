@@ -11,7 +11,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from oyez.server import key_watch, usage_recorder
+from oyez.server.access import key_watch
+from oyez.server.session import usage_recorder
 from support.keys import KeyOffice
 from support.server import (
     FINISH,

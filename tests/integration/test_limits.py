@@ -10,7 +10,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from oyez.server.resources import MemoryGuard
+from oyez.server.life.resources import MemoryGuard
 from support.process import ENVIRONMENT, a_process, run_to_end
 from support.server import MODEL, Client, append, running_server, silence, speech
 

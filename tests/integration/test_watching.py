@@ -32,7 +32,7 @@ from oyez.metrics import (
 )
 from oyez.recognisers.base import RecognitionError, Request
 from oyez.recognisers.fake import FakeRecogniser
-from oyez.server.refusals import REASONS
+from oyez.server.access.refusals import REASONS
 from support.exposition import Exposition, selectors
 from support.prometheus import ask, program, prometheus
 from support.server import FINISH, RunningServer, append, running_server, silence, speech

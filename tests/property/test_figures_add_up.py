@@ -13,7 +13,7 @@ from oyez.metrics import MODES, OUTCOMES, Metrics
 from oyez.protocol.effects import Effect, Recognise
 from oyez.protocol.errors import Overload
 from oyez.recognisers.base import Hypothesis, Request
-from oyez.server.session_watch import ServerWatch
+from oyez.server.session.watch import ServerWatch
 from support.driver import Driver, silence, speech, spell
 
 STEPS = st.lists(

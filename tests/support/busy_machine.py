@@ -18,7 +18,7 @@ from oyez.inference.job import Job, Urgency
 from oyez.inference.load import Load
 from oyez.inference.queue import Queue
 from oyez.recognisers.base import SAMPLE_RATE, Info, Purpose, Request
-from oyez.server.jobs import FIRST_PARTIAL_S, PARTIAL_S
+from oyez.server.session.jobs import FIRST_PARTIAL_S, PARTIAL_S
 from oyez.settings import Settings
 
 SILENCE = np.zeros(30 * SAMPLE_RATE, np.float32)

@@ -19,7 +19,7 @@ from oyez.emotion.neutral import Neutral
 from oyez.inference.loader import Engines
 from oyez.metrics import Metrics
 from oyez.recognisers.base import SAMPLE_RATE
-from oyez.server.accounts import Accounts
+from oyez.server.access.accounts import Accounts
 from oyez.server.app import Server
 from oyez.server.realtime import PATH
 from oyez.settings import Settings

@@ -223,7 +223,7 @@ def database(settings: Settings) -> Finding:
 
 
 def port(settings: Settings) -> Finding:
-    from oyez.server.listening import ListenError, bind
+    from oyez.server.life.listening import ListenError, bind
 
     where = f"{settings.host}:{settings.port}"
     try:

@@ -16,7 +16,7 @@ from aiohttp import web
 from oyez.client.session import Target
 from oyez.inference.loader import Engines
 from oyez.metrics import Metrics
-from oyez.server.accounts import Accounts
+from oyez.server.access.accounts import Accounts
 from oyez.server.app import Server
 from oyez.settings import Settings
 

@@ -12,20 +12,20 @@ from oyez import __version__
 from oyez.inference.loader import Engines
 from oyez.metrics import Metrics
 from oyez.server import realtime
-from oyez.server.access import Access
-from oyez.server.accounts import Accounts
+from oyez.server.access.access import Access
+from oyez.server.access.accounts import Accounts
+from oyez.server.access.key_watch import KeyWatch
 from oyez.server.describe.routes import reference_routes
-from oyez.server.http_routes import http_routes
-from oyez.server.http_watch import http_watch
-from oyez.server.in_flight import InFlight
-from oyez.server.key_watch import KeyWatch
-from oyez.server.loop_watch import loop_watch
-from oyez.server.metrics_route import metrics_routes
+from oyez.server.http.health import http_routes
+from oyez.server.http.metrics import metrics_routes
+from oyez.server.http.page import page_routes
+from oyez.server.http.proxies import TrustedProxies, believe
+from oyez.server.http.watch import http_watch
+from oyez.server.life.in_flight import InFlight
+from oyez.server.life.loop_watch import loop_watch
 from oyez.server.openai.plain_errors import plain_errors
 from oyez.server.openai.routes import openai_routes
 from oyez.server.openai.transcriptions import Transcriptions
-from oyez.server.page import page_routes
-from oyez.server.proxies import TrustedProxies, believe
 from oyez.server.realtime import Realtime
 from oyez.settings import Settings
 from oyez.transcription.transcriber import Transcriber

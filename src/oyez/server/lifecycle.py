@@ -15,14 +15,14 @@ from oyez import __version__
 from oyez.accounts.database import DatabaseError
 from oyez.inference.loader import Engines, LoadError, load_engines
 from oyez.metrics import Metrics
-from oyez.server import listening, resources, signals, tls
-from oyez.server.accounts import Accounts
+from oyez.server.access.accounts import Accounts
+from oyez.server.access.callers import now
 from oyez.server.app import Server
-from oyez.server.bad_requests import log_bad_requests_seldom
-from oyez.server.callers import now
+from oyez.server.life import listening, resources, signals, tls
+from oyez.server.life.bad_requests import log_bad_requests_seldom
+from oyez.server.life.reload import Reloader
+from oyez.server.life.sd_notify import ServiceManager
 from oyez.server.realtime import PATH
-from oyez.server.reload import Reloader
-from oyez.server.sd_notify import ServiceManager
 from oyez.settings import Settings, SettingsError, is_loopback, service_manager
 
 THREADS_STOP_S = 2.0

@@ -20,14 +20,14 @@ from oyez.inference.watch import Watch
 from oyez.metrics import Metrics
 from oyez.protocol.limits import SessionLimits
 from oyez.protocol.session import Session
-from oyez.server.access import Access
-from oyez.server.admission import Admission, query_value, serves_model
-from oyez.server.callers import Caller
-from oyez.server.connection import CLOSE_HANDSHAKE_S, Connection, ConnectionLimits
-from oyez.server.credentials import SUBPROTOCOL
-from oyez.server.refusals import Refusal, refuse
-from oyez.server.resources import MemoryGuard
-from oyez.server.session_watch import ServerWatch
+from oyez.server.access.access import Access
+from oyez.server.access.admission import Admission, query_value, serves_model
+from oyez.server.access.callers import Caller
+from oyez.server.access.credentials import SUBPROTOCOL
+from oyez.server.access.refusals import Refusal, refuse
+from oyez.server.life.resources import MemoryGuard
+from oyez.server.session.connection import CLOSE_HANDSHAKE_S, Connection, ConnectionLimits
+from oyez.server.session.watch import ServerWatch
 from oyez.settings import Settings
 
 PATH = "/api-ws/v1/realtime"

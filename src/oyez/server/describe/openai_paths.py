@@ -8,6 +8,8 @@ import msgspec
 
 from oyez.protocol.errors import one_of
 from oyez.recognisers.base import LANGUAGES
+from oyez.server.access.quotas import used_up
+from oyez.server.access.refusals import INVALID_KEY
 from oyez.server.describe.schemas import REFERENCE, Schema
 from oyez.server.describe.security import ANY_OF_THEM
 from oyez.server.openai import errors, routes
@@ -22,8 +24,6 @@ from oyez.server.openai.bodies import (
     VerboseTranscription,
 )
 from oyez.server.openai.parameters import FORMATS, GRANULARITIES, MAX_PROMPT_CHARS
-from oyez.server.quotas import used_up
-from oyez.server.refusals import INVALID_KEY
 from oyez.settings import Settings
 
 OPENAI_BODIES = (

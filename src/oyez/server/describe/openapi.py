@@ -10,14 +10,10 @@ import msgspec
 from oyez import __version__
 from oyez.metrics import CONTENT_TYPE
 from oyez.server import realtime
-from oyez.server.admission import too_fast, too_many_sessions
-from oyez.server.bodies import Health, Readiness, RefusalBody
-from oyez.server.describe.openai_paths import OPENAI_BODIES, openai_paths
-from oyez.server.describe.schemas import REFERENCE, Schema, schemas_of
-from oyez.server.describe.security import ANY_OF_THEM, FOR_HTTP
-from oyez.server.gate import foreign_page
-from oyez.server.quotas import used_up
-from oyez.server.refusals import (
+from oyez.server.access.admission import too_fast, too_many_sessions
+from oyez.server.access.gate import foreign_page
+from oyez.server.access.quotas import used_up
+from oyez.server.access.refusals import (
     BUSY,
     DRAINING,
     EXPIRED_KEY,
@@ -28,6 +24,10 @@ from oyez.server.refusals import (
     REVOKED_KEY,
     Refusal,
 )
+from oyez.server.bodies import Health, Readiness, RefusalBody
+from oyez.server.describe.openai_paths import OPENAI_BODIES, openai_paths
+from oyez.server.describe.schemas import REFERENCE, Schema, schemas_of
+from oyez.server.describe.security import ANY_OF_THEM, FOR_HTTP
 from oyez.settings import MODELS, Settings
 
 BODIES = (Health, Readiness, RefusalBody)

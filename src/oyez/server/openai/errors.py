@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from oyez.server.access.refusals import Refusal
 from oyez.server.bodies import json_response
 from oyez.server.openai.bodies import Failure, FailureDetail
-from oyez.server.refusals import Refusal
 
 INVALID = "invalid_request_error"
 SERVER = "server_error"

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
-from oyez.server.admission import too_many_sessions
-from oyez.server.callers import Caller
+from oyez.server.access.admission import too_many_sessions
+from oyez.server.access.callers import Caller
 from oyez.server.openai.errors import ApiError, too_many
 
 

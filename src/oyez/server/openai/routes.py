@@ -7,13 +7,13 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from oyez.server.access import Access
+from oyez.server.access.access import Access
+from oyez.server.access.refusals import Refusal
 from oyez.server.bodies import json_response
 from oyez.server.openai.bodies import Model, ModelList
 from oyez.server.openai.errors import ApiError, internal_error
 from oyez.server.openai.transcriptions import Transcriptions
-from oyez.server.refusals import Refusal
-from oyez.server.session_watch import ServerWatch
+from oyez.server.session.watch import ServerWatch
 
 PATH = "/v1/audio/transcriptions"
 ALIASES = ("whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe")

@@ -12,9 +12,10 @@ import msgspec
 from aiohttp import web
 
 from oyez.metrics import Metrics
-from oyez.server.access import Access
-from oyez.server.admission import Admission
-from oyez.server.callers import Caller
+from oyez.server.access.access import Access
+from oyez.server.access.admission import Admission
+from oyez.server.access.callers import Caller
+from oyez.server.access.refusals import DRAINING, Refusal
 from oyez.server.openai.answers import answer, usage
 from oyez.server.openai.bodies import TextDelta, TextDone
 from oyez.server.openai.errors import ApiError, internal_error
@@ -22,7 +23,6 @@ from oyez.server.openai.form import read_form
 from oyez.server.openai.parameters import Parameters, parameters
 from oyez.server.openai.places import Places
 from oyez.server.openai.work import GONE, FileWork
-from oyez.server.refusals import DRAINING, Refusal
 from oyez.settings import Settings
 from oyez.transcription.documents import joined, plain_text
 from oyez.transcription.results import Partial, Result, Segment

@@ -12,12 +12,12 @@ from oyez.logs import SessionLog
 from oyez.metrics import Metrics
 from oyez.protocol.effects import Completed
 from oyez.recognisers.base import SAMPLE_RATE
-from oyez.server.access import Access
-from oyez.server.callers import Caller
-from oyez.server.figures import Figures
+from oyez.server.access.access import Access
+from oyez.server.access.callers import Caller
+from oyez.server.access.refusals import DRAINING
 from oyez.server.openai.errors import SERVER, ApiError, bad_file, too_long
 from oyez.server.openai.parameters import Parameters
-from oyez.server.refusals import DRAINING
+from oyez.server.session.figures import Figures
 from oyez.transcription.media import KNOWN_LENGTH, Media, MediaError, open_media
 from oyez.transcription.options import Options, TranscriptionError
 from oyez.transcription.results import Result, Segment

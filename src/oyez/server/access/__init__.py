@@ -1,0 +1,3 @@
+"""EDGE: who may use the server, and what for."""
+
+from __future__ import annotations

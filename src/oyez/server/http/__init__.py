@@ -1,0 +1,3 @@
+"""EDGE: plain HTTP: health, metrics, the page."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""EDGE: one WebSocket: from messages to effects and back."""
+
+from __future__ import annotations

@@ -1,0 +1,334 @@
+"""One WebSocket: feeds the session, carries out its effects, keeps every queue bounded.
+
+Two tasks: `_receive` hands messages to the feeder, the outbox sends. `_tick` watches the time. The
+session is called on the event loop only, one call at a time, and its effects are carried out
+before the next call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import WSMsgType, web
+
+from oyez.inference.scheduler import Scheduler
+from oyez.inference.vad_pool import VadPool
+from oyez.inference.worker import Outcome
+from oyez.logs import SessionLog
+from oyez.metrics import Metrics
+from oyez.protocol import codec
+from oyez.protocol.effects import Cancel, Close, Count, Effect, Recognise, Send
+from oyez.protocol.errors import ServerFault
+from oyez.protocol.server_events import ErrorEvent, SessionFinished
+from oyez.protocol.session import Session
+from oyez.recognisers.base import SAMPLE_RATE
+from oyez.server.access.callers import Caller
+from oyez.server.access.endings import Ending
+from oyez.server.session.feeder import Feeder
+from oyez.server.session.figures import Figures
+from oyez.server.session.jobs import Jobs
+from oyez.server.session.outbox import Outbox
+from oyez.server.session.usage_recorder import UsageRecorder
+from oyez.server.session.watch import SessionWatch
+
+TICK_S = 0.5
+DURABLE_S = 1.0
+"""How long `session.finished` waits for the session's usage to be in the database."""
+CLOSE_HANDSHAKE_S = 5.0
+"""How long a client may take to answer our Close frame."""
+LEAVING = (1001, "The server is shutting down.")
+GOODBYE_S = 1.0
+"""At shutdown: how long a client may take to close by itself after its session has finished."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionLimits:
+    max_backlog_s: float
+    """Audio that may wait for recognition before input is no longer read."""
+    send_buffer_bytes: int
+    """Events that may wait for the client before input is no longer read."""
+    slow_reader_timeout_s: float
+    ping_interval_s: float
+    ping_timeout_s: float
+
+
+class Connection:
+    """From the accepted upgrade to the end of the socket. Create it on the event loop."""
+
+    def __init__(
+        self,
+        socket: web.WebSocketResponse,
+        transport: asyncio.Transport,
+        session: Session,
+        *,
+        new_id: Callable[[str], str],
+        scheduler: Scheduler,
+        vad_pool: VadPool,
+        metrics: Metrics,
+        watch: SessionWatch,
+        limits: ConnectionLimits,
+        client: str | None,
+        caller: Caller,
+        usage: UsageRecorder,
+        why_end: Callable[[], Ending | None],
+    ) -> None:
+        """client: its address, for the log. usage: of the figures of `watch`. why_end: asked often
+        whether the caller may go on."""
+        self._client = client
+        self._caller = caller
+        self._socket = socket
+        self._transport = transport
+        self._session = session
+        self._new_id = new_id
+        self._metrics = metrics
+        self._limits = limits
+        self._log = SessionLog(log, session.id)
+        self._loop = asyncio.get_running_loop()
+        self._watch = watch
+        self._usage = usage
+        self._why_end = why_end
+        self._jobs = Jobs(scheduler, session.id, self._answered, lambda: watch.ahead_s)
+        self._outbox = Outbox(
+            socket, limits.send_buffer_bytes, lambda: self._feeder.wake(), metrics.send.observe
+        )
+        self._feeder = Feeder(
+            session,
+            vad_pool,
+            call=self._call,
+            fail=self._fail,
+            held_back=self._held_back,
+            heard=self._heard,
+            tally=metrics.tally,
+        )
+        self._finished = asyncio.Event()
+        self._ended = asyncio.Event()
+        self._closing = False
+        self._close_code: int | None = None
+        self._close_reason = "the client left"
+        self._parting = (1000, "session finished")
+        """How the socket will be closed once the session has finished."""
+        self._ending: asyncio.TimerHandle | None = None
+        self._receiver: asyncio.Task[None] | None = None
+        self._listening_since_s: float | None = None
+        self._pinged_s = 0.0
+
+    async def run(self) -> None:
+        """Serve the client until the socket is gone. Leaves no task and no job behind."""
+        self._log.debug("session began")
+        self._call(lambda now_ms: self._session.open())
+        tasks = [
+            asyncio.create_task(self._guarded(part))
+            for part in (self._receive(), self._outbox.run())
+        ]
+        self._receiver = tasks[0]
+        self._tick_later()
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if self._closing and not self._transport.is_closing():
+                await asyncio.wait(tasks[1:])  # the closing handshake; `_tick` limits it
+        finally:
+            self._closing = True
+            self._next_tick.cancel()
+            if self._ending:
+                self._ending.cancel()
+            self._jobs.cancel_all()
+            self._finished.set()
+            self._ended.set()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            self._report()
+
+    @property
+    def figures(self) -> Figures:
+        """What the session did so far."""
+        return self._watch.figures
+
+    @property
+    def backlog_s(self) -> float:
+        """Audio that waits for its final."""
+        return self._session.backlog_samples / SAMPLE_RATE
+
+    async def drain(self) -> None:
+        """The server leaves: finish what was said, tell the client, close 1001."""
+        if not self._ending:
+            self._parting = LEAVING
+        self._feeder.drain()
+        await self._finished.wait()
+        try:
+            await asyncio.wait_for(self._ended.wait(), GOODBYE_S)
+        except TimeoutError:
+            self.close(*LEAVING)
+            await self._ended.wait()
+
+    def end(self, ending: Ending) -> None:
+        """The session may not go on: say why, answer what was said, close 1008. Nothing happens
+        the second time."""
+        if self._ending or self._closing:
+            return
+        self._parting = (1008, ending.reason)
+        self._ending = self._loop.call_later(ending.patience_s, self.close, *self._parting)
+        self._call(self._session.end, ending.error)
+        self._feeder.wake()
+
+    def close(self, code: int, reason: str) -> None:
+        """Close after everything sent so far; nothing is said after it."""
+        if self._closing:
+            return
+        self._closing = True
+        self._close_code, self._close_reason = code, reason
+        self._jobs.cancel_all()
+        if self._receiver:
+            # aiohttp awaits the client's Close only if nobody else is reading; without that, what
+            # a client that still sends has not read yet is lost with the connection
+            self._receiver.cancel()
+        self._outbox.close(code, reason)
+        self._finished.set()
+
+    def abort(self, code: int, reason: str) -> None:
+        """Drop the socket at once: the client would take no part in closing it."""
+        self._log.warning(reason)
+        self._closing = True
+        self._close_code, self._close_reason = code, reason
+        self._transport.abort()
+
+    async def _receive(self) -> None:
+        while True:
+            await self._feeder.room()
+            await self._outbox.room()
+            self._listening_since_s = self._loop.time()
+            message = await self._socket.receive()
+            self._listening_since_s = None
+            match message.type:
+                case WSMsgType.TEXT | WSMsgType.BINARY:
+                    self._feeder.put(message.data)
+                case WSMsgType.PING:
+                    self._outbox.pong(message.data)
+                case WSMsgType.PONG:
+                    pass  # hearing it was its purpose
+                case _:
+                    return
+
+    def _held_back(self) -> bool:
+        """Back-pressure: recognition is behind, or the client with reading; or all is over."""
+        most_samples = self._limits.max_backlog_s * SAMPLE_RATE
+        backlog = self._session.backlog_samples > most_samples and bool(self._jobs)
+        return self._closing or backlog or not self._outbox.has_room
+
+    def _tick(self) -> None:
+        if self._outbox.stalled_s > self._limits.slow_reader_timeout_s:
+            return self.abort(1008, "the client does not read")
+        if self._silent_s > self._limits.ping_timeout_s:
+            return self.abort(1006, "the client is gone")
+        self._tick_later()
+        self._ping_if_due()
+        if ending := self._why_end():
+            self.end(ending)
+        self._call(self._session.tick)
+        self._feeder.wake()
+
+    def _tick_later(self) -> None:
+        # all sessions at the same instants: waking up once for each costs more than the ticks
+        ticks = int(self._loop.time() / TICK_S) + 1
+        self._next_tick = self._loop.call_at(ticks * TICK_S, self._tick)
+
+    @property
+    def _silent_s(self) -> float:
+        """How long the client has sent nothing, pongs included, while we listened."""
+        since_s = self._listening_since_s
+        return 0.0 if since_s is None else self._loop.time() - since_s
+
+    def _ping_if_due(self) -> None:
+        interval_s = self._limits.ping_interval_s
+        if self._silent_s > interval_s and self._loop.time() - self._pinged_s > interval_s:
+            self._pinged_s = self._loop.time()
+            self._outbox.ping()
+
+    def _answered(self, job: int, outcome: Outcome) -> None:
+        began_s = time.perf_counter()
+        self._watch.answered(job)
+        self._call(self._session.recognised, job, outcome)
+        self._metrics.tally.answer_s += time.perf_counter() - began_s
+        self._feeder.wake()
+
+    def _call(self, method: Callable[..., list[Effect]], *arguments: Any) -> None:
+        """Call the session with these arguments and the time, and do what it asks for."""
+        if self._closing:
+            return
+        try:
+            effects = method(*arguments, int(self._loop.time() * 1000))
+        except Exception as error:  # noqa: BLE001 - our bug may be any
+            self._fail(error)
+            return
+        for effect in effects:
+            self._carry_out(effect)
+        if self._session.finished:
+            self._finished.set()
+            if self._ending:
+                self.close(*self._parting)
+
+    def _heard(self, samples: int, arrived_s: float) -> None:
+        self._usage.heard(samples / SAMPLE_RATE)
+        self._watch.heard(samples, arrived_s)
+        if ending := self._why_end():
+            self._loop.call_soon(self.end, ending)
+
+    def _carry_out(self, effect: Effect) -> None:
+        self._watch.see(effect)
+        match effect:
+            case Send(event):
+                if isinstance(event, SessionFinished):
+                    self._hold_until_recorded()
+                self._outbox.text(codec.encode(event))
+            case Recognise():
+                self._jobs.submit(effect)
+            case Cancel(job):
+                self._jobs.cancel(job)
+            case Close(code, reason):
+                self.close(code, reason)
+
+    def _hold_until_recorded(self) -> None:
+        """Who has seen `session.finished` can rely on the usage, whatever becomes of us then."""
+        written = self._usage.end(*self._parting)
+        if written and not written.done():
+            self._outbox.hold(asyncio.wrap_future(written), DURABLE_S, self._recorded_late)
+
+    def _recorded_late(self) -> None:
+        self._metrics.occurrences.labels("usage_recorded_late").inc()
+
+    async def _guarded(self, task: Coroutine[Any, Any, None]) -> None:
+        try:
+            await task
+        except Exception as error:  # noqa: BLE001 - our bug may be any
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        """Our bug: it ends this session and no other."""
+        self._log.error("internal error", exc_info=error)
+        self._carry_out(Count("internal_errors"))
+        if not self._closing:
+            detail = ServerFault().detail()
+            self._carry_out(Send(ErrorEvent(event_id=self._new_id("event"), error=detail)))
+            self.close(1011, "Internal service error.")
+
+    def _report(self) -> None:
+        code = self._close_code or self._socket.close_code or 1006
+        self._watch.ended(code)
+        self._usage.end(code, self._close_reason)
+        fields = {
+            **self.figures.fields(),
+            "duration_s": round(self._watch.duration_s, 2),
+            "close_code": code,
+            "close_reason": self._close_reason,
+            "client": self._client,
+            "key_id": self._caller.key_id,
+            "key_name": self._caller.name,
+        }
+        self._log.info("session ended", extra={"fields": fields})

@@ -1,0 +1,134 @@
+"""Feeds one session: its messages in order of arrival, and what they hold in windows to score.
+
+Nothing here waits. The session gets turns, together with others; whoever does away with something
+it may have waited for calls `wake`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from oyez.inference.vad_pool import MAX_WINDOWS, VadPool
+from oyez.metrics import Tally
+from oyez.protocol.session import Session
+from oyez.recognisers.base import Samples
+from oyez.server.session.byte_queue import ByteQueue
+from oyez.server.session.outbox import FRAME_OVERHEAD_BYTES
+from oyez.vad.base import Scores, Stretch
+
+INBOX_BYTES = 1 << 20
+"""Input read ahead of the session, so that pings and a closing client are noticed meanwhile."""
+MESSAGES_A_TURN = 4
+"""Most messages without a whole window of audio that a session takes in at one turn."""
+
+
+class Feeder:
+    """A `Hearer`. Event loop only."""
+
+    def __init__(
+        self,
+        session: Session,
+        vad_pool: VadPool,
+        *,
+        call: Callable[..., Any],
+        fail: Callable[[Exception], None],
+        held_back: Callable[[], bool],
+        heard: Callable[[int, float], None],
+        tally: Tally,
+    ) -> None:
+        """call: calls a method of the session and carries out its effects; does not raise. fail:
+        takes our bugs. held_back: the session must not be fed now. heard: is told of samples
+        before they are scored, and when their message came, on time.monotonic. tally: takes what
+        the session's calls cost."""
+        self._session = session
+        self._vad_pool = vad_pool
+        self._heard = heard
+        self._tally = tally
+        self._vad_state = vad_pool.initial_state()
+        self._call = call
+        self._fail = fail
+        self._held_back = held_back
+        self._inbox: ByteQueue[tuple[str | bytes, float]] = ByteQueue(INBOX_BYTES)
+        self._arrived_s = 0.0
+        self._asked = False
+        self._draining = False
+
+    def put(self, message: str | bytes) -> None:
+        """The client's next message. Ask for `room` before."""
+        size_bytes = len(message) + FRAME_OVERHEAD_BYTES
+        self._inbox.put((message, time.monotonic()), size_bytes)
+        self._ask_turn(behind=False)
+
+    async def room(self) -> None:
+        """Wait until little enough waits here."""
+        await self._inbox.room()
+
+    def drain(self) -> None:
+        """End the session after what it is hearing, before any message that waits."""
+        self._draining = True
+        self._ask_turn(behind=False)
+
+    def wake(self) -> None:
+        """Perhaps it is not held back any longer, or has something to do by itself."""
+        if self._has_more:
+            self._ask_turn(behind=False)
+
+    def next_stretch(self) -> Stretch | None:
+        self._asked = False
+        for _ in range(MESSAGES_A_TURN):
+            if self._held_back():
+                return None
+            self._feed()
+            windows = self._next_windows()
+            if windows is not None and len(windows):
+                self._heard(len(windows), self._arrived_s)
+                return windows, self._vad_state
+            if windows is not None:
+                self._call(self._session.scored, windows)
+            if not self._has_more:
+                return None
+        self._ask_turn(behind=True)
+        return None
+
+    def scored(self, outcome: Scores | Exception) -> None:
+        if isinstance(outcome, Exception):
+            return self._fail(outcome)
+        probabilities, self._vad_state = outcome
+        began_s = time.perf_counter()
+        self._call(self._session.scored, probabilities)
+        self._tally.follow_s += time.perf_counter() - began_s
+        if self._has_more:
+            self._ask_turn(behind=True)
+
+    @property
+    def _has_more(self) -> bool:
+        return bool(self._inbox) or self._session.busy or self._draining
+
+    def _ask_turn(self, *, behind: bool) -> None:
+        if not self._asked:
+            self._asked = True
+            self._vad_pool.ask_turn(self, behind=behind)
+
+    def _feed(self) -> None:
+        if self._session.busy:
+            return
+        if self._draining:
+            self._draining = False
+            self._call(self._session.drain)
+        elif self._inbox:
+            message, self._arrived_s = self._inbox.take()
+            began_s = time.perf_counter()
+            self._call(self._session.receive, message)
+            self._tally.receive_s += time.perf_counter() - began_s
+
+    def _next_windows(self) -> Samples | None:
+        began_s = time.perf_counter()
+        try:
+            return self._session.next_windows(MAX_WINDOWS)
+        except Exception as error:  # noqa: BLE001 - our bug may be any
+            self._fail(error)
+            return None
+        finally:
+            self._tally.decode_s += time.perf_counter() - began_s

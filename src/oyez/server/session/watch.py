@@ -1,0 +1,227 @@
+"""What a session does, as it does it, told to the metrics and counted for its last log line.
+
+Latencies are those a client sees, less the network: they end when an event is handed to the
+socket. Times are seconds of the event loop's clock, which comes in. Event loop only.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from oyez.logs import Seldom
+from oyez.metrics import CLOSE_CODES, OTHER, Metrics
+from oyez.protocol.codes import ERROR_CODES
+from oyez.protocol.effects import Began, Completed, Count, Effect, Recognise, Send
+from oyez.protocol.server_events import (
+    BufferCleared,
+    BufferCommitted,
+    ErrorEvent,
+    InterimText,
+    ServerEvent,
+    SpeechStarted,
+    SpeechStopped,
+    TranscriptionCompleted,
+    TranscriptionFailed,
+)
+from oyez.server.access.refusals import REASONS, ROOM
+from oyez.server.session.arrivals import Arrivals
+from oyez.server.session.figures import Figures
+from oyez.server.session.jobs import AHEAD_S
+
+LATE_FINAL_S = 2.0
+REMEMBERED_JOBS = 64
+
+log = logging.getLogger(__name__)
+
+
+class ServerWatch:
+    """What all sessions of a server share."""
+
+    def __init__(self, metrics: Metrics, models: Sequence[str]) -> None:
+        """models: names that are told apart; clients may make up others."""
+        self.metrics = metrics
+        self.seldom = Seldom(log)
+        self._models = frozenset(models)
+        for model in self._models:
+            metrics.sessions_opened.labels(model)
+        for reason in REASONS:
+            metrics.refused.labels(reason)
+        for code in ERROR_CODES:
+            metrics.errors.labels(code)
+
+    def refused(self, reason: str) -> None:
+        """A caller was turned away: one of REASONS."""
+        self.metrics.refused.labels(reason).inc()
+        tell = self.seldom.warning if reason in ROOM else self.seldom.info
+        tell(f"callers are turned away: {reason}")
+
+    def session(self, model: str, clock: Callable[[], float]) -> SessionWatch:
+        """A session begins."""
+        shown = model if model in self._models else OTHER
+        self.metrics.sessions_opened.labels(shown).inc()
+        return SessionWatch(self, clock)
+
+
+@dataclass(slots=True)
+class _Turn:
+    """What is known of a turn that has not ended."""
+
+    mode: str = "manual"
+    started_s: float | None = None
+    """When speech_started was sent."""
+    onset_s: float | None = None
+    """When its first speech arrived."""
+    committed_s: float | None = None
+    interim_s: float | None = None
+    """When its last interim result was sent."""
+    has_words: bool = False
+
+    @property
+    def is_told(self) -> bool:
+        """In manual mode only a commit makes a turn of audio."""
+        return self.started_s is not None or self.committed_s is not None
+
+
+class SessionWatch:
+    """Made by `ServerWatch.session`."""
+
+    def __init__(self, server: ServerWatch, clock: Callable[[], float]) -> None:
+        self.figures = Figures()
+        self._metrics = server.metrics
+        self._seldom = server.seldom
+        self._clock = clock
+        self._began_s = clock()
+        self._arrivals = Arrivals()
+        self._turns: dict[str, _Turn] = {}
+        self._asked_s: dict[int, float] = {}
+        self._covered_s = 0.0
+
+    @property
+    def duration_s(self) -> float:
+        """Since the session began."""
+        return self._clock() - self._began_s
+
+    @property
+    def ahead_s(self) -> float:
+        """How far the session's audio is ahead of the clock."""
+        return self.figures.audio_s - self.duration_s
+
+    def heard(self, samples: int, arrived_s: float) -> None:
+        """Audio was taken in; the message with it came at `arrived_s`."""
+        self.figures.audio_samples += samples
+        self._metrics.tally.audio_samples += samples
+        self._arrivals.add(self.figures.audio_samples, arrived_s)
+
+    def answered(self, job: int) -> None:
+        """What is sent until the next call follows from this answer."""
+        self._covered_s = self._asked_s.pop(job, self._arrivals.latest_s)
+
+    def see(self, effect: Effect) -> None:
+        """An effect of the session is about to be carried out."""
+        match effect:
+            case Send(event):
+                self.figures.sent(event)
+                self._sent(event)
+            case Recognise(job):
+                self._asked(job)
+            case Began(item_id, onset_samples):
+                self._turns[item_id].onset_s = self._arrivals.at_s(onset_samples)
+            case Completed():
+                self.figures.completed(effect)
+                self._metrics.speech_seconds.labels(effect.language).inc(effect.speech_s)
+            case Count(name):
+                self.figures.retractions += name == "retractions"
+                self._metrics.occurrences.labels(name).inc()
+
+    def ended(self, close_code: int) -> None:
+        """The session is over, whatever became of its turns."""
+        for turn in self._turns.values():
+            if turn.is_told:
+                self._end(turn, "abandoned")
+        self._turns.clear()
+        shown = str(close_code)
+        self._metrics.sessions_closed.labels(shown if shown in CLOSE_CODES else OTHER).inc()
+
+    def _asked(self, job: int) -> None:
+        self._asked_s[job] = self._arrivals.latest_s
+        if len(self._asked_s) > REMEMBERED_JOBS:  # those replaced are never answered
+            del self._asked_s[next(iter(self._asked_s))]
+
+    def _sent(self, event: ServerEvent) -> None:
+        match event:
+            case SpeechStarted():
+                self._metrics.speech_started.inc()
+                self._metrics.turns_open.inc()
+                self._turns[event.item_id] = _Turn(mode="vad", started_s=self._clock())
+            case SpeechStopped():
+                self._metrics.speech_stopped.inc()
+            case BufferCommitted():
+                self._committed(self._turn(event.item_id))
+            case BufferCleared():
+                self._forget_what_nobody_was_told()
+            case InterimText():
+                self._interim(self._turn(event.item_id), bool(event.text or event.stash))
+            case TranscriptionCompleted():
+                self._completed(event)
+            case TranscriptionFailed():
+                self._end(self._turns.pop(event.item_id), "failed")
+            case ErrorEvent():
+                self._metrics.errors.labels(event.error.code or event.error.type).inc()
+
+    @property
+    def _pace(self) -> str:
+        return "background" if self.ahead_s > AHEAD_S else "live"
+
+    def _turn(self, item_id: str) -> _Turn:
+        """In manual mode the first that is sent of a turn may be anything."""
+        return self._turns.setdefault(item_id, _Turn())
+
+    def _committed(self, turn: _Turn) -> None:
+        if not turn.is_told:
+            self._metrics.turns_open.inc()
+        turn.committed_s = self._clock()
+        self._metrics.turns_committed.labels(turn.mode).inc()
+
+    def _forget_what_nobody_was_told(self) -> None:
+        for item_id in [item_id for item_id, turn in self._turns.items() if not turn.is_told]:
+            del self._turns[item_id]
+
+    def _interim(self, turn: _Turn, has_words: bool) -> None:
+        self._metrics.interims.inc()
+        if has_words:
+            self._words(turn)
+        if turn.committed_s is not None:
+            return  # it repeats what is complete
+        now_s, pace = self._clock(), self._pace
+        if turn.interim_s is not None:
+            self._metrics.interim_gap.labels(pace).observe(now_s - turn.interim_s)
+        turn.interim_s = now_s
+        self._metrics.interim_lag.labels(pace).observe(now_s - self._covered_s)
+
+    def _words(self, turn: _Turn) -> None:
+        if turn.has_words or turn.started_s is None:
+            return
+        turn.has_words = True
+        now_s, pace = self._clock(), self._pace
+        self.figures.first_words_s.append(now_s - turn.started_s)
+        self._metrics.first_words.labels(pace).observe(now_s - turn.started_s)
+        if turn.onset_s is not None:
+            self._metrics.first_words_after_onset.labels(pace).observe(now_s - turn.onset_s)
+
+    def _completed(self, event: TranscriptionCompleted) -> None:
+        turn = self._turns.pop(event.item_id)
+        if event.transcript:
+            self._words(turn)
+        self._end(turn, "words" if event.transcript else "empty")
+        assert turn.committed_s is not None, "completed before it was committed"
+        final_s, pace = self._clock() - turn.committed_s, self._pace
+        self.figures.final_s.append(final_s)
+        self._metrics.final.labels(turn.mode, pace).observe(final_s)
+        if pace == "live" and final_s > LATE_FINAL_S:
+            self._seldom.warning("finals are late", after_s=round(final_s, 2))
+
+    def _end(self, turn: _Turn, outcome: str) -> None:
+        self._metrics.turns_ended.labels(turn.mode, outcome).inc()
+        self._metrics.turns_open.dec()

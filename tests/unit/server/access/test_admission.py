@@ -1,0 +1,189 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from oyez.accounts.keys import KeyLimits
+from oyez.server.access.admission import Admission, query_value, serves_model
+from oyez.server.access.callers import ANYONE, Caller
+from oyez.server.access.refusals import BUSY, DRAINING, FULL, LEDGER_FULL, Refusal
+
+A, B = Caller("key_a", "a"), Caller("key_b", "b")
+
+
+class Clock:
+    now_s = 100.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+class FakeQuotas:
+    unrecorded = False
+    used_up: Refusal | None = None
+
+    def refusal(self, caller: Caller) -> Refusal | None:
+        return self.used_up
+
+
+def limited(**limits: int) -> Caller:
+    return Caller("key_l", "limited", KeyLimits(**limits))  # type: ignore[arg-type]
+
+
+def an_admission(
+    *,
+    max_sessions: int = 100,
+    sessions_per_second: int = 2,
+    load_room: Callable[[], float] = lambda: math.inf,
+) -> tuple[Admission, Clock, FakeQuotas]:
+    clock, quotas = Clock(), FakeQuotas()
+    admission = Admission(
+        quotas,  # type: ignore[arg-type]
+        max_sessions=max_sessions,
+        sessions_per_second=sessions_per_second,
+        clock=clock,
+        load_room=load_room,
+    )
+    return admission, clock, quotas
+
+
+def test_the_rate_is_counted_over_the_last_second() -> None:
+    admission, clock, _ = an_admission()
+    assert admission.enter(A) is None
+    clock.now_s += 0.6
+    assert admission.enter(A) is None
+    refusal = admission.enter(A)
+    assert refusal is not None
+    assert (refusal.status, refusal.retry_after_s) == (429, 1)
+    assert admission.enter(B) is None
+    clock.now_s += 0.4
+    assert admission.enter(A) is None
+    assert admission.enter(A) is not None
+
+
+def test_a_key_may_have_a_rate_of_its_own() -> None:
+    admission, _, _ = an_admission(sessions_per_second=2)
+    slow, quick = limited(sessions_per_second=1), Caller("q", "q", KeyLimits(sessions_per_second=5))
+    assert [admission.enter(slow) is None for _ in range(2)] == [True, False]
+    assert [admission.enter(quick) is None for _ in range(6)] == [True] * 5 + [False]
+
+
+def test_a_key_has_so_many_sessions_at_once_and_no_more() -> None:
+    admission, _, _ = an_admission(sessions_per_second=99)
+    two = limited(sessions=2)
+    assert admission.enter(two) is None and admission.enter(two) is None
+    refusal = admission.enter(two)
+    assert refusal is not None
+    assert (refusal.status, refusal.code) == (429, "Throttling.AllocationQuota")
+    assert refusal.retry_after_s and "2 sessions" in refusal.message
+    assert admission.enter(A) is None, "another key does not notice"
+    admission.leave(two)
+    assert admission.enter(two) is None
+
+
+def test_who_is_refused_for_another_reason_has_not_used_up_the_rate() -> None:
+    admission, _, quotas = an_admission(sessions_per_second=1)
+    quotas.used_up = Refusal(429, "Throttling.AllocationQuota", "used up", 60)
+    for _ in range(3):
+        assert admission.enter(A) is quotas.used_up
+    quotas.used_up, quotas.unrecorded = None, True
+    for _ in range(3):
+        assert admission.enter(A) is LEDGER_FULL
+    assert admission.room == 0
+    quotas.unrecorded = False
+    assert admission.enter(A) is None
+
+
+def test_refused_callers_take_no_place() -> None:
+    admission, _, _ = an_admission(max_sessions=1)
+    assert admission.enter(A) is None
+    assert admission.enter(A) is FULL
+    assert admission.open_sessions == 1
+    admission.leave(A)
+    assert admission.enter(A) is None
+
+
+def test_callers_without_a_key_share_one_rate() -> None:
+    admission, _, _ = an_admission()
+    assert admission.enter(ANYONE) is None
+    assert admission.enter(ANYONE) is None
+    refusal = admission.enter(ANYONE)
+    assert refusal is not None and refusal.status == 429
+
+
+def test_a_draining_server_lets_nobody_in() -> None:
+    admission, _, _ = an_admission()
+    admission.draining = True
+    assert admission.enter(A) is DRAINING
+
+
+def test_who_finds_no_room_in_the_engine_is_refused_and_takes_no_place() -> None:
+    room = [0.9]
+    admission, _, _ = an_admission(sessions_per_second=1, load_room=lambda: room[0])
+    for _ in range(5):
+        assert admission.enter(A) is BUSY
+    assert BUSY.retry_after_s
+    room[0] = 1.0
+    assert admission.enter(A) is None
+
+
+def test_room_is_the_least_of_places_and_load() -> None:
+    room = [math.inf]
+    admission, _, _ = an_admission(max_sessions=3, load_room=lambda: room[0])
+    assert admission.room == 3
+    admission.enter(ANYONE)
+    assert admission.room == 2
+    room[0] = 1.7
+    assert admission.room == 1
+    room[0] = -4.0
+    assert admission.room == 0
+    room[0], admission.draining = math.inf, True
+    assert admission.room == 0
+
+
+@given(st.lists(st.tuples(st.sampled_from([A, B, limited(sessions=3)]), st.booleans())))
+def test_no_order_of_coming_and_going_lets_in_too_many(
+    steps: list[tuple[Caller, bool]],
+) -> None:
+    admission, _, _ = an_admission(max_sessions=5, sessions_per_second=1000)
+    inside: list[Caller] = []
+    for caller, enters in steps:
+        if enters and admission.enter(caller) is None:
+            inside.append(caller)
+        elif not enters and caller in inside:
+            inside.remove(caller)
+            admission.leave(caller)
+        assert admission.open_sessions == len(inside) <= 5
+        assert sum(each.name == "limited" for each in inside) <= 3
+
+
+@given(st.text(), st.text())
+def test_any_query_can_be_read(query: str, name: str) -> None:
+    query_value(query, name)
+
+
+@pytest.mark.parametrize(
+    ("query", "model"),
+    [
+        ("", None),
+        ("model", ""),
+        ("model=a", "a"),
+        ("model=a%20b+c", "a b c"),
+        ("a=b?model=a", "a"),
+        ("model=mine?model=a", "a"),
+        ("Model=a", None),
+    ],
+)
+def test_the_model_is_found_in_broken_queries_too(query: str, model: str | None) -> None:
+    assert query_value(query, "model") == model
+
+
+def test_models_are_served_by_name_or_family() -> None:
+    assert serves_model("qwen3-asr-flash-realtime-2030-01-01", ())
+    assert serves_model("mine", ("mine",))
+    assert not serves_model("whisper", ("mine",))
+    assert not serves_model(None, ("mine",))

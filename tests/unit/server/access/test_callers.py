@@ -1,0 +1,197 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from oyez.accounts.directory import KeyDirectory
+from oyez.accounts.keys import Key, KeyLimits, hash_key
+from oyez.server.access.callers import ANYONE, Caller, Callers
+from oyez.server.access.refusals import EXPIRED_KEY, INVALID_KEY, REVOKED_KEY
+from oyez.server.access.static_keys import StaticKeys
+from oyez.settings import Settings, SettingsError
+
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+
+class FakeDirectory(KeyDirectory):
+    """Keys that a test puts in."""
+
+    def __init__(self, *keys: Key) -> None:
+        super().__init__(None)
+        self.set(*keys)
+
+    def set(self, *keys: Key) -> None:
+        self._by_hash = {key.hash: key for key in keys}
+        self._by_id = {key.id: key for key in keys}
+
+
+def a_key(secret: str, **limits: object) -> Key:
+    return Key(f"key_{secret}", f"of {secret}", hash_key(secret), KeyLimits(**limits), NOON)  # type: ignore[arg-type]
+
+
+class Known:
+    """Callers, with a clock that a test turns."""
+
+    def __init__(self, *static: str, keys: tuple[Key, ...] = ()) -> None:
+        self.now = NOON
+        self.directory = FakeDirectory(*keys)
+        static_keys = StaticKeys(Settings(api_key=",".join(static)))
+        self.callers = Callers(static_keys, self.directory, lambda: self.now)
+
+
+def test_without_keys_anybody_is_anyone() -> None:
+    assert Known().callers.find(None) is ANYONE
+    assert Known().callers.find("whatever") is ANYONE
+
+
+def test_static_keys_are_named_by_number_never_by_themselves() -> None:
+    callers = Known("first", "second", "first").callers
+    assert callers.find("second") == Caller("static-2", "static-2", is_static=True)
+    assert callers.find("third") is INVALID_KEY
+    assert callers.find(None) is INVALID_KEY
+
+
+@given(st.text())
+def test_nothing_but_a_key_is_a_key(offered: str) -> None:
+    assert Known("the-key").callers.find(offered) is INVALID_KEY
+
+
+def test_a_key_of_the_database_brings_its_limits() -> None:
+    callers = Known(keys=(a_key("a", sessions=2),)).callers
+    caller = callers.find("a")
+    assert caller == Caller("key_a", "of a", KeyLimits(sessions=2))
+    assert callers.find("b") is INVALID_KEY
+    assert callers.find(None) is INVALID_KEY, "a server whose database has keys needs one"
+
+
+def test_limits_that_change_count_at_once() -> None:
+    known = Known(keys=(a_key("a", sessions=2),))
+    caller = known.callers.find("a")
+    assert isinstance(caller, Caller)
+    known.directory.set(a_key("a", sessions=3))
+    assert known.callers.limits(caller).sessions == 3
+
+
+def test_a_revoked_key_and_one_that_is_gone_do_not_count() -> None:
+    known = Known(keys=(a_key("a"), a_key("b")))
+    caller = known.callers.find("a")
+    assert isinstance(caller, Caller)
+    assert known.callers.objection(caller) is None
+    known.directory.set(replace(a_key("a"), revoked_at=NOON), a_key("b"))
+    assert known.callers.find("a") is REVOKED_KEY
+    assert known.callers.objection(caller) is REVOKED_KEY
+    known.directory.set(a_key("b"))
+    assert known.callers.find("a") is INVALID_KEY
+    assert known.callers.objection(caller) is REVOKED_KEY
+
+
+def test_a_key_expires_to_the_moment() -> None:
+    known = Known(keys=(a_key("a", expires_at=NOON + timedelta(seconds=1)),))
+    caller = known.callers.find("a")
+    assert isinstance(caller, Caller)
+    assert known.callers.objection(caller) is None
+    known.now += timedelta(seconds=1)
+    assert known.callers.find("a") is EXPIRED_KEY
+    assert known.callers.objection(caller) is EXPIRED_KEY
+
+
+def test_revoking_the_last_key_lets_nobody_in() -> None:
+    known = Known(keys=(a_key("a"),))
+    assert known.callers.need_keys
+    known.directory.set(replace(a_key("a"), revoked_at=NOON))
+    assert known.callers.need_keys
+    assert known.callers.find(None) is INVALID_KEY
+    known.directory.set()
+    assert known.callers.find(None) is INVALID_KEY
+
+
+def test_a_server_that_starts_with_revoked_keys_only_has_none() -> None:
+    known = Known(keys=(replace(a_key("a"), revoked_at=NOON),))
+    assert known.callers.find(None) is ANYONE
+
+
+def test_who_came_in_before_there_were_keys_may_stay() -> None:
+    known = Known()
+    assert known.callers.find(None) is ANYONE
+    known.directory.set(a_key("a"))
+    assert known.callers.find(None) is INVALID_KEY
+    assert known.callers.objection(ANYONE) is None
+
+
+@pytest.fixture
+def keys_file(tmp_path: Path) -> Callable[[str], Path]:
+    count = 0
+
+    def write(text: str) -> Path:
+        nonlocal count
+        count += 1
+        file = tmp_path / "keys"
+        file.write_text(text)
+        os.utime(file, (count, count))  # clocks of file systems may be coarse
+        return file
+
+    return write
+
+
+def poll(static: StaticKeys) -> None:
+    """As often as it takes until a change counts."""
+    static.reload_if_changed()
+    static.reload_if_changed()
+
+
+def test_a_changed_file_counts_once_it_stays_as_it_is(keys_file: Callable[[str], Path]) -> None:
+    static = StaticKeys(Settings(api_keys_file=keys_file("a\nb\n")))
+    keys_file("a\nc\n")
+    static.reload_if_changed()
+    assert static.find("b") and not static.find("c"), "it may be half written"
+    static.reload_if_changed()
+    assert static.find("c") and not static.find("b")
+
+
+def test_a_key_that_stays_keeps_its_id_and_nobody_inherits_one(
+    keys_file: Callable[[str], Path],
+) -> None:
+    static = StaticKeys(Settings(api_keys_file=keys_file("a\nb\nc\n")))
+    keys_file("c\nd\na\n")
+    poll(static)
+    assert [static.find(key) for key in "abcd"] == ["static-1", None, "static-3", "static-4"]
+    keys_file("e\n")
+    poll(static)
+    assert static.find("e") == "static-5"
+    assert not static.holds("static-1")
+
+
+@pytest.mark.parametrize("broken", ["", "# none\n", "two words\n"])
+def test_a_broken_file_keeps_the_old_keys_and_is_told_once(
+    keys_file: Callable[[str], Path], broken: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    static = StaticKeys(Settings(api_keys_file=keys_file("a-secret\n")))
+    keys_file(broken)
+    for _ in range(5):
+        poll(static)
+    assert static.find("a-secret") == "static-1"
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert "a-secret" not in caplog.text and "two words" not in caplog.text
+    with pytest.raises(SettingsError):
+        static.reload()
+    assert static.find("a-secret")
+    keys_file("b\n")
+    poll(static)
+    assert static.find("b") and not static.find("a-secret")
+
+
+def test_a_file_that_is_away_for_a_moment_changes_nothing(
+    keys_file: Callable[[str], Path],
+) -> None:
+    file = keys_file("a\n")
+    static = StaticKeys(Settings(api_keys_file=file))
+    file.unlink()
+    poll(static)
+    assert static.find("a")

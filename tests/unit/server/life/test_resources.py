@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import resource
+
+import numpy as np
+import pytest
+
+from oyez.server.life import resources
+from oyez.server.life.resources import OWN_FILES, MemoryGuard, allow_open_files, resident_mb
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "connections", "raised_to", "warned"),
+    [
+        (1024, 4096, 500, None, False),
+        (1024, 4096, 2000, 2000 + OWN_FILES, False),
+        (1024, 4096, 5000, 4096, True),
+        (1024, 1024, 5000, None, True),
+        (1024, resource.RLIM_INFINITY, 5000, 5000 + OWN_FILES, False),
+        (resource.RLIM_INFINITY, resource.RLIM_INFINITY, 5000, None, False),
+    ],
+)
+def test_open_files(
+    soft: int,
+    hard: int,
+    connections: int,
+    raised_to: int | None,
+    warned: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    calls: list[tuple[int, int]] = []
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (soft, hard))
+    monkeypatch.setattr(resource, "setrlimit", lambda which, limits: calls.append(limits))
+    allow_open_files(connections)
+    assert calls == ([(raised_to, hard)] if raised_to else [])
+    assert ("LimitNOFILE" in caplog.text) == warned
+
+
+def test_resident_memory_is_what_is_in_use() -> None:
+    before_mb = resident_mb()
+    held = np.ones(100 * resources.MEBIBYTE, np.uint8)
+    assert 90 < resident_mb() - before_mb < 150
+    assert held[0]
+
+
+def test_the_guard(caplog: pytest.LogCaptureFixture) -> None:
+    used_mb = 99.0
+    guard = MemoryGuard(100, lambda: used_mb)
+    assert not guard.full
+    used_mb = 100.0
+    assert guard.full and guard.full
+    assert len(caplog.records) == 1
+    assert not MemoryGuard(0, lambda: 1e9).full

@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import asyncio
+import time
+
+import numpy as np
+import pytest
+
+from oyez.inference.job import Job, Overloaded, Urgency
+from oyez.inference.worker import Outcome
+from oyez.protocol.effects import Recognise
+from oyez.protocol.errors import Overload
+from oyez.recognisers.base import Hypothesis, Piece, Purpose, Request
+from oyez.server.session.jobs import Jobs
+
+WORDS = (Piece(" one", (1,), 8000, 1.0),)
+
+
+class FakeScheduler:
+    """Keeps what is submitted. `replaces`: what the next job takes the place of."""
+
+    def __init__(self) -> None:
+        self.submitted: list[Job] = []
+        self.cancelled: list[Job] = []
+        self.replaces: Job | None = None
+        self.full = False
+
+    def submit(self, job: Job) -> Job | None:
+        if self.full:
+            raise Overloaded("full")
+        self.submitted.append(job)
+        return self.replaces
+
+    def cancel(self, job: Job) -> None:
+        self.cancelled.append(job)
+
+
+class Harness:
+    def __init__(self) -> None:
+        self.scheduler = FakeScheduler()
+        self.ahead_s = 0.0
+        self.answers: list[tuple[int, Outcome]] = []
+        self.jobs = Jobs(
+            self.scheduler,  # type: ignore[arg-type]
+            "session",
+            lambda number, outcome: self.answers.append((number, outcome)),
+            lambda: self.ahead_s,
+        )
+
+    def ask(self, number: int, request: Request, **fields: float) -> Job:
+        effect = Recognise(number, "item", 512, request, fields.pop("due_s", 0.0), **fields)  # type: ignore[arg-type]
+        self.jobs.submit(effect)
+        return self.scheduler.submitted[-1]
+
+
+def request(purpose: Purpose, hint: tuple[Piece, ...] = ()) -> Request:
+    return Request(np.zeros(8000, np.float32), purpose, hint=hint)
+
+
+@pytest.mark.parametrize(
+    ("purpose", "speculative", "hint", "due_s", "urgency", "within_s", "replaceable"),
+    [
+        (Purpose.FINAL, False, (), 0.0, Urgency.FINAL, 0.0, False),
+        (Purpose.FINAL, True, (), 0.6, Urgency.SPECULATIVE, 0.6, True),
+        (Purpose.PARTIAL, False, (), 0.25, Urgency.PARTIAL, 0.9, True),
+        (Purpose.PARTIAL, False, WORDS, 0.5, Urgency.PARTIAL, 2.5, True),
+    ],
+)
+async def test_what_is_asked_becomes_a_job_with_a_deadline(
+    purpose: Purpose,
+    speculative: bool,
+    hint: tuple[Piece, ...],
+    due_s: float,
+    urgency: Urgency,
+    within_s: float,
+    replaceable: bool,
+) -> None:
+    harness = Harness()
+    job = harness.ask(7, request(purpose, hint), due_s=due_s, speculative=speculative)
+    assert (job.owner, job.item, job.window) == ("session", "item", 512)
+    assert (job.urgency, job.is_replaceable, job.interval_s) == (urgency, replaceable, due_s)
+    assert job.deadline_s - time.monotonic() == pytest.approx(within_s, abs=0.1)
+
+
+@pytest.mark.parametrize("purpose", Purpose)
+async def test_nobody_waits_live_for_what_is_far_ahead_of_the_clock(purpose: Purpose) -> None:
+    harness = Harness()
+    harness.ahead_s = 31.0
+    assert harness.ask(1, request(purpose)).urgency is Urgency.BACKGROUND
+
+
+async def test_audio_far_ahead_of_the_clock_was_not_spoken_into_the_session() -> None:
+    harness = Harness()
+    assert harness.ask(1, request(Purpose.FINAL)).is_paced
+    harness.ahead_s = 3.0
+    job = harness.ask(2, request(Purpose.FINAL))
+    assert (job.is_paced, job.urgency) == (False, Urgency.FINAL)
+
+
+async def test_an_answer_arrives_once_on_the_loop() -> None:
+    harness = Harness()
+    job = harness.ask(7, request(Purpose.FINAL))
+    heard = Hypothesis((), "en")
+    await asyncio.to_thread(job.callback, heard)
+    await asyncio.sleep(0)
+    assert harness.answers == [(7, heard)]
+    assert len(harness.jobs) == 0
+
+
+async def test_what_was_cancelled_meanwhile_is_not_answered() -> None:
+    harness = Harness()
+    job = harness.ask(7, request(Purpose.FINAL))
+    job.callback(Hypothesis((), "en"))
+    harness.jobs.cancel(7)
+    harness.jobs.cancel(7)
+    await asyncio.sleep(0)
+    assert harness.scheduler.cancelled == [job]
+    assert harness.answers == []
+
+
+async def test_a_replaced_job_is_forgotten() -> None:
+    harness = Harness()
+    harness.scheduler.replaces = harness.ask(1, request(Purpose.PARTIAL))
+    harness.ask(2, request(Purpose.PARTIAL))
+    assert len(harness.jobs) == 1
+
+
+async def test_a_full_queue_is_an_answer_too() -> None:
+    harness = Harness()
+    harness.scheduler.full = True
+    harness.jobs.submit(Recognise(7, "item", 0, request(Purpose.FINAL), 0.0))
+    assert harness.answers == []
+    await asyncio.sleep(0)
+    ((number, outcome),) = harness.answers
+    assert number == 7
+    assert isinstance(outcome, Overload)
