@@ -184,6 +184,19 @@ async def test_pings_are_answered_while_input_is_held_back() -> None:
         assert message.data == b"hello"
 
 
+async def test_a_session_that_is_held_back_can_be_dropped() -> None:
+    async with running_server(held_engine(), max_backlog_s=1.0) as running:
+        client = await running.connect()
+        sender = asyncio.create_task(client.send(*[append(speech(1.0) + silence(1.5))] * 200))
+        await client.until("committed")
+        await asyncio.sleep(0.3)
+        assert not sender.done(), "the server still reads"
+        (connection,) = running.server.realtime.connections
+        connection.abort(1001, "dropped")
+        await running.assert_nothing_left()
+        await asyncio.gather(sender, return_exceptions=True)
+
+
 async def test_a_client_that_answers_no_ping_is_gone() -> None:
     async with running_server(ping_interval_s=0.1, ping_timeout_s=1.0) as running:
         await running.connect(autoping=False)

@@ -197,6 +197,9 @@ class Connection:
         self._log.warning(reason)
         self._closing = True
         self._close_code, self._close_reason = code, reason
+        if self._receiver:
+            # it may be waiting for room that nobody makes any more
+            self._receiver.cancel()
         self._transport.abort()
 
     async def _receive(self) -> None:
