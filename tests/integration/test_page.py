@@ -92,3 +92,11 @@ async def test_a_plain_request_is_refused_as_an_upgrade_would_be() -> None:
         assert (await running.get(PATH, Authorization="Bearer good"))[0] == 503
         assert not client.socket.closed
         assert running.server.realtime.admission.open_sessions == 1
+
+
+async def test_asking_why_does_not_count_against_the_rate_of_new_sessions() -> None:
+    async with running_server(api_key="good", sessions_per_second=1) as running:
+        for _ in range(3):
+            assert (await running.get(PATH, Authorization="Bearer good"))[0] == 426
+        await running.connect(key="good")
+        assert (await running.get(PATH, Authorization="Bearer good"))[0] == 429

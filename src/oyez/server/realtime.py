@@ -103,12 +103,13 @@ class Realtime:
         caller = self._access.gate.identify(request)
         if isinstance(caller, Refusal):
             return self._refuse(caller)
-        if refusal := self.admission.enter(caller):
-            return self._refuse(refusal)
         if not socket.can_prepare(request).ok:
             # a browser is never told why an upgrade failed: it asks again without one
-            self.admission.leave(caller)
+            if refusal := self.admission.why_not(caller):
+                return self._refuse(refusal)
             return refuse(NO_UPGRADE, {"Upgrade": "websocket"})
+        if refusal := self.admission.enter(caller):
+            return self._refuse(refusal)
         self.load.session_opened()
         try:
             await socket.prepare(request)

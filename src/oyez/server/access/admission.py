@@ -48,22 +48,27 @@ class Admission:
 
     def enter(self, caller: Caller) -> Refusal | None:
         """Let a caller in, or say why not. Who was let in must `leave`."""
-        refusal = (
-            self._own_refusal(caller)
-            or self._refusal_of_all()
-            or self._too_fast(caller)  # the last: it counts who comes in
-        )
+        refusal = self.why_not(caller)
         if refusal is None:
+            self._came(caller)
             self._open[caller.key_id] += 1
         return refusal
 
+    def why_not(self, caller: Caller) -> Refusal | None:
+        """Why the caller would not be let in now; None: it would be. Asking counts for nothing."""
+        return self._own_refusal(caller) or self._refusal_of_all() or self._too_fast(caller)
+
     def refuse_request(self, caller: Caller) -> Refusal | None:
-        """Why a request that is no session is not answered now; None: it may begin."""
+        """Why a request that is no session is not answered now; None: it may begin, and counts
+        against the caller's rate."""
         if self.draining:
             return DRAINING
         if self._quotas.unrecorded:
             return LEDGER_FULL
-        return self._quotas.refusal(caller) or self._too_fast(caller)
+        refusal = self._quotas.refusal(caller) or self._too_fast(caller)
+        if refusal is None:
+            self._came(caller)
+        return refusal
 
     def leave(self, caller: Caller) -> None:
         self._open[caller.key_id] -= 1
@@ -102,8 +107,10 @@ class Admission:
             recent.popleft()
         if len(recent) >= most:
             return too_fast(most, RATE_WINDOW_S - (now_s - recent[0]))
-        recent.append(now_s)
         return None
+
+    def _came(self, caller: Caller) -> None:
+        self._recent[caller.key_id].append(self._clock())
 
 
 def too_many_sessions(most: int) -> Refusal:
