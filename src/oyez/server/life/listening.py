@@ -57,9 +57,11 @@ async def listen(
     *,
     has_room: Callable[[], bool],
     tls: ssl.SSLContext | None,
+    handshake_timeout_s: float = HANDSHAKE_TIMEOUT_S,
 ) -> asyncio.Server:
     """Accept connections; while there is no room, they are told so (503) and closed.
 
+    handshake_timeout_s: after which a connection is closed that is not through with TLS.
     Raises ListenError: another process listens by now.
     """
 
@@ -72,7 +74,7 @@ async def listen(
             sock=listener,
             backlog=BACKLOG,
             ssl=tls,
-            ssl_handshake_timeout=HANDSHAKE_TIMEOUT_S if tls else None,
+            ssl_handshake_timeout=handshake_timeout_s if tls else None,
         )
     except OSError as error:
         host, port = listener.getsockname()[:2]
