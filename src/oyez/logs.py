@@ -6,6 +6,7 @@ Fields travel in `extra={"fields": {…}}`. No audio, transcript or key above DE
 from __future__ import annotations
 
 import logging
+import math
 import queue
 import re
 import sys
@@ -20,6 +21,8 @@ import msgspec
 
 MAX_WAITING_LINES = 10_000
 FLUSH_S = 1.0
+EVERY_S = 60.0
+"""Between two lines of those that come in crowds."""
 PLAIN = re.compile(r"[^\s\"'=\x00-\x1f\x7f-\x9f]+")
 """Values that need no quotes."""
 
@@ -63,21 +66,39 @@ class SessionLog(logging.LoggerAdapter[logging.Logger]):
         return msg, {**kwargs, "extra": {"fields": {**own, **given}}}
 
 
+class _Crowds:
+    """Of things of one kind, one in `every_s`; the others are counted. From any thread."""
+
+    def __init__(self, every_s: float, clock: Callable[[], float]) -> None:
+        self._every_s = every_s
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._last_s: dict[str, float] = {}
+        self._left_out: dict[str, int] = {}
+
+    def ask(self, kind: str) -> int | None:
+        """How many of this kind were left out since the last one; None: leave it out."""
+        with self._lock:
+            now_s = self._clock()
+            if now_s - self._last_s.get(kind, -math.inf) < self._every_s:
+                self._left_out[kind] = self._left_out.get(kind, 0) + 1
+                return None
+            self._last_s[kind] = now_s
+            return self._left_out.pop(kind, 0)
+
+
 class Seldom:
     """Lines that come in crowds: of those with one message, at most one in `every_s`."""
 
     def __init__(
         self,
         logger: logging.Logger,
-        every_s: float = 60.0,
+        every_s: float = EVERY_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """clock: seconds that never go back."""
         self._logger = logger
-        self._every_s = every_s
-        self._clock = clock
-        self._last_s: dict[str, float] = {}
-        self._left_out: dict[str, int] = {}
+        self._crowds = _Crowds(every_s, clock)
 
     def info(self, message: str, **fields: Any) -> None:
         """As `warning`, less urgent."""
@@ -89,14 +110,33 @@ class Seldom:
         self._log(logging.WARNING, message, fields)
 
     def _log(self, level: int, message: str, fields: dict[str, Any]) -> None:
-        now_s = self._clock()
-        if now_s - self._last_s.get(message, -self._every_s) < self._every_s:
-            self._left_out[message] = self._left_out.get(message, 0) + 1
+        left_out = self._crowds.ask(message)
+        if left_out is None:
             return
-        self._last_s[message] = now_s
-        if left_out := self._left_out.pop(message, 0):
+        if left_out:
             fields["left_out"] = left_out
         self._logger.log(level, message, extra={"fields": fields})
+
+
+class SeldomFilter(logging.Filter):
+    """The same for rooms that cannot import this one: they mark a line with
+    `extra={"in_crowds": True}`. Exceptions of different types are told apart."""
+
+    def __init__(
+        self, every_s: float = EVERY_S, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """clock: seconds that never go back."""
+        super().__init__()
+        self._crowds = _Crowds(every_s, clock)
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not getattr(record, "in_crowds", False):
+            return True
+        error = record.exc_info[0] if record.exc_info else None
+        left_out = self._crowds.ask(f"{record.msg} {error}")
+        if left_out:
+            record.fields = {**_fields(record), "left_out": left_out}
+        return left_out is not None
 
 
 class Writer(logging.Handler):
@@ -145,6 +185,7 @@ class Writer(logging.Handler):
 def configure(level: str, form: str) -> None:
     """Send the lines of oyez to stderr. level: debug…error; form: text or json."""
     handler = Writer(sys.stderr)
+    handler.addFilter(SeldomFilter())
     handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]

@@ -22,7 +22,8 @@ def run_batch(recogniser: Recogniser, requests: Sequence[Request]) -> list[Outco
     try:
         return _call(recogniser, requests)
     except Exception as error:  # noqa: BLE001 - a plug-in may raise anything
-        log.warning("the engine failed on a batch", extra={"fields": {"requests": len(requests)}})
+        fields = {"requests": len(requests)}
+        log.warning("the engine failed on a batch", extra={"fields": fields, "in_crowds": True})
         if len(requests) == 1:
             return [_as_recognition_error(error)]
         return [outcome for request in requests for outcome in run_batch(recogniser, [request])]
@@ -38,7 +39,7 @@ def _call(recogniser: Recogniser, requests: Sequence[Request]) -> list[Outcome]:
 def _as_recognition_error(error: Exception) -> RecognitionError:
     if isinstance(error, RecognitionError):
         return error
-    log.error("the engine raised", exc_info=error)
+    log.error("the engine raised", exc_info=error, extra={"in_crowds": True})
     wrapped = RecognitionError(f"{type(error).__name__}: {error}")
     wrapped.__cause__ = error
     return wrapped

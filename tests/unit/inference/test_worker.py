@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 import numpy as np
+import pytest
 
 from oyez.inference.worker import run_batch
+from oyez.logs import SeldomFilter
 from oyez.recognisers.base import Hypothesis, Purpose, RecognitionError, Request
 from oyez.testing import FakeRecogniser
 
@@ -51,3 +54,16 @@ def test_an_engine_that_answers_too_little_is_a_failure_of_each_request() -> Non
 
     outcomes = run_batch(Forgetful(), [request(1), request(2)])
     assert [type(outcome) for outcome in outcomes] == [RecognitionError, RecognitionError]
+
+
+def test_an_engine_that_always_fails_does_not_fill_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.filtering(SeldomFilter()):
+        for _ in range(20):
+            run_batch(FailsOn(7, MemoryError("too much")), [request(7), request(7)])
+    told = [(record.levelno, record.message) for record in caplog.records]
+    assert told == [
+        (logging.WARNING, "the engine failed on a batch"),
+        (logging.ERROR, "the engine raised"),
+    ]

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from oyez.logs import JsonFormatter, Seldom, SessionLog, TextFormatter
+from oyez.logs import JsonFormatter, Seldom, SeldomFilter, SessionLog, TextFormatter
 
 
 def a_record(**fields: object) -> logging.LogRecord:
@@ -73,3 +73,22 @@ def test_a_crowd_of_warnings_is_one_line_that_says_how_many(
         ("late", {"after_s": 3, "left_out": 4}),
         ("late", {"after_s": 4}),
     ]
+
+
+def test_a_line_marked_as_one_of_a_crowd_is_told_once_a_minute_for_each_kind_of_error() -> None:
+    now_s = 0.0
+    crowds = SeldomFilter(every_s=60.0, clock=lambda: now_s)
+
+    def passes(error: Exception | None = None, *, in_crowds: bool = True) -> bool | int:
+        record = a_record(requests=3)
+        record.in_crowds = in_crowds
+        record.exc_info = (type(error), error, None) if error else None
+        return crowds.filter(record) and record.fields.get("left_out", 0)  # type: ignore[attr-defined]
+
+    broken = MemoryError("too much")
+    assert [passes(broken) for _ in range(3)] == [0, False, False]  # 0 were left out
+    assert passes(OSError("another")) is not False
+    assert passes() is not False
+    assert [passes(in_crowds=False) is False for _ in range(3)] == [False] * 3
+    now_s = 61.0
+    assert passes(broken) == 2
