@@ -5,7 +5,7 @@ import ssl
 
 import trustme
 
-from oyez.server.listening import bind, listen
+from oyez.server.life.listening import bind, listen
 
 AUTHORITY = trustme.CA()
 
