@@ -51,7 +51,7 @@ async def test_rubbish_costs_a_line_now_and_then() -> None:
         process.terminate()
         assert process.stderr is not None
         log = await asyncio.to_thread(process.stderr.read)
-    assert log.count("answered 400") == 1 and "client=127.0.0.1" in log
+    assert log.count("a request was refused") == 1 and "client=127.0.0.1" in log
     assert "Traceback" not in log and "secret" not in log
 
 

@@ -264,6 +264,37 @@ async def test_a_broken_form(body: bytes, message: str) -> None:
             assert re.search(message, error["message"])
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
+async def test_a_full_disk_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    full = lambda: Path("/dev/full").open("w+b")  # noqa: E731, SIM115 - the server closes it
+    monkeypatch.setattr("tempfile.TemporaryFile", full)
+    async with running_server() as running:
+        # less than a buffer, which no write notices by itself, and more
+        for size_bytes in (1000, 300_000):
+            status, body, _ = await post(running, {"file": bytes(size_bytes)})
+            assert (status, body["error"]["code"]) == (503, "storage")
+            assert "No space left on device" in body["error"]["message"]
+
+
+async def test_no_directory_for_temporary_files_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails() -> io.BytesIO:
+        raise FileNotFoundError(2, "No usable temporary directory found")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", fails)
+    async with running_server() as running:
+        status, body, _ = await post(running, {"file": WAV[1]})
+        assert (status, body["error"]["code"]) == (503, "storage")
+        assert "No usable temporary directory" in body["error"]["message"]
+
+
+async def test_a_compressed_form_is_refused(caplog: pytest.LogCaptureFixture) -> None:
+    async with running_server() as running:
+        status, body, _ = await post(running, {"file": WAV[1]}, **{"Content-Encoding": "gzip"})
+        assert (status, body["error"]["code"]) == (400, "invalid_content_type")
+        assert "gzip" in body["error"]["message"]
+    assert not [each for each in caplog.records if each.exc_info]
+
+
 async def test_unknown_addresses_and_methods_answer_in_the_same_form() -> None:
     async with running_server() as running:
         for path, expected in (("/v1/audio/translations", 404), (PATH, 405), ("/v1/", 404)):

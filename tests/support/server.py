@@ -166,7 +166,7 @@ async def running_server(
     metrics = Metrics()
     accounts = await asyncio.to_thread(Accounts, options, metrics)
     server = Server(options, engines, metrics, accounts)
-    runner = web.AppRunner(server.app, shutdown_timeout=0.1)
+    runner = web.AppRunner(server.app, shutdown_timeout=0.1, auto_decompress=False)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", port).start()
     host, port = runner.addresses[0][:2]

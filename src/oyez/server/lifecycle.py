@@ -119,6 +119,7 @@ async def _serve(prepared: _Prepared, say: Callable[[str], None]) -> None:
         server.app,
         access_log=None,
         shutdown_timeout=1.0,
+        auto_decompress=False,  # nobody makes gigabytes of a few bytes here
         keepalive_timeout=settings.keepalive_timeout_s,
     )
     await runner.setup()

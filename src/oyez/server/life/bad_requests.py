@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.log import server_logger
 
@@ -21,11 +22,11 @@ class _Shorten(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
-        if not isinstance(error, HttpProcessingError):
+        if not isinstance(error, HttpProcessingError | web.RequestPayloadError):
             return True
         client = record.args[0] if isinstance(record.args, tuple) and record.args else None
         self._seldom.warning(
-            "a request was answered 400: it is no HTTP, or too large",
+            "a request was refused: it is no HTTP, or too large",
             client=client,
             reason=type(error).__name__,
         )

@@ -7,6 +7,7 @@ and nothing of it is left when the request is over.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -60,12 +61,27 @@ async def read_form(request: web.Request, max_upload_bytes: int) -> Form:
             f"Content-Type is {request.content_type}: send the file as multipart/form-data.",
             code="invalid_content_type",
         )
-    file = tempfile.TemporaryFile()  # noqa: SIM115 - outlives this call
+    if encoding := request.headers.get("Content-Encoding"):
+        raise ApiError(
+            400,
+            f"Content-Encoding is {encoding[:80]!r}: send the form as it is.",
+            code="invalid_content_type",
+        )
+    try:
+        file: BinaryIO = await in_thread(tempfile.TemporaryFile)
+    except OSError as error:
+        raise _no_room(error) from error
     try:
         return await _Reader(file, max_upload_bytes).read(request)
     except BaseException:
-        file.close()
+        with contextlib.suppress(OSError):  # what could not be written is tried once more
+            file.close()
         raise
+
+
+def _no_room(error: OSError) -> ApiError:
+    message = f"The server cannot keep the file: {error.strerror}; try again later."
+    return ApiError(503, message, type=SERVER, code="storage")
 
 
 class _Reader:
@@ -90,7 +106,9 @@ class _Reader:
             raise ApiError(
                 408, f"Nothing came for {STALL_S:g} s: send the file without pauses."
             ) from None
-        except (ValueError, HttpProcessingError) as error:
+        except HttpProcessingError as error:
+            raise ApiError(400, f"The form is malformed: {error.message}") from error
+        except ValueError as error:
             raise ApiError(400, f"The form is malformed: {error}") from error
         except (web.RequestPayloadError, ConnectionError) as error:
             raise ApiError(400, "The form ended early.") from error
@@ -123,10 +141,13 @@ class _Reader:
             if size_bytes > self._max_upload_bytes:
                 raise too_large(self._max_upload_bytes)
             try:
-                await in_thread(self._file.write, chunk)
+                await in_thread(self._write, chunk)
             except OSError as error:
-                message = f"The server cannot keep the file: {error.strerror}; try again later."
-                raise ApiError(503, message, type=SERVER, code="storage") from error
+                raise _no_room(error) from error
+
+    def _write(self, chunk: bytes) -> None:
+        self._file.write(chunk)
+        self._file.flush()  # or a full disk is noticed when nobody expects it
 
     async def _text(self, part: BodyPartReader) -> str:
         text = b""
