@@ -66,6 +66,29 @@ def test_a_broken_file_does_not_stop_the_others(tmp_path: Path, talk: Path) -> N
     assert run(talk, other, "--force").returncode == 0
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_full_disk_is_told_and_nothing_is_said_to_be_kept(talk: Path, form: str) -> None:
+    quoted = " ".join([*COMMAND, str(talk), "--format", form, *FAKE_ENGINE])
+    for where in ("> /dev/full", "-o /dev/full"):
+        done = subprocess.run(
+            ["bash", "-c", f"{quoted} {where}"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env=ENVIRONMENT,
+        )
+        assert done.returncode == 1
+        assert "No space left on device" in done.stderr and "Traceback" not in done.stderr
+        assert "holds" not in done.stderr
+
+
+def test_names_cannot_command_a_terminal(tmp_path: Path) -> None:
+    done = run(recording(tmp_path / "a\x1b[31m\n.wav", SAID))
+    assert done.returncode == 0
+    assert "\x1b" not in done.stderr and done.stderr.count("\n") == 1
+
+
 @pytest.mark.parametrize("form", ["json", "srt", "vtt"])
 def test_other_forms_go_where_they_are_told(tmp_path: Path, talk: Path, form: str) -> None:
     output = tmp_path / f"out.{form}"

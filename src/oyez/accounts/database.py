@@ -97,9 +97,14 @@ def open_database(url: str, *, create: bool = True) -> Database:
         raise DatabaseError(f"database {database.name}: {error}") from None
     except DatabaseError as error:
         database.close()
-        hint = "Start it or correct the URL; or set `database` to another one, or to 'off'."
-        raise DatabaseError(f"{error}\n{hint}") from error
+        raise DatabaseError(f"{error}\n{_advice(is_sqlite)}") from error
     return database
+
+
+def _advice(is_sqlite: bool) -> str:
+    if is_sqlite:
+        return "Set `database` to a file on a local disk that can be written, or to 'off'."
+    return "Start it or correct the URL; or set `database` to another one, or to 'off'."
 
 
 def shown(url: URL) -> str:

@@ -26,7 +26,11 @@ class Fault(click.ClickException):
         self.exit_code = exit_code  # type: ignore[misc]  # click reads it here
 
     def show(self, file: IO[Any] | None = None) -> None:
-        click.echo(f"oyez: {self.format_message()}", file=file, err=file is None)
+        from oyez.cli.wrapping import printable
+
+        # a name of a file or from a server may hold what a terminal would obey
+        lines = map(printable, self.format_message().splitlines())
+        click.echo("oyez: " + "\n".join(lines), file=file, err=file is None)
 
 
 def leave(code: int, message: str) -> NoReturn:

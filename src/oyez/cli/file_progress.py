@@ -12,6 +12,7 @@ from rich.text import Text
 
 from oyez.cli.caption_screen import unfinished
 from oyez.cli.terminal import ECHO_COLUMNS, NARROW_COLUMNS, clock, console
+from oyez.cli.wrapping import printable
 from oyez.client.captions import Utterance
 from oyez.transcription.results import Partial
 
@@ -56,7 +57,7 @@ class NoProgress:
     def end(self, line: str) -> None: ...
 
     def say(self, line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
+        print(printable(line), file=sys.stderr, flush=True)
 
     def close(self) -> None: ...
 
@@ -104,7 +105,7 @@ class TerminalProgress:
         self._shown_s = 0.0
 
     def begin(self, name: str, duration_s: float | None) -> None:
-        self._name, self._duration_s = name, duration_s
+        self._name, self._duration_s = printable(name), duration_s
         self._began_s = time.monotonic()
         self._done_s = 0.0
         self._partial = None
@@ -127,7 +128,7 @@ class TerminalProgress:
         self.say(line)
 
     def say(self, line: str) -> None:
-        self._console.print(Text(line), soft_wrap=True)
+        self._console.print(Text(printable(line)), soft_wrap=True)
 
     def close(self) -> None:
         self._live.update(Text(""), refresh=True)

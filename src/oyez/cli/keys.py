@@ -14,6 +14,7 @@ import click
 from oyez.cli.accounts import complete_key, database_options, meant_key, opened
 from oyez.cli.exits import USAGE, Fault
 from oyez.cli.quantities import Duration, Expiry, shown_duration
+from oyez.cli.terminal import counted
 
 if TYPE_CHECKING:
     from oyez.accounts.keys import Key, KeyLimits
@@ -214,8 +215,9 @@ def _name(name: str) -> str:
 
 def _in_words(limits: KeyLimits) -> str:
     words = [
-        limits.sessions and f"{limits.sessions} sessions at once",
-        limits.sessions_per_second and f"{limits.sessions_per_second} new sessions a second",
+        limits.sessions and f"{counted(limits.sessions, 'session')} at once",
+        limits.sessions_per_second
+        and f"{counted(limits.sessions_per_second, 'new session')} a second",
         limits.audio_s_per_day and f"{shown_duration(limits.audio_s_per_day)} of audio a day",
         limits.languages and f"only {' '.join(limits.languages)}",
         limits.expires_at and f"expires {limits.expires_at:%Y-%m-%d %H:%M} UTC",

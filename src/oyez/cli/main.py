@@ -61,8 +61,11 @@ class LazyGroup(click.Group):
         except (KeyboardInterrupt, click.Abort):
             click.echo("oyez: interrupted", err=True)
             ctx.exit(INTERRUPTED)
-        except (Fault, click.UsageError):
+        except (Fault, click.UsageError, BrokenPipeError):
             raise
+        except OSError as error:
+            where = f"{error.filename}: " if error.filename else ""
+            raise Fault(f"{where}{error.strerror or error}") from error
         except click.ClickException as error:
             raise Fault(error.format_message(), error.exit_code) from error
 

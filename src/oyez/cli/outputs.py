@@ -55,7 +55,7 @@ def plan(inputs: Sequence[str], output: str | None, form: str, *, force: bool) -
     for path, name in zip(paths, inputs, strict=True):
         if any(other != STDIN and path.absolute() == Path(other).absolute() for other in inputs):
             raise OutputError(f"{path} is an input: choose another place with --output")
-        if path.exists() and not force:
+        if path.exists() and _is_replaced(path) and not force:
             raise OutputError(f"{path} exists: choose another place with --output, or --force")
         if not path.parent.is_dir():
             raise OutputError(f"{path.parent} of {name} is no directory: make it first")
@@ -95,7 +95,10 @@ def with_words(segment: Segment) -> Segment:
 
 
 def write(path: Path, text: str) -> None:
-    """All of it or nothing. Raises OSError."""
+    """All of it or nothing; a device or a pipe is written to as it is. Raises OSError."""
+    if path.exists() and not _is_replaced(path):
+        path.write_text(text, encoding="utf-8", newline="\n")
+        return
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
@@ -107,6 +110,11 @@ def write(path: Path, text: str) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def _is_replaced(path: Path) -> bool:
+    """False for /dev/null, /dev/stdout, a named pipe: nothing may take their place."""
+    return path.is_file() and path.parent not in (Path("/dev"), Path("/dev/fd"))
 
 
 def _as_object(transcript: Transcript) -> dict[str, object]:

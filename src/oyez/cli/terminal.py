@@ -64,6 +64,11 @@ def size_text(size_bytes: float) -> str:
     return f"{size_bytes:.0f} B"
 
 
+def counted(number: int, what: str) -> str:
+    """`1 session`, `2 sessions`."""
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
+
+
 def clock(seconds: float, *, tenths: bool = False) -> str:
     """`0:07`, `12:34`, `1:02:03`, or with tenths `0:07.3`."""
     total = int(seconds * 10) if tenths else int(seconds) * 10

@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from oyez.cli.file_progress import FileProgress
 from oyez.cli.outputs import STDIN, Transcript, render, text_line, write
-from oyez.cli.terminal import clock
+from oyez.cli.terminal import clock, counted
 from oyez.cli.wrapping import printable
 from oyez.client.session import ClientError
 from oyez.recognisers.base import Samples
@@ -57,8 +57,10 @@ class Transcribing:
             fault = await self._attempt(name, output, transcript, summary)
             if summary.unreachable:
                 return summary
-            fault = self._put(transcript, output) or fault
-            self._tell(transcript, output, fault, time.monotonic() - began_s)
+            unwritten = self._put(transcript, output)
+            took_s = time.monotonic() - began_s
+            self._tell(transcript, output, fault, unwritten, took_s)
+            fault = unwritten or fault
             if summary.interrupted:
                 return summary
             summary.failed += fault is not None
@@ -86,7 +88,7 @@ class Transcribing:
         except (MediaError, TranscriptionError) as error:
             return str(error)
         if transcript.failures:
-            return f"{transcript.failures} passages could not be recognised"
+            return f"{counted(transcript.failures, 'passage')} could not be recognised"
         return None
 
     async def _transcribe(self, name: str, output: Path | None, transcript: Transcript) -> None:
@@ -97,10 +99,10 @@ class Transcribing:
                 async for result in results:
                     match result:
                         case Segment():
-                            transcript.segments.append(result)
                             self._progress.segment()
                             if printing and (line := text_line(result)):
                                 print(printable(line), flush=True)
+                            transcript.segments.append(result)
                         case Partial():
                             self._progress.partial(result)
                         case Progress(done_s):
@@ -119,31 +121,40 @@ class Transcribing:
         """Write what there is, also of a file that was broken off; the fault, if there is one."""
         if not transcript.complete and not transcript.segments:
             return None
-        if output is None:
-            if not self._streams_text:
-                sys.stdout.write(render(transcript, self._form))
-                sys.stdout.flush()
+        if output is None and self._streams_text:
             return None
+        text = render(transcript, self._form)
         try:
-            write(output, render(transcript, self._form))
+            if output is not None:
+                write(output, text)
+            else:
+                sys.stdout.write(text)
+                sys.stdout.flush()
+        except BrokenPipeError:
+            raise
         except OSError as error:
-            return f"{output}: {error.strerror or error}"
+            return f"{output or 'stdout'}: {error.strerror or error}"
         return None
 
     def _tell(
-        self, transcript: Transcript, output: Path | None, fault: str | None, took_s: float
+        self,
+        transcript: Transcript,
+        output: Path | None,
+        fault: str | None,
+        unwritten: str | None,
+        took_s: float,
     ) -> None:
         where = f" → {output}" if output is not None else ""
         speed = f"{transcript.done_s / max(took_s, 1e-3):.1f}x real time"
         done = f"{clock(transcript.done_s)} in {clock(took_s, tenths=True)}, {speed}"
-        if fault is None:
+        if fault is None and unwritten is None:
             self._progress.end(f"{transcript.name}{where}: {done}")
             return
         kept = ""
-        if transcript.segments:
+        if transcript.segments and unwritten is None:
             place = str(output) if output is not None else "the output"
             kept = f"; {place} holds the first {clock(transcript.segments[-1].end_s)}"
-        self._progress.say(f"oyez: {transcript.name}: {fault}{kept}")
+        self._progress.say(f"oyez: {transcript.name}: {unwritten or fault}{kept}")
 
 
 @contextlib.contextmanager

@@ -69,6 +69,11 @@ def test_every_limit_is_kept_and_shown() -> None:
         assert words in shown
 
 
+def test_one_of_a_thing_is_said_as_one() -> None:
+    shown = run("create", "ci", "--sessions", "1", "--sessions-per-second", "1").output
+    assert "1 session at once, 1 new session a second." in shown
+
+
 def test_changing_a_limit_leaves_the_others_alone() -> None:
     created("ci", "--sessions", "2", "--language", "en", "--expires", "30d")
     result = run("limits", "ci", "--sessions", "5", "--none", "expires", "--none", "language")

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
@@ -59,6 +60,23 @@ def test_every_fault_looks_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     result = CliRunner().invoke(main, ["models", "list"])
     assert result.exit_code == 1
     assert result.output == "oyez: the disk is full: make room\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
+@pytest.mark.parametrize("command", ["completion bash", "docs openapi"])
+def test_a_full_disk_is_told_in_a_line(command: str) -> None:
+    shown = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -m oyez {command} > /dev/full"],
+        capture_output=True,
+        text=True,
+    )
+    assert (shown.returncode, shown.stderr) == (1, "oyez: No space left on device\n")
+
+
+def test_what_a_terminal_would_obey_is_left_out_of_faults() -> None:
+    result = CliRunner().invoke(main, ["transcribe", "x.wav", "-o", "\x1b]0;title\x07/a"])
+    assert result.exit_code == 2
+    assert "\x1b" not in result.output
 
 
 def test_a_reader_that_leaves_early_is_no_fault() -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -55,6 +57,16 @@ def test_nothing_is_replaced_unless_it_may_be() -> None:
     assert names(["a.mp3", "b.mp3"], force=True) == ["a.srt", "b.srt"]
     with pytest.raises(OutputError, match="is an input"):
         names(["a.srt", "b.mp3"], force=True)
+
+
+def test_devices_and_pipes_are_written_to_and_never_replaced() -> None:
+    os.mkfifo("pipe")
+    assert names(["a.mp3"], "pipe") == ["pipe"]
+    with subprocess.Popen(["cat", "pipe"], stdout=subprocess.PIPE) as reader:
+        write(Path("pipe"), "one\n")
+        assert reader.communicate()[0] == b"one\n"
+    assert Path("pipe").is_fifo()
+    assert names(["a.mp3"], "/dev/null") == ["/dev/null"]
 
 
 def test_a_file_is_written_whole_or_not_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
