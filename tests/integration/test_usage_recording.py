@@ -18,12 +18,13 @@ from oyez.accounts.usage import SessionUsage
 from oyez.server.lifecycle import StartupError, run_server
 from oyez.settings import Settings, SettingsError
 from support.keys import KeyOffice
+from support.opus_streams import decode, hum, mux, packets_of
 from support.process import a_process
 from support.server import FINISH, MODEL, Client, append, running_server, silence, speech
 
-TURN = speech(1.024) + silence(1.536)
-"""Whole windows of 32 ms: every sample counts."""
-TURN_MS = 2560
+TURN = speech(1.0) + silence(1.55)
+"""No whole number of windows of the voice activity detector: every sample counts."""
+TURN_MS = 2550
 
 
 async def test_figures_are_exact_when_the_session_has_finished(tmp_path: Path) -> None:
@@ -54,6 +55,42 @@ async def test_figures_are_exact_when_the_session_has_finished(tmp_path: Path) -
         assert 2 * 1000 <= row["speech_ms"] <= 2 * 1300
         await client.socket.close()
     assert office.sessions()[session_id] == row, "nothing is added when the socket closes"
+
+
+@pytest.mark.parametrize(
+    ("form", "sample_rate", "audio"),
+    [
+        ("pcm", 16_000, silence(10.0)),
+        ("pcm", 8_000, silence(5.0)),
+        ("opus", 16_000, mux("ogg", hum(10.0))),
+        ("opus", 16_000, b"".join(packets_of(mux("ogg", hum(0.04)))[:1])),
+    ],
+)
+async def test_every_sample_counts_in_usage_metrics_and_the_log(
+    form: str,
+    sample_rate: int,
+    audio: bytes,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO", "oyez")
+    expected_s = len(decode(audio)) / 16_000 if form == "opus" else 10.0
+    office = KeyOffice(tmp_path)
+    async with running_server(database=office.url) as running:
+        client = await running.connect()
+        session = {"input_audio_format": form, "sample_rate": sample_rate}
+        await client.send(json.dumps({"type": "session.update", "session": session}))
+        packets = [audio[start : start + 5_000] for start in range(0, len(audio), 5_000)]
+        await client.send(*map(append, packets), FINISH)
+        await client.until("session.finished")
+        (row,) = (await asyncio.to_thread(office.sessions)).values()
+        _, exposition, _ = await running.get("/metrics")
+        await client.socket.close()
+        await running.assert_nothing_left()
+    assert row["audio_ms"] == round(1000 * expected_s)
+    assert f"oyez_audio_seconds_total {expected_s}" in exposition
+    (ended,) = [record for record in caplog.records if record.message == "session ended"]
+    assert ended.fields["audio_s"] == round(expected_s, 2)  # type: ignore[attr-defined]
 
 
 async def test_a_client_that_vanishes_has_used_what_it_used(tmp_path: Path) -> None:

@@ -96,6 +96,11 @@ class Listener(ABC):
         return effects
 
     @property
+    def heard_samples(self) -> int:
+        """Audio that was decoded, whether it fills windows or not."""
+        return self._buffer.end
+
+    @property
     def settled_samples(self) -> int:
         """Audio before this sample is not needed any more."""
         needed_from = min(self._needed_from(), self._items.needed_from(self._scored_to))

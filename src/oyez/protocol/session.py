@@ -89,6 +89,11 @@ class Session:
         return self._items.backlog_samples
 
     @property
+    def heard_samples(self) -> int:
+        """Audio that was decoded since the session began."""
+        return self._listener.heard_samples if self._listener else 0
+
+    @property
     def settled_samples(self) -> int:
         """All audio before this sample has its final, or is known to hold no speech."""
         return self._listener.settled_samples if self._listener else 0

@@ -40,8 +40,8 @@ class Feeder:
     ) -> None:
         """call: calls a method of the session and carries out its effects; does not raise. fail:
         takes our bugs. held_back: the session must not be fed now. heard: is told of samples
-        before they are scored, and when their message came, on time.monotonic. tally: takes what
-        the session's calls cost."""
+        when they are decoded, before they are scored, and when their message came, on
+        time.monotonic. tally: takes what the session's calls cost."""
         self._session = session
         self._vad_pool = vad_pool
         self._heard = heard
@@ -52,6 +52,7 @@ class Feeder:
         self._held_back = held_back
         self._inbox: ByteQueue[tuple[str | bytes, float]] = ByteQueue(INBOX_BYTES)
         self._arrived_s = 0.0
+        self._told_samples = 0
         self._asked = False
         self._draining = False
 
@@ -82,8 +83,8 @@ class Feeder:
                 return None
             self._feed()
             windows = self._next_windows()
+            self._tell_heard()
             if windows is not None and len(windows):
-                self._heard(len(windows), self._arrived_s)
                 return windows, self._vad_state
             if windows is not None:
                 self._call(self._session.scored, windows)
@@ -122,6 +123,11 @@ class Feeder:
             began_s = time.perf_counter()
             self._call(self._session.receive, message)
             self._tally.receive_s += time.perf_counter() - began_s
+
+    def _tell_heard(self) -> None:
+        if samples := self._session.heard_samples - self._told_samples:
+            self._told_samples += samples
+            self._heard(samples, self._arrived_s)
 
     def _next_windows(self) -> Samples | None:
         began_s = time.perf_counter()

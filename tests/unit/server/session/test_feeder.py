@@ -16,9 +16,11 @@ from oyez.vad.base import WINDOW_SAMPLES
 
 
 class ScriptedSession:
-    """A message of n digits holds n slices of audio, each of so many windows."""
+    """A message of n digits holds n slices of audio, each of so many windows, and of one sample
+    that fills none."""
 
     def __init__(self) -> None:
+        self.heard_samples = 0
         self.calls: list[str] = []
         self._slices: list[int] = []
         self._out = False
@@ -40,7 +42,9 @@ class ScriptedSession:
         if not self._slices:
             return None
         self._out = True
-        return np.zeros(self._slices.pop(0) * WINDOW_SAMPLES, np.float32)
+        samples = self._slices.pop(0) * WINDOW_SAMPLES
+        self.heard_samples += samples + 1
+        return np.zeros(samples, np.float32)
 
     def scored(self, probabilities: Any) -> None:
         self._out = False
@@ -85,7 +89,7 @@ async def test_what_a_message_holds_is_scored_before_the_next_is_fed() -> None:
     await feeding.until_calls(
         "receive 21", "scored 2", "scored 1", "receive 0", "scored 0", "receive 3", "scored 3"
     )
-    assert sum(samples for samples, _ in feeding.heard) == 6 * WINDOW_SAMPLES
+    assert sum(samples for samples, _ in feeding.heard) == 6 * WINDOW_SAMPLES + 4
 
 
 async def test_nothing_is_fed_while_held_back() -> None:
@@ -99,7 +103,7 @@ async def test_nothing_is_fed_while_held_back() -> None:
     feeding.feeder.wake()
     await feeding.until_calls("receive 1", "scored 1")
     ((samples, arrived_s),) = feeding.heard
-    assert samples == WINDOW_SAMPLES
+    assert samples == WINDOW_SAMPLES + 1
     assert arrived_s <= put_s, "audio is as old as its message, however long that was held back"
 
 
