@@ -38,6 +38,12 @@ def revoke_key(database: Database, key_id: str) -> None:
         connection.execute(change.values(revoked_at=datetime.now(UTC)))
 
 
+def rename_key(database: Database, key_id: str, name: str) -> None:
+    """Sessions that were keep the name they had."""
+    with database.write() as connection:
+        connection.execute(update(keys).where(keys.c.id == key_id).values(name=name))
+
+
 def change_limits(database: Database, key_id: str, limits: KeyLimits) -> None:
     with database.write() as connection:
         connection.execute(update(keys).where(keys.c.id == key_id).values(**_columns(limits)))

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from sqlalchemy import Column, Select, Table, func, select
 
 from oyez.accounts.database import Database
-from oyez.accounts.schema import session_days, session_languages, sessions
+from oyez.accounts.schema import keys, session_days, session_languages, sessions
 
 By = Literal["key", "day", "language", "endpoint"]
 LABELS: Mapping[str, Column[Any]] = {
@@ -51,7 +51,7 @@ class Report:
     lines: Mapping[str, Sums]
     """By id of the key ("" is anyone), day (ISO), code of the language or endpoint, in order."""
     names: Mapping[str, str]
-    """Of keys, by id."""
+    """Of keys, by id: as they are named now, or were when they were last in the database."""
     total: Sums
 
 
@@ -80,6 +80,9 @@ def usage_report(
             lines[label] = lines.get(label, Sums()) + _sums(row._asdict())
             if by == "key" and row.name is not None:
                 names[label] = row.name
+        for key in connection.execute(select(keys.c.id, keys.c.name)):
+            if key.id in names:
+                names[key.id] = key.name
     return Report(dict(sorted(lines.items())), names, reduce(add, lines.values(), Sums()))
 
 

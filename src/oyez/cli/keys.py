@@ -71,7 +71,7 @@ def limit_options(command: Callable[..., None]) -> Callable[..., None]:
 
 @click.group()
 def keys() -> None:
-    """Create, list, limit and revoke API keys.
+    """Create, list, limit, rename and revoke API keys.
 
     A running server knows of a change within seconds.
 
@@ -81,6 +81,7 @@ def keys() -> None:
       oyez keys create ci --sessions 2 --audio-per-day 2h --expires 30d
       KEY=$(oyez keys create ci)
       oyez keys limits ci --sessions 4 --none expires
+      oyez keys rename ci nightly-tests
       oyez keys revoke ci
     """
 
@@ -100,15 +101,13 @@ def create(name: str, is_json: bool, settings: Settings, **given: Any) -> None:
 
     name = _name(name)
     with opened(settings, create=True) as found:
-        same = [key for key in all_keys(found) if key.name == name and key.revoked_at is None]
+        same = _active(all_keys(found), name)
         secret, key = create_key(found, name, replace(KeyLimits(), **_chosen(given)))
     if is_json:
         click.echo(json.dumps({"key": secret, **_as_json(key)}))
         return
     click.echo(f"Created {key.id} ({key.name}): {_in_words(key.limits)}.", err=True)
-    if same:
-        ids = ", ".join(each.id for each in same)
-        click.echo(f"There is another key of this name: {ids}.", err=True)
+    _tell_others(same)
     click.echo("Keep this key now, it cannot be shown again:", err=True)
     click.echo(secret)
 
@@ -132,6 +131,26 @@ def list_keys(is_all: bool, is_json: bool, settings: Settings) -> None:
         _print_table(known, used)
     else:
         click.echo("No keys. oyez keys create NAME makes one.", err=True)
+
+
+@keys.command()
+@click.argument("wanted", metavar="ID|NAME", shell_complete=complete_key)
+@click.argument("name", metavar="NEW")
+@database_options
+def rename(wanted: str, name: str, settings: Settings) -> None:
+    """Give a key another name. The key itself, its id and its usage stay.
+
+    Sessions that were keep the name they had; sums of usage are shown under the new one.
+    """
+    from oyez.accounts.key_store import all_keys, rename_key
+
+    name = _name(name)
+    with opened(settings) as found:
+        known = all_keys(found)
+        key = meant_key(known, wanted)
+        rename_key(found, key.id, name)
+    click.echo(f"Renamed {key.id}: {key.name} is now {name}.", err=True)
+    _tell_others([each for each in _active(known, name) if each.id != key.id])
 
 
 @keys.command()
@@ -211,6 +230,18 @@ def _name(name: str) -> str:
     if name.startswith(("key_", "static-")):
         raise Fault("a name that begins with key_ or static- would look like an id", USAGE)
     return name
+
+
+def _active(known: list[Key], name: str) -> list[Key]:
+    """Those of this name that are not revoked."""
+    return [key for key in known if key.name == name and key.revoked_at is None]
+
+
+def _tell_others(same: list[Key]) -> None:
+    """That two keys have a name is how one is replaced by another; it may also be a mistake."""
+    if same:
+        ids = ", ".join(each.id for each in same)
+        click.echo(f"There is another key of this name: {ids}.", err=True)
 
 
 def _in_words(limits: KeyLimits) -> str:

@@ -19,7 +19,7 @@ COMMANDS = {
     "listen": ("oyez.cli.listen:listen", "Live captions of a microphone or a pipe."),
     "doctor": ("oyez.cli.doctor:doctor", "Check this machine and say what to do."),
     "models": ("oyez.cli.models:models", "List, check, add and remove models."),
-    "keys": ("oyez.cli.keys:keys", "Create, list, limit and revoke API keys."),
+    "keys": ("oyez.cli.keys:keys", "Create, list, limit, rename and revoke API keys."),
     "usage": ("oyez.cli.usage:usage", "Show what was used, by key, day or language."),
     "emotion": ("oyez.cli.emotion:emotion", "Train the emotion classifier."),
     "bench": ("oyez.bench.cli:bench", "Measure accuracy, latency, load and endurance."),

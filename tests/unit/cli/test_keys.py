@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 from oyez.accounts.database import open_database
 from oyez.accounts.directory import KeyDirectory
 from oyez.accounts.ledger import Ledger
+from oyez.accounts.reports import usage_report
 from oyez.cli.keys import keys
 from support.usage import a_usage
 
@@ -224,3 +225,33 @@ def test_no_settings_at_all_keep_keys_with_the_users_data(tmp_path: Path) -> Non
     file = tmp_path / "data" / "oyez" / "accounts.db"
     assert file.stat().st_mode & 0o777 == 0o600
     assert file.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_key_is_renamed_and_its_usage_with_it(tmp_path: Path) -> None:
+    key_id = created("ci")["id"]
+    database = open_database(f"sqlite:///{tmp_path}/accounts.db")
+    ledger = Ledger(database)
+    ledger.start()
+    now = datetime.now(UTC)
+    ledger.put(a_usage("s1", key_id=key_id, key_name="ci", at=now, ended_at=now, audio_s=1.0))
+    assert ledger.stop(10.0) == 0
+    result = run("rename", "ci", "  nightly tests ")
+    assert result.exit_code == 0, result.output
+    assert "ci is now nightly tests" in result.stderr and result.stdout == ""
+    assert [(key["id"], key["name"]) for key in listed()] == [(key_id, "nightly tests")]
+    assert usage_report(database, "key").names == {key_id: "nightly tests"}
+    database.close()
+    assert run("rename", "ci", "other").exit_code == 2, "the old name is nobody's any more"
+
+
+def test_a_new_name_is_held_to_what_create_takes() -> None:
+    created("one")
+    other = created("two")["id"]
+    for name in ("", "key_one", "static-1", "a\nb", "x" * 101):
+        assert run("rename", "one", name).exit_code == 2
+    result = run("rename", "one", "two")
+    assert result.exit_code == 0
+    assert f"There is another key of this name: {other}." in result.stderr
+    assert run("rename", other, "two").stderr.count("another key") == 1
+    run("revoke", other, "--yes")
+    assert "another key" not in run("rename", "two", "two").stderr
