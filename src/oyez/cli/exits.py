@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import select
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import IO, Any, NoReturn
 
 import click
@@ -31,6 +35,30 @@ class Fault(click.ClickException):
         # a name of a file or from a server may hold what a terminal would obey
         lines = map(printable, self.format_message().splitlines())
         click.echo("oyez: " + "\n".join(lines), file=file, err=file is None)
+
+
+@contextmanager
+def reader_may_leave() -> Iterator[None]:
+    """Whoever reads stdout has enough before all is written (`| head`): that is the end, and no
+    fault. A connection of the command's own that breaks is not meant."""
+    try:
+        yield
+    except BrokenPipeError:
+        if not _has_reader_left():
+            raise
+        raise click.exceptions.Exit(DONE) from None
+    finally:
+        try:
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # what is left is written when Python ends: it must find a place
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _has_reader_left() -> bool:
+    poll = select.poll()
+    poll.register(sys.stdout, 0)  # what is wrong with it is told without being asked for
+    return bool(poll.poll(0))
 
 
 def leave(code: int, message: str) -> NoReturn:

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from oyez import __version__
-from oyez.cli.exits import INTERRUPTED, Fault
+from oyez.cli.exits import INTERRUPTED, Fault, reader_may_leave
 
 COMMANDS = {
     "serve": ("oyez.cli.serve:serve", "Start the server."),
@@ -55,9 +55,14 @@ class LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
 
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        with reader_may_leave():  # --help and --version write here
+            return super().make_context(*args, **extra)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with reader_may_leave():
+                return super().invoke(ctx)
         except (KeyboardInterrupt, click.Abort):
             click.echo("oyez: interrupted", err=True)
             ctx.exit(INTERRUPTED)

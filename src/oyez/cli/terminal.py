@@ -23,8 +23,12 @@ def console(file: IO[str] | None = None) -> Console:
     terminal; in a pipe there are none, and lines are as long as they are."""
     from rich.console import Console
 
+    class Plain(Console):
+        def on_broken_pipe(self) -> None:
+            raise  # as every other write does; rich would end the program, with a fault
+
     file = file or sys.stdout
-    return Console(
+    return Plain(
         file=file,
         markup=False,
         highlight=False,

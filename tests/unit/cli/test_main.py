@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from oyez import __version__
+from oyez.accounts.database import open_database
 from oyez.cli.main import COMMANDS, main
 
 
@@ -114,3 +116,47 @@ def test_the_serve_command_loads_no_engine_to_show_its_help() -> None:
     code = f"import sys, oyez.cli.serve; print({heavy!r} & set(sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert loaded.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "--help",
+        "keys list --help",
+        "usage --csv",
+        "usage --json",
+        "keys list --json",
+        "docs openapi",
+        "doctor --quick --engine fake",
+        "completion bash",
+    ],
+)
+def test_a_reader_that_has_left_before_anything_is_written_is_no_fault(
+    arguments: str, tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path}/accounts.db"
+    open_database(url).close()
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "oyez", *arguments.split()],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "OYEZ_DATABASE": url, "OYEZ_PORT": "0"},
+        text=True,
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_connection_that_breaks_is_not_taken_for_a_reader_that_leaves(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(*_: object) -> None:
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    monkeypatch.setattr("oyez.cli.model_reports.model_reports", broken)
+    with open(os.devnull, "w") as somewhere, monkeypatch.context() as patched:
+        patched.setattr(sys, "stdout", somewhere)
+        with pytest.raises(SystemExit, match="1"):
+            main.main(["models", "list"])
