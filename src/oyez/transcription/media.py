@@ -40,6 +40,9 @@ LEADING_ELSEWHERE = {
 """Formats that are about other files."""
 MIN_RATE_HZ, MAX_RATE_HZ = 2_000, 768_000
 """Of recordings there are. To resample from others may take FFmpeg many seconds."""
+TAGS = {"metadata_errors": "ignore"} if int(av.__version__.split(".")[0]) < 19 else {}
+"""Tags that are no UTF-8 are no reason to refuse a file. From PyAV 19 on they never are, and there
+is no such option."""
 UNKNOWN_SIZE = 0xFFFF_FF00
 """What writes to a pipe puts about this into a WAV header."""
 MISSING_S = 1.0
@@ -166,7 +169,7 @@ def open_media(source: BinaryIO) -> Iterator[Media]:
     Raises MediaError when this is no media file, has no audio, or is about other files.
     """
     try:
-        container = av.open(source, io_open=_refuse, metadata_errors="ignore")
+        container = av.open(source, io_open=_refuse, **TAGS)
     except (av.FFmpegError, _Elsewhere, ValueError) as error:
         raise MediaError(_why_not(error, source)) from error
     with container:

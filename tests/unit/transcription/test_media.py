@@ -133,6 +133,14 @@ def test_what_is_no_audio_says_so(data: bytes, reason: str) -> None:
         heard(data)
 
 
+def test_tags_in_another_encoding_are_no_reason_to_refuse_a_file() -> None:
+    title = b"LIST" + (16).to_bytes(4, "little") + b"INFOINAM" + (4).to_bytes(4, "little")
+    whole = encoded(tone(1.0), "wav", "pcm_s16le")
+    tagged = whole[:36] + title + "café".encode("latin-1") + whole[whole.index(b"data") :]
+    samples, _ = heard(b"RIFF" + (len(tagged) - 8).to_bytes(4, "little") + tagged[8:])
+    assert len(samples) == 16_000
+
+
 def test_a_film_without_sound() -> None:
     silent = encoded(tone(0.0), "avi", "pcm_s16le", video=True)
     with pytest.raises(MediaError, match="no sound|no audio"):
