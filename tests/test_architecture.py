@@ -32,7 +32,7 @@ MAY_IMPORT = {  # besides itself
     "transcription": {"contracts", *ENGINES, "stages", "protocol", "inference"},
     "server": {*UP_TO_INFERENCE, "protocol", "accounts", "web", "transcription"},
     "client": {"contracts"},
-    "training": {*UP_TO_INFERENCE},
+    "training": {*UP_TO_INFERENCE, "transcription"},
     "bench": {
         *UP_TO_INFERENCE,
         "protocol",

@@ -11,10 +11,11 @@ from oyez.bench.detection import detect
 from oyez.bench.driver import Transcript, transcribe
 from oyez.bench.faults import Faults, find_faults
 from oyez.bench.manifest import Clip
-from oyez.bench.offline import Offline, read_audio
+from oyez.bench.offline import Offline
 from oyez.bench.scoring import Score, score
 from oyez.bench.writing import Writing, judge
 from oyez.recognisers.base import SAMPLE_RATE, Recogniser
+from oyez.transcription.media import MediaError, read_media
 from oyez.vad.base import VoiceDetector
 
 
@@ -95,8 +96,8 @@ def run(
     known = known or {}
     for number, clip in enumerate(clips, start=1):
         try:
-            samples = read_audio(clip.path)
-        except (OSError, ValueError) as error:
+            samples = read_media(clip.path)
+        except (OSError, MediaError) as error:
             print(f"{clip.path}: {error}", file=sys.stderr)
             continue
         language = clip.language if options.hint_language else None

@@ -97,13 +97,13 @@ def emotion(
 def _named(tally: Any, manifest: Path, limit: int | None, engines: Any) -> Any:
     """What the utterances of ordinary clips are named, each clip a session."""
     from oyez.bench.driver import transcribe
-    from oyez.bench.offline import read_audio
+    from oyez.transcription.media import read_media
 
     clips = [clip for clip in read_clips(manifest, "", limit) if clip.has_speech]
     for number, clip in enumerate(clips, start=1):
         tally.next_session()
         transcribe(
-            read_audio(clip.path),
+            read_media(clip.path),
             recogniser=engines.recogniser,
             detector=engines.detector,
             language=clip.language,

@@ -64,11 +64,11 @@ def endpoints(
 
 
 def _read(manifest: Path | None, languages: str, limit: int | None) -> list[tuple[Clip, Samples]]:
-    from oyez.bench.offline import read_audio
+    from oyez.transcription.media import MediaError, read_media
 
     with spoken_clips(None) as sample:
         clips = read_clips(manifest, languages, limit) if manifest else sample
         try:
-            return [(clip, read_audio(clip.path)) for clip in clips]
-        except (OSError, ValueError) as error:
+            return [(clip, read_media(clip.path)) for clip in clips]
+        except (OSError, MediaError) as error:
             raise click.ClickException(str(error)) from error

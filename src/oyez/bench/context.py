@@ -15,12 +15,12 @@ from typing import Any
 
 from oyez.bench.driver import transcribe
 from oyez.bench.manifest import Clip
-from oyez.bench.offline import read_audio
 from oyez.bench.report import format_table, machine_line
 from oyez.bench.scoring import count_words
 from oyez.bench.term_scoring import TermScore, score_terms, written
 from oyez.bench.terms import rare_terms
 from oyez.recognisers.base import Recogniser
+from oyez.transcription.media import MediaError, read_media
 from oyez.vad.base import VoiceDetector
 
 NOTHING, TERMS, AMONG_100, AMONG_1000, OTHERS, PROSE = (
@@ -118,8 +118,8 @@ def run(
     measured = [c for c in clips if material.terms.get(str(c.path)) or not c.has_speech]
     for number, clip in enumerate(measured, start=1):
         try:
-            samples = read_audio(clip.path)
-        except (OSError, ValueError) as error:
+            samples = read_media(clip.path)
+        except (OSError, MediaError) as error:
             print(f"{clip.path}: {error}", file=sys.stderr)
             continue
         print(f"\r{number}/{len(measured)} {clip.path.name:<60.60}", end="", file=sys.stderr)

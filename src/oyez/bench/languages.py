@@ -17,10 +17,10 @@ from numpy.random import Generator
 
 from oyez.bench.driver import transcribe_utterances
 from oyez.bench.manifest import Clip
-from oyez.bench.offline import read_audio
 from oyez.bench.report import format_table, machine_line
 from oyez.bench.voices import SEED, noise
 from oyez.recognisers.base import SAMPLE_RATE, Recogniser, Samples
+from oyez.transcription.media import MediaError, read_media
 from oyez.vad.base import WINDOW_SAMPLES, VoiceDetector
 
 LENGTHS_S: dict[str, tuple[float, float]] = {
@@ -86,8 +86,8 @@ def cut(
         if not clip.has_speech or clip.language is None:
             continue
         try:
-            samples = read_audio(clip.path)[:LONGEST_CLIP_SAMPLES]
-        except (OSError, ValueError) as error:
+            samples = read_media(clip.path)[:LONGEST_CLIP_SAMPLES]
+        except (OSError, MediaError) as error:
             print(f"{clip.path}: {error}", file=sys.stderr)
             continue
         spoken = turns(samples, detector)

@@ -10,12 +10,12 @@ import aiohttp
 import numpy as np
 
 from oyez.bench.manifest import Clip
-from oyez.bench.offline import read_audio
 from oyez.bench.paced import Recording, stream
 from oyez.bench.report import format_table, machine_line, percentile
 from oyez.bench.scoring import same_words
 from oyez.protocol.session_config import TurnDetection
 from oyez.recognisers.base import SAMPLE_RATE, Samples
+from oyez.transcription.media import read_media
 
 DETECTION = TurnDetection()
 """The server's defaults, which the client leaves alone."""
@@ -157,5 +157,5 @@ def _with_silence(clip: Clip) -> Samples:
         np.zeros(round(seconds * SAMPLE_RATE), np.float32)
         for seconds in (LEADING_SILENCE_S, TRAILING_SILENCE_S)
     )
-    samples: Samples = np.concatenate([before, read_audio(clip.path), after])
+    samples: Samples = np.concatenate([before, read_media(clip.path), after])
     return samples

@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from faster_whisper import WhisperModel
-from faster_whisper.audio import decode_audio
 
-from oyez.recognisers.base import SAMPLE_RATE, Samples
+from oyez.recognisers.base import Samples
 from oyez.recognisers.whisper_ct2.files import find_files
 from oyez.recognisers.whisper_onnx.tokens import whisper_code
 
 BEAM_SIZE = 5
-
-
-def read_audio(file: Path) -> Samples:
-    """Any audio file as float32 [n], 16 kHz, mono. Raises OSError or an error of PyAV's."""
-    samples: Samples = decode_audio(str(file), sampling_rate=SAMPLE_RATE)
-    return samples
 
 
 class Offline:

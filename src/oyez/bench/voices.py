@@ -14,8 +14,8 @@ import numpy as np
 from numpy.random import Generator
 
 from oyez.bench.manifest import Clip
-from oyez.bench.offline import read_audio
 from oyez.recognisers.base import SAMPLE_RATE, Samples
+from oyez.transcription.media import MediaError, read_media
 
 Mode = Literal["conversational", "nonstop"]
 
@@ -127,8 +127,8 @@ def sound(piece: Piece, random: Generator, rotated: float) -> Samples:
     if piece.clip is None:
         return noise(_samples(piece.duration_s), random)
     try:
-        samples = read_audio(piece.clip.path)
-    except (OSError, ValueError) as error:
+        samples = read_media(piece.clip.path)
+    except (OSError, MediaError) as error:
         raise RuntimeError(f"{piece.clip.path}: {error}") from error
     turned: Samples = np.roll(samples, -round(rotated * len(samples)))
     return turned

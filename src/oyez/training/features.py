@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from faster_whisper.audio import decode_audio
 from numpy.typing import NDArray
 
 from oyez.recognisers.base import SAMPLE_RATE, Info, Samples
 from oyez.training.conditions import Condition, anything
 from oyez.training.corpus import CorpusError, Recording
+from oyez.transcription.media import MediaError, read_media
 from oyez.vad.base import WINDOW_SAMPLES, VoiceDetector
 
 SPEECH = 0.5
@@ -110,8 +110,8 @@ class _Ear:
         if all(file and file.is_file() for file in files):
             return np.stack([np.load(file) for file in files if file])
         try:
-            samples = decode_audio(str(recording.path), sampling_rate=SAMPLE_RATE)
-        except (OSError, ValueError) as error:
+            samples = read_media(recording.path)
+        except (OSError, MediaError) as error:
             raise CorpusError(f"{recording.path}: {error}") from error
         speech = speech_of(samples, self.detector)
         rows = []

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
 import av
@@ -40,7 +41,9 @@ LEADING_ELSEWHERE = {
 """Formats that are about other files."""
 MIN_RATE_HZ, MAX_RATE_HZ = 2_000, 768_000
 """Of recordings there are. To resample from others may take FFmpeg many seconds."""
-TAGS = {"metadata_errors": "ignore"} if int(av.__version__.split(".")[0]) < 19 else {}
+TAGS: dict[str, Any] = (
+    {"metadata_errors": "ignore"} if int(av.__version__.split(".")[0]) < 19 else {}
+)
 """Tags that are no UTF-8 are no reason to refuse a file. From PyAV 19 on they never are, and there
 is no such option."""
 UNKNOWN_SIZE = 0xFFFF_FF00
@@ -181,6 +184,12 @@ def open_media(source: BinaryIO) -> Iterator[Media]:
         if stream.codec_context is None:
             raise MediaError("its audio is of an unknown kind: convert it, to FLAC for instance")
         yield Media(container, stream, source)
+
+
+def read_media(path: Path) -> Samples:
+    """All of a file's sound at once, float32 [n]. Raises MediaError or OSError."""
+    with path.open("rb") as file, open_media(file) as media:
+        return np.concatenate(list(media.blocks()))
 
 
 NO_SOUND = "there is no sound in it: it is empty, or damaged from its beginning"

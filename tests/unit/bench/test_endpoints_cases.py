@@ -14,10 +14,10 @@ from oyez.bench import endpoints_cases as cases
 from oyez.bench.cli import bench
 from oyez.bench.endpoints import Tally, turns
 from oyez.bench.endpoints_cases import Scene, Sentence, turn_counts
-from oyez.bench.offline import read_audio
 from oyez.bench.sounds import WITHOUT_SPEECH, amplified
 from oyez.recognisers.base import SAMPLE_RATE, Samples
 from oyez.stages.speech import EdgeSettings
+from oyez.transcription.media import read_media
 from oyez.vad import registry
 
 DETECTOR = registry.load("silero")
@@ -28,7 +28,7 @@ DEFAULT = EdgeSettings.from_wire(0.2, 800, 300)
 @cache
 def scene() -> Scene:
     with as_file(files("oyez") / "assets" / "two_cities.wav") as file:
-        (found,) = cases.scenes(DETECTOR, [read_audio(file)], [])
+        (found,) = cases.scenes(DETECTOR, [read_media(file)], [])
     return found
 
 
