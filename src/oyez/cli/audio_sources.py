@@ -6,11 +6,11 @@ import asyncio
 import math
 import threading
 from collections.abc import AsyncIterator
-from typing import Any, BinaryIO, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
-from oyez.cli.pipe_audio import pipe_samples
+from oyez.cli.pipe_audio import Readable, pipe_samples
 from oyez.recognisers.base import SAMPLE_RATE, Samples
 from oyez.stages.audio import Resampler, pcm16_to_samples
 
@@ -106,7 +106,7 @@ class Pipe:
 
     overflows = 0
 
-    def __init__(self, file: BinaryIO, rate: int | None) -> None:
+    def __init__(self, file: Readable, rate: int | None) -> None:
         """rate: of raw PCM16 mono; None: what the first bytes tell, raw at 16 kHz if nothing."""
         self._file = file
         self._rate = rate
@@ -119,7 +119,8 @@ class Pipe:
 
     def stop(self) -> None:
         # Ctrl-C also ends the program that writes: what it wrote to the last is still to be read
-        asyncio.get_running_loop().call_later(LAST_WORDS_S, self._feed.end)
+        leave = getattr(self._file, "leave", None)  # then what the decoder holds comes out too
+        asyncio.get_running_loop().call_later(LAST_WORDS_S, leave or self._feed.end)
 
     async def packets(self) -> AsyncIterator[bytes]:
         async for pcm in self._feed.items():

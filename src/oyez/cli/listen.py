@@ -89,11 +89,12 @@ def listen(
 
 def _source(pipe: str | None, device: str | None, rate: int | None) -> Source:
     from oyez.cli.audio_sources import Microphone, Pipe, SourceError
+    from oyez.cli.pipe_input import PipeInput
 
     if pipe:
         if sys.stdin.isatty():
             raise click.UsageError("there is no pipe: stdin is the terminal")
-        return Pipe(sys.stdin.buffer, rate)
+        return Pipe(PipeInput(sys.stdin.buffer), rate)
     microphone = Microphone(int(device) if device and device.isdecimal() else device)
     try:
         microphone.check()

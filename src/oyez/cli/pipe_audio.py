@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import BinaryIO
+from typing import Protocol
 
 from oyez.recognisers.base import SAMPLE_RATE, Samples
 from oyez.stages.audio import PcmDecoder
@@ -15,7 +15,13 @@ MAGIC = (b"RIFF", b"OggS", b"fLaC", b"ID3", b"\x1aE\xdf\xa3", b"\xff\xfb", b"FOR
 LONGEST_MAGIC = 8
 
 
-def pipe_samples(file: BinaryIO, rate: int | None) -> Iterator[Samples]:
+class Readable(Protocol):
+    """What a pipe is read by."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+
+def pipe_samples(file: Readable, rate: int | None) -> Iterator[Samples]:
     """Float32, 16 kHz, as it comes. Blocks. rate: as `Pipe`. Raises SourceError."""
     first = b""
     while rate is None and len(first) < LONGEST_MAGIC and (block := _read_some(file)):
@@ -38,7 +44,7 @@ def _has_container(first: bytes) -> bool:
 class _Rejoined:
     """A pipe from which something was read already."""
 
-    def __init__(self, first: bytes, rest: BinaryIO) -> None:
+    def __init__(self, first: bytes, rest: Readable) -> None:
         self._first = first
         self._rest = rest
 
@@ -52,7 +58,7 @@ class _Rejoined:
         return False
 
 
-def _read_some(file: BinaryIO, size: int = PIPE_BLOCK_BYTES) -> bytes:
+def _read_some(file: Readable, size: int = PIPE_BLOCK_BYTES) -> bytes:
     """What is there, at least a byte; empty at the end."""
     read1: Callable[[int], bytes] = getattr(file, "read1", file.read)
     return read1(size)

@@ -72,9 +72,11 @@ def transcribe(
     Exit codes: 0 done, 1 a file failed, 2 wrong usage, 3 no engine or server,
     130 Ctrl-C.
     """
-    from oyez.cli.outputs import OutputError, plan
+    from oyez.cli.outputs import STDIN, OutputError, plan
     from oyez.transcription.options import Options
 
+    if STDIN in files and sys.stdin.isatty():
+        raise click.UsageError("there is no pipe: stdin is the terminal")
     try:
         outputs = plan(files, output, form, force=force)
     except OutputError as error:

@@ -10,10 +10,11 @@ import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from oyez.cli.file_progress import FileProgress
 from oyez.cli.outputs import STDIN, Transcript, render, text_line, write
+from oyez.cli.pipe_input import PipeInput
 from oyez.cli.terminal import clock, counted
 from oyez.cli.wrapping import printable
 from oyez.client.session import ClientError
@@ -21,6 +22,7 @@ from oyez.recognisers.base import Samples
 from oyez.transcription.media import Media, MediaError, open_media
 from oyez.transcription.options import TranscriptionError
 from oyez.transcription.results import Partial, Progress, Result, Segment
+from oyez.transcription.threads import in_thread
 
 Recognise = Callable[[Iterator[Samples]], AsyncGenerator[Result]]
 """From the audio of a file to what is said in it."""
@@ -72,8 +74,8 @@ class Transcribing:
     ) -> str | None:
         """Transcribe one file; what went wrong, if anything did."""
         try:
-            with interruptible():
-                await self._transcribe(name, output, transcript)
+            with _opened(name) as file, interruptible(file):
+                await self._transcribe(file, output, transcript)
         except asyncio.CancelledError:
             summary.interrupted = True
             return "interrupted"
@@ -91,9 +93,12 @@ class Transcribing:
             return f"{counted(transcript.failures, 'passage')} could not be recognised"
         return None
 
-    async def _transcribe(self, name: str, output: Path | None, transcript: Transcript) -> None:
+    async def _transcribe(
+        self, file: BinaryIO, output: Path | None, transcript: Transcript
+    ) -> None:
         printing = output is None and self._streams_text
-        with _opened(name) as file, open_media(file) as media:
+        with contextlib.ExitStack() as stack:
+            media = await in_thread(stack.enter_context, open_media(file))
             self._progress.begin(transcript.name, media.duration_s)
             async with contextlib.aclosing(self._recognise(media.blocks())) as results:
                 async for result in results:
@@ -158,15 +163,22 @@ class Transcribing:
 
 
 @contextlib.contextmanager
-def interruptible() -> Iterator[None]:
-    """Ctrl-C and SIGTERM cancel the current task."""
+def interruptible(file: BinaryIO) -> Iterator[None]:
+    """Ctrl-C and SIGTERM cancel the current task, and end a read of `file` that waits."""
     loop = asyncio.get_running_loop()
     task = asyncio.current_task()
     assert task is not None
+    leave = getattr(file, "leave", None)
+
+    def interrupt() -> None:
+        task.cancel()
+        if leave is not None:
+            leave()
+
     numbers = (signal.SIGINT, signal.SIGTERM)
     for number in numbers:
         with contextlib.suppress(NotImplementedError):  # Windows: KeyboardInterrupt comes
-            loop.add_signal_handler(number, task.cancel)
+            loop.add_signal_handler(number, interrupt)
     try:
         yield
     finally:
@@ -177,8 +189,12 @@ def interruptible() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _opened(name: str) -> Iterator[BinaryIO]:
-    if name == STDIN:
-        yield sys.stdin.buffer
-        return
-    with Path(name).open("rb") as file:
-        yield file
+    with contextlib.ExitStack() as stack:
+        file: BinaryIO = sys.stdin.buffer
+        if name != STDIN:
+            file = stack.enter_context(Path(name).open("rb"))
+        if file.seekable():
+            yield file
+        else:
+            pipe = stack.enter_context(contextlib.closing(PipeInput(file)))
+            yield cast(BinaryIO, pipe)  # it only reads

@@ -18,4 +18,6 @@ async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs)
         return await asyncio.shield(call)
     except asyncio.CancelledError:
         await asyncio.wait([call])
+        if not call.cancelled():
+            call.exception()  # nobody asks any more how it went
         raise

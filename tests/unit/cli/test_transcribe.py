@@ -1,11 +1,23 @@
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from oyez.cli.file_progress import NoProgress
 from oyez.cli.main import main
+from oyez.cli.transcribing import Transcribing
+from oyez.recognisers.base import Samples
+from oyez.transcription.results import Progress, Result
+from oyez.transcription.threads import in_thread
 from support.server import silence
 from support.terminal import recording
 
@@ -36,3 +48,34 @@ def test_faults_say_what_to_do(
     assert done.exit_code == code, done.output
     assert words in done.output
     assert "Traceback" not in done.output
+
+
+async def _listen(blocks: Iterator[Samples]) -> AsyncGenerator[Result]:
+    while (block := await in_thread(next, blocks, None)) is not None:
+        yield Progress(len(block) / 16_000)
+
+
+@pytest.mark.parametrize("seconds", [0, 2])
+async def test_ctrl_c_ends_the_wait_for_a_pipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: int
+) -> None:
+    reading, writing = os.pipe()
+    if seconds:
+        wav = recording(tmp_path / "said.wav", silence(60)).read_bytes()
+        os.write(writing, wav[: seconds * 32_000])
+    with os.fdopen(reading) as stdin, contextlib.ExitStack() as stack:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        stack.callback(os.close, writing)
+        for after_s, act in (
+            (0.3, lambda: os.kill(os.getpid(), signal.SIGINT)),
+            (5.0, stack.close),  # or a fault would keep the test for ever
+        ):
+            timer = threading.Timer(after_s, act)
+            timer.start()
+            stack.callback(timer.cancel)
+        began_s = time.monotonic()
+        summary = await Transcribing(_listen, NoProgress(), "text", streams_text=True).run(
+            ["-"], [None]
+        )
+    assert summary.interrupted
+    assert time.monotonic() - began_s < 4.0
