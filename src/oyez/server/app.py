@@ -16,6 +16,7 @@ from oyez.server.access.access import Access
 from oyez.server.access.accounts import Accounts
 from oyez.server.access.key_watch import KeyWatch
 from oyez.server.describe.routes import reference_routes
+from oyez.server.http.cors import Cors
 from oyez.server.http.health import http_routes
 from oyez.server.http.metrics import metrics_routes
 from oyez.server.http.page import page_routes
@@ -63,8 +64,10 @@ class Server:
             }
         )
         self._in_flight = InFlight()
-        middlewares = [self._in_flight.middleware, *_middlewares(settings, metrics)]
+        cors = Cors(settings.allowed_origins)
+        middlewares = [self._in_flight.middleware, *_middlewares(settings, metrics, cors)]
         self.app = web.Application(middlewares=middlewares)
+        cors.join(self.app)
         watch = self.realtime.watch
         self.app.cleanup_ctx.append(loop_watch(self.metrics.loop_lag, watch.seldom))
         self.app.cleanup_ctx.append(KeyWatch(self.access.static, accounts.directory).run_with)
@@ -90,7 +93,7 @@ class Server:
         )
 
 
-def _middlewares(settings: Settings, metrics: Metrics) -> list[Middleware]:
+def _middlewares(settings: Settings, metrics: Metrics, cors: Cors) -> list[Middleware]:
     proxies = settings.trusted_proxies
     believing = [believe(TrustedProxies(proxies))] if proxies else []
-    return [http_watch(metrics), *believing, plain_errors]
+    return [http_watch(metrics), *believing, cors.middleware, plain_errors]

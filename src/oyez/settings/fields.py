@@ -83,8 +83,8 @@ class Settings(BaseSettings):
 
     allowed_origins: Words = Field(
         (),
-        description="Web pages, as https://host:port, that may use a server without keys besides "
-        "its own; * for all.",
+        description="Web pages, as https://host:port, that may call /v1/… (CORS), and besides its "
+        "own use a server without keys; * for all.",
     )
 
     engine: Literal["whisper-onnx", "whisper-ct2", "fake"] = Field(

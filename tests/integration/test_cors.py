@@ -1,0 +1,121 @@
+"""Which web pages' programs may call `/v1/…` and read its answers, as browsers ask it."""
+
+from __future__ import annotations
+
+import aiohttp
+import pytest
+from multidict import CIMultiDict
+
+from support.media import encoded, tone
+from support.server import RunningServer, running_server
+
+PAGE, OTHER = "https://captions.example.org", "https://other.example.org"
+MODELS, FILES = "/v1/models", "/v1/audio/transcriptions"
+ALLOW = "Access-Control-Allow-"
+
+
+async def ask(
+    running: RunningServer, method: str, path: str, origin: str | None, **headers: str
+) -> tuple[int, CIMultiDict[str]]:
+    """Status and headers."""
+    if origin:
+        headers["Origin"] = origin
+    sent = {name.replace("_", "-"): value for name, value in headers.items()}
+    async with aiohttp.ClientSession() as http:
+        url = f"http://{running.address}{path}"
+        async with http.request(method, url, headers=sent) as response:
+            await response.read()
+            return response.status, CIMultiDict(response.headers)
+
+
+async def preflight(
+    running: RunningServer, origin: str, path: str = FILES, headers: str = "authorization"
+) -> tuple[int, CIMultiDict[str]]:
+    asked = {
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": headers,
+    }
+    return await ask(running, "OPTIONS", path, origin, **asked)
+
+
+def cors(headers: CIMultiDict[str]) -> dict[str, str]:
+    return {name: value for name, value in headers.items() if name.startswith("Access-Control")}
+
+
+async def test_a_listed_page_may_ask_and_read() -> None:
+    async with running_server(api_key="good", allowed_origins=PAGE) as running:
+        status, told = await preflight(running, PAGE)
+        assert status == 204
+        assert told[ALLOW + "Origin"] == PAGE
+        assert told[ALLOW + "Methods"] == "GET, POST"
+        assert told[ALLOW + "Headers"] == "Authorization, X-API-Key, Content-Type"
+        assert ALLOW + "Credentials" not in told
+        status, told = await ask(running, "GET", MODELS, PAGE, Authorization="Bearer good")
+        assert (status, told[ALLOW + "Origin"], told["Vary"]) == (200, PAGE, "Origin")
+
+
+async def test_errors_can_be_read_too_with_when_to_try_again() -> None:
+    async with running_server(
+        api_key="good", allowed_origins=PAGE, sessions_per_second=1
+    ) as running:
+        for key, wanted in [("bad", 401), ("good", 400), ("good", 429)]:
+            status, told = await ask(running, "POST", FILES, PAGE, Authorization=f"Bearer {key}")
+            assert (status, told[ALLOW + "Origin"]) == (wanted, PAGE)
+            assert told["Access-Control-Expose-Headers"] == "Retry-After"
+        assert told["Retry-After"]
+        status, told = await ask(running, "GET", "/v1/nothing", PAGE)
+        assert (status, told[ALLOW + "Origin"]) == (404, PAGE)
+
+
+async def test_a_stream_can_be_read_by_a_listed_page() -> None:
+    async with running_server(allowed_origins=PAGE) as running, aiohttp.ClientSession() as http:
+        form = aiohttp.FormData({"model": "x", "stream": "true"})
+        form.add_field("file", encoded(tone(1.0), "wav", "pcm_s16le"), filename="a.wav")
+        url = f"http://{running.address}{FILES}"
+        async with http.post(url, data=form, headers={"Origin": PAGE}) as response:
+            assert response.content_type == "text/event-stream"
+            assert response.headers[ALLOW + "Origin"] == PAGE
+
+
+@pytest.mark.parametrize("allowed", [PAGE, ()])
+async def test_other_pages_are_told_nothing(allowed: object) -> None:
+    async with running_server(api_key="good", allowed_origins=allowed) as running:
+        status, told = await preflight(running, OTHER)
+        assert (status, cors(told)) == (405, {})
+        for origin in (OTHER, f"{PAGE}.evil.example", f"{PAGE}:444", "null", None):
+            _, told = await ask(running, "GET", MODELS, origin, Authorization="Bearer good")
+            assert cors(told) == {}
+            assert ("Origin" in told.get("Vary", "")) == bool(allowed), "caches must know"
+
+
+async def test_only_the_files_api_is_open_to_them() -> None:
+    async with running_server(allowed_origins=PAGE) as running:
+        for path in ("/readyz", "/metrics", "/docs", "/api-ws/v1/realtime"):
+            _, told = await ask(running, "GET", path, PAGE)
+            assert cors(told) == {}
+        assert cors((await preflight(running, PAGE, "/metrics"))[1]) == {}
+
+
+async def test_all_pages_may_be_let_in() -> None:
+    async with running_server(allowed_origins="*") as running:
+        status, told = await preflight(running, OTHER)
+        assert (status, told[ALLOW + "Origin"]) == (204, "*")
+        assert "Authorization" in told[ALLOW + "Headers"], "a * would not mean this one"
+        status, told = await ask(running, "GET", MODELS, OTHER)
+        assert (status, told[ALLOW + "Origin"]) == (200, "*")
+        assert ALLOW + "Credentials" not in told and "Vary" not in told
+
+
+async def test_what_openais_library_sends_in_a_browser_is_let_through() -> None:
+    async with running_server(allowed_origins=PAGE) as running:
+        _, told = await preflight(
+            running, PAGE, headers="authorization,x-stainless-os, x-stainless-lang,x-forwarded-for"
+        )
+        allowed = told[ALLOW + "Headers"].split(", ")
+        assert {"x-stainless-os", "x-stainless-lang"} < set(allowed)
+        assert "x-forwarded-for" not in allowed
+
+
+async def test_a_plain_options_is_no_preflight() -> None:
+    async with running_server(allowed_origins=PAGE) as running:
+        assert (await ask(running, "OPTIONS", FILES, PAGE))[0] == 405
