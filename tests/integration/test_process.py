@@ -76,6 +76,11 @@ def test_a_terminal_that_closes_stops_the_server() -> None:
 async def test_with_keys_there_is_no_warning() -> None:
     with a_process("--api-key", "hush") as (_, url, lines):
         assert not any("no API key" in line or "hush" in line for line in lines)
+        assert "callers need an API key\n" in lines
+        assert (
+            f"web page: {url.replace('ws', 'http', 1).removesuffix('/api-ws/v1/realtime')}/\n"
+            in lines
+        )
         async with aiohttp.ClientSession() as http:
             with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
                 await http.ws_connect(f"{url}?model={MODEL}")

@@ -204,8 +204,12 @@ def _announce(
         log.warning("no API key is configured: any key, or none, from %s is accepted", whoever)
     host = f"[{settings.host}]" if ":" in settings.host else settings.host or "0.0.0.0"
     port = listener.getsockname()[1]
-    scheme = "wss" if settings.tls_cert else "ws"
-    url = f"{scheme}://{host}:{port}{PATH}"
+    secure = "s" if settings.tls_cert else ""
+    if need_keys:
+        say("callers need an API key")
+    if settings.web_page:
+        say(f"web page: http{secure}://{host}:{port}/")
+    url = f"ws{secure}://{host}:{port}{PATH}"
     say(f"oyez is ready: {url}?model={MODEL_SHOWN}")
     return url
 

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import logging
-
 from oyez.accounts.database import OFF, Database, DatabaseError, open_database
 from oyez.accounts.directory import KeyDirectory
 from oyez.accounts.ledger import Ledger
 from oyez.metrics import Metrics
 from oyez.server.bodies import DatabaseState
 from oyez.settings import Settings
-
-log = logging.getLogger(__name__)
 
 
 class Accounts:
@@ -45,8 +41,7 @@ class Accounts:
 
     def close(self, timeout_s: float) -> None:
         """Write what waits, for so long; the rest goes to a file that the next start takes in."""
-        if unwritten := self.ledger.stop(timeout_s):
-            log.error("usage of %d sessions is not in the database yet", unwritten)
+        self.ledger.stop(timeout_s)
         self._close_database()
 
     def _close_database(self) -> None:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 from oyez.accounts.directory import KeyDirectory
 from oyez.accounts.keys import NO_LIMITS, Key, KeyLimits
-from oyez.server.access.refusals import EXPIRED_KEY, INVALID_KEY, REVOKED_KEY, Refusal
+from oyez.server.access.refusals import EXPIRED_KEY, INVALID_KEY, NO_KEY, REVOKED_KEY, Refusal
 from oyez.server.access.static_keys import StaticKeys
 
 
@@ -60,8 +60,8 @@ class Callers:
         """Whose key this is, or why it is none."""
         if not self.need_keys:
             return ANYONE
-        if offered is None:
-            return INVALID_KEY
+        if not offered:
+            return NO_KEY
         if static_id := self._static.find(offered):
             return Caller(static_id, static_id, is_static=True)
         key = self._directory.find(offered)

@@ -58,6 +58,12 @@ def refuse(refusal: Refusal, headers: dict[str, str] | None = None) -> web.Respo
     return json_response(body, refusal.status, {**refusal.headers, **(headers or {})})
 
 
+NO_KEY = Refusal(
+    401,
+    "InvalidApiKey",
+    "No API-key provided: send it in the header 'Authorization: Bearer KEY'.",
+    reason="key",
+)
 INVALID_KEY = Refusal(401, "InvalidApiKey", "Invalid API-key provided.", reason="key")
 REVOKED_KEY = Refusal(
     401, "InvalidApiKey", "This API key was revoked: ask for a new one.", reason="key"
