@@ -31,17 +31,17 @@ def oyez_commands(line: str) -> Iterator[str]:
 def parse(command: click.Command, arguments: list[str]) -> None:
     """Follow the command's name to its last part. Raises click.UsageError for what is not there."""
     context = click.Context(command, info_name=command.name)
-    while isinstance(command, click.Group):
-        name = next((each for each in arguments if not each.startswith("-")), None)
-        if name is None or name.isupper():  # COMMAND stands for any
-            break
-        found = command.get_command(context, name)
-        if found is None:
-            raise click.UsageError(f"there is no {command.name} {name}")
-        arguments.remove(name)
-        command = found
-        context = click.Context(command, parent=context, info_name=name)
     with contextlib.suppress(click.BadOptionUsage):  # shown without its value
+        while isinstance(command, click.Group):
+            _, arguments, _ = command.make_parser(context).parse_args(arguments)
+            if not arguments or arguments[0].isupper():  # COMMAND stands for any
+                return
+            name, *arguments = arguments
+            found = command.get_command(context, name)
+            if found is None:
+                raise click.UsageError(f"there is no {command.name} {name}")
+            command = found
+            context = click.Context(command, parent=context, info_name=name)
         command.make_parser(context).parse_args(arguments)
 
 

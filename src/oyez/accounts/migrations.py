@@ -12,7 +12,13 @@ from sqlalchemy import Connection, inspect, select, text, update
 
 from oyez.accounts import schema
 
-STEPS: Mapping[int, Callable[[Connection], None]] = {}
+
+def _remember_when_keys_were_used(connection: Connection) -> None:
+    kind = schema.Moment().compile(connection.dialect)
+    connection.execute(text(f"ALTER TABLE keys ADD COLUMN used_at {kind}"))
+
+
+STEPS: Mapping[int, Callable[[Connection], None]] = {2: _remember_when_keys_were_used}
 """Version to what leads there from the one before."""
 
 LOCK = 0x6F79657A  # "oyez": any number that no other program locks

@@ -77,7 +77,7 @@ def usage_report(
     with database.read() as connection:
         for row in connection.execute(query):
             label = str(row.label if row.label is not None else "")
-            lines[label] = lines.get(label, Sums()) + _sums(row._asdict())
+            lines[label] = lines.get(label, Sums()) + sums(row._asdict())
             if by == "key" and row.name is not None:
                 names[label] = row.name
         for key in connection.execute(select(keys.c.id, keys.c.name)):
@@ -89,8 +89,13 @@ def usage_report(
 def last_use(database: Database) -> dict[str, datetime]:
     """When each key was last seen, by id."""
     query = select(sessions.c.key_id, func.max(sessions.c.seen_at)).group_by(sessions.c.key_id)
+    earlier = select(keys.c.id, keys.c.used_at).where(keys.c.used_at.is_not(None))
     with database.read() as connection:
-        return {row[0]: row[1] for row in connection.execute(query) if row[0] is not None}
+        found: dict[str, datetime] = {row[0]: row[1] for row in connection.execute(earlier)}
+        for key_id, seen_at in connection.execute(query):
+            if key_id is not None:
+                found[key_id] = max(seen_at, found.get(key_id, seen_at))
+    return found
 
 
 def used_keys(database: Database) -> dict[str, str]:
@@ -107,7 +112,7 @@ def _by(label: Column[Any]) -> Select[Any]:
             label.label("label"),
             func.max(sessions.c.key_name).label("name"),
             *prices,
-            *_summed(session_days, FIGURES),
+            *summed(session_days, FIGURES),
         )
         .join(sessions, sessions.c.id == session_days.c.session_id)
         .group_by(label, *prices)
@@ -117,17 +122,19 @@ def _by(label: Column[Any]) -> Select[Any]:
 def _by_language() -> Select[Any]:
     label = session_languages.c.language
     return (
-        select(label.label("label"), *_summed(session_languages, ("turns", "speech_ms")))
+        select(label.label("label"), *summed(session_languages, ("turns", "speech_ms")))
         .join(sessions, sessions.c.id == session_languages.c.session_id)
         .group_by(label)
     )
 
 
-def _summed(table: Table, figures: tuple[str, ...]) -> list[Any]:
+def summed(table: Table, figures: tuple[str, ...]) -> list[Any]:
+    """Columns to select."""
     return [func.sum(table.c[name]).label(name) for name in figures]
 
 
-def _sums(row: dict[str, Any]) -> Sums:
+def sums(row: dict[str, Any]) -> Sums:
+    """Of a row of sums, with its price where it has one."""
     figures: dict[str, Any] = {name: int(row[name]) for name in FIGURES if name in row}
     price = row.get("price_per_second")
     if price is not None:

@@ -24,7 +24,7 @@ from sqlalchemy import (
     TypeDecorator,
 )
 
-VERSION = 1
+VERSION = 2
 
 metadata = MetaData()
 
@@ -62,6 +62,7 @@ keys = Table(
     Column("expires_at", Moment),
     Column("created_at", Moment, nullable=False),
     Column("revoked_at", Moment),
+    Column("used_at", Moment),  # by sessions that were deleted since
 )
 
 instances = Table(  # servers that run, or did when they last wrote

@@ -11,11 +11,13 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from oyez.cli.accounts import complete_key, database_options, opened
 from oyez.cli.exits import USAGE, Fault
 from oyez.cli.quantities import Day, clock
 from oyez.cli.table import print_table
+from oyez.cli.usage_prune import prune
 
 if TYPE_CHECKING:
     from oyez.accounts.database import Database
@@ -28,7 +30,7 @@ OF_A_LANGUAGE = ("turns", "speech_s")
 ANYONE = "(no key)"
 
 
-@click.command()
+@click.group(invoke_without_command=True)
 @click.option("--since", type=Day(), metavar="DAY",
               help="First day: 7d (the last 7), 2026-11-01, 2026-11. [default: 30d]")  # fmt: skip
 @click.option("--until", type=Day(is_last=True), metavar="DAY", help="Last day. [default: today]")
@@ -59,7 +61,10 @@ def usage(
       oyez usage --since 2026-11 --until 2026-11 --csv > november.csv
       oyez usage --since 7d --by day --key mobile-app
       oyez usage --since today --by session
+      oyez usage prune --before 365d
     """
+    if _is_for_another_command():
+        return
     from oyez.accounts.reports import usage_report
     from oyez.accounts.session_report import session_report
     from oyez.cli.usage_sessions import print_sessions
@@ -82,6 +87,21 @@ def usage(
         _print_table(report, by, f"{since} to {until} (UTC)")
     else:
         click.echo(f"Nothing was used from {since} to {until}.", err=True)
+
+
+usage.add_command(prune)
+
+
+def _is_for_another_command() -> bool:
+    """`oyez usage prune`, which has options of its own."""
+    ctx = click.get_current_context()
+    if ctx.invoked_subcommand is None:
+        return False
+    for param in ctx.command.params:
+        if param.name and ctx.get_parameter_source(param.name) is ParameterSource.COMMANDLINE:
+            name = ctx.invoked_subcommand
+            raise Fault(f"{param.opts[0]} before {name} has no effect: put it behind", USAGE)
+    return True
 
 
 def _key_id(database: Database, wanted: str) -> str:
