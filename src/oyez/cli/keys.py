@@ -104,12 +104,12 @@ def create(name: str, is_json: bool, settings: Settings, **given: Any) -> None:
         same = _active(all_keys(found), name)
         secret, key = create_key(found, name, replace(KeyLimits(), **_chosen(given)))
     if is_json:
-        click.echo(json.dumps({"key": secret, **_as_json(key)}))
+        _hand_over(json.dumps({"key": secret, **_as_json(key)}), key)
         return
     click.echo(f"Created {key.id} ({key.name}): {_in_words(key.limits)}.", err=True)
     _tell_others(same)
     click.echo("Keep this key now, it cannot be shown again:", err=True)
-    click.echo(secret)
+    _hand_over(secret, key)
 
 
 @keys.command("list")
@@ -230,6 +230,15 @@ def _name(name: str) -> str:
     if name.startswith(("key_", "static-")):
         raise Fault("a name that begins with key_ or static- would look like an id", USAGE)
     return name
+
+
+def _hand_over(shown: str, key: Key) -> None:
+    """Unlike other results, this one cannot be asked for again: that nobody read it is a fault."""
+    try:
+        click.echo(shown)
+    except BrokenPipeError:
+        advice = f"oyez keys revoke {key.id}, and create another"
+        raise Fault(f"nobody read the key of {key.id}, and it is kept nowhere: {advice}") from None
 
 
 def _active(known: list[Key], name: str) -> list[Key]:

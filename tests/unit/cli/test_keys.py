@@ -255,3 +255,16 @@ def test_a_new_name_is_held_to_what_create_takes() -> None:
     assert run("rename", other, "two").stderr.count("another key") == 1
     run("revoke", other, "--yes")
     assert "another key" not in run("rename", "two", "two").stderr
+
+
+@pytest.mark.parametrize("form", [(), ("--json",)])
+def test_a_key_that_nobody_read_is_a_fault(form: tuple[str, ...]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "oyez", "keys", "create", "ci", *form]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True)
+    os.close(writing)
+    (key,) = listed()
+    assert done.returncode == 1
+    assert f"nobody read the key of {key['id']}" in done.stderr
+    assert "Traceback" not in done.stderr
