@@ -69,6 +69,8 @@ def load_engines(
     except LoadError:
         raise
     except Exception as error:
+        if _is_of(error, cache_dir):
+            raise LoadError(_unwritable(cache_dir, error)) from error
         raise LoadError(f"engine {engine} with model {model}: {_reason(error)}") from error
     try:
         detector = detectors.load(vad)
@@ -116,6 +118,22 @@ def _model_directory(model: str) -> Path:
             "in CTranslate2's format; for hub names choose --engine whisper-ct2"
         )
     return directory
+
+
+def _is_of(error: Exception, directory: Path) -> bool:
+    """Whether it is about this directory: what is in it, or where it was to be made."""
+    if not (isinstance(error, OSError) and isinstance(error.filename, str)):
+        return False
+    path, directory = Path(error.filename).absolute(), directory.absolute()
+    return path.is_relative_to(directory) or directory.is_relative_to(path)
+
+
+def _unwritable(cache_dir: Path, error: Exception) -> str:
+    why = getattr(error, "strerror", None) or error
+    return (
+        f"cache_dir {cache_dir} cannot be used: {why}; choose a place that can be written with "
+        "--cache-dir"
+    )
 
 
 def _reason(error: Exception) -> str:

@@ -41,6 +41,21 @@ def test_what_is_loaded_is_warm() -> None:
     assert lines[0] == "loading fake (base) on cpu"
 
 
+@pytest.mark.parametrize("place", ["here/cache", "here"])
+def test_a_cache_that_cannot_be_written_says_which_setting_helps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    (tmp_path / "here").touch()
+
+    def prepares(cache_dir: Path, *_: object) -> FakeRecogniser:
+        cache_dir.mkdir(parents=True)
+        return FakeRecogniser()
+
+    monkeypatch.setattr(FakeRecogniser, "load", prepares)
+    with pytest.raises(LoadError, match=r"cache_dir .*here.* cannot be used: .*--cache-dir"):
+        load(cache_dir=tmp_path / place)
+
+
 def test_weights_for_other_models_are_told_and_not_used() -> None:
     lines: list[str] = []
     engines = load(emotion="open", progress=lines.append)
