@@ -16,8 +16,9 @@ setup: $(STAMP)  ## create .venv and install everything into it; the program is 
 	@PYTHON="$(PYTHON)" scripts/make_venv.sh .venv
 
 $(STAMP): pyproject.toml | .venv/bin/python
+	@echo 'installing into .venv: a minute or two, nothing is shown meanwhile'
 	.venv/bin/python -m pip install --quiet --upgrade pip
-	.venv/bin/python -m pip install --quiet --editable '.[demo,bench]' --group dev
+	.venv/bin/python -m pip install --quiet --editable '.[demo,bench,listen]' --group dev
 	@touch $@
 
 demo: setup  ## start a server, stream a sample of speech to it, watch the words come
