@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from openai import OpenAI
+from openai import APIConnectionError, OpenAI
 
 parser = argparse.ArgumentParser()
 parser.add_argument("file")
@@ -20,15 +20,23 @@ arguments = parser.parse_args()
 
 client = OpenAI(base_url=arguments.url, api_key=arguments.api_key)
 
-with open(arguments.file, "rb") as file:
-    for event in client.audio.transcriptions.create(model="whisper-1", file=file, stream=True):
-        if event.type == "transcript.text.delta":
-            print(event.delta, end="", flush=True)
-print()
 
-with open(arguments.file, "rb") as file:
-    answer = client.audio.transcriptions.create(
-        model="whisper-1", file=file, response_format="verbose_json"
-    )
-for segment in answer.segments or ():
-    print(f"{segment.start:7.2f} {segment.end:7.2f}  {segment.text}")
+def transcribe(path: str) -> None:
+    with open(path, "rb") as file:
+        for event in client.audio.transcriptions.create(model="whisper-1", file=file, stream=True):
+            if event.type == "transcript.text.delta":
+                print(event.delta, end="", flush=True)
+    print()
+
+    with open(path, "rb") as file:
+        answer = client.audio.transcriptions.create(
+            model="whisper-1", file=file, response_format="verbose_json"
+        )
+    for segment in answer.segments or ():
+        print(f"{segment.start:7.2f} {segment.end:7.2f}  {segment.text}")
+
+
+try:
+    transcribe(arguments.file)
+except APIConnectionError:
+    raise SystemExit(f"No server answers at {arguments.url}: start one with oyez serve.") from None

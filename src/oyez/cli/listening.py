@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import itertools
 import signal
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from oyez.cli.audio_sources import SILENT_DB, Source, SourceError, level_db
@@ -127,9 +126,8 @@ class Listening:
 
     def _show_rest(self) -> None:
         """What was not answered to its end is not lost."""
-        for rest in self._captions.current:
-            words = f"{rest.text}{rest.tentative} …"
-            self._screen.over(replace(rest, text=words, tentative=""))
+        for rest in self._captions.unanswered:
+            self._screen.over(rest)
 
     def _end_on_signals(self) -> None:
         """The first ends the audio, a second everything."""

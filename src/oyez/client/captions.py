@@ -35,6 +35,15 @@ class Captions:
         their finals."""
         return list(self._open.values())
 
+    @property
+    def unanswered(self) -> list[Utterance]:
+        """The words of those that are not over, for when no final comes any more."""
+        return [
+            replace(each, text=f"{each.text}{each.tentative} …", tentative="")
+            for each in self.current
+            if each.text or each.tentative
+        ]
+
     def take(self, event: Event) -> Utterance | None:
         """The utterance that is over with this event, if one is. It may be without words."""
         match event:

@@ -54,3 +54,12 @@ def test_other_servers_may_send_less_and_more() -> None:
 def test_what_is_no_event_is_told(message: str) -> None:
     with pytest.raises(msgspec.DecodeError):
         parse(message)
+
+
+def test_what_gets_no_final_any_more_keeps_its_words() -> None:
+    captions = Captions()
+    for item, text in (("a", "It"), ("b", "")):
+        take(captions, "input_audio_buffer.speech_started", item_id=item, audio_start_ms=0)
+        if text:
+            take(captions, ITEM + "text", item_id=item, text=text, stash=" was")
+    assert [each.text for each in captions.unanswered] == ["It was …"]
