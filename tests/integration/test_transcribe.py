@@ -198,7 +198,7 @@ def test_ctrl_c_keeps_what_was_transcribed(tmp_path: Path, columns: int) -> None
 
 def test_text_stands_above_the_bar(tmp_path: Path) -> None:
     long = recording(tmp_path / "long.wav", SAID * 30)
-    with a_terminal("transcribe", str(long), "--live", *FAKE_ENGINE) as terminal:
+    with a_terminal("transcribe", str(long), *FAKE_ENGINE) as terminal:
         code = terminal.end()
     assert code == 0, terminal.text
     assert terminal.lines.count("one two three four five.") == 30

@@ -37,8 +37,9 @@ if TYPE_CHECKING:
 @click.option("-o", "--output", metavar="PATH", help="A file, a directory, or - for stdout; "
               "default: stdout for one file, beside each of several.")  # fmt: skip
 @click.option("-f", "--force", is_flag=True, help="Replace outputs that exist.")
-@click.option("--live", is_flag=True,
-              help="Show words while they are heard, for nearly twice the work.")  # fmt: skip
+@click.option("--live/--no-live", default=None,
+              help="Show words while they are heard, for nearly twice the work; "
+              "default: in a terminal.")  # fmt: skip
 @click.option("-q", "--quiet", is_flag=True, help="No progress, only what went wrong.")
 @what_is_said
 @with_settings(*ENGINE)
@@ -48,7 +49,7 @@ def transcribe(
     form: str,
     output: str | None,
     force: bool,
-    live: bool,
+    live: bool | None,
     quiet: bool,
     language: str | None,
     context: str,
@@ -83,6 +84,8 @@ def transcribe(
         raise Fault(str(error), USAGE) from error
     if None in outputs and len(files) > 1 and form in ("srt", "vtt"):
         raise Fault(f"several files make no one {form}: give a directory with --output", USAGE)
+    if live is None:
+        live = not quiet and _in_terminal()
     options = Options(language=language, context=read_context(context), live=live)
     target = remote(settings, url, key) if url else None
     engines = None if target else load_chosen(settings)
@@ -131,14 +134,19 @@ async def _run(
 
 def _progress(quiet: bool) -> FileProgress:
     from oyez.cli.file_progress import LineProgress, NoProgress, TerminalProgress
-    from oyez.cli.terminal import console
 
     if quiet:
         return NoProgress()
-    err = console(sys.stderr)
-    if err.is_terminal and not err.is_dumb_terminal:
+    if _in_terminal():
         return TerminalProgress(redirect_stdout=sys.stdout.isatty())
     return LineProgress()
+
+
+def _in_terminal() -> bool:
+    from oyez.cli.terminal import console
+
+    err = console(sys.stderr)
+    return err.is_terminal and not err.is_dumb_terminal
 
 
 def _leave(summary: Summary, files: int) -> None:

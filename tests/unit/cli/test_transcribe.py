@@ -12,13 +12,16 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from oyez.cli import transcribe
 from oyez.cli.file_progress import NoProgress
 from oyez.cli.main import main
 from oyez.cli.transcribing import Transcribing
 from oyez.recognisers.base import Samples
+from oyez.transcription.media import MediaError
+from oyez.transcription.options import Options
 from oyez.transcription.results import Progress, Result
 from oyez.transcription.threads import in_thread
-from support.server import silence
+from support.server import silence, speech
 from support.terminal import recording
 
 
@@ -79,3 +82,39 @@ async def test_ctrl_c_ends_the_wait_for_a_pipe(
         )
     assert summary.interrupted
     assert time.monotonic() - began_s < 4.0
+
+
+@pytest.mark.parametrize(
+    ("in_terminal", "flags", "live"),
+    [
+        (True, [], True),
+        (True, ["--no-live"], False),
+        (True, ["--quiet"], False),
+        (False, [], False),
+        (False, ["--live"], True),
+    ],
+)
+def test_words_are_shown_while_they_are_heard_where_somebody_looks(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    in_terminal: bool,
+    flags: list[str],
+    live: bool,
+) -> None:
+    asked = []
+
+    class Own:
+        async def __aenter__(self) -> Own:
+            return self
+
+        async def __aexit__(self, *error: object) -> None: ...
+
+        def transcribe(self, blocks: object, options: Options) -> None:
+            asked.append(options.live)
+            raise MediaError("that is all")
+
+    monkeypatch.setattr(transcribe, "_in_terminal", lambda: in_terminal)
+    monkeypatch.setattr("oyez.transcription.transcriber.own_transcriber", lambda engines: Own())
+    file = recording(tmp_path / "a.wav", speech(1.0))
+    CliRunner().invoke(main, ["transcribe", str(file), "--engine", "fake", *flags])
+    assert asked == [live]
