@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from sqlalchemy import Column, Select, Table, func, select
 
+from oyez.accounts import days
 from oyez.accounts.database import Database
 from oyez.accounts.schema import keys, session_days, session_languages, sessions
 
@@ -21,7 +22,7 @@ LABELS: Mapping[str, Column[Any]] = {
     "day": session_days.c.day,
     "endpoint": sessions.c.endpoint,
 }
-FIGURES = ("sessions", "audio_ms", "speech_ms", "turns", "finals", "failed", "errors")
+FIGURES = ("sessions", *days.FIGURES)
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,21 +46,10 @@ def load_settings(
     chosen: settings.Settings, progress: Callable[[str], None] = lambda line: None
 ) -> Engines:
     """The engines these settings choose. Raises Fault."""
-    from oyez.inference.loader import LoadError, load_engines
+    from oyez.inference.loader import LoadError, load_configured
 
     try:
-        return load_engines(
-            engine=chosen.engine,
-            model=chosen.model,
-            device=chosen.device,
-            threads=chosen.threads,
-            cache_dir=chosen.cache_dir,
-            models_dir=chosen.models_dir,
-            vad=chosen.vad,
-            emotion=chosen.emotion,
-            emotion_confidence=chosen.emotion_confidence,
-            progress=progress,
-        )
+        return load_configured(chosen, progress)
     except LoadError as error:
         raise Fault(str(error), NEVER_STARTED) from error
 

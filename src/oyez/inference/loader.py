@@ -18,6 +18,7 @@ from oyez.inference.trial import session_cost
 from oyez.recognisers import library
 from oyez.recognisers import registry as recognisers
 from oyez.recognisers.base import Recogniser
+from oyez.settings import Settings
 from oyez.vad import registry as detectors
 from oyez.vad.base import WINDOW_SAMPLES, VoiceDetector
 
@@ -85,6 +86,24 @@ def load_engines(
         progress(f"emotion {emotion} is made for other models: every utterance will be neutral")
     progress(f"loaded in {time.monotonic() - began_s:.1f} s")
     return Engines(recogniser, detector, classifier, cost)
+
+
+def load_configured(
+    settings: Settings, progress: Callable[[str], None] = lambda line: None
+) -> Engines:
+    """Load and warm what these settings choose. Takes seconds; blocks. Raises LoadError."""
+    return load_engines(
+        engine=settings.engine,
+        model=settings.model,
+        device=settings.device,
+        threads=settings.threads,
+        cache_dir=settings.cache_dir,
+        models_dir=settings.models_dir,
+        vad=settings.vad,
+        emotion=settings.emotion,
+        emotion_confidence=settings.emotion_confidence,
+        progress=progress,
+    )
 
 
 def _load_recogniser(

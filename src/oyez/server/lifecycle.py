@@ -13,7 +13,7 @@ from aiohttp import web
 
 from oyez import __version__
 from oyez.accounts.database import DatabaseError
-from oyez.inference.loader import Engines, LoadError, load_engines
+from oyez.inference.loader import Engines, LoadError, load_configured
 from oyez.metrics import Metrics
 from oyez.server.access.accounts import Accounts
 from oyez.server.access.callers import now
@@ -179,18 +179,7 @@ def _check_memory(max_memory_mb: int) -> None:
 
 def _load(settings: Settings, say: Callable[[str], None]) -> Engines:
     try:
-        return load_engines(
-            engine=settings.engine,
-            model=settings.model,
-            device=settings.device,
-            threads=settings.threads,
-            cache_dir=settings.cache_dir,
-            models_dir=settings.models_dir,
-            vad=settings.vad,
-            emotion=settings.emotion,
-            emotion_confidence=settings.emotion_confidence,
-            progress=say,
-        )
+        return load_configured(settings, say)
     except LoadError as error:
         raise StartupError(str(error)) from error
 

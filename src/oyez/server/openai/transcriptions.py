@@ -198,6 +198,8 @@ class _Told:
 
     def delta(self, result: Result) -> str:
         """What comes next; empty if there is nothing new."""
+        if not isinstance(result, Partial | Segment):
+            return ""
         whole = self._whole(result)
         if not whole.startswith(self._told):
             return ""
