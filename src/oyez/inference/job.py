@@ -20,10 +20,11 @@ class Urgency(Enum):
 
     FINAL = ("final", 0)
     """A turn is over: its listener waits."""
-    SPECULATIVE = ("speculative", 1)
-    """A final of a turn that is probably over: needed at its deadline, like …"""
+    SPECULATIVE = ("speculative", 0)
+    """A final of a turn that is probably over. It ranks as a final from the start, because it is
+    not submitted again when the turn ends; its deadline is the moment when the turn would end."""
     PARTIAL = ("partial", 1)
-    """… interim words."""
+    """Interim words."""
     BACKGROUND = ("background", 2)
     """Of a session whose audio comes much faster than anybody speaks: nobody is waiting live."""
 

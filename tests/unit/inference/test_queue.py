@@ -34,7 +34,7 @@ def taken(queue: Queue) -> list[int]:
     return order
 
 
-def test_definite_finals_run_first_then_whatever_is_due_then_the_background() -> None:
+def test_finals_run_first_then_partials_then_the_background() -> None:
     queue = a_queue(
         make_job(BACKGROUND, owner=1, samples=1, deadline_s=-9),
         make_job(PARTIAL, owner=2, samples=2, deadline_s=3),
@@ -43,7 +43,7 @@ def test_definite_finals_run_first_then_whatever_is_due_then_the_background() ->
         make_job(FINAL, owner=5, samples=5, deadline_s=9),
         make_job(FINAL, owner=6, samples=6, deadline_s=8),
     )
-    assert taken(queue) == [6, 5, 4, 3, 2, 1]
+    assert taken(queue) == [3, 6, 5, 4, 2, 1]
 
 
 def test_of_jobs_due_together_the_one_asked_first_runs_first() -> None:
@@ -124,10 +124,10 @@ def test_a_batch_has_one_purpose_and_finals_are_batched_as_the_engine_likes() ->
     queue = a_queue(*jobs)
     batches = [queue.take(info(16, 2), 1) for _ in range(6)]
     assert [[job.urgency for job in batch] for batch in batches] == [
-        [FINAL, FINAL],
-        [FINAL, SPECULATIVE],
+        [SPECULATIVE, FINAL],
+        [SPECULATIVE, FINAL],
+        [SPECULATIVE, FINAL],
         [PARTIAL, PARTIAL, PARTIAL],
-        [SPECULATIVE, SPECULATIVE],
         [BACKGROUND, BACKGROUND],
         [BACKGROUND],
     ]

@@ -70,9 +70,18 @@ def held() -> Iterator[Harness]:
 
 
 def test_the_most_urgent_job_runs_first(held: Harness) -> None:
-    held.scheduler.submit(make_job(Urgency.PARTIAL, samples=3, deadline_s=2))
-    held.scheduler.submit(make_job(Urgency.SPECULATIVE, owner=2, samples=2, deadline_s=1))
+    held.scheduler.submit(make_job(Urgency.BACKGROUND, samples=4, deadline_s=0))
+    held.scheduler.submit(make_job(Urgency.PARTIAL, samples=3, deadline_s=2, owner=2))
     held.scheduler.submit(make_job(Urgency.FINAL, samples=1, owner=3, deadline_s=9))
+    assert held.release() == [1, 3, 4]
+
+
+def test_a_speculative_final_that_waits_is_not_overtaken_by_partials(held: Harness) -> None:
+    """When its turn ends it is the final, and is not submitted again: with the rank of a partial it
+    would wait behind every partial of an earlier deadline."""
+    held.scheduler.submit(make_job(Urgency.SPECULATIVE, samples=2, deadline_s=5))
+    held.scheduler.submit(make_job(Urgency.PARTIAL, owner=2, samples=3, deadline_s=1))
+    held.scheduler.submit(make_job(Urgency.FINAL, owner=3, samples=1, deadline_s=4))
     assert held.release() == [1, 2, 3]
 
 
