@@ -68,7 +68,11 @@ class Realtime:
         )
         self._memory = MemoryGuard(settings.max_memory_mb)
         self.scheduler = Scheduler(
-            engines.recogniser, Watch(metrics), self.load, max_waiting=settings.max_waiting_jobs
+            engines.recogniser,
+            Watch(metrics),
+            self.load,
+            max_waiting=settings.max_waiting_jobs,
+            weight=self.load.weight,
         )
         self.vad_pool = VadPool(engines.detector, metrics.tally)
         self.watch = ServerWatch(metrics, settings.models)
@@ -110,13 +114,13 @@ class Realtime:
             return refuse(NO_UPGRADE, {"Upgrade": "websocket"})
         if refusal := self.admission.enter(caller):
             return self._refuse(refusal)
-        self.load.session_opened()
+        self.load.session_opened(caller.key_id)
         try:
             await socket.prepare(request)
             await self._serve(request, socket, caller)
         finally:
             self.admission.leave(caller)
-            self.load.session_closed()
+            self.load.session_closed(caller.key_id)
         return socket
 
     async def drain(self, timeout_s: float) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 
 from oyez.inference.job import Job, Overloaded, Stopped, Urgency
 from oyez.inference.scheduler import Scheduler
@@ -24,6 +24,8 @@ utterance sent at once still is."""
 
 _PACED_S = 2.0
 """Audio further ahead than this did not come as it was spoken, but all at once."""
+_PACED_FINALS = 4
+"""Nor does a conversation wait for so many finals at a time."""
 
 Answered = Callable[[int, Outcome], None]
 
@@ -37,17 +39,26 @@ class Jobs:
         owner: str,
         answered: Answered,
         ahead_s: Callable[[], float],
+        *,
+        tenant: Hashable = None,
     ) -> None:
-        """ahead_s: how far the session's audio is ahead of the clock."""
+        """ahead_s: how far the session's audio is ahead of the clock. tenant: as in `Job`."""
         self._scheduler = scheduler
         self._owner = owner
         self._answered = answered
         self._ahead_s = ahead_s
+        self._tenant = tenant
         self._loop = asyncio.get_running_loop()
         self._running: dict[int, Job] = {}
 
     def __len__(self) -> int:
         return len(self._running)
+
+    @property
+    def finals_waiting(self) -> int:
+        """Finals, speculative ones too, that are not answered yet. At MAX_FINALS (`inference.job`)
+        the session should not be fed."""
+        return sum(not job.is_partial for job in self._running.values())
 
     def submit(self, effect: Recognise) -> None:
         """Have the request recognised; too many waiting jobs are an answer too."""
@@ -85,7 +96,8 @@ class Jobs:
             callback=lambda outcome: self._hand_over(effect.job, outcome),
             is_replaceable=is_partial or effect.speculative,
             interval_s=effect.due_s,
-            is_paced=ahead_s <= _PACED_S,
+            is_paced=ahead_s <= _PACED_S and self.finals_waiting < _PACED_FINALS,
+            tenant=self._tenant,
         )
 
     def _hand_over(self, number: int, outcome: Outcome) -> None:
