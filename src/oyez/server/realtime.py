@@ -82,6 +82,8 @@ class Realtime:
             sessions_per_second=settings.sessions_per_second,
             clock=time.monotonic,
             load_room=self._load_room,
+            reserved_share=settings.reserved_share,
+            has_several_keys=lambda: access.callers.has_several_keys,
         )
         self.connections: set[Connection] = set()
         for urgency in Urgency:
