@@ -66,7 +66,8 @@ class Flooder:
         moment = Request(SILENCE[: int(0.032 * SAMPLE_RATE)], Purpose.FINAL)
         job = Job(
             self, next(self._commits), 0, moment, Urgency.FINAL, machine.now_s,
-            lambda outcome: self._answered(), is_paced=False, tenant=self._tenant,
+            lambda outcome: self._answered(), is_paced=False, tells_delay=False,
+            tenant=self._tenant,
         )  # fmt: skip
         machine.submit(job)
 

@@ -69,7 +69,10 @@ class Job:
     """Of a partial: after how long the next one would be asked for."""
     is_paced: bool = True
     """Whether the session asks as a conversation does, as fast as somebody speaks: only then does
-    its work tell what a conversation needs and whether it is served in time."""
+    its work tell what a conversation needs."""
+    tells_delay: bool = True
+    """Whether its delay tells how the machine is doing: not if the session waits for so many other
+    finals that the delay is its own doing."""
     tenant: Hashable = None
     """Whose share of the engine it takes from: the key of the session; None: of all without one."""
     submitted_s: float = 0.0

@@ -106,7 +106,8 @@ class Load:
 
     @property
     def late_s(self) -> float:
-        """How late finals of conversations began on average, past their deadlines, lately."""
+        """How late finals began on average, past their deadlines, lately: of sessions that do not
+        wait for many of their own."""
         with self._lock:
             now_s = self._clock()
             # one that was in time counts with the others, so that the past is forgotten
@@ -153,7 +154,7 @@ class Load:
             asked, needed = every_s / job.interval_s, every_s / SLOWEST_PARTIALS_S
         else:
             needed = min(1.0, job.samples / SAMPLE_RATE / SHORT_FINAL_S)
-            if job.is_paced:
+            if job.tells_delay:
                 self._finals.add(1, ended_s)
                 self._late_s.add(max(0.0, began_s - job.deadline_s), ended_s)
         self._demand_s.add(run_s * asked, ended_s)

@@ -29,11 +29,12 @@ class Steady:
             self.load.session_opened()
 
     def run(self, urgency: Urgency, run_s: float, *, late_s: float = 0.0, waits_s: float = 0.0,
-            seconds: int = 60, paced: bool = True) -> Load:  # fmt: skip
+            seconds: int = 60, paced: bool = True, tells_delay: bool = True) -> Load:  # fmt: skip
         for _ in range(seconds):
             self.clock.now_s += 1.0
             began_s = self.clock.now_s - run_s
-            job = make_job(urgency, deadline_s=began_s - late_s, is_paced=paced)
+            job = make_job(urgency, deadline_s=began_s - late_s, is_paced=paced,
+                           tells_delay=tells_delay)  # fmt: skip
             job.submit(self.clock.now_s - waits_s, None)
             self.load.ran([job], began_s, self.clock.now_s)
         return self.load
@@ -75,7 +76,14 @@ def test_an_utterance_sent_at_once_tells_nothing_of_what_a_conversation_needs() 
     load = Steady().run(Urgency.FINAL, 0.5, late_s=0.1, paced=False)
     assert load.cost == 0.0
     assert load.demand == load.busy > 0.1
-    assert load.late_s == 0.0
+    assert load.late_s > 0.05
+
+
+def test_the_delay_of_who_waits_for_many_is_their_own_doing() -> None:
+    steady = Steady()
+    steady.run(Urgency.FINAL, 0.001, late_s=9.0, paced=False, tells_delay=False)
+    assert steady.load.late_s == 0.0
+    assert steady.load.room(0.0) > 0
 
 
 def test_until_sessions_have_settled_the_assumed_cost_counts() -> None:

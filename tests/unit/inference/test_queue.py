@@ -225,10 +225,10 @@ def test_files_are_fair_among_each_other() -> None:
     assert 1 in taken(queue)[:8]
 
 
-def test_how_late_the_queue_is_counts_only_conversations() -> None:
+def test_how_late_the_queue_is_counts_only_what_tells_it() -> None:
     queue = a_queue(
         make_job(BACKGROUND, owner=1, deadline_s=-100),
-        make_job(FINAL, owner=4, deadline_s=-100, is_paced=False),
+        make_job(FINAL, owner=4, deadline_s=-100, tells_delay=False),
     )
     assert queue.overdue_s(10.0) == 0.0
     queue.add(make_job(PARTIAL, owner=2, deadline_s=9), 0.0)

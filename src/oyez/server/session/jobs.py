@@ -24,8 +24,10 @@ utterance sent at once still is."""
 
 _PACED_S = 2.0
 """Audio further ahead than this did not come as it was spoken, but all at once."""
-_PACED_FINALS = 4
-"""Nor does a conversation wait for so many finals at a time."""
+_FEW_FINALS = 4
+"""A conversation waits for fewer finals at a time, however busy the machine is …"""
+_FEW_FINALS_AHEAD = 1
+"""… and who sends whole utterances at once, but one after the other, for fewer than this."""
 
 Answered = Callable[[int, Outcome], None]
 
@@ -86,6 +88,8 @@ class Jobs:
         ahead_s = self._ahead_s()
         urgency = _urgency(effect, ahead_s)
         is_partial = effect.request.purpose is Purpose.PARTIAL
+        is_paced = ahead_s <= _PACED_S
+        has_few = self.finals_waiting < (_FEW_FINALS if is_paced else _FEW_FINALS_AHEAD)
         return Job(
             owner=self._owner,
             item=effect.item_id,
@@ -96,7 +100,8 @@ class Jobs:
             callback=lambda outcome: self._hand_over(effect.job, outcome),
             is_replaceable=is_partial or effect.speculative,
             interval_s=effect.due_s,
-            is_paced=ahead_s <= _PACED_S and self.finals_waiting < _PACED_FINALS,
+            is_paced=is_paced and has_few,
+            tells_delay=has_few,
             tenant=self._tenant,
         )
 

@@ -94,8 +94,10 @@ async def test_audio_far_ahead_of_the_clock_was_not_spoken_into_the_session() ->
     harness = Harness()
     assert harness.ask(1, request(Purpose.FINAL)).is_paced
     harness.ahead_s = 3.0
+    harness.jobs.cancel(1)
     job = harness.ask(2, request(Purpose.FINAL))
-    assert (job.is_paced, job.urgency) == (False, Urgency.FINAL)
+    assert (job.is_paced, job.tells_delay, job.urgency) == (False, True, Urgency.FINAL)
+    assert not harness.ask(3, request(Purpose.FINAL)).tells_delay
 
 
 async def test_who_waits_for_many_finals_does_not_ask_as_a_conversation_does() -> None:
@@ -103,6 +105,7 @@ async def test_who_waits_for_many_finals_does_not_ask_as_a_conversation_does() -
     harness.ask(0, request(Purpose.PARTIAL))
     jobs = [harness.ask(n, request(Purpose.FINAL)) for n in range(1, 7)]
     assert [job.is_paced for job in jobs] == [True] * 4 + [False] * 2
+    assert [job.tells_delay for job in jobs] == [True] * 4 + [False] * 2
     assert harness.jobs.finals_waiting == 6
     harness.jobs.cancel(1)
     assert harness.jobs.finals_waiting == 5
