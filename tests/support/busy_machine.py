@@ -18,7 +18,7 @@ from oyez.inference.job import MAX_FINALS, Job, Urgency
 from oyez.inference.load import Load
 from oyez.inference.queue import Queue
 from oyez.recognisers.base import SAMPLE_RATE, Info, Purpose, Request
-from oyez.server.session.jobs import FIRST_PARTIAL_S, PARTIAL_S
+from oyez.server.session.jobs import FIRST_PARTIAL_S, OWN_FINAL_S, PARTIAL_S
 from oyez.settings import Settings
 
 SILENCE = np.zeros(30 * SAMPLE_RATE, np.float32)
@@ -55,6 +55,7 @@ class Flooder:
         """finals: so many are always waiting."""
         self._machine = machine
         self._tenant = tenant
+        self._patience_s = OWN_FINAL_S * (finals - 1)
         self.answered = 0
         self._commits = itertools.count()
         machine.load.session_opened(tenant)
@@ -65,7 +66,7 @@ class Flooder:
         machine = self._machine
         moment = Request(SILENCE[: int(0.032 * SAMPLE_RATE)], Purpose.FINAL)
         job = Job(
-            self, next(self._commits), 0, moment, Urgency.FINAL, machine.now_s,
+            self, next(self._commits), 0, moment, Urgency.FINAL, machine.now_s + self._patience_s,
             lambda outcome: self._answered(), is_paced=False, tells_delay=False,
             tenant=self._tenant,
         )  # fmt: skip

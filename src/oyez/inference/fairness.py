@@ -24,10 +24,11 @@ MAX_LEAD = 60.0
 """Who is ahead by more than this, in seconds of audio, is served after everybody who is not.
 Conversations on a crowded machine are ahead of each other by half of it."""
 POSTPONED_S = 0.02
-TENANT_POSTPONED_S = 0.1
+TENANT_POSTPONED_S = 1.0
 """Up to there, each second of audio by which an owner or a tenant is ahead counts as a deadline
 later by so much: otherwise a crowd of requests that are due at once would go before one that is due
-soon. A tenant's crowd can be many times larger."""
+soon. A tenant's counts for more: its crowd can be many times larger, and in what it has itself its
+lead changes no order."""
 MAX_RESTING = 1024
 """So many of those that are ahead and wait for nothing are remembered, at each level."""
 

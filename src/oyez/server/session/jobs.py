@@ -17,6 +17,9 @@ FIRST_PARTIAL_S = 0.9
 PARTIAL_S = 2.5
 """How soon a window's first partial is wanted, and a later one. It would be asked for much
 earlier, but where a machine cannot keep that up, the cadence of partials is what gives."""
+OWN_FINAL_S = 0.5
+"""A final is due so much later for each final that its session waits for already: having to wait
+for one's own requests makes the next no more urgent than those of others."""
 BACKGROUND_S = 10.0
 AHEAD_S = 30.0
 """Audio further ahead of the clock than this is not live: a file, not a speaker. A whole
@@ -89,6 +92,9 @@ class Jobs:
         urgency = _urgency(effect, ahead_s)
         is_partial = effect.request.purpose is Purpose.PARTIAL
         is_paced = ahead_s <= _PACED_S
+        patience_s = _patience_s(effect, urgency)
+        if not is_partial:
+            patience_s += OWN_FINAL_S * self.finals_waiting
         has_few = self.finals_waiting < (_FEW_FINALS if is_paced else _FEW_FINALS_AHEAD)
         return Job(
             owner=self._owner,
@@ -96,7 +102,7 @@ class Jobs:
             window=effect.window,
             request=effect.request,
             urgency=urgency,
-            deadline_s=time.monotonic() + _patience_s(effect, urgency),
+            deadline_s=time.monotonic() + patience_s,
             callback=lambda outcome: self._hand_over(effect.job, outcome),
             is_replaceable=is_partial or effect.speculative,
             interval_s=effect.due_s,

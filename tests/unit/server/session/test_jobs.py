@@ -106,6 +106,8 @@ async def test_who_waits_for_many_finals_does_not_ask_as_a_conversation_does() -
     jobs = [harness.ask(n, request(Purpose.FINAL)) for n in range(1, 7)]
     assert [job.is_paced for job in jobs] == [True] * 4 + [False] * 2
     assert [job.tells_delay for job in jobs] == [True] * 4 + [False] * 2
+    due_s = [job.deadline_s - jobs[0].deadline_s for job in jobs]
+    assert due_s == pytest.approx([0.0, 0.5, 1.0, 1.5, 2.0, 2.5], abs=0.1)
     assert harness.jobs.finals_waiting == 6
     harness.jobs.cancel(1)
     assert harness.jobs.finals_waiting == 5
