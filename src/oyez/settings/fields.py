@@ -158,6 +158,14 @@ class Settings(BaseSettings):
         description="Share of the engine's time that sessions may need, interim results at their "
         "slowest; a session beyond: HTTP 503. 0: let in whatever max_sessions allows.",
     )
+    reserved_share: float = Field(
+        0.2,
+        ge=0,
+        le=1,
+        description="Share of the sessions that fit which is kept for keys that have less than an "
+        "equal part of them, where there are several keys; a session beyond: HTTP 429. 0: whoever "
+        "comes first.",
+    )
     sessions_per_second: int = Field(
         20, ge=1, description="New sessions per second and key; beyond: HTTP 429."
     )

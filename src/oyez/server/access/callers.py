@@ -56,6 +56,12 @@ class Callers:
             self._had_keys = bool(self._static) or self._directory.has_active(self._clock())
         return self._had_keys
 
+    @property
+    def has_several_keys(self) -> bool:
+        """Whether more than one key is let in."""
+        now, keys = self._clock(), self._directory.keys()
+        return len(self._static) + sum(key.is_active(now) for key in keys) > 1
+
     def find(self, offered: str | None) -> Caller | Refusal:
         """Whose key this is, or why it is none."""
         if not self.need_keys:

@@ -21,6 +21,7 @@ REASONS = {
     "quota": "the key's audio of the day",
     "rate": "new sessions per second",
     "sessions": "sessions of the key",
+    "share": "the rest of the room is kept for other keys (`reserved_share`)",
     "url": "a key in the URL",
 }
 """Why a caller is turned away, as metrics and logs tell it."""
@@ -86,6 +87,14 @@ BUSY = Refusal(
     "busy",
 )
 FULL = Refusal(503, "ServiceUnavailable", "All sessions are taken; try again later.", 1, "full")
+SHARE_USED = Refusal(
+    429,
+    "Throttling.AllocationQuota",
+    "The sessions of this API key need their share of the machine, and the rest of it is kept for "
+    "other keys (the server's setting reserved_share): finish one first, or try again later.",
+    5,
+    "share",
+)
 DRAINING = Refusal(503, "ServiceUnavailable", "The server is shutting down.", 5, "draining")
 LEDGER_FULL = Refusal(
     503,

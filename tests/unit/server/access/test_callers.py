@@ -58,6 +58,15 @@ def test_static_keys_are_named_by_number_never_by_themselves() -> None:
     assert callers.find(None) is NO_KEY
 
 
+def test_only_keys_that_are_let_in_count_as_several() -> None:
+    assert not Known().callers.has_several_keys
+    assert not Known("one").callers.has_several_keys
+    assert Known("one", "two").callers.has_several_keys
+    assert Known("one", keys=(a_key("a"),)).callers.has_several_keys
+    revoked = replace(a_key("b"), revoked_at=NOON)
+    assert not Known(keys=(a_key("a"), revoked)).callers.has_several_keys
+
+
 @given(st.text())
 def test_nothing_but_a_key_is_a_key(offered: str) -> None:
     assert Known("the-key").callers.find(offered) in (INVALID_KEY, NO_KEY)
