@@ -46,14 +46,6 @@ def test_an_unknown_key_in_the_file_names_the_nearest_known_one(tmp_path: Path) 
         load({}, file)
 
 
-def test_an_unknown_environment_variable_names_the_nearest_known_one(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("OYEZ_PROT", "1")
-    with pytest.raises(SettingsError, match=r"OYEZ_PROT.* OYEZ_PORT"):
-        load({})
-
-
 def test_a_bad_value_names_where_it_came_from(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
