@@ -198,6 +198,15 @@ def test_the_default_database_is_begun(tmp_path: Path) -> None:
     assert (tmp_path / "oyez" / "accounts.db").exists()
 
 
+def test_refused_callers_are_named_in_the_log() -> None:
+    with a_process("--api-key", own_key("k")) as (process, ws_url, _):
+        url = ws_url.replace("ws", "http", 1).replace(PATH, "/v1/models")
+        assert status_of(url, Authorization="Bearer guessed")[0] == 401
+        line = later_line(process, "a caller was refused")
+        assert line.endswith(" INFO a caller was refused client=127.0.0.1 key=unknown\n")
+        assert "guessed" not in line
+
+
 def test_variables_that_kubernetes_sets_stop_no_server() -> None:
     kubernetes = {
         "OYEZ_PORT": "tcp://10.0.0.1:80",

@@ -13,6 +13,7 @@ from oyez.server.access.callers import ANYONE, Caller, Callers
 from oyez.server.access.credentials import has_key_in_url, key_in_headers, key_in_subprotocols
 from oyez.server.access.origins import Origins
 from oyez.server.access.refusals import KEY_IN_URL, Refusal
+from oyez.server.access.refused_keys import RefusedKeys
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +25,7 @@ class Gate:
         self._callers = callers
         self._anonymous = anonymous
         self._origins = origins
+        self._refused_keys = RefusedKeys()
         self._seldom = Seldom(log)
 
     def identify(self, request: web.Request) -> Caller | Refusal:
@@ -36,6 +38,7 @@ class Gate:
         if caller is ANYONE:
             caller = self._anonymous.objection(request) or caller
         if isinstance(caller, Refusal):
+            self._refused_keys.tell(request.remote, caller)
             return caller
         # who sends a key is no page that abuses its reader: without one it could only guess
         is_proven = in_headers is not None or self._callers.need_keys
