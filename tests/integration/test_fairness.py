@@ -8,6 +8,7 @@ import time
 
 from oyez.inference.job import MAX_FINALS
 from oyez.testing import FakeRecogniser
+from support.keys import own_key
 from support.server import (
     Client,
     RunningServer,
@@ -23,9 +24,10 @@ MANUAL = json.dumps({"type": "session.update", "session": {"turn_detection": Non
 COMMIT = json.dumps({"type": "input_audio_buffer.commit"})
 CALL_S = 0.02
 """What a call of the engine takes."""
+FLOOD, SPEAKER = own_key("flood"), own_key("speaker")
 
 
-async def flood(running: RunningServer, commits: int, key: str | None = "flood") -> Client:
+async def flood(running: RunningServer, commits: int, key: str | None = FLOOD) -> Client:
     """A session that has sent so many turns of 32 ms at once."""
     client = await running.connect(key=key)
     await client.send(MANUAL)
@@ -36,11 +38,11 @@ async def flood(running: RunningServer, commits: int, key: str | None = "flood")
 
 async def test_a_flood_of_commits_delays_nobody_elses_finals() -> None:
     async with running_server(
-        FakeRecogniser(delay_s=CALL_S, max_batch=1), api_key="flood,speaker"
+        FakeRecogniser(delay_s=CALL_S, max_batch=1), api_key=f"{FLOOD},{SPEAKER}"
     ) as running:
         flooder = await flood(running, 300)
         await flooder.until("transcription.completed")
-        speaker = await running.connect(key="speaker")
+        speaker = await running.connect(key=SPEAKER)
         for _ in range(3):
             await speaker.send(append(speech(1.0)), append(silence(1.0)))
             await speaker.until("speech_stopped")
@@ -64,13 +66,13 @@ async def test_a_session_has_only_so_many_finals_waiting_and_loses_none() -> Non
 
 
 async def test_one_key_leaves_room_for_another() -> None:
-    limits = {"max_sessions": 5, "sessions_per_second": 99, "api_key": "many,few"}
+    limits = {"max_sessions": 5, "sessions_per_second": 99, "api_key": f"{FLOOD},{SPEAKER}"}
     async with running_server(**limits) as running:  # type: ignore[arg-type]
-        many = [await running.connect(key="many") for _ in range(4)]
+        many = [await running.connect(key=FLOOD) for _ in range(4)]
         await many[-1].until("session.created")
-        status, body, response = await running.upgrade(Authorization="Bearer many")
+        status, body, response = await running.upgrade(Authorization=f"Bearer {FLOOD}")
         assert (status, body["code"]) == (429, "Throttling.AllocationQuota")
         assert "reserved_share" in body["message"]
         assert response.headers["Retry-After"]
-        await (await running.connect(key="few")).until("session.created")
+        await (await running.connect(key=SPEAKER)).until("session.created")
         assert 'oyez_refused_total{reason="share"} 1.0' in (await running.get("/metrics"))[1]

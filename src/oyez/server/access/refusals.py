@@ -65,6 +65,14 @@ NO_KEY = Refusal(
     "No API-key provided: send it in the header 'Authorization: Bearer KEY'.",
     reason="key",
 )
+NO_KEYS_YET = Refusal(
+    401,
+    "InvalidApiKey",
+    "This server has no API key yet, so that it serves programs on its own machine only, and these "
+    "not through a proxy. Its operator makes a key with 'oyez keys create NAME' or sets api_keys_"
+    "file; allow_insecure lets in everybody.",
+    reason="key",
+)
 INVALID_KEY = Refusal(401, "InvalidApiKey", "Invalid API-key provided.", reason="key")
 REVOKED_KEY = Refusal(
     401, "InvalidApiKey", "This API key was revoked: ask for a new one.", reason="key"
