@@ -9,8 +9,9 @@ from oyez.recognisers.base import LANGUAGES
 
 @dataclass(frozen=True, slots=True)
 class SessionLimits:
-    max_append_bytes: int = 15 * 1024 * 1024
-    """Most audio one append may carry, after base64."""
+    max_append_bytes: int = 2 * 1024 * 1024
+    """Most audio one append may carry, after base64: a minute of 16 kHz, as long as a turn of
+    manual mode may be."""
     max_corpus_chars: int = 40_000
     """Longest text for context biasing (the service's 10,000 tokens, generously)."""
     max_transcript_chars: int = 1_000_000

@@ -115,7 +115,7 @@ class Session:
         try:
             event = codec.decode(message, max_append_bytes=self._limits.max_append_bytes)
         except ClientError as error:
-            return [self._error(error, codec.event_id_of(message))]
+            return [self._error(error, None)]
         try:
             return self._handle(event, now_ms)
         except ClientError as error:

@@ -21,6 +21,8 @@ from oyez.settings.checks import is_loopback, key_problem, read_keys
 
 ENV_PREFIX = "OYEZ_"
 MEBIBYTE = 1 << 20
+MAX_MESSAGE_BYTES = MEBIBYTE // 4
+"""Of a message without its audio; the protocol has the same bound."""
 ORIGIN = re.compile(r"https?://[^/?#\s@]+", re.IGNORECASE)
 MODELS = (
     "qwen3-asr-flash-realtime",
@@ -179,10 +181,10 @@ class Settings(BaseSettings):
     )
     manual_interim: bool = Field(True, description="Send interim text in manual mode.")
     max_append_bytes: int = Field(
-        15 * MEBIBYTE, ge=1, description="Largest audio of one append, decoded."
+        2 * MEBIBYTE, ge=1, description="Largest audio of one append, decoded."
     )
     ws_max_message_bytes: int = Field(
-        24 * MEBIBYTE, ge=1024, description="Largest WebSocket message; beyond: close 1009."
+        3 * MEBIBYTE, ge=1024, description="Largest WebSocket message; beyond: close 1009."
     )
     max_upload_bytes: int = Field(
         200 * MEBIBYTE, ge=1024, description="Largest file to transcribe; beyond: HTTP 413."
@@ -270,7 +272,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _limits_agree(self) -> Self:
-        needed_bytes = self.max_append_bytes * 4 // 3 + MEBIBYTE
+        needed_bytes = self.max_append_bytes * 4 // 3 + MAX_MESSAGE_BYTES
         if self.ws_max_message_bytes < needed_bytes:
             raise ValueError(
                 f"ws_max_message_bytes must be at least {needed_bytes}: an append of "
