@@ -200,7 +200,10 @@ def _plain(json: msgspec.Raw, depth: int) -> Any:
 
 
 def _known(json: msgspec.Raw, depth: int) -> dict[str, Any]:
-    found = _object_decoder.decode(json)
+    try:
+        found = _object_decoder.decode(json)
+    except RecursionError:  # the envelope was read with a little less on the stack
+        raise _not_json(_TOO_DEEP) from None
     given = ((key, getattr(found, key)) for key in KNOWN_KEYS)
     return {key: _plain(value, depth - 1) for key, value in given if value}
 

@@ -99,6 +99,11 @@ class Session:
         return self._listener.settled_samples if self._listener else 0
 
     @property
+    def encoded_bytes(self) -> int:
+        """Audio in memory that waits to be decoded, as it came, in bytes."""
+        return self._listener.encoded_bytes if self._listener else 0
+
+    @property
     def busy(self) -> bool:
         """Whether `next_windows` has something to do."""
         return self._listener is not None and self._listener.busy
@@ -123,7 +128,8 @@ class Session:
 
     def next_windows(self, max_windows: int) -> Samples | None:
         """Audio that waits to be scored, float32 [n * 512], n may be 0; None: nothing waits.
-        Encoded audio is decoded here, a little at a time."""
+        Encoded audio is decoded here, at most 2 s of it or some 2 ms of work a call, whatever it
+        is: n is 0 until a window is full, and `scored` takes that too."""
         return self._listener.next_windows(max_windows) if self._listener else None
 
     def scored(self, probabilities: NDArray[np.float32], now_ms: int) -> list[Effect]:
@@ -131,7 +137,7 @@ class Session:
         assert self._listener is not None
         effects = self._listener.scored(probabilities)
         for error, event_id in self._listener.take_errors():
-            undecodable = ClientError(str(error), code="invalid_value", param="audio")
+            undecodable = ClientError(error, code="invalid_value", param="audio")
             effects.append(self._error(undecodable, event_id))
         return effects + self._run_controls(now_ms)
 
