@@ -145,11 +145,15 @@ def _odd_envelope(message: str | bytes) -> _Envelope:
         raise _not_json(_why_not_json(message)) from None
     event_type, event_id = _plain(odd.type, 0), _plain(odd.event_id, 0)
     if not isinstance(event_type, str):
-        error = invalid_value("type", event_type, one_of(CLIENT_EVENTS))
-        if isinstance(event_id, str) and len(event_id) <= MAX_EVENT_ID_CHARS:
-            error.event_id = event_id
-        raise error
+        raise _bad_type(event_type, event_id)
     return _Envelope(event_type, None, odd.audio, odd.session)
+
+
+def _bad_type(event_type: object, event_id: object) -> ClientError:
+    error = invalid_value("type", event_type, one_of(CLIENT_EVENTS))
+    if isinstance(event_id, str) and len(event_id) <= MAX_EVENT_ID_CHARS:
+        error.event_id = event_id
+    return error
 
 
 def _why_not_json(message: str | bytes) -> str:

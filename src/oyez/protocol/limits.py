@@ -27,6 +27,9 @@ class SessionLimits:
     """Manual mode: whether interim events are sent while audio arrives."""
     idle_timeout_ms: int = 300_000
     """Without input for so long the session is finished and closed."""
+    stalled_turn_ms: int = 4_000
+    """VAD mode: an open turn ends when no audio has come for so long and its silence duration;
+    0: never."""
     max_session_ms: int = 0
     """After so long the session is finished and closed; 0: never."""
     close_after_finish_ms: int = 5_000

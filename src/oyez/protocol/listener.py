@@ -27,6 +27,25 @@ from oyez.vad.base import WINDOW_SAMPLES
 SAMPLES_PER_MS = SAMPLE_RATE // 1000
 
 
+class _Requests:
+    """From what a turn wants to a request. Items keep it, so it does not know the listener."""
+
+    def __init__(self, buffer: SampleBuffer, config: SessionConfig) -> None:
+        self._buffer = buffer
+        self._config = config
+
+    def make(self, wanted: Wanted) -> Request:
+        return Request(
+            samples=self._buffer.slice(wanted.start, wanted.end),
+            purpose=wanted.purpose,
+            language=wanted.language,
+            language_prior=wanted.prior,
+            context=self._config.corpus_text,
+            prefix=wanted.prefix,
+            hint=wanted.hint,
+        )
+
+
 class Listener(ABC):
     """What a session hears, and the item that is open."""
 
@@ -44,6 +63,7 @@ class Listener(ABC):
         self._ended = False
         self._errors: list[tuple[str, str | None]] = []
         self._buffer = SampleBuffer()
+        self._requests = _Requests(self._buffer, config)
         self._handed_out = 0
         self._scored_to = 0
         self._open: OpenItem | None = None
@@ -144,6 +164,15 @@ class Listener(ABC):
     def clear(self) -> list[Effect]:
         """Forget audio that was not committed."""
 
+    @property
+    def stalled_after_ms(self) -> int:
+        """An open turn ends when no audio has come for so long; 0: it waits."""
+        return 0
+
+    def end_stalled(self) -> list[Effect]:
+        """No audio has come for too long: end an open turn where the audio ends."""
+        return []
+
     @abstractmethod
     def finish(self) -> list[Effect]:
         """No more audio will come: commit what is open."""
@@ -158,7 +187,7 @@ class Listener(ABC):
 
     def _begin(self, start: int) -> OpenItem:
         turn = Turn(start, self._settings, self._config.language)
-        self._open = self._items.begin(turn, self._request)
+        self._open = self._items.begin(turn, self._requests.make)
         return self._open
 
     def _feed(self, item: OpenItem, probability: float, end: int) -> list[Effect]:
@@ -175,17 +204,6 @@ class Listener(ABC):
         effects = self._items.forget(item)
         self._items.restart(item, Turn(item.turn.start, self._settings, self._config.language))
         return effects
-
-    def _request(self, wanted: Wanted) -> Request:
-        return Request(
-            samples=self._buffer.slice(wanted.start, wanted.end),
-            purpose=wanted.purpose,
-            language=wanted.language,
-            language_prior=wanted.prior,
-            context=self._config.corpus_text,
-            prefix=wanted.prefix,
-            hint=wanted.hint,
-        )
 
     def _send(self, event: type[ServerEvent], **fields: Any) -> Send:
         return self._items.send(event, **fields)

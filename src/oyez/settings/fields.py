@@ -167,6 +167,12 @@ class Settings(BaseSettings):
     idle_timeout_s: float = Field(
         300.0, gt=0, description="A session without input for so long is finished and closed."
     )
+    stalled_turn_s: float = Field(
+        4.0,
+        ge=0,
+        description="A turn found by voice activity ends when its client has sent no audio for so "
+        "long, and its silence_duration_ms. 0: never.",
+    )
     max_session_s: float = Field(
         0.0, ge=0, description="A session that lasts so long is finished and closed. 0: no limit."
     )
