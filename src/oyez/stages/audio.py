@@ -38,8 +38,8 @@ class AudioDecoder(Protocol):
         ...
 
     def decode(self) -> tuple[Samples, AudioError | None]:
-        """Decode some of what waits: float32 [n], 16 kHz, at most 2 s, possibly empty; and the
-        first thing in it that could not be decoded. The decoder stays usable after that.
+        """Decode some of what waits: float32 [n], 16 kHz, some 2 s at most, possibly empty; and
+        the first thing in it that could not be decoded. The decoder stays usable after that.
 
         A call costs some 2 ms at most, whatever the bytes are: what it does is counted.
         """
