@@ -56,6 +56,8 @@ class Listener(ABC):
         self._decoder = make_decoder(config.codec_name, config.sample_rate)
         self._encoded: deque[tuple[bytes, str | None]] = deque()
         self._encoded_bytes = 0
+        self._decoding_bytes = 0
+        """Of the append that is being decoded: it is kept whole until all of it is."""
         self._event_id: str | None = None
         """Of the event whose audio is being decoded."""
         self._blamed = False
@@ -80,29 +82,31 @@ class Listener(ABC):
     def stop_hearing(self) -> None:
         """What has not been decoded yet is not heard any more."""
         self._encoded.clear()
-        self._encoded_bytes = 0
+        self._encoded_bytes = self._decoding_bytes = 0
         self._decoder.drop()
 
     @property
     def encoded_bytes(self) -> int:
         """Audio in memory that waits to be decoded, as it came."""
-        return self._encoded_bytes + self._decoder.waiting_bytes
+        return self._encoded_bytes + self._decoding_bytes
 
     @property
     def busy(self) -> bool:
         """Whether audio waits to be decoded or scored."""
-        return self._is_encoded or self._buffer.end - self._scored_to >= WINDOW_SAMPLES
-
-    @property
-    def _is_encoded(self) -> bool:
-        return bool(self._encoded or self._decoder.waiting_bytes or self._ended)
+        return bool(
+            self._encoded
+            or self._decoding_bytes
+            or self._ended
+            or self._buffer.end - self._scored_to >= WINDOW_SAMPLES
+        )
 
     def next_windows(self, max_windows: int) -> Samples | None:
         """Audio to score next, float32 [n * 512]; None: nothing waits. There is no window in it
         when what was decoded has not filled one. A call decodes little, and costs little."""
-        decoded = self._is_encoded and not self._whole_windows
-        if decoded:
+        decoded = False
+        if (self._encoded or self._decoding_bytes or self._ended) and not self._whole_windows:
             self._decode_some()
+            decoded = True
         count = min(self._whole_windows, max_windows)
         if not count and not decoded:
             return None
@@ -141,7 +145,7 @@ class Listener(ABC):
         return (self._buffer.end - self._handed_out) // WINDOW_SAMPLES
 
     def _decode_some(self) -> None:
-        if not self._decoder.waiting_bytes:
+        if not self._decoding_bytes:
             if not self._encoded:
                 self._ended = False
                 self._buffer.append(self._decoder.flush())
@@ -151,6 +155,7 @@ class Listener(ABC):
             self._blamed = False
             self._decoder.feed(data)
         samples, error = self._decoder.decode()
+        self._decoding_bytes = self._decoder.waiting_bytes
         self._buffer.append(samples)
         if error and not self._blamed:
             self._blamed = True

@@ -110,7 +110,7 @@ class PcmDecoder:
         count = min(self._step_bytes, len(self._data) - self._place) // 2
         samples = pcm16_to_samples(np.frombuffer(self._data, "<i2", count, self._place))
         self._place += 2 * count
-        if self._place + 1 >= len(self._data):
+        if self._place + 1 >= len(self._data):  # let go of what has been decoded
             self._data, self._place = self._data[self._place :], 0
         return self._resampler.feed(samples) if self._resampler else samples, None
 
