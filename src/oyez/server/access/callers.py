@@ -5,6 +5,7 @@ Event loop; never blocks.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -55,6 +56,13 @@ class Callers:
         if not self._had_keys:
             self._had_keys = bool(self._static) or self._directory.has_active(self._clock())
         return self._had_keys
+
+    @property
+    def are_many(self) -> bool:
+        """Whether more than one key counts at the moment."""
+        known, now = self._directory.keys(), self._clock()
+        active = itertools.islice((key for key in known if key.is_active(now)), 2)
+        return len(self._static) + len(list(active)) > 1
 
     def find(self, offered: str | None) -> Caller | Refusal:
         """Whose key this is, or why it is none."""
