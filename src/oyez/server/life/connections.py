@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Protocol
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
@@ -36,6 +37,14 @@ def max_connections(settings: Settings) -> int:
     return settings.max_connections or settings.max_sessions + BESIDE_SESSIONS
 
 
+class Transport(Protocol):
+    """What is used of asyncio's."""
+
+    def abort(self) -> None: ...
+
+    def get_write_buffer_size(self) -> int: ...
+
+
 @dataclass(slots=True, eq=False)
 class Connection:
     """One client's socket. Times are in s, of the clock of `Connections`."""
@@ -47,7 +56,7 @@ class Connection:
     """When the client last took something of what waits for it, or nothing waited."""
     waiting_bytes: int = 0
     """What waited for the client when that was last looked at."""
-    transport: asyncio.Transport | None = None
+    transport: Transport | None = None
     """Below TLS; None: it is being made."""
     http: asyncio.BaseProtocol | None = None
     """aiohttp's; None: TLS is not through."""

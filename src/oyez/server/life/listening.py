@@ -165,11 +165,7 @@ class Listening:
             if self._secure is None:
                 connection.transport, _ = await self._loop.connect_accepted_socket(http, accepted)
             else:
-                early = _Early()
-                connection.transport, _ = await self._loop.connect_accepted_socket(
-                    lambda: early, accepted
-                )
-                await self._secure.shake_hands(connection.transport, early, http)
+                await self._secure.open(connection, accepted, http)
         except OSError as error:
             # it is closed: the client has left, spoke no TLS, or took too long. The frames refer to
             # the error, and with it would keep all of TLS until a garbage collection
@@ -192,6 +188,86 @@ class _Counted(socket.socket):
             on_close()
 
 
+class _Secure:
+    """TLS, in two steps: so the transport below it is known, which can be aborted at any time and
+    tells what the client has not taken."""
+
+    def __init__(
+        self, context: ssl.SSLContext, handshake_timeout_s: float, shutdown_timeout_s: float
+    ) -> None:
+        sslproto.SSLProtocol.max_size = TLS_BUFFER_BYTES  # there is no other way to choose it
+        self._context = context
+        self._handshake_timeout_s = handshake_timeout_s
+        self._shutdown_timeout_s = shutdown_timeout_s
+        self._pace = asyncio.Lock()
+
+    async def open(
+        self,
+        connection: Connection,
+        accepted: socket.socket,
+        new_http: Callable[[], asyncio.Protocol],
+    ) -> None:
+        """Raises OSError: the handshake failed, or took too long; the socket is closed then."""
+        loop = asyncio.get_running_loop()
+        connection.transport = silent = _Silent(accepted)
+        async with asyncio.timeout(self._handshake_timeout_s):
+            await silent.begun()
+        async with self._pace:  # a handshake is a millisecond of work: one a turn, not all at once
+            await asyncio.sleep(0)
+        if accepted.fileno() < 0:
+            return  # it was closed to make room
+        early = _Early()
+        transport, _ = await loop.connect_accepted_socket(lambda: early, accepted)
+        connection.transport = transport
+        secured = await loop.start_tls(
+            transport,
+            early,
+            self._context,
+            server_side=True,
+            ssl_handshake_timeout=self._handshake_timeout_s,
+            ssl_shutdown_timeout=self._shutdown_timeout_s,
+        )
+        if secured is None or early.lost:
+            return
+        http = new_http()
+        secured.set_protocol(http)
+        http.connection_made(secured)
+        if early.received:
+            http.data_received(bytes(early.received))
+
+
+class _Silent:
+    """Stands for the transport of a client that has not begun TLS: a descriptor and no more."""
+
+    def __init__(self, accepted: socket.socket) -> None:
+        self._accepted = accepted
+        self._loop = asyncio.get_running_loop()
+        self._begun = self._loop.create_future()
+        self._loop.add_reader(accepted, self._readable)
+
+    async def begun(self) -> None:
+        """Wait for the client's first byte, or its end."""
+        try:
+            await self._begun
+        except asyncio.CancelledError:
+            self.abort()
+            raise
+
+    def abort(self) -> None:
+        self._begun.cancel()
+        if self._accepted.fileno() >= 0:
+            self._loop.remove_reader(self._accepted)
+            self._accepted.close()
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def _readable(self) -> None:
+        self._loop.remove_reader(self._accepted)
+        if not self._begun.done():
+            self._begun.set_result(None)
+
+
 class _Early(asyncio.Protocol):
     """Reads nothing until TLS begins; keeps what comes right behind the handshake."""
 
@@ -208,40 +284,6 @@ class _Early(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self.lost = True
-
-
-class _Secure:
-    def __init__(
-        self, context: ssl.SSLContext, handshake_timeout_s: float, shutdown_timeout_s: float
-    ) -> None:
-        sslproto.SSLProtocol.max_size = TLS_BUFFER_BYTES  # there is no other way to choose it
-        self._context = context
-        self._handshake_timeout_s = handshake_timeout_s
-        self._shutdown_timeout_s = shutdown_timeout_s
-
-    async def shake_hands(
-        self, transport: asyncio.Transport, early: _Early, new_http: Callable[[], asyncio.Protocol]
-    ) -> None:
-        """Raises OSError: the handshake failed, or took too long; the transport is closed then.
-
-        In two steps, so that the transport below TLS is known: it can be aborted at any time, and
-        tells what the client has not taken.
-        """
-        secured = await asyncio.get_running_loop().start_tls(
-            transport,
-            early,
-            self._context,
-            server_side=True,
-            ssl_handshake_timeout=self._handshake_timeout_s,
-            ssl_shutdown_timeout=self._shutdown_timeout_s,
-        )
-        if secured is None or early.lost:
-            return
-        http = new_http()
-        secured.set_protocol(http)
-        http.connection_made(secured)
-        if early.received:
-            http.data_received(bytes(early.received))
 
 
 def _taken(where: str, error: OSError) -> ListenError:

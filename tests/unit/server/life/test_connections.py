@@ -43,7 +43,7 @@ class Port:
         connection = self.table.admit(host)
         assert connection is not None
         transport = Transport()
-        connection.transport = transport  # type: ignore[assignment]
+        connection.transport = transport
         return connection, transport
 
     def pass_s(self, seconds: float) -> None:

@@ -222,6 +222,10 @@ def of_tls() -> list[sslproto.SSLProtocol]:
 async def test_a_handshake_that_fails_is_freed_at_once(rubbish: bytes) -> None:
     async with a_port(tls=context()) as (port, connections):
         crowd = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
+        await eventually(lambda: len(connections) == 3)
+        assert of_tls() == []  # those who have not begun cost no memory
+        for _, writer in crowd:
+            writer.write(b"\x16\x03")
         await eventually(lambda: len(of_tls()) == 3)
         assert {len(each.get_buffer(-1)) for each in of_tls()} == {TLS_BUFFER_BYTES}
         for _, writer in crowd:
