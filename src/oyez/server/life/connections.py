@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Protocol
 
-from aiohttp import web
+from aiohttp import StreamReader, web
 from aiohttp.typedefs import Handler, Middleware
 
 from oyez.logs import Seldom
@@ -65,6 +65,8 @@ class Connection:
     answering: bool = False
     """A handler is at work on a request."""
     session: bool = False
+    unread: StreamReader | None = None
+    """What its client still sends of a request that has been answered."""
 
 
 class Connections:
@@ -145,6 +147,8 @@ class Connections:
         """Its descriptor has been given back."""
         self._open -= 1
         self._forget(connection)
+        if connection.unread is not None:
+            connection.unread.feed_eof()  # aiohttp would wait some seconds for more
 
     def close_idle(self, network: str | None = None) -> bool:
         """Close the connection without a session that has been idle for longest. network: of its
@@ -193,7 +197,7 @@ class Connections:
                 if not self._requests:
                     self._no_requests.set()
                 if connection := self._by_http.get(request.protocol):
-                    self._answered(connection)
+                    self._answered(connection, request.content)
 
         return count
 
@@ -210,8 +214,9 @@ class Connections:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._no_requests.wait(), timeout_s)
 
-    def _answered(self, connection: Connection) -> None:
+    def _answered(self, connection: Connection, body: StreamReader) -> None:
         connection.answering = False
+        connection.unread = None if body.is_eof() else body
         if connection.session:  # what its client has not read yet is bounded here again
             connection.session = False
             self._watch(connection)
