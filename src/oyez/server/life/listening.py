@@ -115,7 +115,10 @@ class Listening:
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(SWEEP_S)
-            self._connections.sweep()
+            try:
+                self._connections.sweep()
+            except Exception as error:  # noqa: BLE001 - our bug may be any
+                _log_fault(error)
 
     async def _accept_all(self) -> None:
         while True:
@@ -131,6 +134,9 @@ class Listening:
                 if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
                     self._connections.close_idle()
                 await asyncio.sleep(PAUSE_S)
+            except Exception as error:  # noqa: BLE001 - our bug may be any; others are let in
+                _log_fault(error)
+                await asyncio.sleep(PAUSE_S)
 
     async def _accept(self) -> None:
         accepted, peer = await self._loop.sock_accept(self._listener)
@@ -141,9 +147,15 @@ class Listening:
         counted = _Counted(accepted, lambda: self._connections.closed(connection))
         task = self._loop.create_task(self._open(connection, counted))
         self._opening.add(task)
-        task.add_done_callback(self._opening.discard)
-        # a task that was cancelled before it began has not looked at its socket
-        task.add_done_callback(lambda done: counted.close() if done.cancelled() else None)
+        task.add_done_callback(lambda done: self._opened(done, counted))
+
+    def _opened(self, done: asyncio.Task[None], accepted: socket.socket) -> None:
+        self._opening.discard(done)
+        if done.cancelled():
+            accepted.close()  # a task that was cancelled before it began has not looked at it
+        elif error := done.exception():
+            accepted.close()
+            _log_fault(error)
 
     def _refuse(self, accepted: socket.socket) -> None:
         with accepted, suppress(OSError):
@@ -284,6 +296,10 @@ class _Early(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self.lost = True
+
+
+def _log_fault(error: BaseException) -> None:
+    log.error("internal error", exc_info=error, extra={"in_crowds": True})
 
 
 def _taken(where: str, error: OSError) -> ListenError:

@@ -250,6 +250,33 @@ async def test_connections_that_end_are_freed_at_once() -> None:
         await eventually(lambda: len(kept) == 3 and not any(each() for each in kept))
 
 
+async def test_a_fault_of_ours_costs_one_connection(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    faults = iter([True, True, False])
+
+    def new_http() -> Echo:
+        if next(faults):
+            raise LookupError("on purpose")
+        return Echo()
+
+    async with a_port(new_http=new_http) as (port, connections):
+        for _ in range(2):
+            failed, failed_writer = await asyncio.open_connection("127.0.0.1", port)
+            assert await failed.read() == b""
+            failed_writer.close()
+        assert [each.exc_info[0] for each in caplog.records if each.exc_info] == [LookupError] * 2
+        monkeypatch.setattr(connections, "_network", lambda host: 1 / 0)
+        broken = await asyncio.open_connection("127.0.0.1", port)
+        await eventually(lambda: len(caplog.records) == 3)
+        monkeypatch.undo()
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"hello")
+        assert await reader.readexactly(5) == b"hello"
+        writer.close()
+        broken[1].close()
+
+
 async def test_a_port_that_another_process_listens_on_is_told() -> None:
     first, second = bind("127.0.0.1", 0), None
     try:
