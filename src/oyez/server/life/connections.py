@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -28,6 +28,10 @@ BESIDE_SESSIONS = 256
 FIRST_REQUEST_S = 10.0
 """How long the headers of a connection's first request may take, from accept on."""
 UPGRADED = 101
+REQUESTS_A_TURN_S = 0.003
+"""How long a turn of the event loop may be kept by requests; most take 0.1 to 0.2 ms."""
+REQUESTS_A_TURN = 16
+"""Of those that wait, so many try again in the next turn."""
 
 log = logging.getLogger(__name__)
 
@@ -98,6 +102,7 @@ class Connections:
         self._in_network: Counter[str | None] = Counter()
         """How many of `_without_session` each network has."""
         self._by_http: dict[asyncio.BaseProtocol, Connection] = {}
+        self._turns = _Turns()
         self._requests = 0
         self._no_requests = asyncio.Event()
         self._no_requests.set()
@@ -188,9 +193,13 @@ class Connections:
         async def count(request: web.Request, handler: Handler) -> web.StreamResponse:
             self._requests += 1
             self._no_requests.clear()
-            if connection := self._by_http.get(request.protocol):
-                connection.asked = connection.answering = True
             try:
+                connection = self._by_http.get(request.protocol)
+                if connection:
+                    connection.asked = True
+                await self._turns.take()
+                if connection:  # until then it is idle, and may have to make room
+                    connection.answering = True
                 return await handler(request)
             finally:
                 self._requests -= 1
@@ -258,3 +267,50 @@ class Connections:
         if isinstance(address, IPv6Address):
             return f"{IPv6Address(int(address) >> 64 << 64)}/64"
         return str(address)
+
+
+class _Turns:
+    """A crowd of requests that come at once is answered over many turns of the event loop, so that
+    sessions have theirs meanwhile."""
+
+    def __init__(self) -> None:
+        self._began_s: float | None = None
+        self._taken = 0
+        """Requests that were begun in this turn of the event loop."""
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    async def take(self) -> None:
+        """Return at once while requests have taken less than REQUESTS_A_TURN_S of this turn; else
+        in a later turn, about in order. One a turn is always begun."""
+        loop = asyncio.get_running_loop()
+        has_waited = False
+        while not self._has_time(loop, has_waited):
+            future = loop.create_future()
+            if has_waited:
+                self._waiting.appendleft(future)
+            else:
+                self._waiting.append(future)
+            await future
+            has_waited = True
+        self._taken += 1
+
+    def _has_time(self, loop: asyncio.AbstractEventLoop, has_waited: bool) -> bool:
+        if self._began_s is None:
+            self._begin(loop)
+        if not self._taken:
+            return True
+        others_first = bool(self._waiting) and not has_waited
+        return not others_first and loop.time() - (self._began_s or 0.0) < REQUESTS_A_TURN_S
+
+    def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._began_s, self._taken = loop.time(), 0
+        loop.call_soon(self._end, loop)
+
+    def _end(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._began_s = None
+        if self._waiting:
+            self._begin(loop)
+        for _ in range(min(len(self._waiting), REQUESTS_A_TURN)):
+            future = self._waiting.popleft()
+            if not future.done():
+                future.set_result(None)

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import asyncio
+import time
+from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from ipaddress import ip_address, ip_network
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
-from oyez.server.life.connections import Connection, Connections
+from oyez.server.life.connections import REQUESTS_A_TURN_S, Connection, Connections
 from oyez.settings import Settings
 
 
@@ -52,7 +56,7 @@ class Port:
             self.table.sweep()
 
     async def ask(
-        self, connection: Connection, then: Callable[[], None] | None = None, status: int = 200
+        self, connection: Connection, then: Callable[[], object] | None = None, status: int = 200
     ) -> None:
         """A request on it; `then` happens while it is being answered."""
         request = make_mocked_request("GET", "/")
@@ -190,6 +194,50 @@ async def test_a_client_that_reads_outlasts_one_that_does_not() -> None:
     port.pass_s(1.0)
     port.open()
     assert (one.aborted, two.aborted) == (False, True)
+
+
+async def test_requests_that_come_at_once_share_the_turns_of_the_event_loop() -> None:
+    port = Port()
+    loop = asyncio.get_running_loop()
+    turn = 0
+    turns: list[int] = []
+
+    def next_turn() -> None:
+        nonlocal turn
+        turn += 1
+        if len(turns) < 60:
+            loop.call_soon(next_turn)
+
+    async def busy(request: web.Request) -> web.Response:
+        turns.append(turn)
+        take_s(REQUESTS_A_TURN_S / 2)
+        return web.Response()
+
+    loop.call_soon(next_turn)
+    requests = [make_mocked_request("GET", "/") for _ in range(60)]
+    async with asyncio.timeout(5):
+        await asyncio.gather(*(port.table.middleware(each, busy) for each in requests))  # type: ignore[arg-type]
+    assert max(Counter(turns).values()) <= 2
+    assert turn < 200  # and none is left without a request
+
+
+async def test_a_request_that_waits_for_its_turn_can_make_room() -> None:
+    port = Port(most=2)
+    (first, _), (waiting, transport) = port.open(), port.open()
+
+    async def come_later() -> None:
+        port.open()
+
+    use_up = partial(take_s, 2 * REQUESTS_A_TURN_S)
+    await asyncio.gather(port.ask(first, use_up), port.ask(waiting), come_later())
+    assert transport.aborted
+
+
+def take_s(seconds: float) -> None:
+    """Work that nobody else can interrupt."""
+    ends_s = time.monotonic() + seconds
+    while time.monotonic() < ends_s:
+        pass
 
 
 def test_this_machine_and_trusted_proxies_are_not_bounded_by_address() -> None:
