@@ -102,10 +102,10 @@ async def test_where_all_are_in_use_one_is_told_so() -> None:
         form = b"--x\r\nContent-Disposition: form-data; name=file; filename=a\r\n\r\nRIFF"
         _, upload = await asyncio.open_connection(host, int(port))
         upload.write(
-            b"POST /v1/audio/transcriptions HTTP/1.1\r\nHost: a\r\nContent-Length: 9999\r\n"
+            b"POST /v1/audio/transcriptions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9999\r\n"
             b"Content-Type: multipart/form-data; boundary=x\r\n\r\n" + form
         )
-        await eventually(lambda: len(server.server.transcriptions._places) == 1)
+        await eventually(lambda: server.server.connections._requests == 2)
         reader, writer = await asyncio.open_connection(host, int(port))
         answer = await asyncio.wait_for(reader.read(), 5.0)
         assert answer.startswith(b"HTTP/1.1 503 ") and b"Retry-After" in answer
