@@ -232,7 +232,13 @@ class Settings(BaseSettings):
         2, ge=1, description="Files transcribed at a time; more of them wait."
     )
     max_waiting_transcriptions: int = Field(
-        8, ge=0, description="Files that wait, or are uploaded meanwhile; beyond: HTTP 503."
+        8, ge=0, description="Complete files that wait for their turn; beyond: HTTP 503."
+    )
+    upload_disk_bytes: int = Field(
+        0,
+        ge=0,
+        description="Disk space of all uploaded files together; beyond: HTTP 503. "
+        "0: ten times max_upload_bytes.",
     )
     send_buffer_bytes: int = Field(
         MEBIBYTE,
@@ -313,6 +319,15 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"ws_max_message_bytes must be at least {needed_bytes}: an append of "
                 f"max_append_bytes={self.max_append_bytes} grows by a third in base64"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _uploads_have_room(self) -> Self:
+        if 0 < self.upload_disk_bytes < self.max_upload_bytes:
+            raise ValueError(
+                f"upload_disk_bytes must be at least max_upload_bytes={self.max_upload_bytes}, "
+                "or 0 for ten times that"
             )
         return self
 
