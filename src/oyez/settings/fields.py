@@ -320,19 +320,11 @@ class Settings(BaseSettings):
                 f"ws_max_message_bytes must be at least {needed_bytes}: an append of "
                 f"max_append_bytes={self.max_append_bytes} grows by a third in base64"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _uploads_have_room(self) -> Self:
         if 0 < self.upload_disk_bytes < self.max_upload_bytes:
             raise ValueError(
                 f"upload_disk_bytes must be at least max_upload_bytes={self.max_upload_bytes}, "
                 "or 0 for ten times that"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _connections_hold_sessions(self) -> Self:
         if 0 < self.max_connections <= self.max_sessions:
             raise ValueError(
                 f"max_connections must be more than max_sessions={self.max_sessions}, so that "
