@@ -14,7 +14,7 @@ from oyez.emotion.base import EmotionClassifier
 from oyez.emotion.neutral import Neutral
 from oyez.emotion.weights import EmotionWeightsError
 from oyez.inference.machine import cpu_share
-from oyez.inference.trial import session_cost
+from oyez.inference.trial import try_out
 from oyez.recognisers import library
 from oyez.recognisers import registry as recognisers
 from oyez.recognisers.base import Recogniser
@@ -38,6 +38,8 @@ class Engines:
     emotion: EmotionClassifier
     session_cost: float = 0.0
     """The share of the recogniser's time that a session needs, as tried out at the start."""
+    call_s: float = 0.0
+    """How long a call of some seconds of audio took then; 0: not tried."""
 
 
 def load_engines(
@@ -66,7 +68,7 @@ def load_engines(
         recogniser = _load_recogniser(engine, found, device, threads, cache_dir)
         progress("warming up")
         recogniser.warm_up()
-        cost = session_cost(recogniser, threads)
+        trial = try_out(recogniser, threads)
     except LoadError:
         raise
     except Exception as error:
@@ -85,7 +87,7 @@ def load_engines(
     if isinstance(classifier, Neutral) and emotion != emotions.OFF:
         progress(f"emotion {emotion} is made for other models: every utterance will be neutral")
     progress(f"loaded in {time.monotonic() - began_s:.1f} s")
-    return Engines(recogniser, detector, classifier, cost)
+    return Engines(recogniser, detector, classifier, trial.session_cost, trial.call_s)
 
 
 def load_configured(

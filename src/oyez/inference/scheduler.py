@@ -10,17 +10,31 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from oyez.inference.job import Job, Overloaded, Stopped, Urgency
 from oyez.inference.queue import Queue
-from oyez.inference.worker import Outcome, run_batch
-from oyez.recognisers.base import Recogniser
+from oyez.inference.worker import EngineLost, Outcome, run_batch
+from oyez.recognisers.base import SAMPLE_RATE, Purpose, Recogniser, RecognitionError
 
 LIVE_S = 10.0
 """So long after its last job a live session is taken to go on."""
+CALL_S = 10.0
+CALL_FACTOR = 10.0
+"""A call may last CALL_S, and CALL_FACTOR times both its audio and the time that a call of the
+trial at the start took. A small model on a quiet machine needs a hundredth of that, a large one on
+a slow machine a tenth: what lasts longer does not come back by itself."""
+CHECK_S = 1.0
+"""How often `Scheduler.check` is to be called."""
+MOST_CHECKED_S = 2 * CHECK_S
+"""A check counts no more time than this. When the whole process stood still (a suspended machine, a
+debugger), the calls stood still too."""
+RESTART_POLL_S = 0.1
+RECOVER_S = 1.0
+"""A worker that has failed waits for so long, so that a lasting fault does not use a whole core."""
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +50,9 @@ class End(Enum):
     REFUSED = "refused"
     """The queue was full."""
     STOPPED = "stopped"
+    GIVEN_UP = "given_up"
+    """The engine did not answer in time, or a fault of ours lost the answer: answered with a
+    RecognitionError."""
 
 
 class Observer(Protocol):
@@ -48,13 +65,56 @@ class Observer(Protocol):
         """One job, once."""
 
 
+@runtime_checkable
+class Restartable(Protocol):
+    """A recogniser whose engine can be ended while it works, and is started anew then."""
+
+    @property
+    def is_up(self) -> bool:
+        """Whether calls are possible now."""
+        ...
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether it could not be started again, and nobody tries any more."""
+        ...
+
+    def restart(self) -> None:
+        """End the engine. Every call that runs raises EngineLost."""
+        ...
+
+
+@dataclass(slots=True, eq=False)
+class _Call:
+    """One call of the engine that runs now."""
+
+    jobs: Sequence[Job]
+    limit_s: float
+    checked_s: float = 0.0
+    """How long it has run, as far as `Scheduler.check` counted."""
+
+    @property
+    def over_s(self) -> float:
+        """How far it is over its limit; negative while it is within."""
+        return self.checked_s - self.limit_s
+
+
 class Scheduler:
     """As many worker threads as the engine takes calls at once, all on the same engine."""
 
     def __init__(
-        self, recogniser: Recogniser, *observers: Observer, max_waiting: int = 1024
+        self,
+        recogniser: Recogniser,
+        *observers: Observer,
+        max_waiting: int = 1024,
+        call_s: float = 0.0,
     ) -> None:
+        """call_s: how long a call of some seconds of audio takes on this machine; 0: unknown."""
         self._recogniser = recogniser
+        self._restartable = recogniser if isinstance(recogniser, Restartable) else None
+        self._call_s = call_s
+        self._calls: set[_Call] = set()
+        self._checked_s = time.monotonic()
         self._observers = observers
         self._queue = Queue(max_waiting)
         self._running: set[Job] = set()
@@ -87,11 +147,54 @@ class Scheduler:
         with self._changed:
             return len(self._running)
 
+    def is_running(self, job: Job) -> bool:
+        """Whether it is in an engine now and its answer is still wanted."""
+        with self._changed:
+            return job in self._running
+
     @property
     def overdue_s(self) -> float:
         """How far what waits is behind its deadline; 0 if nothing is."""
         with self._changed:
             return self._queue.overdue_s(time.monotonic())
+
+    @property
+    def is_up(self) -> bool:
+        """Whether the engine can be called now; jobs wait while it cannot."""
+        return self._restartable is None or self._restartable.is_up
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the engine will not come back."""
+        return self._restartable is not None and self._restartable.is_lost
+
+    @property
+    def stuck_s(self) -> float:
+        """For how long a call of the engine has been over its limit; 0: none is."""
+        with self._changed:
+            return max(0.0, max((call.over_s for call in self._calls), default=0.0))
+
+    def check(self) -> None:
+        """Give up calls that last too long: their jobs are answered with a RecognitionError, and
+        the engine is ended where it can be started anew. To be called every CHECK_S."""
+        with self._changed:
+            now_s = time.monotonic()
+            passed_s = min(now_s - self._checked_s, MOST_CHECKED_S)
+            self._checked_s = now_s
+            within = [call for call in self._calls if call.over_s <= 0]
+            for call in self._calls:
+                call.checked_s += passed_s
+            late = [call for call in within if call.over_s > 0]
+        for call in late:
+            fields = {
+                "after_s": round(call.checked_s, 1),
+                "jobs": len(call.jobs),
+                "audio_s": round(_audio_s(call.jobs), 1),
+            }
+            log.error("the engine does not answer", extra={"fields": fields})
+            self._give_up(call.jobs, RecognitionError("the engine did not answer in time"))
+        if late and self._restartable:
+            self._restartable.restart()
 
     def submit(self, job: Job) -> Job | None:
         """Queue a job. Returns the waiting one it took the place of, if any: that is forgotten.
@@ -142,23 +245,67 @@ class Scheduler:
         return not any(thread.is_alive() for thread in self._threads)
 
     def _work(self) -> None:
-        while batch := self._next_batch():
-            began_s = time.monotonic()
-            outcomes = run_batch(self._recogniser, [job.request for job in batch])
-            ended_s = time.monotonic()
-            for observer in self._observers:
-                observer.ran(batch, began_s, ended_s)
-            for job, outcome in zip(batch, outcomes, strict=True):
-                if self._leaves(job):
-                    self._answer(job, outcome, End.ANSWERED)
+        """A worker's thread. No fault ends it: without it nothing would be recognised any more."""
+        while True:
+            batch: list[Job] = []
+            try:
+                batch = self._next_batch()
+                if not batch:
+                    return
+                self._run(batch)
+            except BaseException:
+                log.exception("a worker of the engine failed", extra={"in_crowds": True})
+                self._give_up(batch, RecognitionError("internal error"))
+                time.sleep(RECOVER_S)
+            finally:
+                if batch:
+                    with self._changed:
+                        self._idle_workers += 1
+
+    def _run(self, batch: Sequence[Job]) -> None:
+        try:
+            outcomes = self._recognise(batch)
+        except EngineLost as lost:
+            outcomes = [self._recognise_again(job, lost) for job in batch]
+        for job, outcome in zip(batch, outcomes, strict=True):
+            if self._leaves(job):
+                self._answer(job, outcome, End.ANSWERED)
+
+    def _recognise(self, jobs: Sequence[Job]) -> list[Outcome]:
+        """One call of the engine. Raises EngineLost."""
+        call = _Call(jobs, CALL_S + CALL_FACTOR * (_audio_s(jobs) + self._call_s))
+        with self._changed:
+            self._calls.add(call)
+        began_s = time.monotonic()
+        try:
+            outcomes = run_batch(self._recogniser, [job.request for job in jobs])
+        finally:
             with self._changed:
-                self._idle_workers += 1
+                self._calls.discard(call)
+        ended_s = time.monotonic()
+        self._observe(lambda observer: observer.ran(jobs, began_s, ended_s))
+        return outcomes
+
+    def _recognise_again(self, job: Job, lost: EngineLost) -> Outcome:
+        """Once more, alone, when the engine is back: it may have been lost to another's audio. A
+        partial is not worth that, the next one is asked for soon."""
+        if job.request.purpose is Purpose.PARTIAL:
+            return lost
+        with self._changed:
+            while not (self.is_up or self._stopping) and job in self._running:
+                self._changed.wait(RESTART_POLL_S)
+            if self._stopping or job not in self._running:
+                return lost
+        try:
+            return self._recognise([job])[0]
+        except EngineLost as again:
+            return again
 
     def _next_batch(self) -> list[Job]:
         """Wait for work. Empty when the scheduler stops."""
         with self._changed:
             while not (self._stopping or self._may_take()):
-                self._changed.wait(LIVE_S if self._queue else None)
+                self._changed.wait(self._longest_wait_s)
             if self._stopping:
                 return []
             batch = self._queue.take(self._recogniser.info, self._idle_workers)
@@ -166,11 +313,20 @@ class Scheduler:
             self._running.update(batch)
             return batch
 
+    @property
+    def _longest_wait_s(self) -> float | None:
+        """How long nothing but time can change what `_may_take` says; None: for ever."""
+        if not self._queue:
+            return None
+        return LIVE_S if self.is_up else RESTART_POLL_S
+
     def _may_take(self) -> bool:
         """Whether there is work for one more worker. The last one is kept free for those who
         speak: a batch cannot be taken back, and one of the background may last a second."""
-        if not self._queue or self._queue.has_live:
-            return bool(self._queue)
+        if not self._queue or not self.is_up:
+            return False
+        if self._queue.has_live:
+            return True
         is_spare = self._idle_workers > 1 or len(self._threads) == 1
         return is_spare or time.monotonic() - self._live_at_s >= LIVE_S
 
@@ -181,6 +337,11 @@ class Scheduler:
             self._running.discard(job)
             return wanted
 
+    def _give_up(self, jobs: Sequence[Job], error: RecognitionError) -> None:
+        for job in jobs:
+            if self._leaves(job):
+                self._answer(job, error, End.GIVEN_UP)
+
     def _answer(self, job: Job, outcome: Outcome, end: End) -> None:
         self._tell(job, end)
         try:
@@ -190,5 +351,16 @@ class Scheduler:
 
     def _tell(self, job: Job, end: End) -> None:
         now_s = time.monotonic()
+        self._observe(lambda observer: observer.ended(job, end, now_s))
+
+    def _observe(self, tell: Callable[[Observer], None]) -> None:
+        """Figures must not cost anybody a turn: a fault in them is logged."""
         for observer in self._observers:
-            observer.ended(job, end, now_s)
+            try:
+                tell(observer)
+            except Exception:
+                log.exception("an observer raised", extra={"in_crowds": True})
+
+
+def _audio_s(jobs: Sequence[Job]) -> float:
+    return sum(job.samples for job in jobs) / SAMPLE_RATE

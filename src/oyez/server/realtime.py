@@ -68,7 +68,11 @@ class Realtime:
         )
         self._memory = MemoryGuard(settings.max_memory_mb)
         self.scheduler = Scheduler(
-            engines.recogniser, Watch(metrics), self.load, max_waiting=settings.max_waiting_jobs
+            engines.recogniser,
+            Watch(metrics),
+            self.load,
+            max_waiting=settings.max_waiting_jobs,
+            call_s=engines.call_s,
         )
         self.vad_pool = VadPool(engines.detector, metrics.tally)
         self.watch = ServerWatch(metrics, settings.models)
