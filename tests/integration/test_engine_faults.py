@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from oyez.inference import scheduler as scheduling
+from oyez.inference import watched_engine
 from oyez.server.life import engine_watch
 from oyez.server.session import jobs
 from oyez.testing import FakeRecogniser
@@ -13,8 +13,8 @@ from support.server import FINISH, append, held_engine, running_server, silence,
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scheduling, "CALL_S", 0.2)
-    monkeypatch.setattr(scheduling, "CALL_FACTOR", 0.0)
+    monkeypatch.setattr(watched_engine, "CALL_S", 0.2)
+    monkeypatch.setattr(watched_engine, "CALL_FACTOR", 0.0)
     monkeypatch.setattr(engine_watch, "CHECK_S", 0.05)
     monkeypatch.setattr(jobs, "LIVE_PATIENCE_S", 0.5)
     monkeypatch.setattr(jobs, "EXPIRY_CHECK_S", 0.1)

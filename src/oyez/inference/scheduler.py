@@ -11,27 +11,18 @@ import math
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
 from enum import Enum
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 from oyez.inference.job import Job, Overloaded, Stopped, Urgency
 from oyez.inference.queue import Queue
-from oyez.inference.worker import EngineLost, Outcome, run_batch
-from oyez.recognisers.base import SAMPLE_RATE, Purpose, Recogniser, RecognitionError
+from oyez.inference.watched_engine import MOST_LOSSES, WatchedEngine, audio_s
+from oyez.inference.worker import EngineAway, EngineLost, Outcome
+from oyez.recognisers.base import Recogniser, RecognitionError
 
 LIVE_S = 10.0
 """So long after its last job a live session is taken to go on."""
-CALL_S = 10.0
-CALL_FACTOR = 10.0
-"""A call may last CALL_S, and CALL_FACTOR times both its audio and the time that a call of the
-trial at the start took. A small model on a quiet machine needs a hundredth of that, a large one on
-a slow machine a tenth: what lasts longer does not come back by itself."""
-CHECK_S = 1.0
-"""How often `Scheduler.check` is to be called."""
-MOST_CHECKED_S = 2 * CHECK_S
-"""A check counts no more time than this. When the whole process stood still (a suspended machine, a
-debugger), the calls stood still too."""
 RESTART_POLL_S = 0.1
 RECOVER_S = 1.0
 """A worker that has failed waits for so long, so that a lasting fault does not use a whole core."""
@@ -65,40 +56,6 @@ class Observer(Protocol):
         """One job, once."""
 
 
-@runtime_checkable
-class Restartable(Protocol):
-    """A recogniser whose engine can be ended while it works, and is started anew then."""
-
-    @property
-    def is_up(self) -> bool:
-        """Whether calls are possible now."""
-        ...
-
-    @property
-    def is_lost(self) -> bool:
-        """Whether it could not be started again, and nobody tries any more."""
-        ...
-
-    def restart(self) -> None:
-        """End the engine. Every call that runs raises EngineLost."""
-        ...
-
-
-@dataclass(slots=True, eq=False)
-class _Call:
-    """One call of the engine that runs now."""
-
-    jobs: Sequence[Job]
-    limit_s: float
-    checked_s: float = 0.0
-    """How long it has run, as far as `Scheduler.check` counted."""
-
-    @property
-    def over_s(self) -> float:
-        """How far it is over its limit; negative while it is within."""
-        return self.checked_s - self.limit_s
-
-
 class Scheduler:
     """As many worker threads as the engine takes calls at once, all on the same engine."""
 
@@ -110,11 +67,7 @@ class Scheduler:
         call_s: float = 0.0,
     ) -> None:
         """call_s: how long a call of some seconds of audio takes on this machine; 0: unknown."""
-        self._recogniser = recogniser
-        self._restartable = recogniser if isinstance(recogniser, Restartable) else None
-        self._call_s = call_s
-        self._calls: set[_Call] = set()
-        self._checked_s = time.monotonic()
+        self._engine = WatchedEngine(recogniser, call_s)
         self._observers = observers
         self._queue = Queue(max_waiting)
         self._running: set[Job] = set()
@@ -161,40 +114,32 @@ class Scheduler:
     @property
     def is_up(self) -> bool:
         """Whether the engine can be called now; jobs wait while it cannot."""
-        return self._restartable is None or self._restartable.is_up
+        return self._engine.is_up
 
     @property
     def is_lost(self) -> bool:
         """Whether the engine will not come back."""
-        return self._restartable is not None and self._restartable.is_lost
+        return self._engine.is_lost
 
     @property
     def stuck_s(self) -> float:
         """For how long a call of the engine has been over its limit; 0: none is."""
-        with self._changed:
-            return max(0.0, max((call.over_s for call in self._calls), default=0.0))
+        return self._engine.stuck_s
 
     def check(self) -> None:
         """Give up calls that last too long: their jobs are answered with a RecognitionError, and
         the engine is ended where it can be started anew. To be called every CHECK_S."""
-        with self._changed:
-            now_s = time.monotonic()
-            passed_s = min(now_s - self._checked_s, MOST_CHECKED_S)
-            self._checked_s = now_s
-            within = [call for call in self._calls if call.over_s <= 0]
-            for call in self._calls:
-                call.checked_s += passed_s
-            late = [call for call in within if call.over_s > 0]
+        late = self._engine.late_calls()
         for call in late:
             fields = {
                 "after_s": round(call.checked_s, 1),
                 "jobs": len(call.jobs),
-                "audio_s": round(_audio_s(call.jobs), 1),
+                "audio_s": round(audio_s(call.jobs), 1),
             }
             log.error("the engine does not answer", extra={"fields": fields})
             self._give_up(call.jobs, RecognitionError("the engine did not answer in time"))
-        if late and self._restartable:
-            self._restartable.restart()
+        if late:
+            self._engine.restart()
 
     def submit(self, job: Job) -> Job | None:
         """Queue a job. Returns the waiting one it took the place of, if any: that is forgotten.
@@ -263,43 +208,59 @@ class Scheduler:
                         self._idle_workers += 1
 
     def _run(self, batch: Sequence[Job]) -> None:
-        try:
-            outcomes = self._recognise(batch)
-        except EngineLost as lost:
-            outcomes = [self._recognise_again(job, lost) for job in batch]
-        for job, outcome in zip(batch, outcomes, strict=True):
-            if self._leaves(job):
-                self._answer(job, outcome, End.ANSWERED)
+        """Answer every job of it. Those whose turn was in an engine that ended run alone, after the
+        others: it may have ended because of them."""
+        alone = [job for job in batch if self._engine.losses(job)]
+        together = [job for job in batch if job not in alone]
+        if together:
+            try:
+                outcomes = self._recognise(together)
+            except EngineLost as lost:
+                if not isinstance(lost, EngineAway):
+                    self._engine.count_losses(together)
+                alone = [*together, *alone]
+            else:
+                for job, outcome in zip(together, outcomes, strict=True):
+                    self._hand_out(job, outcome)
+        for job in alone:
+            self._hand_out(job, self._recognise_alone(job))
+
+    def _hand_out(self, job: Job, outcome: Outcome) -> None:
+        if self._leaves(job):
+            self._answer(job, outcome, End.ANSWERED)
 
     def _recognise(self, jobs: Sequence[Job]) -> list[Outcome]:
         """One call of the engine. Raises EngineLost."""
-        call = _Call(jobs, CALL_S + CALL_FACTOR * (_audio_s(jobs) + self._call_s))
-        with self._changed:
-            self._calls.add(call)
         began_s = time.monotonic()
-        try:
-            outcomes = run_batch(self._recogniser, [job.request for job in jobs])
-        finally:
-            with self._changed:
-                self._calls.discard(call)
+        outcomes = self._engine.recognise(jobs)
         ended_s = time.monotonic()
         self._observe(lambda observer: observer.ran(jobs, began_s, ended_s))
         return outcomes
 
-    def _recognise_again(self, job: Job, lost: EngineLost) -> Outcome:
-        """Once more, alone, when the engine is back: it may have been lost to another's audio. A
-        partial is not worth that, the next one is asked for soon."""
-        if job.request.purpose is Purpose.PARTIAL:
-            return lost
-        with self._changed:
-            while not (self.is_up or self._stopping) and job in self._running:
-                self._changed.wait(RESTART_POLL_S)
-            if self._stopping or job not in self._running:
-                return lost
+    def _recognise_alone(self, job: Job) -> Outcome:
+        """A job whose turn was in an engine that ended. Its final is worth one more attempt; its
+        partials are not, and audio that ends engines must not do so again and again."""
+        if job.is_partial or self._engine.losses(job) >= MOST_LOSSES:
+            return EngineLost("the engine ended while it worked on this turn")
         try:
-            return self._recognise([job])[0]
-        except EngineLost as again:
-            return again
+            (outcome,) = self._recognise_when_up(job)
+        except EngineLost as lost:
+            self._engine.count_losses([job])
+            return lost
+        self._engine.forget_losses(job)
+        return outcome
+
+    def _recognise_when_up(self, job: Job) -> list[Outcome]:
+        """As `_recognise`, once the engine is back. Raises EngineAway when that is of no use any
+        more."""
+        while True:
+            with self._changed:
+                while not (self.is_up or self._stopping) and job in self._running:
+                    self._changed.wait(RESTART_POLL_S)
+                if self._stopping or job not in self._running:
+                    raise EngineAway("the answer is not wanted any more")
+            with suppress(EngineAway):
+                return self._recognise([job])
 
     def _next_batch(self) -> list[Job]:
         """Wait for work. Empty when the scheduler stops."""
@@ -308,7 +269,7 @@ class Scheduler:
                 self._changed.wait(self._longest_wait_s)
             if self._stopping:
                 return []
-            batch = self._queue.take(self._recogniser.info, self._idle_workers)
+            batch = self._queue.take(self._engine.info, self._idle_workers)
             self._idle_workers -= 1
             self._running.update(batch)
             return batch
@@ -360,7 +321,3 @@ class Scheduler:
                 tell(observer)
             except Exception:
                 log.exception("an observer raised", extra={"in_crowds": True})
-
-
-def _audio_s(jobs: Sequence[Job]) -> float:
-    return sum(job.samples for job in jobs) / SAMPLE_RATE

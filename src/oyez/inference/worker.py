@@ -17,6 +17,10 @@ class EngineLost(RecognitionError):
     """The engine ended while it worked on the call: nothing is known of any of its requests."""
 
 
+class EngineAway(EngineLost):
+    """The engine has ended and is not back yet: the call has not begun."""
+
+
 def run_batch(recogniser: Recogniser, requests: Sequence[Request]) -> list[Outcome]:
     """Answer every request, in order. Whatever the engine raises becomes an answer, SystemExit
     included; EngineLost alone is raised again.

@@ -8,7 +8,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -89,11 +89,12 @@ def run_server(settings: Settings, say: Callable[[str], None]) -> None:
             signals.leave_on_stop()
             # before the event loop, so that a signal ends the loading at once
             engines = _load(settings, tell)
-            _check_memory(settings.max_memory_mb)
-            prepared = _Prepared(
-                settings, listener, certificate, accounts, engines, metrics, manager
-            )
-            asyncio.run(_serve(prepared, say))
+            with closing(engines):
+                _check_memory(settings.max_memory_mb, engines)
+                prepared = _Prepared(
+                    settings, listener, certificate, accounts, engines, metrics, manager
+                )
+                asyncio.run(_serve(prepared, say))
     except (listening.ListenError, DatabaseError) as error:
         raise StartupError(str(error)) from error
 
@@ -196,11 +197,11 @@ def _max_connections(settings: Settings) -> int:
     return settings.max_connections or settings.max_sessions + BESIDE_SESSIONS
 
 
-def _check_memory(max_memory_mb: int) -> None:
+def _check_memory(max_memory_mb: int, engines: Engines) -> None:
     if not max_memory_mb:
         return
     try:
-        used_mb = resources.resident_mb()
+        used_mb = resources.resident_mb(engines.pid)
     except OSError as error:
         raise StartupError(f"max_memory_mb: this system does not tell: {error}") from error
     if used_mb >= max_memory_mb:
@@ -212,7 +213,7 @@ def _check_memory(max_memory_mb: int) -> None:
 
 def _load(settings: Settings, say: Callable[[str], None]) -> Engines:
     try:
-        return load_configured(settings, say)
+        return load_configured(settings, say, in_own_process=True)
     except LoadError as error:
         raise StartupError(str(error)) from error
 

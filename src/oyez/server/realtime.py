@@ -25,7 +25,7 @@ from oyez.server.access.admission import Admission, query_value, serves_model
 from oyez.server.access.callers import Caller
 from oyez.server.access.credentials import SUBPROTOCOL
 from oyez.server.access.refusals import Refusal, refuse
-from oyez.server.life.resources import MemoryGuard
+from oyez.server.life.resources import MemoryGuard, resident_mb
 from oyez.server.session.connection import CLOSE_HANDSHAKE_S, Connection, ConnectionLimits
 from oyez.server.session.watch import ServerWatch
 from oyez.settings import Settings
@@ -66,7 +66,7 @@ class Realtime:
             limit=settings.max_load,
             clock=time.monotonic,
         )
-        self._memory = MemoryGuard(settings.max_memory_mb)
+        self._memory = MemoryGuard(settings.max_memory_mb, lambda: resident_mb(engines.pid))
         self.scheduler = Scheduler(
             engines.recogniser,
             Watch(metrics),
@@ -94,6 +94,8 @@ class Realtime:
         metrics.load_needed.set_function(lambda: self.load.needed)
         metrics.load_limit.set(settings.max_load)
         metrics.backlog.set_function(self._backlog_s)
+        if engines.process:
+            metrics.watch_engine(lambda: engines.pid)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Serve one upgrade, or say over HTTP why not."""

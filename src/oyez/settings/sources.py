@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
+import sys
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -17,6 +19,12 @@ from pydantic_settings import EnvSettingsSource
 
 from oyez.settings.checks import SettingsError
 from oyez.settings.fields import ENV_PREFIX, Settings
+
+_NOT_FOR_CHILDREN = re.compile(
+    rf"^({ENV_PREFIX}|PG|NOTIFY_SOCKET|WATCHDOG_|LISTEN_|CREDENTIALS_)"
+    "|KEY|SECRET|TOKEN|PASSW|CREDENTIAL|DATABASE_URL",
+    re.IGNORECASE,
+)
 
 
 def load(flags: Mapping[str, object], file: Path | None = None) -> Settings:
@@ -51,6 +59,16 @@ def service_manager() -> tuple[str | None, float | None]:
     watchdog_us = os.environ.get("WATCHDOG_USEC", "") if watched else ""
     watchdog_s = int(watchdog_us) / 1e6 if watchdog_us.isdecimal() else None
     return os.environ.get("NOTIFY_SOCKET"), watchdog_s
+
+
+def child_environment() -> dict[str, str]:
+    """What a process that we start has in its environment: all but settings, which may be keys or
+    passwords, and what else looks like one. It imports from where we do."""
+    environment = {
+        name: value for name, value in os.environ.items() if not _NOT_FOR_CHILDREN.search(name)
+    }
+    places = [place or os.getcwd() for place in sys.path]
+    return {**environment, "PYTHONPATH": os.pathsep.join(places)}
 
 
 def _read_file(file: Path) -> dict[str, Any]:

@@ -10,9 +10,11 @@ from types import SimpleNamespace
 import pytest
 
 from oyez.inference import scheduler as scheduling
+from oyez.inference import watched_engine
 from oyez.inference.job import Job, Urgency
 from oyez.inference.queue import Queue
-from oyez.inference.scheduler import CALL_FACTOR, CALL_S, End, Restartable, Scheduler
+from oyez.inference.scheduler import End, Scheduler
+from oyez.inference.watched_engine import CALL_FACTOR, CALL_S, Restartable
 from oyez.inference.worker import EngineLost, Outcome
 from oyez.recognisers.base import Hypothesis, RecognitionError, Request
 from oyez.testing import FakeRecogniser
@@ -41,6 +43,7 @@ class Clock:
         self.ahead_s = 0.0
         clock = SimpleNamespace(monotonic=lambda: time.monotonic() + self.ahead_s, sleep=time.sleep)
         monkeypatch.setattr(scheduling, "time", clock)
+        monkeypatch.setattr(watched_engine, "time", clock)
 
     def pass_by(self, scheduler: Scheduler, seconds: float) -> None:
         """As if `check` had been called every second meanwhile."""
@@ -148,7 +151,7 @@ def test_a_fault_of_a_worker_fails_its_batch_and_nothing_else(
     engine = FakeRecogniser(max_batch=1)
     scheduler = Scheduler(engine, ends)
     with monkeypatch.context() as patch:
-        patch.setattr(scheduling, "run_batch", fail)
+        patch.setattr(watched_engine, "run_batch", fail)
         answers = ask(scheduler)
         wait_until(lambda: bool(answers))
     assert isinstance(answers[0], RecognitionError)
@@ -271,6 +274,35 @@ def test_a_partial_whose_engine_was_lost_is_not_tried_again() -> None:
     wait_until(lambda: bool(answers))
     assert isinstance(answers[0], EngineLost)
     assert engine.batch_sizes == []
+    assert scheduler.stop(5.0)
+
+
+def test_a_turn_in_which_the_engine_ended_twice_is_not_tried_again() -> None:
+    engine = Losable(crashes=2)
+    scheduler = Scheduler(engine)
+    answers: list[Outcome] = []
+
+    def ask_about(turn: str, urgency: Urgency = Urgency.FINAL) -> Outcome:
+        scheduler.submit(make_job(urgency, owner=turn, callback=answers.append))
+        wait_until(lambda: bool(answers))
+        return answers.pop()
+
+    assert isinstance(ask_about("poison", Urgency.PARTIAL), EngineLost)
+    assert engine.crashes == 1
+    assert isinstance(ask_about("poison", Urgency.PARTIAL), EngineLost)
+    assert engine.crashes == 1
+    assert isinstance(ask_about("poison"), EngineLost)
+    assert engine.crashes == 0
+    assert isinstance(ask_about("poison"), EngineLost)
+    assert isinstance(ask_about("another"), Hypothesis)
+    assert [len(engine.requests), scheduler.stop(5.0)] == [1, True]
+
+
+def test_an_innocent_turn_is_not_suspected_any_more_once_it_was_answered() -> None:
+    engine = Losable(crashes=1)
+    scheduler = Scheduler(engine)
+    assert is_recognised(scheduler)
+    assert scheduler._engine._losses == {}
     assert scheduler.stop(5.0)
 
 

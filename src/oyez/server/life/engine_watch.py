@@ -11,7 +11,8 @@ from contextlib import suppress
 
 from aiohttp import web
 
-from oyez.inference.scheduler import CHECK_S, Scheduler
+from oyez.inference.scheduler import Scheduler
+from oyez.inference.watched_engine import CHECK_S
 from oyez.server.bodies import EngineState
 
 STUCK_S = 30.0
