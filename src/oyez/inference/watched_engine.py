@@ -1,4 +1,4 @@
-"""The engine as the scheduler calls it: how long calls run, which turns were in it when it ended."""
+"""The engine as the scheduler calls it: how long calls run, which turns were in it as it ended."""
 
 from __future__ import annotations
 
