@@ -117,6 +117,7 @@ class EngineProcess:
         """End the process; it is started again."""
         child = self._child
         if child:
+            child.is_unwanted = True
             self._retire(child)
 
     def close(self) -> None:
@@ -246,6 +247,8 @@ class _Child:
         self.control = Channel(pairs[0][0])
         self._channels = [Channel(mine) for mine, _ in pairs[1:]]
         self._memory = memory
+        self.is_unwanted = False
+        """Whether the server ended it, because a call did not return."""
         self._free: queue.SimpleQueue[int] = queue.SimpleQueue()
         """Lanes that wait for a call."""
 
@@ -289,6 +292,8 @@ class _Child:
         self.control.close()
         for channel in self._channels:
             channel.close()
+        if self.is_unwanted:
+            return "was ended because a call did not return"
         if code >= 0:
             return f"ended with exit code {code}"
         name = signal.Signals(-code).name

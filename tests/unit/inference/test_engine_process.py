@@ -126,7 +126,9 @@ def test_a_fault_loses_the_call_and_nothing_else(
     assert any(told in str(getattr(each, "fields", "")) for each in caplog.records)
 
 
-def test_a_call_that_hangs_ends_with_a_restart(healthy: EngineProcess) -> None:
+def test_a_call_that_hangs_ends_with_a_restart(
+    healthy: EngineProcess, caplog: pytest.LogCaptureFixture
+) -> None:
     outcomes: list[BaseException] = []
 
     def ask() -> None:
@@ -143,6 +145,7 @@ def test_a_call_that_hangs_ends_with_a_restart(healthy: EngineProcess) -> None:
     asking.join(LATEST_S)
     assert len(outcomes) == 1
     wait_until(lambda: healthy.is_up)
+    assert any("did not return" in str(getattr(each, "fields", "")) for each in caplog.records)
     assert isinstance(healthy.recognise([request()])[0], Hypothesis)
 
 
