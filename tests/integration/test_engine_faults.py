@@ -13,7 +13,7 @@ from support.server import FINISH, append, held_engine, running_server, silence,
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watched_engine, "CALL_S", 0.2)
+    monkeypatch.setattr(watched_engine, "CALL_S", 1.0)
     monkeypatch.setattr(watched_engine, "CALL_FACTOR", 0.0)
     monkeypatch.setattr(engine_watch, "CHECK_S", 0.05)
     monkeypatch.setattr(jobs, "LIVE_PATIENCE_S", 0.5)
