@@ -22,8 +22,8 @@ from oyez.server.http.metrics import metrics_routes
 from oyez.server.http.page import page_routes
 from oyez.server.http.proxies import TrustedProxies, believe
 from oyez.server.http.watch import http_watch
+from oyez.server.life.connections import Connections
 from oyez.server.life.engine_watch import EngineWatch
-from oyez.server.life.in_flight import InFlight
 from oyez.server.life.loop_watch import loop_watch
 from oyez.server.openai.plain_errors import plain_errors
 from oyez.server.openai.routes import openai_routes
@@ -65,10 +65,12 @@ class Server:
             }
         )
         self.engine_watch = EngineWatch(self.realtime.scheduler)
-        self._in_flight = InFlight()
+        trusts = TrustedProxies(settings.trusted_proxies).trusts
+        self.connections = Connections.of(settings, trusts)
         cors = Cors(settings.allowed_origins)
-        middlewares = [self._in_flight.middleware, *_middlewares(settings, metrics, cors)]
+        middlewares = [self.connections.middleware, *_middlewares(settings, metrics, cors)]
         self.app = web.Application(middlewares=middlewares)
+        self.app.on_response_prepare.append(self.connections.upgraded)
         cors.join(self.app)
         watch = self.realtime.watch
         self.app.cleanup_ctx.append(loop_watch(self.metrics.loop_lag, watch.seldom))
@@ -92,7 +94,7 @@ class Server:
         await asyncio.gather(
             self.realtime.drain(timeout_s),
             self.transcriptions.drain(timeout_s),
-            self._in_flight.none(timeout_s + FILES_STOP_S),
+            self.connections.no_requests(timeout_s + FILES_STOP_S),
         )
 
 

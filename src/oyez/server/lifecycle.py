@@ -17,15 +17,16 @@ from oyez import __version__
 from oyez.accounts.database import DatabaseError
 from oyez.inference.loader import Engines, LoadError, load_configured
 from oyez.metrics import Metrics
+from oyez.server.access.access import Access
 from oyez.server.access.accounts import Accounts
-from oyez.server.access.callers import now
 from oyez.server.app import Server
-from oyez.server.life import listening, resources, signals, tls
+from oyez.server.life import listening, packages, resources, signals, tls
 from oyez.server.life.bad_requests import log_bad_requests_seldom
+from oyez.server.life.connections import max_connections
 from oyez.server.life.reload import Reloader
 from oyez.server.life.sd_notify import ServiceManager
 from oyez.server.realtime import PATH
-from oyez.settings import Settings, SettingsError, is_loopback, service_manager
+from oyez.settings import Settings, service_manager
 
 THREADS_STOP_S = 2.0
 LOST_DRAIN_S = 5.0
@@ -33,8 +34,6 @@ LOST_DRAIN_S = 5.0
 LOST_LEAVE_S = 30.0
 """After so long the process is ended where it stands, whatever native code holds it."""
 LEDGER_STOP_S = 5.0
-BESIDE_SESSIONS = 256
-"""Connections for pages, files and health checks, beside those of sessions."""
 MODEL_SHOWN = "qwen3-asr-flash-realtime"
 
 log = logging.getLogger(__name__)
@@ -71,6 +70,8 @@ def run_server(settings: Settings, say: Callable[[str], None]) -> None:
     """
     log_bad_requests_seldom()
     log.info("starting", extra={"fields": {"version": __version__, **settings.changed()}})
+    for each in packages.outdated():
+        log.warning("%s: not what oyez was made for; install it again", each)
     manager = ServiceManager(*service_manager())
 
     def tell(line: str) -> None:
@@ -79,7 +80,7 @@ def run_server(settings: Settings, say: Callable[[str], None]) -> None:
 
     settings.keys()
     certificate = tls.from_settings(settings)
-    resources.allow_open_files(_max_connections(settings))
+    resources.allow_open_files(max_connections(settings))
     metrics = Metrics()
     try:
         with (
@@ -103,21 +104,9 @@ def run_server(settings: Settings, say: Callable[[str], None]) -> None:
 def _accounts(settings: Settings, metrics: Metrics) -> Iterator[Accounts]:
     accounts = Accounts(settings, metrics)
     try:
-        _check_keys(settings, accounts)
         yield accounts
     finally:
         accounts.close(LEDGER_STOP_S)
-
-
-def _check_keys(settings: Settings, accounts: Accounts) -> None:
-    """Raises SettingsError if anyone at all could use the server and nobody has allowed that."""
-    has_keys = bool(settings.keys()) or accounts.directory.has_active(now())
-    if not (has_keys or settings.allow_insecure or is_loopback(settings.host)):
-        raise SettingsError(
-            f"host {settings.host} can be reached from other machines, and there is no key: "
-            "make one with oyez keys create NAME, set api_keys_file (or api_key), or "
-            "allow_insecure if anyone may use this server"
-        )
 
 
 async def _serve(prepared: _Prepared, say: Callable[[str], None]) -> None:
@@ -137,8 +126,8 @@ async def _serve(prepared: _Prepared, say: Callable[[str], None]) -> None:
     await runner.setup()
     background = [_watch(each, reloader) for each in [prepared.certificate] if each]
     try:
-        accepting = await _listen(runner, prepared)
-        url = _announce(prepared.listener, settings, server.access.callers.need_keys, say)
+        accepting = _listen(runner, server, prepared)
+        url = _announce(prepared.listener, settings, server.access, say)
         manager.ready(f"listening on {url}")
         background.append(
             asyncio.create_task(manager.keep_alive(lambda: server.engine_watch.is_alive))
@@ -149,7 +138,7 @@ async def _serve(prepared: _Prepared, say: Callable[[str], None]) -> None:
         log.info("draining: finishing what was said")
         manager.stopping(f"finishing {len(server.realtime.connections)} sessions")
         await _drain(server, LOST_DRAIN_S if is_lost else settings.drain_timeout_s, stops)
-        accepting.close()
+        await accepting.close()
     finally:
         await runner.cleanup()
         await asyncio.to_thread(server.realtime.stop, THREADS_STOP_S)
@@ -181,20 +170,15 @@ def _watch(certificate: tls.Certificate, reloader: Reloader) -> asyncio.Task[Non
     return asyncio.create_task(certificate.watch(lambda: reloader.reload("certificate")))
 
 
-async def _listen(runner: web.AppRunner, prepared: _Prepared) -> asyncio.Server:
-    http = runner.server
-    assert http is not None
-    max_connections = _max_connections(prepared.settings)
-
-    def has_room() -> bool:
-        return len(http.connections) < max_connections
-
-    context = prepared.certificate.context if prepared.certificate else None
-    return await listening.listen(prepared.listener, http, has_room=has_room, tls=context)
-
-
-def _max_connections(settings: Settings) -> int:
-    return settings.max_connections or settings.max_sessions + BESIDE_SESSIONS
+def _listen(runner: web.AppRunner, server: Server, prepared: _Prepared) -> listening.Listening:
+    assert runner.server is not None
+    return listening.listen(
+        prepared.listener,
+        runner.server,
+        server.connections,
+        tls=prepared.certificate.context if prepared.certificate else None,
+        shutdown_timeout_s=prepared.settings.slow_reader_timeout_s,
+    )
 
 
 def _check_memory(max_memory_mb: int, engines: Engines) -> None:
@@ -219,16 +203,15 @@ def _load(settings: Settings, say: Callable[[str], None]) -> Engines:
 
 
 def _announce(
-    listener: socket.socket, settings: Settings, need_keys: bool, say: Callable[[str], None]
+    listener: socket.socket, settings: Settings, access: Access, say: Callable[[str], None]
 ) -> str:
     """Returns the URL."""
-    if not need_keys:
-        whoever = "this machine" if is_loopback(settings.host) else "any machine that reaches it"
-        log.warning("no API key is configured: any key, or none, from %s is accepted", whoever)
+    for line in access.remarks():
+        log.warning(line)
     host = f"[{settings.host}]" if ":" in settings.host else settings.host or "0.0.0.0"
     port = listener.getsockname()[1]
     secure = "s" if settings.tls_cert else ""
-    if need_keys:
+    if access.asks_for_keys:
         say("callers need an API key")
     if settings.web_page:
         say(f"web page: http{secure}://{host}:{port}/")

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from oyez.settings.checks import SettingsError, is_loopback, key_problem, read_keys
 from oyez.settings.fields import ENV_PREFIX, MODELS, Settings
-from oyez.settings.sources import child_environment, load, service_manager
+from oyez.settings.sources import (
+    child_environment,
+    environment_warnings,
+    library_paths,
+    load,
+    service_manager,
+)
 
 __all__ = [
     "ENV_PREFIX",
@@ -12,8 +18,10 @@ __all__ = [
     "Settings",
     "SettingsError",
     "child_environment",
+    "environment_warnings",
     "is_loopback",
     "key_problem",
+    "library_paths",
     "load",
     "read_keys",
     "service_manager",

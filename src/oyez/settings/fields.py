@@ -21,6 +21,8 @@ from oyez.settings.checks import is_loopback, key_problem, read_keys
 
 ENV_PREFIX = "OYEZ_"
 MEBIBYTE = 1 << 20
+MAX_MESSAGE_BYTES = MEBIBYTE // 4
+"""Of a message without its audio; the protocol has the same bound."""
 ORIGIN = re.compile(r"https?://[^/?#\s@]+", re.IGNORECASE)
 MODELS = (
     "qwen3-asr-flash-realtime",
@@ -67,12 +69,19 @@ class Settings(BaseSettings):
         None, description="File of keys, one a line; # starts a comment."
     )
     allow_insecure: bool = Field(
-        False, description="Allow listening beyond this machine without any key."
+        False,
+        description="While there is no key at all, let in everybody who reaches the server, also "
+        "from other machines and through proxies. Where there are keys, they are needed.",
     )
 
     database: str = Field(
         f"sqlite:///{platformdirs.user_data_path('oyez') / 'accounts.db'}",
         description="Where keys and usage are kept: sqlite:///FILE, postgresql://…, or 'off'.",
+    )
+    create_database: bool = Field(
+        False,
+        description="Make the database if there is none yet. Without it, one that is not the "
+        "default must exist, so that a mistyped name does not begin an empty one.",
     )
     price_per_second: Decimal | None = Field(
         None, ge=0, description="Price of a second of audio, for the usage of new sessions."
@@ -132,13 +141,22 @@ class Settings(BaseSettings):
     max_connections: int = Field(
         0,
         ge=0,
-        description="Most connections at a time, whatever they do; beyond: HTTP 503. "
+        description="Most connections at a time, whatever they do. Beyond, the one without a "
+        "session that has been idle for longest is closed; if none is idle: HTTP 503. "
         "0: max_sessions and 256 more.",
+    )
+    max_connections_per_address: int = Field(
+        64,
+        ge=0,
+        description="Most connections without a session of one address (IPv6: of its /64); beyond, "
+        "the same for that address. Holds neither for this machine nor for trusted_proxies. "
+        "0: no bound.",
     )
     keepalive_timeout_s: float = Field(
         75.0,
         gt=0,
-        description="A connection that has sent no whole request for so long is closed.",
+        description="A connection that has sent no whole request for so long is closed. The first "
+        "one must come within 10 s.",
     )
     max_memory_mb: int = Field(
         0,
@@ -146,11 +164,25 @@ class Settings(BaseSettings):
         description="Memory in use (MiB) above which no session is let in beside others: HTTP "
         "503. 0: it does not matter.",
     )
+    max_buffered_mb: int = Field(
+        192,
+        ge=8,
+        description="Memory (MiB) for what sessions keep: input that waits and events that are not "
+        "read. A session beyond is not read from; a key may hold a fourth of it.",
+    )
     max_load: float = Field(
         0.75,
         ge=0,
         description="Share of the engine's time that sessions may need, interim results at their "
         "slowest; a session beyond: HTTP 503. 0: let in whatever max_sessions allows.",
+    )
+    reserved_share: float = Field(
+        0.2,
+        ge=0,
+        le=1,
+        description="Share of the sessions that fit which is kept for keys that have less than an "
+        "equal part of them, where there are several keys; a session beyond: HTTP 429. 0: whoever "
+        "comes first.",
     )
     sessions_per_second: int = Field(
         20, ge=1, description="New sessions per second and key; beyond: HTTP 429."
@@ -164,6 +196,12 @@ class Settings(BaseSettings):
     )
     idle_timeout_s: float = Field(
         300.0, gt=0, description="A session without input for so long is finished and closed."
+    )
+    stalled_turn_s: float = Field(
+        4.0,
+        ge=0,
+        description="A turn found by voice activity ends when its client has sent no audio for so "
+        "long, and its silence_duration_ms. 0: never.",
     )
     max_session_s: float = Field(
         0.0, ge=0, description="A session that lasts so long is finished and closed. 0: no limit."
@@ -179,10 +217,10 @@ class Settings(BaseSettings):
     )
     manual_interim: bool = Field(True, description="Send interim text in manual mode.")
     max_append_bytes: int = Field(
-        15 * MEBIBYTE, ge=1, description="Largest audio of one append, decoded."
+        2 * MEBIBYTE, ge=1, description="Largest audio of one append, decoded."
     )
     ws_max_message_bytes: int = Field(
-        24 * MEBIBYTE, ge=1024, description="Largest WebSocket message; beyond: close 1009."
+        3 * MEBIBYTE, ge=1024, description="Largest WebSocket message; beyond: close 1009."
     )
     max_upload_bytes: int = Field(
         200 * MEBIBYTE, ge=1024, description="Largest file to transcribe; beyond: HTTP 413."
@@ -194,7 +232,13 @@ class Settings(BaseSettings):
         2, ge=1, description="Files transcribed at a time; more of them wait."
     )
     max_waiting_transcriptions: int = Field(
-        8, ge=0, description="Files that wait, or are uploaded meanwhile; beyond: HTTP 503."
+        8, ge=0, description="Complete files that wait for their turn; beyond: HTTP 503."
+    )
+    upload_disk_bytes: int = Field(
+        0,
+        ge=0,
+        description="Disk space of all uploaded files together; beyond: HTTP 503. "
+        "0: ten times max_upload_bytes.",
     )
     send_buffer_bytes: int = Field(
         MEBIBYTE,
@@ -270,16 +314,17 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _limits_agree(self) -> Self:
-        needed_bytes = self.max_append_bytes * 4 // 3 + MEBIBYTE
+        needed_bytes = self.max_append_bytes * 4 // 3 + MAX_MESSAGE_BYTES
         if self.ws_max_message_bytes < needed_bytes:
             raise ValueError(
                 f"ws_max_message_bytes must be at least {needed_bytes}: an append of "
                 f"max_append_bytes={self.max_append_bytes} grows by a third in base64"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _connections_hold_sessions(self) -> Self:
+        if 0 < self.upload_disk_bytes < self.max_upload_bytes:
+            raise ValueError(
+                f"upload_disk_bytes must be at least max_upload_bytes={self.max_upload_bytes}, "
+                "or 0 for ten times that"
+            )
         if 0 < self.max_connections <= self.max_sessions:
             raise ValueError(
                 f"max_connections must be more than max_sessions={self.max_sessions}, so that "
@@ -297,15 +342,35 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
-    def _open_servers_need_keys(self) -> Self:
-        # a database may hold keys: what is in it is looked at when the server starts
-        has_keys = bool(self.api_key) or self.api_keys_file is not None or self.database != "off"
-        if not (has_keys or self.allow_insecure or is_loopback(self.host)):
-            raise ValueError(
-                f"host {self.host} can be reached from other machines, and no key is configured: "
-                "set api_keys_file (or api_key), or allow_insecure if anyone may use this server"
-            )
-        return self
+    def _somebody_is_let_in(self) -> Self:
+        # keys of a database may come later; without one nothing could ever change
+        if self.has_key_source or self.database != "off":
+            return self
+        if self.allow_insecure or self.for_this_machine:
+            return self
+        how = "trusted_proxies brings callers"
+        if not is_loopback(self.host):
+            how = f"host {self.host} can be reached"
+        raise ValueError(
+            f"{how} from other machines, and no key is configured: set api_keys_file (or api_key), "
+            "or allow_insecure if anyone may use this server"
+        )
+
+    @property
+    def has_key_source(self) -> bool:
+        """Whether keys are given here, even if there is none in the value or the file."""
+        return self.api_keys_file is not None or "api_key" in self.model_fields_set
+
+    @property
+    def for_this_machine(self) -> bool:
+        """Whether callers of other machines can come neither by themselves nor by a proxy that is
+        configured."""
+        return is_loopback(self.host) and not self.trusted_proxies
+
+    @property
+    def creates_database(self) -> bool:
+        """Whether a server makes the database that is missing."""
+        return self.create_database or self.database == type(self).model_fields["database"].default
 
     def keys(self) -> tuple[str, ...]:
         """Every configured key, from settings and file.
@@ -319,6 +384,8 @@ class Settings(BaseSettings):
         """The settings as plain TOML values; secrets are masked, unset ones left out."""
         values = self.model_dump(mode="json", exclude_none=True)
         values["api_key"] = [MASK] * len(self.api_key)
+        if not self.has_key_source:
+            del values["api_key"]  # given, and be it empty, it means that keys are needed
         if self.metrics_key:
             values["metrics_key"] = MASK
         values["database"] = PASSWORD_IN_URL.sub(r"\1\2***", self.database)

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from pydantic_settings import EnvSettingsSource
 
 from oyez.settings.checks import SettingsError
+from oyez.settings.complaints import describe
 from oyez.settings.fields import ENV_PREFIX, Settings
 
 _NOT_FOR_CHILDREN = re.compile(
@@ -25,19 +26,26 @@ _NOT_FOR_CHILDREN = re.compile(
     "|KEY|SECRET|TOKEN|PASSW|CREDENTIAL|DATABASE_URL",
     re.IGNORECASE,
 )
+OF_A_SERVICE = re.compile(
+    rf"{ENV_PREFIX}(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?"
+    r"|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
+)
+"""Names of variables that Kubernetes sets in every container beside a Service called oyez, or
+oyez-something. There is also `…_PORT`, which has a URL in it."""
+URL_OF_A_SERVICE = re.compile(r"(tcp|udp|sctp)://\S+:\d+")
 
 
 def load(flags: Mapping[str, object], file: Path | None = None) -> Settings:
     """Merge flags, environment, file and defaults.
 
-    Raises SettingsError for anything unknown, malformed or contradictory.
+    Raises SettingsError for anything malformed or contradictory, and for what is unknown in the
+    file. Of the environment `environment_warnings` tells that: it is not the operator's alone.
     """
-    env_names = {ENV_PREFIX + name.upper(): name for name in Settings.model_fields}
     from_file = _read_file(file) if file else {}
     _refuse_unknown(from_file, Settings.model_fields, f"{file}: unknown setting")
-    seen = [name for name in os.environ if name.upper().startswith(ENV_PREFIX)]
-    _refuse_unknown((name.upper() for name in seen), env_names, "unknown environment variable")
     from_env = EnvSettingsSource(Settings)()
+    if _is_url_of_a_service(from_env.get("port")):
+        del from_env["port"]
 
     def origin(name: str) -> str:
         if name in flags:
@@ -49,7 +57,26 @@ def load(flags: Mapping[str, object], file: Path | None = None) -> Settings:
     try:
         return Settings(**{**from_file, **from_env, **flags})
     except ValidationError as error:
-        raise SettingsError(_describe(error, origin)) from None
+        raise SettingsError(describe(error, origin)) from None
+
+
+def environment_warnings() -> list[str]:
+    """What `load` ignores in the environment, a sentence for each variable: it may be a mistake."""
+    known = [ENV_PREFIX + name.upper() for name in Settings.model_fields]
+    told = []
+    for name, value in sorted(os.environ.items()):
+        written = name.upper()
+        if not written.startswith(ENV_PREFIX):
+            continue
+        if written == f"{ENV_PREFIX}PORT" and _is_url_of_a_service(value):
+            told.append(
+                f"{name} is ignored: Kubernetes sets it for a Service called oyez "
+                "(enableServiceLinks: false leaves it out), and it is no port"
+            )
+        elif written not in known and not _is_of_a_service(written, value):
+            nearest = _nearest(written, known)
+            told.append(f"{name} is ignored: no setting is called so; the nearest is {nearest}")
+    return told
 
 
 def service_manager() -> tuple[str | None, float | None]:
@@ -71,6 +98,13 @@ def child_environment() -> dict[str, str]:
     return {**environment, "PYTHONPATH": os.pathsep.join(places)}
 
 
+def library_paths() -> dict[str, str]:
+    """What a process that oyez starts needs of the environment to find its libraries. Nothing of
+    it is secret."""
+    names = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
+    return {name: os.environ[name] for name in names if name in os.environ}
+
+
 def _read_file(file: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(file.read_text(encoding="utf-8"))
@@ -84,13 +118,18 @@ def _refuse_unknown(names: Iterable[str], known: Iterable[str], complaint: str) 
     known = list(known)
     for name in names:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
-            raise SettingsError(f"{complaint} {name}; the nearest known one is {near[0]}")
+            nearest = _nearest(name, known)
+            raise SettingsError(f"{complaint} {name}; the nearest known one is {nearest}")
 
 
-def _describe(error: ValidationError, origin: Any) -> str:
-    lines = []
-    for fault in error.errors(include_url=False, include_input=False):
-        message = fault["msg"].removeprefix("Value error, ")
-        lines.append(f"{origin(str(fault['loc'][0]))}: {message}" if fault["loc"] else message)
-    return "\n".join(lines)
+def _nearest(name: str, known: Iterable[str]) -> str:
+    return difflib.get_close_matches(name, list(known), n=1, cutoff=0.0)[0]
+
+
+def _is_of_a_service(name: str, value: str) -> bool:
+    is_url = name.endswith("_PORT") and _is_url_of_a_service(value)
+    return is_url or OF_A_SERVICE.fullmatch(name) is not None
+
+
+def _is_url_of_a_service(value: object) -> bool:
+    return isinstance(value, str) and URL_OF_A_SERVICE.fullmatch(value) is not None

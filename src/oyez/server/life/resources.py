@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import resource
 from collections.abc import Callable
@@ -29,12 +30,22 @@ def allow_open_files(connections: int) -> None:
         soft = granted
     if soft != resource.RLIM_INFINITY and soft < needed:
         log.warning(
-            "at most %d files may be open, %d connections need %d: raise the limit (ulimit -n, "
-            "LimitNOFILE) or lower max_connections and max_sessions",
+            "at most %d files may be open, %d connections need %d, so there may be %d: raise the "
+            "limit (ulimit -n, LimitNOFILE) or lower max_connections and max_sessions",
             soft,
             connections,
             needed,
+            connections_that_fit(connections),
         )
+
+
+def connections_that_fit(wanted: int) -> int:
+    """As many connections as wanted, or as the limit of open files allows with OWN_FILES kept back,
+    so that files, the database and health checks have descriptors at any load."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return wanted
+    return min(wanted, max(soft - OWN_FILES, soft // 2))
 
 
 def resident_mb(engine_pid: int | None = None) -> float:
@@ -50,6 +61,13 @@ def resident_mb(engine_pid: int | None = None) -> float:
 def _resident_mb(pid: str) -> float:
     pages = int((PROCESSES / pid / "statm").read_text().split()[1])
     return pages * resource.getpagesize() / MEBIBYTE
+
+
+def give_memory_back() -> None:
+    """Have the C library return what was freed to the system, where it can (glibc); else it keeps
+    most of it for later. Takes some milliseconds; call it in a thread."""
+    with suppress(AttributeError, OSError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 class MemoryGuard:
