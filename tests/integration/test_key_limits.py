@@ -117,7 +117,7 @@ async def test_one_large_append_does_not_get_past_the_day(tmp_path: Path) -> Non
     key, _ = office.create("short", audio_s_per_day=6.0)
     async with running_server(database=office.url) as running:
         client = await running.connect(key=key)
-        await client.send(append((speech(1.0) + silence(1.2)) * 50))
+        await client.send(append((speech(1.0) + silence(1.2)) * 25))
         assert await client.closed() == 1008
         assert client.types.count("completed") in (3, 4)
     (row,) = office.sessions().values()

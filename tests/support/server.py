@@ -103,6 +103,7 @@ class RunningServer:
     address: str
     http: aiohttp.ClientSession
     accepting: Listening
+    runner: web.AppRunner
 
     async def connect(
         self,
@@ -180,7 +181,7 @@ async def running_server(
     )
     host, port = listener.getsockname()[:2]
     async with aiohttp.ClientSession() as http:
-        yield RunningServer(server, engine, f"{host}:{port}", http, accepting)
+        yield RunningServer(server, engine, f"{host}:{port}", http, accepting, runner)
     engine.may_answer.set()
     await server.drain(1.0)
     await accepting.close()
