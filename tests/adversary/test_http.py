@@ -1,0 +1,204 @@
+"""HTTP of strangers: slow, many, malformed, never read."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import pytest
+from hypothesis import given, settings
+
+from support.adversary import (
+    ATTACKER,
+    ELSEWHERE,
+    SPEAKER,
+    MeasuredServer,
+    bystanders,
+    for_seconds,
+    many_descriptors,
+)
+from support.hostile_inputs import forms, http_requests
+from support.raw_http import ask, many_connections, post, send_to_all, status, upload
+from support.raw_websocket import RawWebSocket
+
+GET = b"GET %s HTTP/1.1\r\nHost: %s\r\n\r\n"
+CONNECTIONS = 600
+"""More than the server admits."""
+SMUGGLED = {
+    "length and chunks": b"POST /v1/models HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n"
+    b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /healthz HTTP/1.1\r\nHost: x\r\n\r\n",
+    "two lengths": b"POST /v1/models HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n"
+    b"Content-Length: 5\r\n\r\nabcd",
+    "unknown coding": b"POST /v1/models HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: xchunked\r\n\r\n"
+    b"0\r\n\r\n",
+    "space before colon": b"POST /v1/models HTTP/1.1\r\nHost: x\r\nTransfer-Encoding : chunked\r\n"
+    b"\r\n0\r\n\r\n",
+    "line feeds only": b"GET /healthz HTTP/1.1\nHost: x\n\n",
+    "folded header": b"GET /healthz HTTP/1.1\r\nHost: x\r\nX: a\r\n b\r\n\r\n",
+    "length with a sign": b"POST /v1/models HTTP/1.1\r\nHost: x\r\nContent-Length: +4\r\n\r\nabcd",
+    "line feed in a chunk": b"POST /v1/models HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"
+    b"\r\n4;\nx\r\nabcd\r\n0\r\n\r\n",
+    "no Host": b"GET /healthz HTTP/1.1\r\n\r\n",
+    "two Hosts": b"GET /healthz HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+    "zero in a header": b"GET /healthz HTTP/1.1\r\nHost: x\r\nX: a\0b\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("name", SMUGGLED)
+def test_requests_that_two_readers_take_differently(server: MeasuredServer, name: str) -> None:
+    answer = ask(server.address, SMUGGLED[name])
+    assert status(answer) == 400
+    assert answer.count(b"HTTP/1.1 ") == 1
+
+
+@contextmanager
+def connections(server: MeasuredServer, count: int = CONNECTIONS) -> Iterator[list]:
+    with many_descriptors(), ExitStack() as open_:
+        yield [
+            open_.enter_context(one)
+            for one in many_connections(server.address, count, source=ELSEWHERE)
+        ]
+
+
+def test_answers_that_nobody_reads(server: MeasuredServer, attack_s: float) -> None:
+    """A key holder gets in meanwhile, and health checks are answered."""
+    with bystanders(server), connections(server) as all_:
+        for _ in for_seconds(2 * attack_s):
+            send_to_all(all_, GET % (b"/docs", b"x") * 16)
+            RawWebSocket(server.address, SPEAKER).close()
+            time.sleep(0.1)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [b"", b"GET / HTTP/1.1\r\nHo", b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\n"],
+    ids=["nothing", "half a head", "no body"],
+)
+def test_requests_that_never_come(server: MeasuredServer, attack_s: float, sent: bytes) -> None:
+    with bystanders(server), connections(server) as all_:
+        send_to_all(all_, sent)
+        for _ in for_seconds(attack_s):
+            send_to_all(all_, b"X" if sent else b"")
+            RawWebSocket(server.address, SPEAKER).close()
+            time.sleep(0.1)
+
+
+def test_a_burst_of_connections(server: MeasuredServer, attack_s: float) -> None:
+    """All of them are there at one instant, because the process could not look meanwhile."""
+    with bystanders(server), many_descriptors(), ExitStack() as open_:
+        os.kill(server.process.pid, signal.SIGSTOP)
+        try:
+            for one in many_connections(server.address, 1_000, source=ELSEWHERE):
+                open_.enter_context(one)
+        finally:
+            os.kill(server.process.pid, signal.SIGCONT)
+        time.sleep(attack_s)
+        assert status(ask(server.address, upload(ATTACKER, b"no audio"))) == 400
+
+
+def test_pages_again_and_again(server: MeasuredServer, attack_s: float) -> None:
+    """Each time under another name, by several at a time, one after the other on a connection."""
+    with bystanders(server), connections(server, 8) as all_:
+        for one in all_:
+            one.setblocking(True)
+            one.settimeout(0.2)
+        for number in for_seconds(2 * attack_s):
+            for path in (
+                b"/docs",
+                b"/docs/asyncapi.json",
+                b"/docs/openapi.json",
+                b"/metrics",
+                b"/",
+            ):
+                request = GET % (path, b"host-%d.example" % number)
+                for one in all_:
+                    try:
+                        one.sendall(request)
+                        one.recv(1 << 18)
+                    except OSError:
+                        pass
+
+
+def test_pipelined_requests(server: MeasuredServer, attack_s: float) -> None:
+    """Sent without end, and their answers never read."""
+    with bystanders(server), connections(server, 4) as all_:
+        for _ in for_seconds(attack_s):
+            send_to_all(all_, GET % (b"/healthz", b"x") * 1_000)
+
+
+def test_huge_heads(server: MeasuredServer, attack_s: float) -> None:
+    heads = {
+        "a long line": b"GET /" + b"a" * 1_000_000,
+        "a long header": b"GET / HTTP/1.1\r\nX: " + b"a" * 1_000_000,
+        "many headers": b"GET / HTTP/1.1\r\n" + b"X: a\r\n" * 100_000,
+        "many cookies": b"GET / HTTP/1.1\r\nHost: x\r\nCookie: " + b"a=b;" * 1_900 + b"\r\n\r\n",
+        "a long chunk": b"POST /v1/models HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+        + b"0" * 1_000_000,
+    }
+    with bystanders(server) as watch:
+        for name, head in heads.items():
+            with watch.part(name):
+                for _ in for_seconds(attack_s / 4):
+                    ask(server.address, head, seconds=0.5, source=ELSEWHERE)
+
+
+def test_uploads_in_drops(server: MeasuredServer, attack_s: float) -> None:
+    """Ten of one key. Another key's file is answered meanwhile."""
+    begun = post(
+        ATTACKER, "multipart/form-data; boundary=b",
+        b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n' + bytes(100),
+        claimed_bytes=1_000_000,
+    )  # fmt: skip
+    with bystanders(server), connections(server, 10) as all_:
+        time.sleep(0.1)
+        assert send_to_all(all_, begun) == 10
+        for _ in for_seconds(attack_s):
+            send_to_all(all_, b"\0")
+            time.sleep(0.05)
+        assert status(ask(server.address, upload(SPEAKER, b"no audio"), seconds=5)) == 400
+
+
+def test_forms_without_end(server: MeasuredServer, attack_s: float) -> None:
+    part = b'--b\r\nContent-Disposition: form-data; name="model"\r\n\r\n%s\r\n'
+    kinds = {
+        "fields": part % b"x",
+        "long fields": part % (b"x" * 200_000),
+        "boundaries": b"--b\r\n",
+        "line ends": b"\r\n",
+        "dashes": b"\r\n--",
+    }
+    with bystanders(server) as watch:
+        for name, once in kinds.items():
+            body = once * (2_000_000 // len(once))
+            with watch.part(name):
+                for _ in for_seconds(attack_s / 4):
+                    request = post(ATTACKER, "multipart/form-data; boundary=b", body)
+                    assert status(ask(server.address, request)) in (0, 400, 413, 429, 503)
+
+
+def test_generated_requests(server: MeasuredServer, attack_s: float) -> None:
+    with bystanders(server) as watch:
+
+        @settings(max_examples=round(60 * attack_s), deadline=None, database=None)
+        @given(http_requests())
+        def run(request: bytes) -> None:
+            assert status(ask(server.address, request, seconds=0.05, source=ELSEWHERE)) != 500
+            assert watch.looks_well()
+
+        run()
+
+
+def test_generated_forms(server: MeasuredServer, attack_s: float) -> None:
+    with bystanders(server) as watch:
+
+        @settings(max_examples=round(60 * attack_s), deadline=None, database=None)
+        @given(forms())
+        def run(form: tuple[str, bytes]) -> None:
+            answer = ask(server.address, post(ATTACKER, *form), seconds=0.3)
+            assert status(answer) in (0, 400, 413, 429, 503), answer[:500]
+            assert watch.looks_well()
+
+        run()
