@@ -12,13 +12,13 @@ from hypothesis import given, settings
 from support.adversary import MeasuredServer, bystanders, for_seconds
 from support.hostile_inputs import websocket_frames
 from support.order import COMMITTED, COMPLETED, FAILED
-from support.raw_websocket import (
+from support.blocking_websocket import (
     BINARY,
     CONTINUATION,
     PING,
     PONG,
     TEXT,
-    RawWebSocket,
+    BlockingWebSocket,
     append,
     frame,
     message,
@@ -52,7 +52,7 @@ def test_floods(server: MeasuredServer, attack_s: float, reads: bool) -> None:
                 flood(session, block, attack_s / 3, reads)
 
 
-def flood(session: RawWebSocket, block: bytes, seconds: float, reads: bool) -> None:
+def flood(session: BlockingWebSocket, block: bytes, seconds: float, reads: bool) -> None:
     session.socket.settimeout(seconds)
     for _ in for_seconds(seconds):
         if reads:

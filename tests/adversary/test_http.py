@@ -22,7 +22,7 @@ from support.adversary import (
 )
 from support.hostile_inputs import forms, http_requests
 from support.raw_http import ask, many_connections, post, send_to_all, status, upload
-from support.raw_websocket import RawWebSocket
+from support.blocking_websocket import BlockingWebSocket
 
 GET = b"GET %s HTTP/1.1\r\nHost: %s\r\n\r\n"
 CONNECTIONS = 600
@@ -68,7 +68,7 @@ def test_answers_that_nobody_reads(server: MeasuredServer, attack_s: float) -> N
     with bystanders(server), connections(server) as all_:
         for _ in for_seconds(2 * attack_s):
             send_to_all(all_, GET % (b"/docs", b"x") * 16)
-            RawWebSocket(server.address, SPEAKER).close()
+            BlockingWebSocket(server.address, SPEAKER).close()
             time.sleep(0.1)
 
 
@@ -82,7 +82,7 @@ def test_requests_that_never_come(server: MeasuredServer, attack_s: float, sent:
         send_to_all(all_, sent)
         for _ in for_seconds(attack_s):
             send_to_all(all_, b"X" if sent else b"")
-            RawWebSocket(server.address, SPEAKER).close()
+            BlockingWebSocket(server.address, SPEAKER).close()
             time.sleep(0.1)
 
 

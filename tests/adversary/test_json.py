@@ -7,7 +7,7 @@ from hypothesis import given, settings
 
 from support.adversary import MeasuredServer, bystanders, for_seconds
 from support.hostile_inputs import JSON, json_messages, nested, update
-from support.raw_websocket import TEXT, frame
+from support.blocking_websocket import TEXT, frame
 
 MESSAGES_AT_ONCE = 20
 

@@ -23,7 +23,7 @@ from support.adversary import (
     measured_server,
 )
 from support.raw_http import ask, many_connections, send_to_all
-from support.raw_websocket import RawWebSocket
+from support.blocking_websocket import BlockingWebSocket
 
 AUTHORITY = trustme.CA()
 CONNECTIONS = 1_500
@@ -65,7 +65,7 @@ def test_handshakes_that_do_not_finish(server: MeasuredServer, attack_s: float, 
             open_.enter_context(one)
         for _ in for_seconds(2 * attack_s):
             send_to_all(all_, client_hello()[:sent])
-            RawWebSocket(server.address, SPEAKER, tls=trust()).close()
+            BlockingWebSocket(server.address, SPEAKER, tls=trust()).close()
             time.sleep(0.1)
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from support.adversary import ATTACKER, MeasuredServer
 from support.raw_http import ask
-from support.raw_websocket import (
+from support.blocking_websocket import (
     BINARY,
     CLOSE,
     CONTINUATION,
@@ -20,7 +20,7 @@ from support.raw_websocket import (
     PONG,
     TEXT,
     Frame,
-    RawWebSocket,
+    BlockingWebSocket,
     frame,
     message,
     upgrade,
@@ -413,7 +413,7 @@ def test_handshakes_that_are_wrong(server: MeasuredServer, change: tuple[str, st
 
 
 def test_a_broken_session_ends_no_other(server: MeasuredServer) -> None:
-    with RawWebSocket(server.address, ATTACKER) as other:
+    with BlockingWebSocket(server.address, ATTACKER) as other:
         refused(server, PROTOCOL_ERROR, frame(b"", 3))
         other.send(frame(UPDATE))
         other.until_event("session.updated")

@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from support.order import COMMITTED, COMPLETED, FAILED, STOPPED
-from support.raw_websocket import TEXT, RawWebSocket, append, message
+from support.blocking_websocket import TEXT, BlockingWebSocket, append, message
 
 RATE = 16_000
 PACKET_MS = 50
@@ -64,7 +64,7 @@ class Speaker:
         ]
         sent_s: list[float] = []
         turn_detection = {"type": "server_vad", "silence_duration_ms": SILENCE_MS}
-        with RawWebSocket(self._address, self._key, tls=self._tls, timeout_s=FINISH_S) as session:
+        with BlockingWebSocket(self._address, self._key, tls=self._tls, timeout_s=FINISH_S) as session:
             session.send(message("session.update", session={"turn_detection": turn_detection}))
             session.until_event("session.updated", FINISH_S)
             began_s = time.monotonic()

@@ -20,7 +20,7 @@ from support.opus_streams import (
     webm_stream,
     webm_track,
 )
-from support.raw_websocket import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, frame
+from support.blocking_websocket import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, frame
 
 CHUNK_BYTES = 1_200_000
 """Of audio in one message: more than anybody needs, less than a message may have."""

@@ -6,7 +6,7 @@ import socket
 import ssl
 import time
 
-from support.raw_websocket import connect
+from support.blocking_websocket import connect
 
 UPLOADS = "/v1/audio/transcriptions"
 

@@ -117,7 +117,7 @@ def upgrade(key: str, path: str = PATH, *headers: str) -> bytes:
     return "".join(f"{line}\r\n" for line in [*lines, ""]).encode()
 
 
-class RawWebSocket:
+class BlockingWebSocket:
     """An open session. Raises ConnectionRefusedError, with the answer, where it was refused."""
 
     def __init__(
@@ -150,7 +150,7 @@ class RawWebSocket:
             self.close()
             raise ConnectionRefusedError(head.decode("latin-1"))
 
-    def __enter__(self) -> RawWebSocket:
+    def __enter__(self) -> BlockingWebSocket:
         return self
 
     def __exit__(self, *_: object) -> None:
