@@ -12,6 +12,7 @@ import pytest
 
 from oyez.emotion.base import Emotion, Features
 from oyez.protocol.session import Session
+from oyez.server.session import byte_budget
 from oyez.server.session.connection import TICK_S
 from oyez.testing import FakeRecogniser
 from support.server import (
@@ -184,7 +185,10 @@ async def test_pings_are_answered_while_input_is_held_back() -> None:
         assert message.data == b"hello"
 
 
-async def test_a_session_that_is_held_back_can_be_dropped() -> None:
+async def test_a_session_that_is_held_back_can_be_dropped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(byte_budget, "SESSION_BYTES", 1 << 20)
     async with running_server(held_engine(), max_backlog_s=1.0) as running:
         client = await running.connect()
         sender = asyncio.create_task(client.send(*[append(speech(1.0) + silence(1.5))] * 200))
@@ -247,7 +251,7 @@ async def test_a_bug_in_one_session_ends_only_that_one(monkeypatch: pytest.Monke
     receive = Session.receive
 
     def buggy(self: Session, message: Any, now_ms: int) -> Any:
-        if message == "bug":
+        if message == b"bug":
             raise ZeroDivisionError("a bug")
         return receive(self, message, now_ms)
 

@@ -61,6 +61,11 @@ class Listener(ABC):
         self._encoded.clear()
 
     @property
+    def encoded_bytes(self) -> int:
+        """Audio that waits to be decoded."""
+        return sum(len(data) for data, _ in self._encoded)
+
+    @property
     def busy(self) -> bool:
         """Whether audio waits to be decoded or scored."""
         return bool(

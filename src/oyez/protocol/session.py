@@ -99,6 +99,11 @@ class Session:
         return self._listener.settled_samples if self._listener else 0
 
     @property
+    def encoded_bytes(self) -> int:
+        """Audio that waits to be decoded."""
+        return self._listener.encoded_bytes if self._listener else 0
+
+    @property
     def busy(self) -> bool:
         """Whether `next_windows` has something to do."""
         return self._listener is not None and self._listener.busy
@@ -139,8 +144,11 @@ class Session:
         """The answer to a `Recognise` effect."""
         return self._items.recognised(job, outcome) + self._finish_if_done(now_ms)
 
-    def tick(self, now_ms: int) -> list[Effect]:
-        """Time passes; call about once a second."""
+    def tick(self, now_ms: int, more_waits: bool = False) -> list[Effect]:
+        """Time passes; call about once a second. more_waits: input has come that has not been taken
+        in yet, so that the client is not silent."""
+        if more_waits:
+            self._last_input_ms = now_ms
         if self._closing:
             return []
         if self._close_at_ms is not None:

@@ -25,12 +25,19 @@ from oyez.server.access.admission import Admission, query_value, serves_model
 from oyez.server.access.callers import Caller
 from oyez.server.access.credentials import SUBPROTOCOL
 from oyez.server.access.refusals import Refusal, refuse
-from oyez.server.life.resources import MemoryGuard
-from oyez.server.session.connection import CLOSE_HANDSHAKE_S, Connection, ConnectionLimits
+from oyez.server.life.resources import MEBIBYTE, MemoryGuard, give_memory_back
+from oyez.server.session.byte_budget import ByteBudget
+from oyez.server.session.connection import LEAVING, Connection, ConnectionLimits
+from oyez.server.session.outbox import CLOSE_HANDSHAKE_S
 from oyez.server.session.watch import ServerWatch
+from oyez.server.session.websocket import WebSocket
 from oyez.settings import Settings
 
 PATH = "/api-ws/v1/realtime"
+MUCH_BYTES = 2 << 20
+"""After a session that held more than this, memory is given back to the system …"""
+TIDY_S = 1.0
+"""… so much later, together with that of others which end meanwhile."""
 ID_ALPHABET = string.ascii_letters + string.digits
 ID_LENGTH = 21
 
@@ -67,6 +74,7 @@ class Realtime:
             clock=time.monotonic,
         )
         self._memory = MemoryGuard(settings.max_memory_mb)
+        self.buffers = ByteBudget(settings.max_buffered_mb * MEBIBYTE)
         self.scheduler = Scheduler(
             engines.recogniser, Watch(metrics), self.load, max_waiting=settings.max_waiting_jobs
         )
@@ -80,6 +88,7 @@ class Realtime:
             load_room=self._load_room,
         )
         self.connections: set[Connection] = set()
+        self._is_tidying = False
         for urgency in Urgency:
             waiting = metrics.jobs_waiting.labels(urgency.label)
             waiting.set_function(partial(self.scheduler.waiting_with, urgency))
@@ -93,17 +102,11 @@ class Realtime:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Serve one upgrade, or say over HTTP why not."""
-        socket = web.WebSocketResponse(
-            timeout=CLOSE_HANDSHAKE_S,
-            autoping=False,
-            compress=False,
-            max_msg_size=self._settings.ws_max_message_bytes,
-            protocols=(SUBPROTOCOL,),
-        )
         caller = self._access.gate.identify(request)
         if isinstance(caller, Refusal):
             return self._refuse(caller)
-        if not socket.can_prepare(request).ok:
+        upgrade = web.WebSocketResponse(protocols=(SUBPROTOCOL,)).can_prepare(request)
+        if not upgrade.ok:
             # a browser is never told why an upgrade failed: it asks again without one
             if refusal := self.admission.why_not(caller):
                 return self._refuse(refusal)
@@ -111,13 +114,14 @@ class Realtime:
         if refusal := self.admission.enter(caller):
             return self._refuse(refusal)
         self.load.session_opened()
+        socket = WebSocket(self._settings.ws_max_message_bytes)
         try:
-            await socket.prepare(request)
+            await socket.accept(request, upgrade.protocol)
             await self._serve(request, socket, caller)
         finally:
             self.admission.leave(caller)
             self.load.session_closed()
-        return socket
+        return socket.response
 
     async def drain(self, timeout_s: float) -> None:
         """Let no one in; finish every session; close what is left after `timeout_s`."""
@@ -125,7 +129,7 @@ class Realtime:
         if drains := [asyncio.create_task(each.drain()) for each in self.connections]:
             await asyncio.wait(drains, timeout=timeout_s)
         for connection in set(self.connections):
-            connection.close(1001, "The server is shutting down.")
+            connection.close(*LEAVING)
         for _ in range(10):
             if not self.connections:
                 break
@@ -140,23 +144,20 @@ class Realtime:
         self.vad_pool.stop()
         self.scheduler.stop(timeout_s)
 
-    async def _serve(
-        self, request: web.Request, socket: web.WebSocketResponse, caller: Caller
-    ) -> None:
+    async def _serve(self, request: web.Request, socket: WebSocket, caller: Caller) -> None:
         model = query_value(request.query_string, "model")
         if model is None or not serves_model(model, self._settings.models):
             self.watch.refused("model")
-            await socket.close(code=1007, message=b"Model not found")
+            await socket.close(1007, "Model not found", CLOSE_HANDSHAKE_S)
             return
         if self.admission.draining:  # since the upgrade was let in
-            await socket.close(code=1001, message=b"The server is shutting down.")
+            await socket.close(*LEAVING, CLOSE_HANDSHAKE_S)
             return
-        assert isinstance(request.transport, asyncio.Transport)
         session = self._session(model, caller)
         watch = self.watch.session(model, time.monotonic)
+        memory = self.buffers.account(caller.key_id)
         connection = Connection(
             socket,
-            request.transport,
             session,
             new_id=new_id,
             scheduler=self.scheduler,
@@ -164,6 +165,7 @@ class Realtime:
             metrics=self._metrics,
             watch=watch,
             limits=connection_limits(self._settings),
+            memory=memory,
             client=request.remote,
             caller=caller,
             usage=self._access.recorder(
@@ -176,6 +178,13 @@ class Realtime:
             await connection.run()
         finally:
             self.connections.discard(connection)
+            if memory.peak_bytes > MUCH_BYTES and not self._is_tidying:
+                self._is_tidying = True
+                asyncio.get_running_loop().call_later(TIDY_S, self._tidy)
+
+    def _tidy(self) -> None:
+        self._is_tidying = False
+        asyncio.get_running_loop().run_in_executor(None, give_memory_back)
 
     def _backlog_s(self) -> float:
         return max((each.backlog_s for each in self.connections), default=0.0)

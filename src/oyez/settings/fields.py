@@ -146,6 +146,12 @@ class Settings(BaseSettings):
         description="Memory in use (MiB) above which no session is let in beside others: HTTP "
         "503. 0: it does not matter.",
     )
+    max_buffered_mb: int = Field(
+        192,
+        ge=8,
+        description="Memory (MiB) for what sessions keep: input that waits and events that are not "
+        "read. A session beyond is not read from; a key may hold a fourth of it.",
+    )
     max_load: float = Field(
         0.75,
         ge=0,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import resource
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from oyez.logs import Seldom
@@ -39,6 +41,13 @@ def allow_open_files(connections: int) -> None:
 def resident_mb() -> float:
     """Memory this process has in use, in MiB. Raises OSError where there is no /proc."""
     return int(STATM.read_text().split()[1]) * resource.getpagesize() / MEBIBYTE
+
+
+def give_memory_back() -> None:
+    """Have the C library return what was freed to the system, where it can (glibc); else it keeps
+    most of it for later. Takes some milliseconds; call it in a thread."""
+    with suppress(AttributeError, OSError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 class MemoryGuard:

@@ -1,4 +1,4 @@
-"""A queue bounded by the bytes in it: who fills it asks for room first."""
+"""A queue that knows how many bytes are in it, and whether these are more than they should be."""
 
 from __future__ import annotations
 
@@ -13,15 +13,13 @@ T = TypeVar("T")
 class ByteQueue(Generic[T]):
     """First in, first out; one consumer. Event loop only."""
 
-    def __init__(self, limit_bytes: int, on_room: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, limit_bytes: int, on_room: Callable[[], None] | None = None) -> None:
         """on_room: called when there is room again."""
         self._limit_bytes = limit_bytes
-        self._on_room = on_room
+        self._on_room = on_room or _ignore
         self._size_bytes = 0
         self._items: deque[tuple[T, int]] = deque()
         self._filled = asyncio.Event()
-        self._room = asyncio.Event()
-        self._room.set()
 
     def __len__(self) -> int:
         return len(self._items)
@@ -40,15 +38,13 @@ class ByteQueue(Generic[T]):
         self._items.append((item, size_bytes))
         self._size_bytes += size_bytes
         self._filled.set()
-        if not self.has_room:
-            self._room.clear()
 
     def take(self) -> T:
         """The oldest item. Raises IndexError if there is none."""
         item, size_bytes = self._items.popleft()
+        had_room = self.has_room
         self._size_bytes -= size_bytes
-        if self.has_room and not self._room.is_set():
-            self._room.set()
+        if self.has_room and not had_room:
             self._on_room()
         return item
 
@@ -59,6 +55,12 @@ class ByteQueue(Generic[T]):
             await self._filled.wait()
         return self.take()
 
-    async def room(self) -> None:
-        """Wait until there is room."""
-        await self._room.wait()
+    def release(self) -> None:
+        """Forget everything in it, and whom to call."""
+        self._items.clear()
+        self._size_bytes = 0
+        self._on_room = _ignore
+
+
+def _ignore() -> None:
+    pass

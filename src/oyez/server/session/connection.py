@@ -1,8 +1,8 @@
 """One WebSocket: feeds the session, carries out its effects, keeps every queue bounded.
 
-Two tasks: `_receive` hands messages to the feeder, the outbox sends. `_tick` watches the time. The
-session is called on the event loop only, one call at a time, and its effects are carried out
-before the next call.
+The socket hands messages to the feeder as they come; the outbox is a task that sends; `_tick`
+watches the time. The session is called on the event loop only, one call at a time, and its effects
+are carried out before the next call.
 """
 
 from __future__ import annotations
@@ -10,11 +10,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
-
-from aiohttp import WSMsgType, web
 
 from oyez.inference.scheduler import Scheduler
 from oyez.inference.vad_pool import VadPool
@@ -29,19 +27,22 @@ from oyez.protocol.session import Session
 from oyez.recognisers.base import SAMPLE_RATE
 from oyez.server.access.callers import Caller
 from oyez.server.access.endings import Ending
+from oyez.server.session.byte_budget import ByteAccount
 from oyez.server.session.feeder import Feeder
 from oyez.server.session.figures import Figures
 from oyez.server.session.jobs import Jobs
 from oyez.server.session.outbox import Outbox
 from oyez.server.session.usage_recorder import UsageRecorder
 from oyez.server.session.watch import SessionWatch
+from oyez.server.session.websocket import WebSocket
 
 TICK_S = 0.5
 DURABLE_S = 1.0
 """How long `session.finished` waits for the session's usage to be in the database."""
-CLOSE_HANDSHAKE_S = 5.0
-"""How long a client may take to answer our Close frame."""
 LEAVING = (1001, "The server is shutting down.")
+STUCK_S = 5.0
+"""A session whose message cannot be completed, because it is over the budget, is closed then."""
+TOO_MUCH = (1009, "The message cannot be completed: too much waits on the server.")
 GOODBYE_S = 1.0
 """At shutdown: how long a client may take to close by itself after its session has finished."""
 
@@ -64,8 +65,7 @@ class Connection:
 
     def __init__(
         self,
-        socket: web.WebSocketResponse,
-        transport: asyncio.Transport,
+        socket: WebSocket,
         session: Session,
         *,
         new_id: Callable[[str], str],
@@ -74,17 +74,18 @@ class Connection:
         metrics: Metrics,
         watch: SessionWatch,
         limits: ConnectionLimits,
+        memory: ByteAccount,
         client: str | None,
         caller: Caller,
         usage: UsageRecorder,
         why_end: Callable[[], Ending | None],
     ) -> None:
-        """client: its address, for the log. usage: of the figures of `watch`. why_end: asked often
-        whether the caller may go on."""
+        """memory: the account of what waits here. client: its address, for the log. usage: of the
+        figures of `watch`. why_end: asked often whether the caller may go on."""
         self._client = client
         self._caller = caller
         self._socket = socket
-        self._transport = transport
+        self._memory = memory
         self._session = session
         self._new_id = new_id
         self._metrics = metrics
@@ -115,24 +116,23 @@ class Connection:
         self._parting = (1000, "session finished")
         """How the socket will be closed once the session has finished."""
         self._ending: asyncio.TimerHandle | None = None
-        self._receiver: asyncio.Task[None] | None = None
-        self._listening_since_s: float | None = None
+        self._sender: asyncio.Task[None] | None = None
+        self._blocked_since_s: float | None = None
+        """Since when it may not be read because others hold too much."""
         self._pinged_s = 0.0
 
     async def run(self) -> None:
         """Serve the client until the socket is gone. Leaves no task and no job behind."""
         self._log.debug("session began")
         self._call(lambda now_ms: self._session.open())
-        tasks = [
-            asyncio.create_task(self._guarded(part))
-            for part in (self._receive(), self._outbox.run())
-        ]
-        self._receiver = tasks[0]
+        sender = self._sender = asyncio.create_task(self._send())
+        self._socket.listen(self._feeder.put, self._regulate)
         self._tick_later()
+        client_left = asyncio.create_task(self._socket.ended.wait())
         try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            if self._closing and not self._transport.is_closing():
-                await asyncio.wait(tasks[1:])  # the closing handshake; `_tick` limits it
+            await asyncio.wait([sender, client_left], return_when=asyncio.FIRST_COMPLETED)
+            if self._closing and self._socket.is_connected:
+                await asyncio.wait([sender])  # the closing handshake; `_tick` limits it
         finally:
             self._closing = True
             self._next_tick.cancel()
@@ -141,10 +141,22 @@ class Connection:
             self._jobs.cancel_all()
             self._finished.set()
             self._ended.set()
-            for task in tasks:
+            for task in (sender, client_left):
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(sender, client_left, return_exceptions=True)
             self._report()
+            self._release()
+        await self._socket.finish()
+
+    def _release(self) -> None:
+        """Forget everything, so that memory is free at once: these objects refer to each other, and
+        nobody knows when the garbage collector comes."""
+        self._feeder.release()
+        self._jobs.release()
+        self._outbox.release()
+        self._socket.release()
+        self._memory.hold(0)
+        self._sender = None
 
     @property
     def figures(self) -> Figures:
@@ -185,10 +197,6 @@ class Connection:
         self._closing = True
         self._close_code, self._close_reason = code, reason
         self._jobs.cancel_all()
-        if self._receiver:
-            # aiohttp awaits the client's Close only if nobody else is reading; without that, what
-            # a client that still sends has not read yet is lost with the connection
-            self._receiver.cancel()
         self._outbox.close(code, reason)
         self._finished.set()
 
@@ -197,27 +205,23 @@ class Connection:
         self._log.warning(reason)
         self._closing = True
         self._close_code, self._close_reason = code, reason
-        if self._receiver:
-            # it may be waiting for room that nobody makes any more
-            self._receiver.cancel()
-        self._transport.abort()
+        if self._sender:
+            # it may be waiting for a client that takes nothing any more
+            self._sender.cancel()
+        self._socket.abort()
 
-    async def _receive(self) -> None:
-        while True:
-            await self._feeder.room()
-            await self._outbox.room()
-            self._listening_since_s = self._loop.time()
-            message = await self._socket.receive()
-            self._listening_since_s = None
-            match message.type:
-                case WSMsgType.TEXT | WSMsgType.BINARY:
-                    self._feeder.put(message.data)
-                case WSMsgType.PING:
-                    self._outbox.pong(message.data)
-                case WSMsgType.PONG:
-                    pass  # hearing it was its purpose
-                case _:
-                    return
+    def _regulate(self) -> None:
+        """Count what is held, and read on only while that is little enough."""
+        held_bytes = self._socket.held_bytes + self._session.encoded_bytes
+        held_bytes += self._feeder.waiting_bytes + self._outbox.waiting_bytes
+        self._memory.hold(held_bytes)
+        self._socket.read_on(self._closing or self._memory.has_room)
+
+    async def _send(self) -> None:
+        try:
+            await self._outbox.run()
+        except Exception as error:  # noqa: BLE001 - our bug may be any
+            self._fail(error)
 
     def _held_back(self) -> bool:
         """Back-pressure: recognition is behind, or the client with reading; or all is over."""
@@ -226,33 +230,44 @@ class Connection:
         return self._closing or backlog or not self._outbox.has_room
 
     def _tick(self) -> None:
+        self._regulate()
         if self._outbox.stalled_s > self._limits.slow_reader_timeout_s:
             return self.abort(1008, "the client does not read")
-        if self._silent_s > self._limits.ping_timeout_s:
+        if self._socket.silent_s > self._limits.ping_timeout_s:
             return self.abort(1006, "the client is gone")
+        if self._socket.has_left:
+            return self.abort(1006, "the client left")
         self._tick_later()
         self._ping_if_due()
+        if self._is_stuck:
+            self.close(*TOO_MUCH)
         if ending := self._why_end():
             self.end(ending)
-        self._call(self._session.tick)
+        more_waits = self._feeder.has_input
+        self._call(lambda now_ms: self._session.tick(now_ms, more_waits))
         self._feeder.wake()
+
+    @property
+    def _is_stuck(self) -> bool:
+        """Whether it has been over the budget for long with nothing that could be worked off: only
+        with parts of a message, which cannot be completed."""
+        if self._memory.has_room or self._feeder.has_input:
+            self._blocked_since_s = None
+            return False
+        now_s = self._loop.time()
+        self._blocked_since_s = self._blocked_since_s or now_s
+        return now_s - self._blocked_since_s > STUCK_S
 
     def _tick_later(self) -> None:
         # all sessions at the same instants: waking up once for each costs more than the ticks
         ticks = int(self._loop.time() / TICK_S) + 1
         self._next_tick = self._loop.call_at(ticks * TICK_S, self._tick)
 
-    @property
-    def _silent_s(self) -> float:
-        """How long the client has sent nothing, pongs included, while we listened."""
-        since_s = self._listening_since_s
-        return 0.0 if since_s is None else self._loop.time() - since_s
-
     def _ping_if_due(self) -> None:
         interval_s = self._limits.ping_interval_s
-        if self._silent_s > interval_s and self._loop.time() - self._pinged_s > interval_s:
+        if self._socket.silent_s > interval_s and self._loop.time() - self._pinged_s > interval_s:
             self._pinged_s = self._loop.time()
-            self._outbox.ping()
+            self._socket.ping()
 
     def _answered(self, job: int, outcome: Outcome) -> None:
         began_s = time.perf_counter()
@@ -306,12 +321,6 @@ class Connection:
     def _recorded_late(self) -> None:
         self._metrics.occurrences.labels("usage_recorded_late").inc()
 
-    async def _guarded(self, task: Coroutine[Any, Any, None]) -> None:
-        try:
-            await task
-        except Exception as error:  # noqa: BLE001 - our bug may be any
-            self._fail(error)
-
     def _fail(self, error: Exception) -> None:
         """Our bug: it ends this session and no other."""
         self._log.error("internal error", exc_info=error)
@@ -322,7 +331,7 @@ class Connection:
             self.close(1011, "Internal service error.")
 
     def _report(self) -> None:
-        code = self._close_code or self._socket.close_code or 1006
+        code = self._close_code or self._socket.close_code
         self._watch.ended(code)
         self._usage.end(code, self._close_reason)
         fields = {

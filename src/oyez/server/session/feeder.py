@@ -7,6 +7,7 @@ it may have waited for calls `wake`.
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -14,12 +15,10 @@ from oyez.inference.vad_pool import MAX_WINDOWS, VadPool
 from oyez.metrics import Tally
 from oyez.protocol.session import Session
 from oyez.recognisers.base import Samples
-from oyez.server.session.byte_queue import ByteQueue
-from oyez.server.session.outbox import FRAME_OVERHEAD_BYTES
 from oyez.vad.base import Scores, Stretch
 
-INBOX_BYTES = 1 << 20
-"""Input read ahead of the session, so that pings and a closing client are noticed meanwhile."""
+MESSAGE_OVERHEAD_BYTES = 200
+"""Counted for each message besides its length, so that many small ones are bounded too."""
 MESSAGES_A_TURN = 4
 """Most messages without a whole window of audio that a session takes in at one turn."""
 
@@ -50,21 +49,31 @@ class Feeder:
         self._call = call
         self._fail = fail
         self._held_back = held_back
-        self._inbox: ByteQueue[tuple[str | bytes, float]] = ByteQueue(INBOX_BYTES)
+        self._inbox: deque[tuple[str | bytes, float]] = deque()
+        self.waiting_bytes = 0
+        """Memory that is taken by messages which the session has not taken in yet."""
         self._arrived_s = 0.0
         self._told_samples = 0
         self._asked = False
         self._draining = False
 
     def put(self, message: str | bytes) -> None:
-        """The client's next message. Ask for `room` before."""
-        size_bytes = len(message) + FRAME_OVERHEAD_BYTES
-        self._inbox.put((message, time.monotonic()), size_bytes)
+        """The client's next message."""
+        self._inbox.append((message, time.monotonic()))
+        self.waiting_bytes += len(message) + MESSAGE_OVERHEAD_BYTES
         self._ask_turn(behind=False)
 
-    async def room(self) -> None:
-        """Wait until little enough waits here."""
-        await self._inbox.room()
+    @property
+    def has_input(self) -> bool:
+        """Whether anything has come that the session has not taken in."""
+        return bool(self._inbox) or self._session.busy
+
+    def release(self) -> None:
+        """The session is over: forget everything that waits, and whom to call."""
+        self._inbox.clear()
+        self.waiting_bytes = 0
+        self._call = self._fail = self._heard = _ignore
+        self._held_back = _always
 
     def drain(self) -> None:
         """End the session after what it is hearing, before any message that waits."""
@@ -119,7 +128,8 @@ class Feeder:
             self._draining = False
             self._call(self._session.drain)
         elif self._inbox:
-            message, self._arrived_s = self._inbox.take()
+            message, self._arrived_s = self._inbox.popleft()
+            self.waiting_bytes -= len(message) + MESSAGE_OVERHEAD_BYTES
             began_s = time.perf_counter()
             self._call(self._session.receive, message)
             self._tally.receive_s += time.perf_counter() - began_s
@@ -138,3 +148,11 @@ class Feeder:
             return None
         finally:
             self._tally.decode_s += time.perf_counter() - began_s
+
+
+def _ignore(*arguments: Any) -> None:
+    pass
+
+
+def _always() -> bool:
+    return True

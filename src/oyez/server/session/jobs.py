@@ -71,6 +71,11 @@ class Jobs:
         for number in list(self._running):
             self.cancel(number)
 
+    def release(self) -> None:
+        """The session is over: forget its jobs, and whom to call."""
+        self.cancel_all()
+        self._answered = _ignore
+
     def _job(self, effect: Recognise) -> Job:
         ahead_s = self._ahead_s()
         urgency = _urgency(effect, ahead_s)
@@ -115,3 +120,7 @@ def _patience_s(effect: Recognise, urgency: Urgency) -> float:
         first_words = not effect.request.prefix and not effect.request.hint
         return FIRST_PARTIAL_S if first_words else PARTIAL_S
     return effect.due_s
+
+
+def _ignore(number: int, outcome: Outcome) -> None:
+    pass

@@ -6,23 +6,14 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from aiohttp import web
-
 from oyez.protocol.effects import Close
 from oyez.server.session.byte_queue import ByteQueue
+from oyez.server.session.websocket import WebSocket
 
 FRAME_OVERHEAD_BYTES = 64
 """Counted for each frame, so that many small ones are bounded too."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Ping:
-    pass
-
-
-@dataclass(frozen=True, slots=True)
-class _Pong:
-    data: bytes
+CLOSE_HANDSHAKE_S = 5.0
+"""How long a client may take to answer our Close frame."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +23,15 @@ class _Hold:
     late: Callable[[], None]
 
 
-_Frame = str | _Ping | _Pong | _Hold | Close
+_Frame = str | _Hold | Close
 
 
 class Outbox:
-    """Adding never waits; `room` does, while more than `limit_bytes` wait for the client."""
+    """Adding never waits. It has no room while more than `limit_bytes` wait for the client."""
 
     def __init__(
         self,
-        socket: web.WebSocketResponse,
+        socket: WebSocket,
         limit_bytes: int,
         on_room: Callable[[], None],
         took_s: Callable[[float], None],
@@ -61,24 +52,23 @@ class Outbox:
         called, as it is when `done` holds an exception."""
         self._frames.put(_Hold(done, timeout_s, late), FRAME_OVERHEAD_BYTES)
 
-    def ping(self) -> None:
-        self._frames.put(_Ping(), FRAME_OVERHEAD_BYTES)
-
-    def pong(self, data: bytes) -> None:
-        self._frames.put(_Pong(data), FRAME_OVERHEAD_BYTES)
-
     def close(self, code: int, reason: str) -> None:
         """The last frame: what is added after it is not sent."""
         self._frames.put(Close(code, reason), FRAME_OVERHEAD_BYTES)
+
+    def release(self) -> None:
+        """Forget everything that waits, and whom to call."""
+        self._frames.release()
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Memory that is taken by frames the client has not been sent."""
+        return self._frames.size_bytes
 
     @property
     def has_room(self) -> bool:
         """Whether the client has read enough."""
         return self._frames.has_room
-
-    async def room(self) -> None:
-        """Wait until the client has read enough."""
-        await self._frames.room()
 
     @property
     def stalled_s(self) -> float:
@@ -103,14 +93,10 @@ class Outbox:
     async def _send(self, frame: _Frame) -> None:
         match frame:
             case str():
-                await self._socket.send_str(frame)
-            case _Ping():
-                await self._socket.ping()
-            case _Pong():
-                await self._socket.pong(frame.data)
+                await self._socket.send(frame)
             case _Hold():
                 await asyncio.wait([frame.done], timeout=frame.timeout_s)
                 if not frame.done.done() or frame.done.exception():
                     frame.late()
             case Close():
-                await self._socket.close(code=frame.code, message=frame.reason.encode())
+                await self._socket.close(frame.code, frame.reason, CLOSE_HANDSHAKE_S)

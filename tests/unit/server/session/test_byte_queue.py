@@ -24,17 +24,6 @@ async def test_getting_waits_for_an_item() -> None:
     assert await getting == "a"
 
 
-async def test_there_is_no_room_until_the_bytes_are_fewer_than_the_limit() -> None:
-    queue: ByteQueue[str] = ByteQueue(10)
-    queue.put("a", 9)
-    await queue.room()
-    queue.put("b", 9)
-    with pytest.raises(TimeoutError):
-        await asyncio.wait_for(queue.room(), 0.01)
-    await queue.get()
-    await asyncio.wait_for(queue.room(), 1.0)
-
-
 async def test_whoever_wants_to_know_is_told_of_room_once_there_is_some_again() -> None:
     told: list[int] = []
     queue: ByteQueue[str] = ByteQueue(10, lambda: told.append(queue.size_bytes))
@@ -49,3 +38,14 @@ async def test_whoever_wants_to_know_is_told_of_room_once_there_is_some_again() 
     assert told == [6]
     with pytest.raises(IndexError):
         queue.take()
+
+
+async def test_a_released_queue_is_empty_and_tells_nobody() -> None:
+    told: list[int] = []
+    queue: ByteQueue[str] = ByteQueue(10, lambda: told.append(1))
+    queue.put("a", 20)
+    queue.release()
+    assert (len(queue), queue.size_bytes, told) == (0, 0, [])
+    queue.put("b", 20)
+    queue.take()
+    assert told == []

@@ -6,11 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import pytest
 
 from oyez.inference.vad_pool import VadPool
 from oyez.metrics import Tally
-from oyez.server.session.feeder import INBOX_BYTES, MESSAGES_A_TURN, Feeder
+from oyez.server.session.feeder import MESSAGE_OVERHEAD_BYTES, MESSAGES_A_TURN, Feeder
 from oyez.testing import FakeDetector
 from oyez.vad.base import WINDOW_SAMPLES
 
@@ -146,16 +145,26 @@ async def test_many_messages_without_audio_leave_others_their_turn() -> None:
     await chatty.until(lambda: len(chatty.session.calls) == 10 * MESSAGES_A_TURN)
 
 
-async def test_there_is_no_room_for_more_than_is_read_ahead() -> None:
+async def test_what_waits_is_counted_until_it_is_taken_in() -> None:
     feeding = Feeding()
     feeding.held_back = True
-    feeding.feeder.put("9" * INBOX_BYTES)
-    with pytest.raises(TimeoutError):
-        await asyncio.wait_for(feeding.feeder.room(), 0.01)
+    feeding.feeder.put("9" * 1000)
     feeding.feeder.put("")
+    assert feeding.feeder.waiting_bytes == 1000 + 2 * MESSAGE_OVERHEAD_BYTES
+    assert feeding.feeder.has_input
     feeding.held_back = False
     feeding.feeder.wake()
-    await asyncio.wait_for(feeding.feeder.room(), 5.0)
+    await feeding.until(lambda: not feeding.feeder.has_input)
+    assert feeding.feeder.waiting_bytes == 0
+
+
+async def test_a_released_feeder_holds_nothing_and_calls_nobody() -> None:
+    feeding = Feeding()
+    feeding.feeder.put("1")
+    feeding.feeder.release()
+    await asyncio.sleep(0.03)
+    assert feeding.session.calls == []
+    assert feeding.feeder.waiting_bytes == 0
 
 
 async def test_our_bugs_are_told() -> None:

@@ -1,0 +1,73 @@
+"""One budget of memory for what sessions keep: input that waits, and events that are not read yet.
+
+Each session has an account. A session over the budget is not read from until it holds less. Every
+session may always hold MIN_BYTES, which is more than the audio of a speaker needs: a client that
+uses up the budget holds back nobody who speaks.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+SESSION_BYTES = 24 << 20
+"""Most that one session may hold: audio of some minutes that a client sends faster than it is
+recognised. It is read this far ahead so that pings behind the audio are answered in time."""
+MIN_BYTES = 256 << 10
+KEY_SHARE = 4
+"""A key may hold a fourth of the budget. Callers without a key are all one, and may hold all."""
+
+
+class ByteBudget:
+    """Event loop only."""
+
+    def __init__(self, total_bytes: int) -> None:
+        self._total_bytes = total_bytes
+        self._held_bytes = 0
+        self._held_by_key: Counter[str | None] = Counter()
+
+    @property
+    def held_bytes(self) -> int:
+        """What all sessions hold together."""
+        return self._held_bytes
+
+    def account(self, key_id: str | None) -> ByteAccount:
+        """For a session of this key; None: of a caller without one."""
+        return ByteAccount(self, key_id)
+
+    def add(self, key_id: str | None, size_bytes: int) -> None:
+        """What a session of this key holds has grown by so much; negative: shrunk."""
+        self._held_bytes += size_bytes
+        self._held_by_key[key_id] += size_bytes
+        if not self._held_by_key[key_id]:
+            del self._held_by_key[key_id]
+
+    def has_room(self, key_id: str | None) -> bool:
+        """Whether sessions of this key may hold more than the least that everybody may."""
+        share_bytes = self._total_bytes // KEY_SHARE if key_id else self._total_bytes
+        is_within_share = self._held_by_key[key_id] < share_bytes
+        return is_within_share and self._held_bytes < self._total_bytes
+
+
+class ByteAccount:
+    """What one session holds. Made by `ByteBudget.account`; `hold(0)` at its end."""
+
+    def __init__(self, budget: ByteBudget, key_id: str | None) -> None:
+        self._budget = budget
+        self._key_id = key_id
+        self._held_bytes = 0
+        self.peak_bytes = 0
+        """The most it ever held."""
+
+    def hold(self, size_bytes: int) -> None:
+        """It holds so much now."""
+        if size_bytes != self._held_bytes:
+            self._budget.add(self._key_id, size_bytes - self._held_bytes)
+            self._held_bytes = size_bytes
+            self.peak_bytes = max(self.peak_bytes, size_bytes)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether it may hold more."""
+        if self._held_bytes < MIN_BYTES:
+            return True
+        return self._held_bytes < SESSION_BYTES and self._budget.has_room(self._key_id)

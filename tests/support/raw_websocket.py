@@ -1,0 +1,85 @@
+"""A WebSocket client that sends any bytes, for what no proper client would do."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from dataclasses import dataclass, field
+
+from support.server import MODEL
+
+HANDSHAKE = (
+    "GET /api-ws/v1/realtime?model={model} HTTP/1.1\r\nHost: {host}\r\n{headers}"
+    "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+TEXT, BINARY, CONT, CLOSE, PING, PONG = 1, 2, 0, 8, 9, 10
+
+
+def frame(
+    opcode: int, payload: bytes = b"", *, fin: bool = True, rsv: int = 0, masked: bool = True
+) -> bytes:
+    """One frame of a client; a mask of zeros leaves the payload as it is."""
+    head = bytes([fin << 7 | rsv << 4 | opcode])
+    flag, length = masked << 7, len(payload)
+    if length < 126:
+        head += bytes([flag | length])
+    elif length < 65536:
+        head += bytes([flag | 126]) + struct.pack("!H", length)
+    else:
+        head += bytes([flag | 127]) + struct.pack("!Q", length)
+    return head + bytes(4 * masked) + payload
+
+
+@dataclass
+class RawWebSocket:
+    """Connected and upgraded. Frames from the server: (opcode, payload)."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    seen: list[tuple[int, bytes]] = field(default_factory=list)
+
+    @classmethod
+    async def connect(cls, address: str, key: str | None = None) -> RawWebSocket:
+        host, _, port = address.rpartition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        headers = f"Authorization: Bearer {key}\r\n" if key else ""
+        writer.write(HANDSHAKE.format(model=MODEL, host=address, headers=headers).encode())
+        answer = await reader.readuntil(b"\r\n\r\n")
+        assert b" 101 " in answer, answer
+        return cls(reader, writer)
+
+    def send(self, *frames: bytes) -> None:
+        self.writer.write(b"".join(frames))
+
+    async def receive(self, timeout_s: float = 10.0) -> tuple[int, bytes]:
+        """The next frame. Raises asyncio.IncompleteReadError at the end of the connection."""
+        async with asyncio.timeout(timeout_s):
+            first, second = await self.reader.readexactly(2)
+            length = second & 127
+            if length == 126:
+                (length,) = struct.unpack("!H", await self.reader.readexactly(2))
+            elif length == 127:
+                (length,) = struct.unpack("!Q", await self.reader.readexactly(8))
+            self.seen.append((first & 15, await self.reader.readexactly(length)))
+            return self.seen[-1]
+
+    async def until(self, opcode: int, timeout_s: float = 10.0) -> bytes:
+        """The payload of the next frame of this kind."""
+        async with asyncio.timeout(timeout_s):
+            while True:
+                kind, payload = await self.receive(timeout_s)
+                if kind == opcode:
+                    return payload
+
+    async def close_code(self, timeout_s: float = 10.0) -> int:
+        """Of the server's Close frame, behind which it closes the connection."""
+        payload = await self.until(CLOSE, timeout_s)
+        (code,) = struct.unpack("!H", payload[:2])
+        async with asyncio.timeout(timeout_s):
+            while await self.reader.read(65536):
+                pass
+        return int(code)
+
+    def vanish(self) -> None:
+        self.writer.transport.abort()
