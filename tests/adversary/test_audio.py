@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support.adversary import MeasuredServer, Watch, bystanders, for_seconds
-from support.hostile_inputs import AUDIO, ogg_streams, opus_packets, webm_streams
 from support.blocking_websocket import append, message
+from support.hostile_inputs import AUDIO, ogg_streams, opus_packets, webm_streams
 
 OPUS = message("session.update", session={"input_audio_format": "opus"})
 

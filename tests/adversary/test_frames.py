@@ -10,8 +10,6 @@ import pytest
 from hypothesis import given, settings
 
 from support.adversary import MeasuredServer, bystanders, for_seconds
-from support.hostile_inputs import websocket_frames
-from support.order import COMMITTED, COMPLETED, FAILED
 from support.blocking_websocket import (
     BINARY,
     CONTINUATION,
@@ -23,6 +21,8 @@ from support.blocking_websocket import (
     frame,
     message,
 )
+from support.hostile_inputs import websocket_frames
+from support.order import COMMITTED, COMPLETED, FAILED
 
 FLOODS = {
     "empty text": frame(),

@@ -20,9 +20,9 @@ from support.adversary import (
     for_seconds,
     many_descriptors,
 )
+from support.blocking_websocket import BlockingWebSocket
 from support.hostile_inputs import forms, http_requests
 from support.raw_http import ask, many_connections, post, send_to_all, status, upload
-from support.blocking_websocket import BlockingWebSocket
 
 GET = b"GET %s HTTP/1.1\r\nHost: %s\r\n\r\n"
 CONNECTIONS = 600

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 
 from support.adversary import MeasuredServer, bystanders, for_seconds
-from support.hostile_inputs import JSON, json_messages, nested, update
 from support.blocking_websocket import TEXT, frame
+from support.hostile_inputs import JSON, json_messages, nested, update
 
 MESSAGES_AT_ONCE = 20
 

@@ -22,8 +22,8 @@ from support.adversary import (
     many_descriptors,
     measured_server,
 )
-from support.raw_http import ask, many_connections, send_to_all
 from support.blocking_websocket import BlockingWebSocket
+from support.raw_http import ask, many_connections, send_to_all
 
 AUTHORITY = trustme.CA()
 CONNECTIONS = 1_500

@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support.adversary import ATTACKER, MeasuredServer
-from support.raw_http import ask
 from support.blocking_websocket import (
     BINARY,
     CLOSE,
@@ -19,12 +18,13 @@ from support.blocking_websocket import (
     PING,
     PONG,
     TEXT,
-    Frame,
     BlockingWebSocket,
+    Frame,
     frame,
     message,
     upgrade,
 )
+from support.raw_http import ask
 
 UPDATE = b'{"type":"session.update","session":{"language":"en"}}'
 GOODBYE = frame((1000).to_bytes(2, "big"), CLOSE)

@@ -1,5 +1,5 @@
-"""Who uses a server beside an attacker: a speaker in real time, and a prober of /healthz. In a process
-of its own, so that the attacker's work does not count as the server's delay.
+"""Who uses a server beside an attacker: a speaker in real time, and a prober of /healthz. They have
+a process of their own, so that the attacker's work does not count as the server's delay.
 
     python -m support.bystanders ADDRESS KEY [CA_FILE] [WAV_FILE]
 
@@ -20,8 +20,8 @@ import wave
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from support.order import COMMITTED, COMPLETED, FAILED, STOPPED
 from support.blocking_websocket import TEXT, BlockingWebSocket, append, message
+from support.order import COMMITTED, COMPLETED, FAILED, STOPPED
 
 RATE = 16_000
 PACKET_MS = 50
@@ -64,7 +64,9 @@ class Speaker:
         ]
         sent_s: list[float] = []
         turn_detection = {"type": "server_vad", "silence_duration_ms": SILENCE_MS}
-        with BlockingWebSocket(self._address, self._key, tls=self._tls, timeout_s=FINISH_S) as session:
+        with BlockingWebSocket(
+            self._address, self._key, tls=self._tls, timeout_s=FINISH_S
+        ) as session:
             session.send(message("session.update", session={"turn_detection": turn_detection}))
             session.until_event("session.updated", FINISH_S)
             began_s = time.monotonic()

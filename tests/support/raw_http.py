@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 import time
+from contextlib import suppress
 
 from support.blocking_websocket import connect
 
@@ -84,10 +85,8 @@ def send_to_all(sockets: list[socket.socket], data: bytes) -> int:
     """Send what each takes without waiting; how many took something."""
     took = 0
     for one in sockets:
-        try:
+        with suppress(OSError):  # closed, or full
             took += one.send(data) > 0
-        except OSError:  # closed, or full
-            pass
     return took
 
 
