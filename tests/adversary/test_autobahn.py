@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import pytest
 from aiohttp import web
@@ -21,6 +20,12 @@ kosoku = pytest.importorskip("kosoku")
 
 MAX_MESSAGE_BYTES = 17 << 20
 """The largest message of Autobahn's cases has 16 MiB."""
+NOT_STRICT = {
+    *("3.2", "3.3", "3.4", "4.1.3", "4.1.4", "4.1.5", "4.2.3", "4.2.4", "4.2.5", "5.15"),
+    *("6.4.3", "6.4.4"),
+}
+"""A message in front of a wrong frame may be lost with it, where both came at once; wrong text is
+noticed at the end of a fragment."""
 NO_COMPRESSION = ["12.*", "13.*"]
 """permessage-deflate, which is not offered."""
 
@@ -62,16 +67,16 @@ async def echo_server() -> AsyncIterator[str]:
     await runner.cleanup()
 
 
-async def test_autobahns_cases(tmp_path: Path) -> None:
+async def test_autobahns_cases() -> None:
     async with echo_server() as address, asyncio.timeout(120):
         try:
             results = await kosoku.run_fuzzingclient(
-                f"ws://{address}", exclude_cases=NO_COMPRESSION
+                f"ws://{address}", exclude_cases=NO_COMPRESSION, concurrency=8
             )
         except kosoku.FailureError as error:
             results = error.results
     assert len(results) > 240
     failed = {each.case_id: (each.result, each.result_close) for each in results if not each.passed}
-    not_strict = {each.case_id for each in results if each.behavior.value == "NON-STRICT"}
-    print(failed, not_strict)
     assert not failed
+    lenient = {each.case_id for each in results if each.behavior.value == "NON-STRICT"}
+    assert lenient <= NOT_STRICT

@@ -83,7 +83,7 @@ def test_streams_that_are_dear_to_decode(server: MeasuredServer, attack_s: float
     with bystanders(server) as watch:
         for name in ("WebM of void elements", "WebM of corrupt packets", "Ogg of tiny packets"):
             with watch.part(name):
-                assert sent(server, AUDIO[name]()) in (200, *REFUSED)
+                assert sent(server, AUDIO[name]()[:100_000]) in (200, *REFUSED)
 
 
 def test_clients_that_leave(server: MeasuredServer, attack_s: float) -> None:
@@ -111,11 +111,15 @@ def test_generated_files(server: MeasuredServer, attack_s: float) -> None:
     files = st.one_of(damaged, ogg_streams(), webm_streams(), st.binary(max_size=300))
     with bystanders(server) as watch:
 
-        @settings(max_examples=round(15 * attack_s), deadline=None, database=None)
+        @settings(max_examples=round(10 * attack_s), deadline=None, database=None)
         @given(files)
         def run(file: bytes) -> None:
-            assert sent(server, file) in (200, *REFUSED)
-            assert watch.looks_well()
+            def attack() -> None:
+                # some bytes are hours of sound: whoever sent them does not wait for the end
+                answer = ask(server.address, upload(ATTACKER, file), seconds=0.5)
+                assert status(answer) in (0, 200, *REFUSED)
+
+            assert watch.is_cheap(attack)
 
         run()
 

@@ -89,7 +89,6 @@ def test_generated_handshakes(server: MeasuredServer, attack_s: float) -> None:
         @settings(max_examples=round(40 * attack_s), deadline=None, database=None)
         @given(st.one_of(st.binary(max_size=600), spoiled(client_hello(), 0)))
         def run(data: bytes) -> None:
-            ask(server.address, data, seconds=0.05, source=ELSEWHERE)
-            assert watch.looks_well()
+            assert watch.is_cheap(lambda: ask(server.address, data, seconds=0.05, source=ELSEWHERE))
 
         run()
