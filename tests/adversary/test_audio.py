@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -25,16 +27,20 @@ def stream(server: MeasuredServer, chunk: bytes, seconds: float) -> None:
 def test_audio_that_is_dear_to_decode(server: MeasuredServer, attack_s: float) -> None:
     with bystanders(server) as watch:
         for name, chunk in AUDIO.items():
-            with watch.part(name):
-                stream(server, chunk(), attack_s / 2)
+            watch.attack(name, partial(stream, server, chunk(), attack_s / 3))
 
 
 def test_bare_packets(server: MeasuredServer, attack_s: float) -> None:
     """Without a container each message is a packet."""
-    with bystanders(server) as watch, watch.part("bare packets"), server.session() as session:
-        session.send(OPUS)
-        for _ in for_seconds(attack_s):
-            session.send(append(b"\xfb\x06") * 500, timeout_s=attack_s)
+
+    def attack() -> None:
+        with server.session() as session:
+            session.send(OPUS)
+            for _ in for_seconds(attack_s):
+                session.send(append(b"\xfb\x06") * 500, timeout_s=attack_s)
+
+    with bystanders(server) as watch:
+        watch.attack("bare packets", attack)
 
 
 def test_generated_streams(server: MeasuredServer, attack_s: float) -> None:

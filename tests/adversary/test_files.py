@@ -8,6 +8,7 @@ import socket
 import wave
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 
 import pytest
 from hypothesis import given, settings
@@ -43,9 +44,14 @@ def sent(server: MeasuredServer, file: bytes) -> int:
 def test_pictures(server: MeasuredServer, attack_s: float) -> None:
     """2 MB that would be 2 GB of points."""
     file = picture()
-    with bystanders(server) as watch, watch.part("pictures"), ThreadPoolExecutor(2) as two:
-        for _ in for_seconds(attack_s):
-            assert set(two.map(lambda _: sent(server, file), range(2))) <= set(REFUSED)
+
+    def attack() -> None:
+        with ThreadPoolExecutor(2) as two:
+            for _ in for_seconds(attack_s):
+                assert set(two.map(lambda _: sent(server, file), range(2))) <= set(REFUSED)
+
+    with bystanders(server) as watch:
+        watch.attack("pictures", attack)
 
 
 @pytest.mark.parametrize("tracks", [1, 300])
@@ -82,8 +88,12 @@ def test_streams_that_are_dear_to_decode(server: MeasuredServer, attack_s: float
     """The same bytes that make trouble over a WebSocket."""
     with bystanders(server) as watch:
         for name in ("WebM of void elements", "WebM of corrupt packets", "Ogg of tiny packets"):
-            with watch.part(name):
-                assert sent(server, AUDIO[name]()[:100_000]) in (200, *REFUSED)
+            file = AUDIO[name]()[:100_000]
+            watch.attack(name, partial(taken_or_refused, server, file))
+
+
+def taken_or_refused(server: MeasuredServer, file: bytes) -> None:
+    assert sent(server, file) in (200, *REFUSED)
 
 
 def test_clients_that_leave(server: MeasuredServer, attack_s: float) -> None:

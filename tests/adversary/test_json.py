@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 from hypothesis import given, settings
 
@@ -19,11 +21,15 @@ def test_messages_of_any_size(server: MeasuredServer, attack_s: float, size: int
     with bystanders(server) as watch:
         for name, make in JSON.items():
             text = frame(make(size))
-            with watch.part(name), server.session() as session:
-                for _ in for_seconds(attack_s / 4):
-                    if not session.send(text):
-                        break
-                session.until(is_answer)
+            watch.attack(name, partial(send_again_and_again, server, text, attack_s / 5))
+
+
+def send_again_and_again(server: MeasuredServer, text: bytes, seconds: float) -> None:
+    with server.session() as session:
+        for _ in for_seconds(seconds):
+            if not session.send(text):
+                break
+        session.until(is_answer)
 
 
 def is_answer(one: Frame) -> bool:
@@ -51,9 +57,8 @@ def test_depth_is_no_fault_of_the_server(server: MeasuredServer) -> None:
 def test_settings_again_and_again(server: MeasuredServer, attack_s: float) -> None:
     """Messages that are in order, each of which is answered, from a client that reads."""
     common = frame(update(b'{"language":"en"}')) * MESSAGES_AT_ONCE
-    with bystanders(server), server.session() as session:
-        for _ in for_seconds(attack_s):
-            session.send(common)
+    with bystanders(server) as watch:
+        watch.attack("updates", partial(send_again_and_again, server, common, attack_s))
 
 
 def test_generated_messages(server: MeasuredServer, attack_s: float) -> None:

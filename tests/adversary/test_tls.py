@@ -17,6 +17,7 @@ from support.adversary import (
     ELSEWHERE,
     SPEAKER,
     MeasuredServer,
+    Tolerated,
     bystanders,
     for_seconds,
     many_descriptors,
@@ -27,7 +28,8 @@ from support.raw_http import ask, many_connections, send_to_all
 
 AUTHORITY = trustme.CA()
 CONNECTIONS = 1_500
-LATER_PROBE_S = 3.0
+CROWD = Tolerated(turn_s=0.1)
+"""Hundreds of connections have something to do in the same turn; none of them 20 ms."""
 
 
 @pytest.fixture(scope="module")
@@ -59,28 +61,42 @@ def client_hello() -> bytes:
 @pytest.mark.parametrize("sent", [0, 5, 300], ids=["nothing", "a record's head", "half a hello"])
 def test_handshakes_that_do_not_finish(server: MeasuredServer, attack_s: float, sent: int) -> None:
     """More than the process has descriptors for; a key holder gets in meanwhile."""
-    with bystanders(server), many_descriptors(), ExitStack() as open_:
-        all_ = many_connections(server.address, CONNECTIONS, source=ELSEWHERE)
-        for one in all_:
-            open_.enter_context(one)
-        for _ in for_seconds(2 * attack_s):
-            send_to_all(all_, client_hello()[:sent])
-            BlockingWebSocket(server.address, SPEAKER, tls=trust()).close()
-            time.sleep(0.1)
+    hello = client_hello()[:sent]
+
+    def attack() -> None:
+        with many_descriptors(), ExitStack() as open_:
+            all_ = many_connections(server.address, CONNECTIONS, source=ELSEWHERE)
+            for one in all_:
+                open_.enter_context(one)
+            for _ in for_seconds(2 * attack_s):
+                send_to_all(all_, hello)
+                BlockingWebSocket(server.address, SPEAKER, tls=trust()).close()
+                time.sleep(0.1)
+
+    with bystanders(server, CROWD) as watch:
+        watch.attack("handshakes", attack)
 
 
 def test_handshakes_again_and_again(server: MeasuredServer, attack_s: float) -> None:
     hello = client_hello()
-    with bystanders(server):
+
+    def attack() -> None:
         for _ in for_seconds(attack_s):
             ask(server.address, hello, seconds=0.2, source=ELSEWHERE)
 
+    with bystanders(server) as watch:
+        watch.attack("hellos", attack)
+
 
 def test_what_is_no_tls(server: MeasuredServer, attack_s: float) -> None:
-    with bystanders(server):
+    kinds = (b"GET / HTTP/1.1\r\n\r\n", bytes(100_000), b"\x16\x03\x01\xff\xff" * 20_000)
+
+    def attack() -> None:
         for number in for_seconds(attack_s):
-            data = (b"GET / HTTP/1.1\r\n\r\n", bytes(100_000), b"\x16\x03\x01\xff\xff" * 20_000)
-            ask(server.address, data[number % 3], seconds=0.2, source=ELSEWHERE)
+            ask(server.address, kinds[number % 3], seconds=0.2, source=ELSEWHERE)
+
+    with bystanders(server) as watch:
+        watch.attack("no TLS", attack)
 
 
 def test_generated_handshakes(server: MeasuredServer, attack_s: float) -> None:
