@@ -1,7 +1,8 @@
 # oyez with its model prepared: starts within seconds, downloads nothing, runs as nobody in particular.
 #
 #   docker build -t oyez .
-#   docker run --init -p 8080:8080 -e OYEZ_API_KEY=... oyez
+#   docker run --init -p 127.0.0.1:8080:8080 -v oyez:/var/lib/oyez --name oyez oyez
+#   docker exec oyez oyez keys create NAME     # until then every caller gets 401
 #
 # deploy/compose.yaml has limits, a volume and a read-only root.
 

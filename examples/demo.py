@@ -28,7 +28,7 @@ from dashscope.audio.qwen_omni.omni_realtime import TranscriptionParams
 SAMPLE = Path(__file__).parents[1] / "src/oyez/assets/two_cities.wav"
 PROGRAM = Path(sys.executable).with_name("oyez")
 READY = re.compile(r"oyez is ready: (ws://[^?\s]+)")
-KEY = "demo"
+KEY = "demo-of-this-machine-alone"
 FIRM, DIM, PLAIN = ("\033[1m", "\033[2m", "\033[0m") if sys.stdout.isatty() else ("", "", "")
 
 

@@ -16,7 +16,7 @@ from support.server import running_server
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 EXAMPLE = Path(__file__).parents[2] / "examples/browser"
-KEY = "a-key/with+signs"
+KEY = "a-key/with+signs/and+more"
 
 
 @asynccontextmanager

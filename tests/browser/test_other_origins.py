@@ -14,7 +14,7 @@ from support.server import MODEL, PATH, running_server
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-KEY = "a-key"
+KEY = "a-key-of-our-own-making"
 SUBPROTOCOLS = ["oyez", "oyez-key." + base64.urlsafe_b64encode(KEY.encode()).decode().rstrip("=")]
 OPEN = """([url, protocols]) => new Promise(done => {
     const socket = new WebSocket(url, protocols);

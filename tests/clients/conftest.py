@@ -20,7 +20,7 @@ from .programs import PROGRAMS, Program, ToolMissing
 
 SAMPLE = Path(__file__).parents[2] / "src/oyez/assets/two_cities.wav"
 READY = re.compile(r"oyez is ready: (ws://[^?\s]+)")
-KEY = "test-key"
+KEY = "test-key-of-our-own-making"
 FLAGS = {"vad": [], "manual": ["--manual", "--language", "en"], "wrong-key": []}
 TIMEOUT_S = {"vad": 90, "manual": 90, "wrong-key": 15}
 PREPARING_S = 600

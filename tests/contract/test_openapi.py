@@ -62,7 +62,7 @@ async def _check(running: RunningServer, path: str, operation: dict[str, Any]) -
 
 
 async def test_a_draining_server_and_refusals_are_as_described() -> None:
-    async with running_server(api_key=("k",)) as running:
+    async with running_server(api_key=("k-0123456789-0123456789",)) as running:
         status, body, _ = await running.upgrade()
         assert (status, body["code"]) == (401, INVALID_KEY.code)
         assert complaints(DOCUMENT, "RefusalBody", body) == []
@@ -74,7 +74,7 @@ async def test_a_draining_server_and_refusals_are_as_described() -> None:
 
 async def test_nothing_sent_to_any_route_is_a_fault_of_the_server(tmp_path: Path) -> None:
     """Requests made from the document, right and wrong ones, by Schemathesis."""
-    async with running_server(api_key=("k",)) as running:
+    async with running_server(api_key=("k-0123456789-0123456789",)) as running:
         # 426 and 400 are their answers to what is no upgrade, and no recording
         others = ["--exclude-path-regex", "^/(api-ws|v1/audio)/"]
         for options in (others, ["--checks", "not_a_server_error"]):

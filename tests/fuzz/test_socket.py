@@ -15,7 +15,7 @@ from support.order import check_events
 from support.server import FINISH, MODEL, RunningServer, append, running_server, silence, speech
 
 UPGRADE = (
-    f"GET /api-ws/v1/realtime?model={MODEL} HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\n"
+    f"GET /api-ws/v1/realtime?model={MODEL} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\n"
     "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 ).encode()
@@ -93,8 +93,8 @@ async def test_hostile_frames_end_only_their_own_connection(name: str) -> None:
         UPGRADE[:-4],
         UPGRADE.replace(b"13", b"99"),
         UPGRADE.replace(b"dGhlIHNhbXBsZSBub25jZQ==", b"x"),
-        b"POST /api-ws/v1/realtime HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello",
-        b"GET /api-ws/v1/realtime?model=%ff%fe&model=&a=b?model=x HTTP/1.1\r\nHost: h\r\n\r\n",
+        b"POST /api-ws/v1/realtime HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nhello",
+        b"GET /api-ws/v1/realtime?model=%ff%fe&model=&a=b?model=x HTTP/1.1\r\nHost: [::1]\r\n\r\n",
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     ],
     ids=range(8),

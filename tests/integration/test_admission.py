@@ -5,6 +5,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from support.keys import own_key
 from support.server import (
     MODEL,
     append,
@@ -15,27 +16,33 @@ from support.server import (
     speech,
 )
 
+GOOD, OTHER = own_key("good"), own_key("other")
+
 
 @pytest.mark.parametrize(
-    "header", ["Bearer good", "bearer good", "BEARER good", "Bearer  good ", "Bearer other"]
+    "header",
+    [
+        *(f"Bearer {GOOD}", f"bearer {GOOD}", f"BEARER {GOOD}", f"Bearer  {GOOD} "),
+        f"Bearer {OTHER}",
+    ],
 )
 async def test_a_known_key_is_let_in(header: str) -> None:
-    async with running_server(api_key="good,other") as running:
+    async with running_server(api_key=f"{GOOD},{OTHER}") as running:
         url = f"ws://{running.address}/api-ws/v1/realtime?model={MODEL}"
         async with running.http.ws_connect(url, headers={"Authorization": header}) as socket:
             assert (await socket.receive_json())["type"] == "session.created"
 
 
 @pytest.mark.parametrize(
-    "header", [None, "", "Bearer", "Bearer bad", "Bearer good2", "Basic good", "good"]
+    "header", [None, "", "Bearer", "Bearer bad", f"Bearer {GOOD}2", f"Basic {GOOD}", GOOD]
 )
 async def test_any_other_key_is_refused_before_the_upgrade(header: str | None) -> None:
-    async with running_server(api_key="good") as running:
+    async with running_server(api_key=GOOD) as running:
         headers = {} if header is None else {"Authorization": header}
         status, body, _ = await running.upgrade(**headers)
         assert status == 401
         assert body["code"] == "InvalidApiKey"
-        offered = header in ("Bearer bad", "Bearer good2")
+        offered = header in ("Bearer bad", f"Bearer {GOOD}2")
         assert body["message"].startswith("Invalid API-key" if offered else "No API-key provided:")
         assert body["request_id"]
 
@@ -48,20 +55,20 @@ async def test_without_configured_keys_anyone_is_let_in(key: str | None) -> None
 
 
 async def test_keys_come_from_a_file_too(tmp_path: Path) -> None:
-    (tmp_path / "keys").write_text("# team\nalpha\n")
+    (tmp_path / "keys").write_text(f"# team\n{GOOD}\n")
     async with running_server(api_keys_file=tmp_path / "keys") as running:
-        await running.connect(key="alpha")
+        await running.connect(key=GOOD)
         assert (await running.upgrade(Authorization="Bearer beta"))[0] == 401
 
 
 async def test_new_sessions_are_limited_per_second_and_key() -> None:
-    async with running_server(api_key="a,b", sessions_per_second=2) as running:
-        await running.connect(key="a")
-        await running.connect(key="a")
-        status, body, response = await running.upgrade(Authorization="Bearer a")
+    async with running_server(api_key=f"{GOOD},{OTHER}", sessions_per_second=2) as running:
+        await running.connect(key=GOOD)
+        await running.connect(key=GOOD)
+        status, body, response = await running.upgrade(Authorization=f"Bearer {GOOD}")
         assert (status, body["code"]) == (429, "Throttling.RateQuota")
         assert int(response.headers["Retry-After"]) >= 1
-        await running.connect(key="b")
+        await running.connect(key=OTHER)
 
 
 async def test_a_full_server_refuses_and_a_place_that_is_left_can_be_taken() -> None:
@@ -156,11 +163,11 @@ async def test_a_plain_request_is_told_to_upgrade() -> None:
 
 
 async def test_operators_can_watch() -> None:
-    async with running_server(api_key="a", sessions_per_second=1) as running:
+    async with running_server(api_key=GOOD, sessions_per_second=1) as running:
         assert (await running.get("/healthz"))[0] == 200
         assert (await running.get("/readyz"))[0] == 200
         await running.upgrade()
-        client = await running.connect(key="a")
+        client = await running.connect(key=GOOD)
         await client.until("session.created")
         status, text, _ = await running.get("/metrics")
         assert status == 200

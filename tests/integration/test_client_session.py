@@ -36,9 +36,9 @@ async def test_what_is_said_comes_back() -> None:
 
 
 async def test_the_key_opens_the_door_and_is_never_told() -> None:
-    async with running_server(api_key="hush") as server:
+    async with running_server(api_key="hush-hush-very-secret") as server:
         url = f"http://{server.address}/"
-        await texts(Target(url, "hush"), Wishes(), silence(0.1))
+        await texts(Target(url, "hush-hush-very-secret"), Wishes(), silence(0.1))
         with pytest.raises(ClientError, match="OYEZ_API_KEY") as refused:
             await texts(Target(url, "wrong-key"), Wishes(), b"")
     assert "wrong-key" not in str(refused.value)

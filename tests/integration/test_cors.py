@@ -6,10 +6,12 @@ import aiohttp
 import pytest
 from multidict import CIMultiDict
 
+from support.keys import own_key
 from support.media import encoded, tone
 from support.server import RunningServer, running_server
 
 PAGE, OTHER = "https://captions.example.org", "https://other.example.org"
+GOOD = own_key("good")
 MODELS, FILES = "/v1/models", "/v1/audio/transcriptions"
 ALLOW = "Access-Control-Allow-"
 
@@ -43,22 +45,20 @@ def cors(headers: CIMultiDict[str]) -> dict[str, str]:
 
 
 async def test_a_listed_page_may_ask_and_read() -> None:
-    async with running_server(api_key="good", allowed_origins=PAGE) as running:
+    async with running_server(api_key=GOOD, allowed_origins=PAGE) as running:
         status, told = await preflight(running, PAGE)
         assert status == 204
         assert told[ALLOW + "Origin"] == PAGE
         assert told[ALLOW + "Methods"] == "GET, POST"
         assert told[ALLOW + "Headers"] == "Authorization, X-API-Key, Content-Type"
         assert ALLOW + "Credentials" not in told
-        status, told = await ask(running, "GET", MODELS, PAGE, Authorization="Bearer good")
+        status, told = await ask(running, "GET", MODELS, PAGE, Authorization=f"Bearer {GOOD}")
         assert (status, told[ALLOW + "Origin"], told["Vary"]) == (200, PAGE, "Origin")
 
 
 async def test_errors_can_be_read_too_with_when_to_try_again() -> None:
-    async with running_server(
-        api_key="good", allowed_origins=PAGE, sessions_per_second=1
-    ) as running:
-        for key, wanted in [("bad", 401), ("good", 400), ("good", 429)]:
+    async with running_server(api_key=GOOD, allowed_origins=PAGE, sessions_per_second=1) as running:
+        for key, wanted in [("bad", 401), (GOOD, 400), (GOOD, 429)]:
             status, told = await ask(running, "POST", FILES, PAGE, Authorization=f"Bearer {key}")
             assert (status, told[ALLOW + "Origin"]) == (wanted, PAGE)
             assert told["Access-Control-Expose-Headers"] == "Retry-After"
@@ -79,11 +79,11 @@ async def test_a_stream_can_be_read_by_a_listed_page() -> None:
 
 @pytest.mark.parametrize("allowed", [PAGE, ()])
 async def test_other_pages_are_told_nothing(allowed: object) -> None:
-    async with running_server(api_key="good", allowed_origins=allowed) as running:
+    async with running_server(api_key=GOOD, allowed_origins=allowed) as running:
         status, told = await preflight(running, OTHER)
         assert (status, cors(told)) == (405, {})
         for origin in (OTHER, f"{PAGE}.evil.example", f"{PAGE}:444", "null", None):
-            _, told = await ask(running, "GET", MODELS, origin, Authorization="Bearer good")
+            _, told = await ask(running, "GET", MODELS, origin, Authorization=f"Bearer {GOOD}")
             assert cors(told) == {}
             assert ("Origin" in told.get("Vary", "")) == bool(allowed), "caches must know"
 

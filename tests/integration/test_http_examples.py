@@ -14,6 +14,7 @@ import pytest
 from support.server import running_server
 
 ROOT = Path(__file__).parents[2]
+KEY = "k-0123456789-0123456789"
 SAMPLE = ROOT / "src/oyez/assets/two_cities.wav"
 
 
@@ -31,10 +32,10 @@ async def run(*command: str, **environment: str) -> str:
 
 
 async def test_openai_client() -> None:
-    async with running_server(api_key=("k",)) as running:
+    async with running_server(api_key=(KEY,)) as running:
         url = f"http://{running.address}/v1"
         program = str(ROOT / "examples/openai_client.py")
-        shown = await run(sys.executable, program, "--url", url, "--api-key", "k")
+        shown = await run(sys.executable, program, "--url", url, "--api-key", KEY)
     text, *sentences = shown.splitlines()
     assert "one two three" in text.lower()
     first = sentences[0].split()
@@ -43,8 +44,8 @@ async def test_openai_client() -> None:
 
 @pytest.mark.skipif(not shutil.which("curl"), reason="this machine has no curl")
 async def test_subtitles_with_curl() -> None:
-    async with running_server(api_key=("k",)) as running:
+    async with running_server(api_key=(KEY,)) as running:
         url = f"http://{running.address}"
-        shown = await run(str(ROOT / "examples/subtitles.sh"), SERVER=url, API_KEY="k")
+        shown = await run(str(ROOT / "examples/subtitles.sh"), SERVER=url, API_KEY=KEY)
     assert shown.startswith("1\n00:00:0")
     assert " --> " in shown

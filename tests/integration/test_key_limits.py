@@ -13,7 +13,7 @@ import pytest
 
 from oyez.server.access import key_watch
 from oyez.server.session import usage_recorder
-from support.keys import KeyOffice
+from support.keys import KeyOffice, own_key
 from support.server import (
     FINISH,
     Client,
@@ -25,6 +25,8 @@ from support.server import (
     silence,
     speech,
 )
+
+STAYS, GOES, COMES = map(own_key, ("stays", "goes", "comes"))
 
 
 async def try_to_connect(running: RunningServer, key: str) -> Client | int:
@@ -177,16 +179,16 @@ async def test_a_key_taken_out_of_the_file_ends_its_sessions_and_no_others(
 ) -> None:
     monkeypatch.setattr(key_watch, "FILE_S", 0.1)
     file = tmp_path / "keys"
-    file.write_text("stays\ngoes\n")
+    file.write_text(f"{STAYS}\n{GOES}\n")
     async with running_server(api_keys_file=file) as running:
-        stays, goes = [await running.connect(key=key) for key in ("stays", "goes")]
+        stays, goes = [await running.connect(key=key) for key in (STAYS, GOES)]
         file.write_text("two words are no key\n")
         await eventually(lambda: "not reloaded" in caplog.text)
-        file.write_text("stays\ncomes\n")
+        file.write_text(f"{STAYS}\n{COMES}\n")
         assert await goes.closed() == 1008
         assert goes.seen[1]["error"]["code"] == "InvalidApiKey"
-        assert await try_to_connect(running, "goes") == 401
-        await finish(await running.connect(key="comes"))
+        assert await try_to_connect(running, GOES) == 401
+        await finish(await running.connect(key=COMES))
         await finish(stays)
     assert caplog.text.count("not reloaded") == 1
 

@@ -15,7 +15,7 @@ from support.process import ENVIRONMENT, a_process, run_to_end
 from support.server import MODEL, Client, append, running_server, silence, speech
 
 UPGRADE = (
-    f"GET /api-ws/v1/realtime?model={MODEL} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\n"
+    f"GET /api-ws/v1/realtime?model={MODEL} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\n"
     "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
 )
 

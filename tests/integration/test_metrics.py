@@ -8,6 +8,7 @@ import pytest
 
 from oyez.recognisers.base import RecognitionError, Request
 from oyez.recognisers.fake import FakeRecogniser
+from support.keys import own_key
 from support.server import (
     FINISH,
     RunningServer,
@@ -18,6 +19,8 @@ from support.server import (
     silence,
     speech,
 )
+
+CALLER, WATCHER = own_key("caller"), own_key("watcher")
 
 
 async def exposition(running: RunningServer) -> dict[str, float]:
@@ -103,15 +106,15 @@ async def test_what_fails_and_who_is_refused_shows() -> None:
 
 
 async def test_metrics_can_ask_for_a_key() -> None:
-    async with running_server(metrics_key="watcher", api_key="caller") as running:
-        for wrong in ("", "Bearer caller", "watcher", "Basic watcher"):
+    async with running_server(metrics_key=WATCHER, api_key=CALLER) as running:
+        for wrong in ("", f"Bearer {CALLER}", WATCHER, f"Basic {WATCHER}"):
             status, text, response = await running.get("/metrics", Authorization=wrong)
             assert status == 401
             assert response.headers["WWW-Authenticate"] == "Bearer"
             assert "Authorization: Bearer KEY" in text
-        status, text, _ = await running.get("/metrics", Authorization="Bearer watcher")
+        status, text, _ = await running.get("/metrics", Authorization=f"Bearer {WATCHER}")
         assert status == 200
-        assert "watcher" not in text
+        assert WATCHER not in text
 
 
 async def test_metrics_can_be_switched_off() -> None:
@@ -121,11 +124,11 @@ async def test_metrics_can_be_switched_off() -> None:
 
 
 async def test_requests_count_by_route_whatever_clients_make_up() -> None:
-    async with running_server(api_key="caller") as running:
+    async with running_server(api_key=CALLER) as running:
         for path in ("/healthz", "/made-up/1", "/made-up/2", "/healthz?made-up=3"):
             await running.get(path)
         await running.upgrade()
-        client = await running.connect(key="caller")
+        client = await running.connect(key=CALLER)
         await client.socket.close()
         await running.assert_nothing_left()
         shown = await exposition(running)

@@ -6,11 +6,14 @@ import pytest
 
 from oyez.recognisers.base import LANGUAGES
 from oyez.server.realtime import PATH
+from support.keys import own_key
 from support.server import running_server
+
+KEY = own_key("secret")
 
 
 async def test_the_page_is_at_the_root_and_locked_down() -> None:
-    async with running_server(api_key="secret") as running:
+    async with running_server(api_key=KEY) as running:
         status, body, response = await running.get("/")
         assert status == 200
         assert response.content_type == "text/html"
@@ -20,7 +23,7 @@ async def test_the_page_is_at_the_root_and_locked_down() -> None:
         assert "connect-src 'self'" in policy
         assert not any("unsafe" in rule for rule in policy)
         assert response.headers["X-Content-Type-Options"] == "nosniff"
-        assert "secret" not in body
+        assert KEY not in body
 
 
 @pytest.mark.parametrize(
@@ -85,18 +88,18 @@ async def test_the_page_can_be_left_out() -> None:
 
 async def test_a_plain_request_is_refused_as_an_upgrade_would_be() -> None:
     """A browser is not told why a WebSocket did not open; the page asks again without one."""
-    async with running_server(api_key="good", max_sessions=1) as running:
+    async with running_server(api_key=KEY, max_sessions=1) as running:
         assert (await running.get(PATH, Authorization="Bearer bad"))[0] == 401
-        assert (await running.get(PATH, Authorization="Bearer good"))[0] == 426
-        client = await running.connect(key="good")
-        assert (await running.get(PATH, Authorization="Bearer good"))[0] == 503
+        assert (await running.get(PATH, Authorization=f"Bearer {KEY}"))[0] == 426
+        client = await running.connect(key=KEY)
+        assert (await running.get(PATH, Authorization=f"Bearer {KEY}"))[0] == 503
         assert not client.socket.closed
         assert running.server.realtime.admission.open_sessions == 1
 
 
 async def test_asking_why_does_not_count_against_the_rate_of_new_sessions() -> None:
-    async with running_server(api_key="good", sessions_per_second=1) as running:
+    async with running_server(api_key=KEY, sessions_per_second=1) as running:
         for _ in range(3):
-            assert (await running.get(PATH, Authorization="Bearer good"))[0] == 426
-        await running.connect(key="good")
-        assert (await running.get(PATH, Authorization="Bearer good"))[0] == 429
+            assert (await running.get(PATH, Authorization=f"Bearer {KEY}"))[0] == 426
+        await running.connect(key=KEY)
+        assert (await running.get(PATH, Authorization=f"Bearer {KEY}"))[0] == 429

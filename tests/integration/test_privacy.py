@@ -20,7 +20,7 @@ from support.server import FINISH, MODEL, Client, append, running_server, silenc
 
 KEY = "sk-caller-0123456789"
 WRONG_KEY = "sk-wrong-9876543210"
-METRICS_KEY = "watchers-only-5555"
+METRICS_KEY = "watchers-only-5555-6666"
 DATABASE_PASSWORD = "swordfish-4711"
 SAID = "xylophone"
 """All the engine ever hears."""

@@ -74,7 +74,7 @@ def test_a_terminal_that_closes_stops_the_server() -> None:
 
 
 async def test_with_keys_there_is_no_warning() -> None:
-    with a_process("--api-key", "hush") as (_, url, lines):
+    with a_process("--api-key", "hush-hush-very-secret") as (_, url, lines):
         assert not any("no API key" in line or "hush" in line for line in lines)
         assert "callers need an API key\n" in lines
         assert (

@@ -16,11 +16,13 @@ import aiohttp
 import pytest
 
 from oyez.server.realtime import PATH
+from support.keys import own_key
 from support.process import a_process, later_line
 from support.proxies import DEPLOY, caddy, nginx, substituted, trust
 from support.server import FINISH, MODEL, Client, append, silence, speech
 
-FLAGS = ["--trusted-proxies", "127.0.0.1", "--ping-interval-s", "0.5"]
+KEY = own_key("of-a-client")
+FLAGS = ["--trusted-proxies", "127.0.0.1", "--ping-interval-s", "0.5", "--api-key", KEY]
 IMPATIENT = {"read_timeout      90s": "read_timeout 2s"}
 """nginx gives up on a connection that is silent for so long."""
 PATHS = """
@@ -68,7 +70,9 @@ def site(
 
 
 def through_tls(**options: Any) -> aiohttp.ClientSession:
-    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trust(), **options))
+    headers = {"Authorization": f"Bearer {KEY}"}
+    connector = aiohttp.TCPConnector(ssl=trust(), **options)
+    return aiohttp.ClientSession(connector=connector, headers=headers)
 
 
 async def test_a_session(site: str) -> None:

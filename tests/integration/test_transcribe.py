@@ -124,12 +124,14 @@ def test_stdin_is_a_file(talk: Path) -> None:
 
 
 def test_a_server_gives_the_same_text(talk: Path) -> None:
+    key = "hush-hush-very-secret"
+
     async def through() -> tuple[subprocess.CompletedProcess[str], ...]:
-        async with running_server(api_key="hush") as server:
+        async with running_server(api_key=key) as server:
             url = ("--url", f"ws://{server.address}")
-            by_flag = await asyncio.to_thread(run, talk, *url, "--key", "hush", engine=())
+            by_flag = await asyncio.to_thread(run, talk, *url, "--key", key, engine=())
             srt = ("--format", "srt")
-            by_name = await asyncio.to_thread(run, talk, *url, *srt, engine=(), OYEZ_API_KEY="hush")
+            by_name = await asyncio.to_thread(run, talk, *url, *srt, engine=(), OYEZ_API_KEY=key)
             refused = await asyncio.to_thread(run, talk, *url, "--key", "wrong", engine=())
             await server.assert_nothing_left()
             return by_flag, by_name, refused

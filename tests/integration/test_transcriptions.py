@@ -24,6 +24,7 @@ from oyez.accounts.keys import KeyLimits
 from oyez.accounts.schema import sessions
 from oyez.recognisers.base import RecognitionError, Request
 from oyez.testing import FakeRecogniser
+from support.keys import own_key
 from support.media import encoded
 from support.server import RunningServer, append, eventually, held_engine, running_server
 from support.server import speech as pcm_speech
@@ -181,7 +182,7 @@ async def test_what_is_no_audio_is_told_so() -> None:
 
 
 async def test_keys() -> None:
-    async with running_server(api_key="good") as running:
+    async with running_server(api_key=own_key("good")) as running:
         async with client(running, "bad") as api:
             for ask in (
                 lambda: api.models.list(),
@@ -190,7 +191,7 @@ async def test_keys() -> None:
                 with pytest.raises(openai.AuthenticationError, match="Invalid API-key") as raised:
                     await ask()
                 assert raised.value.code == "invalid_api_key"
-        async with client(running, "good") as api:
+        async with client(running, own_key("good")) as api:
             assert (await api.audio.transcriptions.create(file=WAV, model="x")).text == TEXT
 
 
@@ -406,7 +407,7 @@ async def test_who_does_not_read_a_stream_is_dropped() -> None:
             form.add_field("file", recording(200), filename="a.wav")
             body = form()
             data = await body.as_bytes()
-            head = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(data)}\r\n"
+            head = f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(data)}\r\n"
             head += f"Content-Type: {body.content_type}\r\n\r\n"
             await loop.sock_sendall(deaf, head.encode() + data)
             (request,) = running.server.transcriptions._requests

@@ -16,7 +16,7 @@ import pytest
 from oyez.accounts.ledger import Ledger
 from oyez.accounts.usage import SessionUsage
 from oyez.server.lifecycle import StartupError, run_server
-from oyez.settings import Settings, SettingsError
+from oyez.settings import Settings
 from support.keys import KeyOffice
 from support.opus_streams import decode, hum, mux, packets_of
 from support.process import a_process
@@ -183,16 +183,10 @@ async def test_readiness_tells_of_the_database(
 )
 def test_a_database_that_is_away_at_the_start_is_told(url: str, told: str) -> None:
     with pytest.raises(StartupError) as caught:
-        run_server(Settings(engine="fake", port=0, database=url), print)
+        run_server(Settings(engine="fake", port=0, database=url, create_database=True), print)
     message = str(caught.value)
     assert told in message and "'off'" in message, "which one, and what to do"
     assert "hush" not in message
-
-
-def test_a_server_for_others_needs_a_key_in_the_database(tmp_path: Path) -> None:
-    settings = Settings(engine="fake", host="0.0.0.0", port=0, database=KeyOffice(tmp_path).url)
-    with pytest.raises(SettingsError, match="oyez keys create"):
-        run_server(settings, print)
 
 
 async def test_what_a_client_saw_finished_survives_a_kill(tmp_path: Path) -> None:

@@ -9,16 +9,16 @@ from __future__ import annotations
 import heapq
 import itertools
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from oyez.inference.job import Job, Urgency
+from oyez.inference.job import MAX_FINALS, Job, Urgency
 from oyez.inference.load import Load
 from oyez.inference.queue import Queue
 from oyez.recognisers.base import SAMPLE_RATE, Info, Purpose, Request
-from oyez.server.session.jobs import FIRST_PARTIAL_S, PARTIAL_S
+from oyez.server.session.jobs import FIRST_PARTIAL_S, OWN_FINAL_S, PARTIAL_S
 from oyez.settings import Settings
 
 SILENCE = np.zeros(30 * SAMPLE_RATE, np.float32)
@@ -37,12 +37,44 @@ class Speaker:
     """Between answers while speech goes on; the first from the moment it was asked for."""
     late_s: list[float] = field(default_factory=list)
     """Finals, past the end of their turn."""
+    finals_s: list[float] = field(default_factory=list)
+    """The same finals, from when they were asked for."""
+    tenant: Hashable = None
     turn: int = 0
     talking: bool = False
     began_s: float = 0.0
     heard_s: float | None = None
     next_partial_s: float = 0.0
     leaving: bool = False
+
+
+class Flooder:
+    """A session that commits moments of audio as fast as it may."""
+
+    def __init__(self, machine: Machine, tenant: Hashable, finals: int = MAX_FINALS) -> None:
+        """finals: so many are always waiting."""
+        self._machine = machine
+        self._tenant = tenant
+        self._patience_s = OWN_FINAL_S * (finals - 1)
+        self.answered = 0
+        self._commits = itertools.count()
+        machine.load.session_opened(tenant)
+        for _ in range(finals):
+            self._commit()
+
+    def _commit(self) -> None:
+        machine = self._machine
+        moment = Request(SILENCE[: int(0.032 * SAMPLE_RATE)], Purpose.FINAL)
+        job = Job(
+            self, next(self._commits), 0, moment, Urgency.FINAL, machine.now_s + self._patience_s,
+            lambda outcome: self._answered(), is_paced=False, tells_delay=False,
+            tenant=self._tenant,
+        )  # fmt: skip
+        machine.submit(job)
+
+    def _answered(self) -> None:
+        self.answered += 1
+        self._commit()
 
 
 class Machine:
@@ -52,8 +84,8 @@ class Machine:
         self.now_s = 0.0
         self.info = Info("test", (), 480_000, max_batch=16, parallel=workers)
         self.slowness = slowness
-        self.queue = Queue(1024)
         self.load = Load(workers, assumed, Settings().max_load, lambda: self.now_s)
+        self.queue = Queue(1024, self.load.weight)
         self.idle = workers
         self.speakers: list[Speaker] = []
         self._random = random.Random(0)
@@ -73,17 +105,17 @@ class Machine:
         self.queue.add(job, self.now_s)
         self._feed_workers()
 
-    def join(self) -> Speaker:
-        speaker = Speaker(len(self.speakers))
+    def join(self, tenant: Hashable = None) -> Speaker:
+        speaker = Speaker(len(self.speakers), tenant=tenant)
         self.speakers.append(speaker)
-        self.load.session_opened()
+        self.load.session_opened(tenant)
         self.at(self.now_s + self._random.uniform(0, 6), lambda: self._begin(speaker))
         return speaker
 
     def leave(self, speaker: Speaker) -> None:
         speaker.leaving = True
         self.speakers.remove(speaker)
-        self.load.session_closed()
+        self.load.session_closed(speaker.tenant)
 
     @property
     def room(self) -> float:
@@ -135,7 +167,7 @@ class Machine:
                     Purpose.PARTIAL if is_partial else Purpose.FINAL),
             urgency, self.now_s + due_s,
             lambda outcome: self._answered(who, job, ends),
-            is_replaceable=True, interval_s=interval_s,
+            is_replaceable=True, interval_s=interval_s, tenant=who.tenant,
         )  # fmt: skip
         self.submit(job)
 
@@ -147,6 +179,7 @@ class Machine:
             who.heard_s = self.now_s
         if ends:
             who.late_s.append(max(0.0, self.now_s - job.deadline_s))
+            who.finals_s.append(self.now_s - job.submitted_s)
 
     def _feed_workers(self) -> None:
         while self.idle and self.queue:
@@ -166,6 +199,6 @@ class Machine:
         audio_s = [job.samples / SAMPLE_RATE for job in batch]
         encoding_s = 0.007 * sum(audio_s)
         if not batch[0].is_partial:
-            return self.slowness * (encoding_s + 0.015 * sum(audio_s))
+            return self.slowness * (encoding_s + 0.01 * len(batch) + 0.015 * sum(audio_s))
         decoding_s = 8 * (0.0024 + 0.0008 * (len(batch) - 1))
         return self.slowness * (encoding_s + decoding_s)

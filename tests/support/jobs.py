@@ -19,6 +19,7 @@ def make_job(
     samples: int = 16_000,
     deadline_s: float = 0.0,
     callback: Callable[[Outcome], None] = lambda outcome: None,
+    tenant: object = None,
     **fields: float,
 ) -> Job:
     """Told apart in tests by the length of its audio, or by its owner."""
@@ -31,6 +32,7 @@ def make_job(
         urgency,
         deadline_s,
         callback,
+        tenant=tenant,
         is_replaceable=urgency in (Urgency.PARTIAL, Urgency.SPECULATIVE),
         **fields,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,10 +12,34 @@ from sqlalchemy import select
 
 from oyez.accounts import key_store
 from oyez.accounts.database import Database, open_database
-from oyez.accounts.keys import Key, KeyLimits
+from oyez.accounts.directory import KeyDirectory
+from oyez.accounts.keys import Key, KeyLimits, hash_key
 from oyez.accounts.schema import session_languages, sessions
+from oyez.settings.checks import LEAST_KEY_CHARACTERS
 
 T = TypeVar("T")
+
+
+def own_key(word: str) -> str:
+    """A key that somebody made up, long enough to be taken."""
+    return word.ljust(LEAST_KEY_CHARACTERS, ".")
+
+
+class FakeDirectory(KeyDirectory):
+    """Keys that a test puts in."""
+
+    def __init__(self, *keys: Key) -> None:
+        super().__init__(None)
+        self.set(*keys)
+
+    def set(self, *keys: Key) -> None:
+        self._take(keys)
+
+
+def a_key(secret: str, **limits: Any) -> Key:
+    """As the database would keep it."""
+    made = datetime(2026, 11, 23, 12, tzinfo=UTC)
+    return Key(f"key_{secret}", f"of {secret}", hash_key(secret), KeyLimits(**limits), made)
 
 
 class KeyOffice:

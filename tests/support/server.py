@@ -162,7 +162,7 @@ async def running_server(
     engine = engine or FakeRecogniser()
     before = asyncio.all_tasks()
     engines = engines or Engines(engine, FakeDetector(), emotion or Neutral(), session_cost)
-    options = Settings(**{"database": "off", **settings})
+    options = Settings(**{"database": "off", "create_database": True, **settings})
     metrics = Metrics()
     accounts = await asyncio.to_thread(Accounts, options, metrics)
     server = Server(options, engines, metrics, accounts)

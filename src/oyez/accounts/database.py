@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
-from oyez.accounts.migrations import SchemaError, migrate
+from oyez.accounts.migrations import NoTables, SchemaError, migrate
 
 OFF = "off"
 BUSY_TIMEOUT_MS = 5_000
@@ -36,6 +36,10 @@ EXAMPLES = "such as sqlite:////var/lib/oyez/oyez.db or postgresql://oyez@localho
 
 class DatabaseError(Exception):
     """The database cannot be used; the message names it and says what to do, never a password."""
+
+
+class NoDatabase(DatabaseError):
+    """There is none of this name yet; perhaps the name is mistyped."""
 
 
 class Database:
@@ -82,8 +86,8 @@ class Database:
 def open_database(url: str, *, create: bool = True) -> Database:
     """Connect, and bring the schema up to date.
 
-    url: as SQLAlchemy writes it. create: make a SQLite file that is missing, for its owner alone.
-    Raises DatabaseError.
+    url: as SQLAlchemy writes it. create: make what is missing, the tables and with SQLite the file,
+    which is its owner's alone; False raises NoDatabase instead. Raises DatabaseError.
     """
     parsed = _parse(url)
     is_sqlite = parsed.get_backend_name() == "sqlite"
@@ -91,7 +95,10 @@ def open_database(url: str, *, create: bool = True) -> Database:
     database = Database(engine)
     try:
         with database.write() as connection:
-            migrate(connection)
+            migrate(connection, create=create)
+    except NoTables:
+        database.close()
+        raise _missing(database.name, "it holds no tables of oyez", "them") from None
     except SchemaError as error:
         database.close()
         raise DatabaseError(f"database {database.name}: {error}") from None
@@ -144,14 +151,18 @@ def _sqlite(url: URL, create: bool) -> Engine:
     if create:
         _create_private(file, shown(url))
     elif not file.exists():
-        raise DatabaseError(
-            f"database {shown(url)}: there is no such file yet; oyez serve and oyez keys create "
-            "make it, and --database or --config says where another one is"
-        )
+        raise _missing(shown(url), "there is no such file", "it")
     engine = create_engine(url)
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _missing(name: str, what: str, it: str) -> NoDatabase:
+    return NoDatabase(
+        f"database {name}: {what}. Is that the one you mean? --database, OYEZ_DATABASE or --config "
+        f"says which. If so, oyez keys create NAME makes {it}, or oyez serve --create-database"
+    )
 
 
 def _create_private(file: Path, name: str) -> None:

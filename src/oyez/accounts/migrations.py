@@ -28,16 +28,25 @@ class SchemaError(Exception):
     """The database belongs to a newer program, or to another one."""
 
 
+class NoTables(Exception):
+    """The database is empty, or belongs to another program."""
+
+
 def migrate(
     connection: Connection,
     steps: Mapping[int, Callable[[Connection], None]] = STEPS,
     version: int = schema.VERSION,
+    *,
+    create: bool = True,
 ) -> None:
-    """Create or update the tables. Raises SchemaError."""
+    """Create or update the tables. create: False raises NoTables where there are none. Raises
+    SchemaError."""
     if connection.dialect.name == "postgresql":  # SQLite writers are alone already
         connection.execute(text("SET LOCAL statement_timeout = 0"))
         connection.execute(text(f"SELECT pg_advisory_xact_lock({LOCK})"))
     found = _version(connection)
+    if found is None and not create:
+        raise NoTables
     if found is None:
         schema.metadata.create_all(connection)
         connection.execute(schema.schema_version.insert().values(version=version))

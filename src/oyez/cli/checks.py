@@ -201,20 +201,17 @@ def extras() -> Finding:
 
 
 def database(settings: Settings) -> Finding:
-    from sqlalchemy import make_url
-    from sqlalchemy.exc import ArgumentError
-
-    from oyez.accounts.database import OFF, DatabaseError, open_database
+    from oyez.accounts.database import OFF, DatabaseError, NoDatabase, open_database
 
     if settings.database == OFF:
         return Finding("database", "ok", "off: no keys of its own, no record of usage")
     try:
-        url = make_url(settings.database)
-        if url.get_backend_name() == "sqlite" and url.database and not Path(url.database).exists():
-            words = f"{url.database}: not there yet; the first start or key makes it"
-            return Finding("database", "ok", words)
         opened = open_database(settings.database, create=False)
-    except (DatabaseError, ArgumentError) as error:
+    except NoDatabase as error:
+        if settings.creates_database:
+            return Finding("database", "ok", "not there yet; the first start or key makes it")
+        return Finding("database", "fail", str(error), "oyez serve would not start without it")
+    except DatabaseError as error:
         return Finding("database", "fail", str(error), "see --database in oyez serve --help")
     try:
         return Finding("database", "ok", f"{opened.name} answers")

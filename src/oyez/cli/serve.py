@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ import tomli_w
 
 from oyez import logs
 from oyez.cli.exits import NEVER_STARTED, USAGE, leave
-from oyez.cli.setting_options import chosen, config_option, option
-from oyez.settings import ENV_PREFIX, Settings, SettingsError, load
+from oyez.cli.setting_options import chosen, config_option, option, warn_of_environment
+from oyez.settings import ENV_PREFIX, Settings, SettingsError, environment_warnings, load
+
+log = logging.getLogger(__name__)
 
 HELP = """Start the server: load and warm the model, then listen.
 
@@ -61,6 +64,7 @@ def _run(config: Path | None, print_config: bool, **given: Any) -> None:
     try:
         settings = load(chosen(given), config)
         if print_config:
+            warn_of_environment()
             click.echo(tomli_w.dumps(settings.effective()), nl=False)
             return
         _serve(settings)
@@ -73,6 +77,8 @@ def _serve(settings: Settings) -> None:
     from oyez.server.lifecycle import StartupError, run_server
 
     logs.configure(settings.log_level, settings.log_format)
+    for warning in environment_warnings():
+        log.warning(warning)
     try:
         run_server(settings, _say)
     except StartupError as error:

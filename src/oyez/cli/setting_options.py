@@ -12,7 +12,7 @@ import click
 from pydantic.fields import FieldInfo
 
 from oyez.cli.exits import USAGE, Fault
-from oyez.settings import Settings, SettingsError, load
+from oyez.settings import Settings, SettingsError, environment_warnings, load
 
 ENGINE = ("engine", "model", "device", "threads", "vad", "emotion")
 
@@ -29,6 +29,7 @@ def with_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., 
                 settings = load(flags, config)
             except SettingsError as error:
                 raise Fault(str(error), USAGE) from error
+            warn_of_environment()
             command(settings=settings, **given)
 
         params = [option(name, Settings.model_fields[name]) for name in names]
@@ -39,6 +40,12 @@ def with_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., 
         return run
 
     return decorate
+
+
+def warn_of_environment() -> None:
+    """Say on stderr which variables are ignored."""
+    for warning in environment_warnings():
+        click.echo(f"oyez: {warning}", err=True)
 
 
 def config_option() -> click.Option:

@@ -7,16 +7,21 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from enum import Enum
 
+from oyez.inference.fairness import CALL_COST
 from oyez.inference.worker import Outcome
 from oyez.recognisers.base import SAMPLE_RATE, Purpose, Request
 
 MAX_LENGTH_RATIO = 4
 """Jobs whose audio differs more in length do not share a batch: its answers come together, and
 the short one is most likely a speaker's first words."""
+MAX_FINALS = 8
+"""Finals of one owner that may wait or run. Beyond, it should be fed no more until one of them is
+answered: the audio then waits with whoever sends it."""
 
 
 class Urgency(Enum):
-    """Who waits for the answer. Of those alike in rank the earliest deadline runs first."""
+    """Who waits for the answer. Of those alike in rank the earliest deadline runs first, as long as
+    no owner gets more than is fair: see `fairness`."""
 
     FINAL = ("final", 0)
     """A turn is over: its listener waits."""
@@ -47,7 +52,7 @@ class Job:
     """Compared by identity. Times are on the scheduler's clock."""
 
     owner: Hashable
-    """Whose job it is: the session."""
+    """Whose job it is: the session; unique among all tenants."""
     item: Hashable
     """Which turn of the owner …"""
     window: Hashable
@@ -63,8 +68,13 @@ class Job:
     interval_s: float = 0.5
     """Of a partial: after how long the next one would be asked for."""
     is_paced: bool = True
-    """Whether the session's audio comes as fast as it is spoken: only then does its work tell what
-    a conversation needs."""
+    """Whether the session asks as a conversation does, as fast as somebody speaks: only then does
+    its work tell what a conversation needs."""
+    tells_delay: bool = True
+    """Whether its delay tells how the machine is doing: not if the session waits for so many other
+    finals that the delay is its own doing."""
+    tenant: Hashable = None
+    """Whose share of the engine it takes from: the key of the session; None: of all without one."""
     submitted_s: float = 0.0
     owed_since_s: float = field(default=math.inf, init=False)
     """When the first of the partials was submitted that this one stands for; inf: for none."""
@@ -78,6 +88,11 @@ class Job:
     @property
     def samples(self) -> int:
         return len(self.request.samples)
+
+    @property
+    def cost(self) -> float:
+        """About what it costs the engine, in seconds of audio."""
+        return self.samples / SAMPLE_RATE + CALL_COST
 
     @property
     def is_partial(self) -> bool:
@@ -99,7 +114,7 @@ class Job:
             self.deadline_s = self.owed_at_s = min(self.owed_at_s, self.deadline_s)
 
     def order(self) -> tuple[int, float, float]:
-        """Lower runs first."""
+        """How urgent it is: lower is more urgent."""
         return (self.urgency.rank, self.deadline_s, self.submitted_s)
 
     def runs_with(self, other: Job) -> bool:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import math
 import threading
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Hashable, Sequence
 
 from oyez.inference.job import Job
 from oyez.inference.scheduler import End
+from oyez.recognisers.base import SAMPLE_RATE
 
 SLOWEST_PARTIALS_S = 2.5
 """A turn's partials should not come less often than this."""
@@ -28,6 +29,9 @@ SETTLED_S = 5.0
 but what it asked for tells nothing."""
 PRIOR_SESSION_S = 40.0
 """The cost assumed at the start weighs as much as the measured cost of so much session time."""
+SHORT_FINAL_S = 1.0
+"""A final of less audio counts for what a conversation needs only in proportion to its audio:
+whoever commits many times a second asks for many, and no conversation does."""
 
 
 class Load:
@@ -50,6 +54,7 @@ class Load:
         self._needed_s = _Fading(COST_S)
         self._session_s = _Fading(COST_S)
         self._sessions = 0
+        self._sessions_of: Counter[Hashable] = Counter()
         self._opened_s: deque[float] = deque()
         self._counted_to_s = clock()
 
@@ -64,17 +69,29 @@ class Load:
     def ended(self, job: Job, end: End, now_s: float) -> None:
         """Jobs that did not run cost nothing."""
 
-    def session_opened(self) -> None:
+    def session_opened(self, tenant: Hashable = None) -> None:
+        """tenant: as in `Job`."""
         with self._lock:
             now_s = self._clock()
             self._count_sessions(now_s)
             self._sessions += 1
+            self._sessions_of[tenant] += 1
             self._opened_s.append(now_s)
 
-    def session_closed(self) -> None:
+    def session_closed(self, tenant: Hashable = None) -> None:
         with self._lock:
             self._count_sessions(self._clock())
             self._sessions -= 1
+            self._sessions_of[tenant] -= 1
+            if not self._sessions_of[tenant]:
+                del self._sessions_of[tenant]
+
+    def weight(self, tenant: Hashable) -> float:
+        """Of a tenant when the engine is shared out: it grows with the square root of its open
+        sessions. So forty conversations of one tenant have most of the engine beside one session
+        of another that asks for all of it, and one conversation has enough beside forty such."""
+        with self._lock:
+            return math.sqrt(max(1, self._sessions_of[tenant]))
 
     @property
     def busy(self) -> float:
@@ -89,7 +106,8 @@ class Load:
 
     @property
     def late_s(self) -> float:
-        """How late finals began on average, past their deadlines, lately."""
+        """How late finals began on average, past their deadlines, lately: of sessions that do not
+        wait for many of their own."""
         with self._lock:
             now_s = self._clock()
             # one that was in time counts with the others, so that the past is forgotten
@@ -115,7 +133,7 @@ class Load:
 
         overdue_s: how far the jobs that wait now are behind their deadlines.
         """
-        least = 1.0 if self._sessions == 0 else 0.0
+        least = 0.0 if self._sessions else 1.0
         if max(overdue_s, self.late_s) > LATEST_FINALS_S:
             return least
         cost = self.cost
@@ -135,8 +153,10 @@ class Load:
             every_s = max(job.interval_s, ended_s - job.owed_since_s)
             asked, needed = every_s / job.interval_s, every_s / SLOWEST_PARTIALS_S
         else:
-            self._finals.add(1, ended_s)
-            self._late_s.add(max(0.0, began_s - job.deadline_s), ended_s)
+            needed = min(1.0, job.samples / SAMPLE_RATE / SHORT_FINAL_S)
+            if job.tells_delay:
+                self._finals.add(1, ended_s)
+                self._late_s.add(max(0.0, began_s - job.deadline_s), ended_s)
         self._demand_s.add(run_s * asked, ended_s)
         if job.is_paced:
             self._needed_s.add(run_s * needed, ended_s)

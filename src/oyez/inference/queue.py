@@ -1,11 +1,14 @@
-"""What waits for the engine: bounded, most urgent first. Not thread-safe: see the scheduler."""
+"""What waits for the engine: bounded, and fair to all who wait. Not thread-safe: see the
+scheduler."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Sequence
+from collections import Counter
+from collections.abc import Callable, Hashable, Sequence
 from itertools import islice
 
+from oyez.inference.fairness import Fairness
 from oyez.inference.job import Job, Overloaded, Urgency
 from oyez.recognisers.base import SAMPLE_RATE, Info
 
@@ -17,8 +20,14 @@ urgent meanwhile waits for it: some 150 ms."""
 class Queue:
     """Jobs that have not begun."""
 
-    def __init__(self, max_jobs: int) -> None:
+    def __init__(
+        self, max_jobs: int, weight: Callable[[Hashable], float] = lambda tenant: 1.0
+    ) -> None:
+        """weight: of a tenant: see `Fairness`."""
         self._max_jobs = max_jobs
+        self._weight = weight
+        self._live_fairness = Fairness(weight)
+        self._background_fairness = Fairness(weight)
         self._jobs: dict[Job, None] = {}  # a set that keeps the order, nearly sorted already
         self._replaceable: dict[Hashable, Job] = {}
 
@@ -40,8 +49,10 @@ class Queue:
     def add(self, job: Job, now_s: float) -> tuple[Job | None, Job | None]:
         """Let a job wait. Returns the one it replaced and the one it pushed out, if any.
 
-        When the queue is full, a final pushes out the least urgent partial. Raises Overloaded
-        when there is none to push out; nothing has changed then.
+        When the queue is full, the tenant with the most jobs for its weight loses one, of its
+        owner with the most: the least urgent. A partial pushes out partials only, and only of those
+        that have more than its own owner; a final pushes out any job of these, or else a partial.
+        Raises Overloaded when there is none to push out; nothing has changed then.
         """
         replaced = self._replaceable.get(job.key)
         evicted = self._evicted_by(job) if replaced is None else None
@@ -71,9 +82,11 @@ class Queue:
         return jobs
 
     def take(self, info: Info, idle_workers: int) -> list[Job]:
-        """The most urgent job and those that may run with it, as many as leave the other idle
+        """The job whose turn it is and those that may run with it, as many as leave the other idle
         workers their share. Empty only when nothing waits."""
-        waiting = sorted(self._jobs, key=Job.order)
+        live = [job for job in self._jobs if job.urgency is not Urgency.BACKGROUND]
+        fairness = self._live_fairness if live else self._background_fairness
+        waiting = fairness.arrange(live or self._jobs)
         if not waiting:
             return []
         first = waiting[0]
@@ -82,21 +95,36 @@ class Queue:
         shared = list(islice(may_join, most * idle_workers))
         batch = _fill(shared, math.ceil(len(shared) / idle_workers))
         for job in batch:
+            fairness.serve(job)
             self.remove(job)
+        if len(batch) == len(waiting):
+            fairness.forget()
         return batch
 
     def overdue_s(self, now_s: float) -> float:
-        """How far the most overdue live job is behind its deadline; 0 if none is."""
-        live = (job.deadline_s for job in self._jobs if not job.is_background)
-        return max(0.0, now_s - min(live, default=now_s))
+        """How far the most overdue live job is behind its deadline, of those whose delay tells
+        something; 0 if none is."""
+        due = (job.deadline_s for job in self._jobs if job.tells_delay and not job.is_background)
+        return max(0.0, now_s - min(due, default=now_s))
 
     def _evicted_by(self, job: Job) -> Job | None:
         if len(self._jobs) < self._max_jobs:
             return None
-        partials = [] if job.is_partial else [old for old in self._jobs if old.is_partial]
-        if not partials:
+        of_tenants = Counter(old.tenant for old in [*self._jobs, job])
+        of_owners = Counter(old.owner for old in [*self._jobs, job])
+        parts = {tenant: count / self._weight(tenant) for tenant, count in of_tenants.items()}
+
+        def has(old: Job) -> tuple[float, int]:
+            return parts[old.tenant], of_owners[old.owner]
+
+        own = has(job)
+        if job.is_partial:
+            losers = [old for old in self._jobs if old.is_partial and has(old) > own]
+        else:
+            losers = [old for old in self._jobs if old.is_partial or has(old) > own]
+        if not losers:
             raise Overloaded(f"{len(self._jobs)} jobs are waiting")
-        return max(partials, key=Job.order)
+        return max(losers, key=lambda old: (has(old), old.order()))
 
 
 def _fill(jobs: Sequence[Job], most: int) -> list[Job]:

@@ -1,4 +1,4 @@
-"""Feeds the engine: one bounded queue for all sessions, batched, most urgent first.
+"""Feeds the engine: one bounded queue for all sessions, batched, fair and most urgent first.
 
 Threads only, no event loop. Every submitted job ends in exactly one way (`End`); observers are
 told which, and its callback is called unless it was cancelled or replaced.
@@ -10,7 +10,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from enum import Enum
 from typing import Protocol
 
@@ -32,7 +32,7 @@ class End(Enum):
     REPLACED = "replaced"
     CANCELLED = "cancelled"
     EVICTED = "evicted"
-    """Pushed out of a full queue by a final."""
+    """Pushed out of a full queue by a job of somebody who has fewer, or by a final."""
     REFUSED = "refused"
     """The queue was full."""
     STOPPED = "stopped"
@@ -52,11 +52,16 @@ class Scheduler:
     """As many worker threads as the engine takes calls at once, all on the same engine."""
 
     def __init__(
-        self, recogniser: Recogniser, *observers: Observer, max_waiting: int = 1024
+        self,
+        recogniser: Recogniser,
+        *observers: Observer,
+        max_waiting: int = 1024,
+        weight: Callable[[Hashable], float] = lambda tenant: 1.0,
     ) -> None:
+        """weight: of a tenant: see `Fairness`; must be quick."""
         self._recogniser = recogniser
         self._observers = observers
-        self._queue = Queue(max_waiting)
+        self._queue = Queue(max_waiting, weight)
         self._running: set[Job] = set()
         self._idle_workers = recogniser.info.parallel
         self._live_at_s = -math.inf
@@ -96,7 +101,7 @@ class Scheduler:
     def submit(self, job: Job) -> Job | None:
         """Queue a job. Returns the waiting one it took the place of, if any: that is forgotten.
 
-        When the queue is full, a final pushes out the least urgent partial, whose callback
+        When the queue is full, a job is pushed out of it if `Queue.add` finds one: its callback
         gets Overloaded. Raises Overloaded when there is none to push out, Stopped after `stop`.
         """
         try:
@@ -114,7 +119,7 @@ class Scheduler:
         if replaced is not None:
             self._tell(replaced, End.REPLACED)
         if evicted is not None:
-            self._answer(evicted, Overloaded("pushed out by a final"), End.EVICTED)
+            self._answer(evicted, Overloaded("pushed out of a full queue"), End.EVICTED)
         return replaced
 
     def cancel(self, job: Job) -> None:

@@ -15,15 +15,15 @@ from oyez import __version__
 from oyez.accounts.database import DatabaseError
 from oyez.inference.loader import Engines, LoadError, load_configured
 from oyez.metrics import Metrics
+from oyez.server.access.access import Access
 from oyez.server.access.accounts import Accounts
-from oyez.server.access.callers import now
 from oyez.server.app import Server
 from oyez.server.life import listening, resources, signals, tls
 from oyez.server.life.bad_requests import log_bad_requests_seldom
 from oyez.server.life.reload import Reloader
 from oyez.server.life.sd_notify import ServiceManager
 from oyez.server.realtime import PATH
-from oyez.settings import Settings, SettingsError, is_loopback, service_manager
+from oyez.settings import Settings, service_manager
 
 THREADS_STOP_S = 2.0
 LEDGER_STOP_S = 5.0
@@ -91,21 +91,9 @@ def run_server(settings: Settings, say: Callable[[str], None]) -> None:
 def _accounts(settings: Settings, metrics: Metrics) -> Iterator[Accounts]:
     accounts = Accounts(settings, metrics)
     try:
-        _check_keys(settings, accounts)
         yield accounts
     finally:
         accounts.close(LEDGER_STOP_S)
-
-
-def _check_keys(settings: Settings, accounts: Accounts) -> None:
-    """Raises SettingsError if anyone at all could use the server and nobody has allowed that."""
-    has_keys = bool(settings.keys()) or accounts.directory.has_active(now())
-    if not (has_keys or settings.allow_insecure or is_loopback(settings.host)):
-        raise SettingsError(
-            f"host {settings.host} can be reached from other machines, and there is no key: "
-            "make one with oyez keys create NAME, set api_keys_file (or api_key), or "
-            "allow_insecure if anyone may use this server"
-        )
 
 
 async def _serve(prepared: _Prepared, say: Callable[[str], None]) -> None:
@@ -126,7 +114,7 @@ async def _serve(prepared: _Prepared, say: Callable[[str], None]) -> None:
     background = [_watch(each, reloader) for each in [prepared.certificate] if each]
     try:
         accepting = await _listen(runner, prepared)
-        url = _announce(prepared.listener, settings, server.access.callers.need_keys, say)
+        url = _announce(prepared.listener, settings, server.access, say)
         manager.ready(f"listening on {url}")
         background.append(asyncio.create_task(manager.keep_alive()))
         await stops.acquire()
@@ -185,16 +173,15 @@ def _load(settings: Settings, say: Callable[[str], None]) -> Engines:
 
 
 def _announce(
-    listener: socket.socket, settings: Settings, need_keys: bool, say: Callable[[str], None]
+    listener: socket.socket, settings: Settings, access: Access, say: Callable[[str], None]
 ) -> str:
     """Returns the URL."""
-    if not need_keys:
-        whoever = "this machine" if is_loopback(settings.host) else "any machine that reaches it"
-        log.warning("no API key is configured: any key, or none, from %s is accepted", whoever)
+    for line in access.remarks():
+        log.warning(line)
     host = f"[{settings.host}]" if ":" in settings.host else settings.host or "0.0.0.0"
     port = listener.getsockname()[1]
     secure = "s" if settings.tls_cert else ""
-    if need_keys:
+    if access.asks_for_keys:
         say("callers need an API key")
     if settings.web_page:
         say(f"web page: http{secure}://{host}:{port}/")

@@ -76,7 +76,11 @@ class Realtime:
         self._memory = MemoryGuard(settings.max_memory_mb)
         self.buffers = ByteBudget(settings.max_buffered_mb * MEBIBYTE)
         self.scheduler = Scheduler(
-            engines.recogniser, Watch(metrics), self.load, max_waiting=settings.max_waiting_jobs
+            engines.recogniser,
+            Watch(metrics),
+            self.load,
+            max_waiting=settings.max_waiting_jobs,
+            weight=self.load.weight,
         )
         self.vad_pool = VadPool(engines.detector, metrics.tally)
         self.watch = ServerWatch(metrics, settings.models)
@@ -86,6 +90,8 @@ class Realtime:
             sessions_per_second=settings.sessions_per_second,
             clock=time.monotonic,
             load_room=self._load_room,
+            reserved_share=settings.reserved_share,
+            has_several_keys=lambda: access.callers.has_several_keys,
         )
         self.connections: set[Connection] = set()
         self._is_tidying = False
@@ -113,14 +119,14 @@ class Realtime:
             return refuse(NO_UPGRADE, {"Upgrade": "websocket"})
         if refusal := self.admission.enter(caller):
             return self._refuse(refusal)
-        self.load.session_opened()
+        self.load.session_opened(caller.key_id)
         socket = WebSocket(self._settings.ws_max_message_bytes)
         try:
             await socket.accept(request, upgrade.protocol)
             await self._serve(request, socket, caller)
         finally:
             self.admission.leave(caller)
-            self.load.session_closed()
+            self.load.session_closed(caller.key_id)
         return socket.response
 
     async def drain(self, timeout_s: float) -> None:

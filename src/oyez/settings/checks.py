@@ -5,13 +5,17 @@ from __future__ import annotations
 import ipaddress
 from pathlib import Path
 
+LEAST_KEY_CHARACTERS = 20
+"""Of a key that somebody made up. Anybody may try as many as the network carries."""
+
 
 class SettingsError(Exception):
     """A setting is unknown, malformed or contradicts another; the message says what to change."""
 
 
 def read_keys(file: Path) -> tuple[str, ...]:
-    """Keys of a file, one a line; blank lines and lines that start with # are skipped.
+    """Keys of a file, one a line; blank lines and lines that start with # are skipped. There may be
+    none: then nobody is let in.
 
     Raises SettingsError naming file and line, never the key.
     """
@@ -28,25 +32,32 @@ def read_keys(file: Path) -> tuple[str, ...]:
         if problem := key_problem(key):
             raise SettingsError(f"{file}, line {number}: this key {problem}")
         keys.append(key)
-    if not keys:
-        raise SettingsError(f"api_keys_file {file}: holds no key")
     return tuple(keys)
 
 
 def key_problem(key: str) -> str | None:
-    """Why this cannot be a key (an HTTP header could not carry it), or None."""
+    """Why this cannot be a key (an HTTP header could not carry it, or it can be guessed), or
+    None."""
     if not key:
         return "is empty"
     if not all("!" <= character <= "~" for character in key):
         return "has a character other than visible ASCII"
     if set(key) == {"*"}:
         return "is the mask that --print-config shows"
+    if len(key) < LEAST_KEY_CHARACTERS:
+        return (
+            f"is shorter than {LEAST_KEY_CHARACTERS} characters and could be guessed: "
+            "openssl rand -hex 32 prints a good one"
+        )
     return None
 
 
 def is_loopback(host: str) -> bool:
-    """Whether listening on this host is reachable from this machine only."""
+    """Whether this host is reachable from this machine only. An IPv4 address may also be written as
+    IPv6 sockets show it: `::ffff:127.0.0.1`."""
     try:
-        return ipaddress.ip_address(host).is_loopback
+        address = ipaddress.ip_address(host)
     except ValueError:
         return host == "localhost"
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (mapped or address).is_loopback

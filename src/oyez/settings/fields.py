@@ -67,12 +67,19 @@ class Settings(BaseSettings):
         None, description="File of keys, one a line; # starts a comment."
     )
     allow_insecure: bool = Field(
-        False, description="Allow listening beyond this machine without any key."
+        False,
+        description="While there is no key at all, let in everybody who reaches the server, also "
+        "from other machines and through proxies. Where there are keys, they are needed.",
     )
 
     database: str = Field(
         f"sqlite:///{platformdirs.user_data_path('oyez') / 'accounts.db'}",
         description="Where keys and usage are kept: sqlite:///FILE, postgresql://…, or 'off'.",
+    )
+    create_database: bool = Field(
+        False,
+        description="Make the database if there is none yet. Without it, one that is not the "
+        "default must exist, so that a mistyped name does not begin an empty one.",
     )
     price_per_second: Decimal | None = Field(
         None, ge=0, description="Price of a second of audio, for the usage of new sessions."
@@ -157,6 +164,14 @@ class Settings(BaseSettings):
         ge=0,
         description="Share of the engine's time that sessions may need, interim results at their "
         "slowest; a session beyond: HTTP 503. 0: let in whatever max_sessions allows.",
+    )
+    reserved_share: float = Field(
+        0.2,
+        ge=0,
+        le=1,
+        description="Share of the sessions that fit which is kept for keys that have less than an "
+        "equal part of them, where there are several keys; a session beyond: HTTP 429. 0: whoever "
+        "comes first.",
     )
     sessions_per_second: int = Field(
         20, ge=1, description="New sessions per second and key; beyond: HTTP 429."
@@ -303,15 +318,35 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
-    def _open_servers_need_keys(self) -> Self:
-        # a database may hold keys: what is in it is looked at when the server starts
-        has_keys = bool(self.api_key) or self.api_keys_file is not None or self.database != "off"
-        if not (has_keys or self.allow_insecure or is_loopback(self.host)):
-            raise ValueError(
-                f"host {self.host} can be reached from other machines, and no key is configured: "
-                "set api_keys_file (or api_key), or allow_insecure if anyone may use this server"
-            )
-        return self
+    def _somebody_is_let_in(self) -> Self:
+        # keys of a database may come later; without one nothing could ever change
+        if self.has_key_source or self.database != "off":
+            return self
+        if self.allow_insecure or self.for_this_machine:
+            return self
+        how = "trusted_proxies brings callers"
+        if not is_loopback(self.host):
+            how = f"host {self.host} can be reached"
+        raise ValueError(
+            f"{how} from other machines, and no key is configured: set api_keys_file (or api_key), "
+            "or allow_insecure if anyone may use this server"
+        )
+
+    @property
+    def has_key_source(self) -> bool:
+        """Whether keys are given here, even if there is none in the value or the file."""
+        return self.api_keys_file is not None or "api_key" in self.model_fields_set
+
+    @property
+    def for_this_machine(self) -> bool:
+        """Whether callers of other machines can come neither by themselves nor by a proxy that is
+        configured."""
+        return is_loopback(self.host) and not self.trusted_proxies
+
+    @property
+    def creates_database(self) -> bool:
+        """Whether a server makes the database that is missing."""
+        return self.create_database or self.database == type(self).model_fields["database"].default
 
     def keys(self) -> tuple[str, ...]:
         """Every configured key, from settings and file.
@@ -325,6 +360,8 @@ class Settings(BaseSettings):
         """The settings as plain TOML values; secrets are masked, unset ones left out."""
         values = self.model_dump(mode="json", exclude_none=True)
         values["api_key"] = [MASK] * len(self.api_key)
+        if not self.has_key_source:
+            del values["api_key"]  # given, and be it empty, it means that keys are needed
         if self.metrics_key:
             values["metrics_key"] = MASK
         values["database"] = PASSWORD_IN_URL.sub(r"\1\2***", self.database)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -16,20 +17,29 @@ from pydantic import ValidationError
 from pydantic_settings import EnvSettingsSource
 
 from oyez.settings.checks import SettingsError
+from oyez.settings.complaints import describe
 from oyez.settings.fields import ENV_PREFIX, Settings
+
+OF_A_SERVICE = re.compile(
+    rf"{ENV_PREFIX}(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?"
+    r"|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
+)
+"""Names of variables that Kubernetes sets in every container beside a Service called oyez, or
+oyez-something. There is also `…_PORT`, which has a URL in it."""
+URL_OF_A_SERVICE = re.compile(r"(tcp|udp|sctp)://\S+:\d+")
 
 
 def load(flags: Mapping[str, object], file: Path | None = None) -> Settings:
     """Merge flags, environment, file and defaults.
 
-    Raises SettingsError for anything unknown, malformed or contradictory.
+    Raises SettingsError for anything malformed or contradictory, and for what is unknown in the
+    file. Of the environment `environment_warnings` tells that: it is not the operator's alone.
     """
-    env_names = {ENV_PREFIX + name.upper(): name for name in Settings.model_fields}
     from_file = _read_file(file) if file else {}
     _refuse_unknown(from_file, Settings.model_fields, f"{file}: unknown setting")
-    seen = [name for name in os.environ if name.upper().startswith(ENV_PREFIX)]
-    _refuse_unknown((name.upper() for name in seen), env_names, "unknown environment variable")
     from_env = EnvSettingsSource(Settings)()
+    if _is_url_of_a_service(from_env.get("port")):
+        del from_env["port"]
 
     def origin(name: str) -> str:
         if name in flags:
@@ -41,7 +51,26 @@ def load(flags: Mapping[str, object], file: Path | None = None) -> Settings:
     try:
         return Settings(**{**from_file, **from_env, **flags})
     except ValidationError as error:
-        raise SettingsError(_describe(error, origin)) from None
+        raise SettingsError(describe(error, origin)) from None
+
+
+def environment_warnings() -> list[str]:
+    """What `load` ignores in the environment, a sentence for each variable: it may be a mistake."""
+    known = [ENV_PREFIX + name.upper() for name in Settings.model_fields]
+    told = []
+    for name, value in sorted(os.environ.items()):
+        written = name.upper()
+        if not written.startswith(ENV_PREFIX):
+            continue
+        if written == f"{ENV_PREFIX}PORT" and _is_url_of_a_service(value):
+            told.append(
+                f"{name} is ignored: Kubernetes sets it for a Service called oyez "
+                "(enableServiceLinks: false leaves it out), and it is no port"
+            )
+        elif written not in known and not _is_of_a_service(written, value):
+            nearest = _nearest(written, known)
+            told.append(f"{name} is ignored: no setting is called so; the nearest is {nearest}")
+    return told
 
 
 def service_manager() -> tuple[str | None, float | None]:
@@ -66,13 +95,18 @@ def _refuse_unknown(names: Iterable[str], known: Iterable[str], complaint: str) 
     known = list(known)
     for name in names:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
-            raise SettingsError(f"{complaint} {name}; the nearest known one is {near[0]}")
+            nearest = _nearest(name, known)
+            raise SettingsError(f"{complaint} {name}; the nearest known one is {nearest}")
 
 
-def _describe(error: ValidationError, origin: Any) -> str:
-    lines = []
-    for fault in error.errors(include_url=False, include_input=False):
-        message = fault["msg"].removeprefix("Value error, ")
-        lines.append(f"{origin(str(fault['loc'][0]))}: {message}" if fault["loc"] else message)
-    return "\n".join(lines)
+def _nearest(name: str, known: Iterable[str]) -> str:
+    return difflib.get_close_matches(name, list(known), n=1, cutoff=0.0)[0]
+
+
+def _is_of_a_service(name: str, value: str) -> bool:
+    is_url = name.endswith("_PORT") and _is_url_of_a_service(value)
+    return is_url or OF_A_SERVICE.fullmatch(name) is not None
+
+
+def _is_url_of_a_service(value: object) -> bool:
+    return isinstance(value, str) and URL_OF_A_SERVICE.fullmatch(value) is not None

@@ -8,11 +8,11 @@ import itertools
 import json
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Hashable, Iterator
 from typing import Any
 
 from oyez.emotion.base import EmotionListener
-from oyez.inference.job import Job, Overloaded, Stopped, Urgency
+from oyez.inference.job import MAX_FINALS, Job, Overloaded, Stopped, Urgency
 from oyez.inference.scheduler import Scheduler
 from oyez.inference.vad_pool import MAX_WINDOWS, VadPool
 from oyez.inference.worker import Outcome
@@ -29,7 +29,8 @@ from oyez.vad.base import Scores, Stretch
 PATIENCE_S = 10.0
 """When an answer is wanted: files among themselves are served in the order they came."""
 RETRY_S = 0.5
-"""A final that found the queue full waits so long and tries again: a file is in no hurry."""
+"""A final that found the queue full, or was pushed out of it, waits so long and tries again: a file
+is in no hurry."""
 PROGRESS_S = 1.0
 MAX_RESULTS = 64
 """Results nobody has taken yet, before the file is read on."""
@@ -57,8 +58,11 @@ class Run:
         emotions: EmotionListener,
         max_backlog_s: float,
         observer: Observer,
+        tenant: Hashable = None,
     ) -> None:
+        """tenant: as in `Job`."""
         self._owner = owner
+        self._tenant = tenant
         self._options = options
         self._scheduler = scheduler
         self._vad_pool = vad_pool
@@ -149,7 +153,8 @@ class Run:
     @property
     def _has_room(self) -> bool:
         behind = self._session.backlog_samples > self._max_backlog_samples and bool(self._jobs)
-        return not (behind or self._session.busy or len(self._results) >= MAX_RESULTS)
+        many = sum(not job.is_partial for job in self._jobs.values()) >= MAX_FINALS
+        return not (behind or many or self._session.busy or len(self._results) >= MAX_RESULTS)
 
     async def _until(self, condition: Callable[[], bool]) -> None:
         while not condition():
@@ -209,15 +214,22 @@ class Run:
             is_replaceable=is_partial or effect.speculative,
             interval_s=effect.due_s,
             is_paced=False,
+            tenant=self._tenant,
         )
         self._jobs[number] = job
         self._try(number)
 
     def _try(self, number: int) -> None:
-        if number not in self._jobs:
+        job = self._jobs.get(number)
+        if job is None:
+            return
+        if job.is_replaceable and any(
+            later > number and other.key == job.key for later, other in self._jobs.items()
+        ):
+            del self._jobs[number]  # what came later has taken its place
             return
         try:
-            replaced = self._scheduler.submit(self._jobs[number])
+            replaced = self._scheduler.submit(job)
         except Overloaded:
             self._loop.call_later(RETRY_S, self._try, number)
         except Stopped as error:
@@ -230,6 +242,9 @@ class Run:
         self._loop.call_soon_threadsafe(self._answered, number, outcome)
 
     def _answered(self, number: int, outcome: Outcome) -> None:
+        if isinstance(outcome, Overloaded):
+            self._loop.call_later(RETRY_S, self._try, number)
+            return
         if self._jobs.pop(number, None) is None:
             return
         if isinstance(outcome, Stopped):

@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Hashable, Iterator
 
 from oyez.emotion.base import EmotionClassifier
 from oyez.inference.loader import Engines
@@ -53,12 +53,13 @@ class Transcriber:
         blocks: Iterator[Samples],
         options: Options | None = None,
         observer: Observer | None = None,
+        tenant: Hashable = None,
     ) -> AsyncGenerator[Result]:
         """Every segment of the audio, in order, between them progress and partial text.
 
         blocks: float32 [n] at 16 kHz; taken in a thread, when there is room for more. What they
         raise is raised here, and so is TranscriptionError for bad options. Close the generator
-        (`contextlib.aclosing`) to cancel: nothing of it runs on.
+        (`contextlib.aclosing`) to cancel: nothing of it runs on. tenant: as in `Job`.
         """
         run = Run(
             f"file_{next(self._ids)}",
@@ -68,6 +69,7 @@ class Transcriber:
             self._emotion.listener(),
             self._max_backlog_s,
             observer or Observer(),
+            tenant,
         )
         feeding = asyncio.create_task(run.feed(blocks))
         try:

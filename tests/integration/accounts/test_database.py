@@ -12,7 +12,7 @@ from sqlalchemy import MetaData, inspect, text
 
 from oyez.accounts import database as database_module
 from oyez.accounts import schema
-from oyez.accounts.database import Database, DatabaseError, open_database
+from oyez.accounts.database import Database, DatabaseError, NoDatabase, open_database
 from oyez.accounts.key_store import all_keys, create_key, revoke_key
 from oyez.accounts.ledger import Ledger
 from oyez.accounts.reports import usage_report
@@ -42,6 +42,25 @@ def test_a_new_database_is_opened_by_many_at_once(url: str) -> None:
     assert versions == [(schema.VERSION,)]
     for each in opened:
         each.close()
+
+
+def test_a_database_that_is_not_there_is_made_only_when_that_is_asked_for(
+    url: str, tmp_path: Path
+) -> None:
+    def refused() -> str:
+        with pytest.raises(NoDatabase) as raised:
+            open_database(url, create=False)
+        return str(raised.value)
+
+    assert "oyez keys create" in refused() and "--create-database" in refused()
+    assert list(tmp_path.iterdir()) == []
+    if url.startswith("sqlite"):
+        (tmp_path / "accounts.db").touch()
+        assert "no tables" in refused()
+    open_database(url, create=True).close()
+    found = open_database(url, create=False)
+    assert tables(found) == TABLES
+    found.close()
 
 
 def test_a_database_of_a_newer_program_is_left_alone(url: str) -> None:

@@ -95,7 +95,10 @@ def test_models_are_looked_into(tmp_path: Path) -> None:
 def test_databases_are_tried(tmp_path: Path) -> None:
     assert checks.database(settings(tmp_path)).words.startswith("off")
     new = f"sqlite:///{tmp_path}/new.db"
-    assert "not there yet" in checks.database(settings(tmp_path, database=new)).words
+    asked = settings(tmp_path, database=new, create_database=True)
+    assert "not there yet" in checks.database(asked).words
+    missing = checks.database(settings(tmp_path, database=new))
+    assert (missing.grade, "there is no such file" in missing.words) == ("fail", True)
     assert not (tmp_path / "new.db").exists()
     (tmp_path / "bad.db").write_text("no database at all, but long enough to be one" * 9)
     bad = checks.database(settings(tmp_path, database=f"sqlite:///{tmp_path}/bad.db"))

@@ -69,7 +69,9 @@ def test_flags_beat_environment_beats_file(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_keys_are_printed_masked() -> None:
-    result = run("--api-key", "hush", "--api-key", "also-hush", "--print-config")
+    result = run(
+        "--api-key", "hush-hush-very-secret", "--api-key", "also-hush-very-secret", "--print-config"
+    )
     assert "hush" not in result.output
     assert tomllib.loads(result.stdout)["api_key"] == ["********", "********"]
 

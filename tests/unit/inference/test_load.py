@@ -29,11 +29,12 @@ class Steady:
             self.load.session_opened()
 
     def run(self, urgency: Urgency, run_s: float, *, late_s: float = 0.0, waits_s: float = 0.0,
-            seconds: int = 60, paced: bool = True) -> Load:  # fmt: skip
+            seconds: int = 60, paced: bool = True, tells_delay: bool = True) -> Load:  # fmt: skip
         for _ in range(seconds):
             self.clock.now_s += 1.0
             began_s = self.clock.now_s - run_s
-            job = make_job(urgency, deadline_s=began_s - late_s, is_paced=paced)
+            job = make_job(urgency, deadline_s=began_s - late_s, is_paced=paced,
+                           tells_delay=tells_delay)  # fmt: skip
             job.submit(self.clock.now_s - waits_s, None)
             self.load.ran([job], began_s, self.clock.now_s)
         return self.load
@@ -78,6 +79,13 @@ def test_an_utterance_sent_at_once_tells_nothing_of_what_a_conversation_needs() 
     assert load.late_s > 0.05
 
 
+def test_the_delay_of_who_waits_for_many_is_their_own_doing() -> None:
+    steady = Steady()
+    steady.run(Urgency.FINAL, 0.001, late_s=9.0, paced=False, tells_delay=False)
+    assert steady.load.late_s == 0.0
+    assert steady.load.room(0.0) > 0
+
+
 def test_until_sessions_have_settled_the_assumed_cost_counts() -> None:
     steady = Steady(sessions=10, assumed_cost=0.03)
     assert steady.load.cost == 0.03
@@ -115,6 +123,29 @@ def test_late_finals_leave_no_room_until_they_are_forgotten() -> None:
     assert steady.load.room(0.0) == 0
     steady.clock.now_s += 10.0
     assert steady.load.room(0.0) > 0
+
+
+def test_finals_of_a_moment_count_as_need_only_as_far_as_they_hold_audio() -> None:
+    steady = Steady()
+    for _ in range(60):
+        steady.clock.now_s += 1.0
+        job = make_job(samples=1_600)
+        steady.load.ran([job], steady.clock.now_s - 0.5, steady.clock.now_s)
+    whole = Steady().run(Urgency.FINAL, 0.5)
+    assert steady.load.cost == pytest.approx(whole.cost / 10, rel=0.01)
+    assert steady.load.busy == whole.busy
+
+
+def test_the_weight_of_a_tenant_grows_with_the_root_of_its_sessions() -> None:
+    load = Steady(sessions=0).load
+    for _ in range(9):
+        load.session_opened("many")
+    load.session_opened("one")
+    assert (load.weight("many"), load.weight("one"), load.weight("none")) == (3, 1, 1)
+    for _ in range(5):
+        load.session_closed("many")
+    load.session_closed("one")
+    assert (load.weight("many"), load.weight("one")) == (2, 1)
 
 
 def test_partials_that_are_late_are_no_late_finals() -> None:

@@ -177,8 +177,59 @@ def test_a_final_pushes_out_the_least_urgent_partial() -> None:
     assert soon in queue
 
 
-def test_how_late_the_queue_is_counts_only_who_waits_live() -> None:
-    queue = a_queue(make_job(BACKGROUND, owner=1, deadline_s=-100))
+def test_a_full_queue_takes_a_final_from_the_owner_with_most() -> None:
+    flood = [make_job(FINAL, owner="flood", deadline_s=n, window=n) for n in range(3)]
+    modest = make_job(FINAL, owner="modest", deadline_s=99)
+    queue = a_queue(*flood, modest, max_jobs=4)
+    assert queue.add(make_job(FINAL, owner="new", deadline_s=99), 4.0) == (None, flood[2])
+    with pytest.raises(Overloaded):
+        queue.add(make_job(FINAL, owner="flood", window=4), 5.0)
+    with pytest.raises(Overloaded):
+        queue.add(make_job(PARTIAL, owner="late"), 6.0)
+    assert len(queue) == 4
+
+
+def test_a_full_queue_takes_from_the_tenant_with_most_for_its_weight() -> None:
+    crowd = [make_job(FINAL, owner=n, tenant="crowd", deadline_s=n) for n in range(3)]
+    pair = [make_job(FINAL, owner="p", window=n, tenant="pair") for n in range(2)]
+    new = make_job(FINAL, owner="new", tenant="new")
+    assert a_queue(*crowd, *pair, max_jobs=5).add(new, 5.0) == (None, crowd[2])
+    queue = Queue(5, weight=lambda tenant: 9.0 if tenant == "crowd" else 1.0)
+    for job in (*crowd, *pair):
+        queue.add(job, 0.0)
+    assert queue.add(new, 5.0)[1] in pair
+
+
+def test_a_partial_pushes_out_a_partial_of_who_has_more() -> None:
+    many = [make_job(PARTIAL, owner="many", window=n, deadline_s=n) for n in range(2)]
+    queue = a_queue(make_job(FINAL, owner="many", window=9, deadline_s=99), *many, max_jobs=3)
+    assert queue.add(make_job(PARTIAL, owner="new"), 3.0) == (None, many[1])
+
+
+def test_a_flood_of_finals_leaves_turns_to_the_partials_of_others() -> None:
+    queue = a_queue(*[make_job(FINAL, owner="flood", window=n, samples=1) for n in range(500)])
+    partial = make_job(PARTIAL, owner="speaker", deadline_s=9)
+    queue.add(partial, 0.0)
+    taken_before = 0
+    while partial in queue:
+        queue.take(info(), 1)
+        taken_before += 1
+    assert taken_before < 150
+
+
+def test_files_are_fair_among_each_other() -> None:
+    queue = a_queue(
+        *[make_job(BACKGROUND, owner="long", window=n, samples=160_000) for n in range(20)],
+        make_job(BACKGROUND, owner="short", samples=1, deadline_s=5),
+    )
+    assert 1 in taken(queue)[:8]
+
+
+def test_how_late_the_queue_is_counts_only_what_tells_it() -> None:
+    queue = a_queue(
+        make_job(BACKGROUND, owner=1, deadline_s=-100),
+        make_job(FINAL, owner=4, deadline_s=-100, tells_delay=False),
+    )
     assert queue.overdue_s(10.0) == 0.0
     queue.add(make_job(PARTIAL, owner=2, deadline_s=9), 0.0)
     queue.add(make_job(SPECULATIVE, owner=3, deadline_s=7), 0.0)
@@ -201,7 +252,7 @@ kinds = st.tuples(
 
 
 @given(st.lists(kinds, max_size=40), st.integers(1, 8), st.integers(1, 4), st.integers(1, 3))
-def test_any_queue_is_emptied_most_urgent_first(
+def test_any_queue_is_emptied_live_first_and_of_each_owner_most_urgent_first(
     kinds: list[tuple[Urgency, int, float, int]], max_batch: int, finals: int, idle: int
 ) -> None:
     jobs = [
@@ -214,7 +265,11 @@ def test_any_queue_is_emptied_most_urgent_first(
     while queue:
         batch = queue.take(info(max_batch, finals), idle)
         assert set(batch) <= left, "taken twice, or replaced"
-        assert batch[0].order() == min(job.order() for job in left)
+        first = batch[0]
+        of_owner = [job for job in left if job.owner == first.owner]
+        live = [job for job in of_owner if not job.is_background]
+        assert first.order() == min(job.order() for job in live or of_owner)
+        assert not first.is_background or all(job.is_background for job in left)
         assert len({job.is_partial for job in batch}) == 1
         assert len(batch) == 1 or sum(job.samples for job in batch) <= MAX_BATCH_SAMPLES
         left -= set(batch)

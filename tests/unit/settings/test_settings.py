@@ -8,6 +8,7 @@ import tomli_w
 from pydantic import ValidationError
 
 from oyez.settings import Settings, SettingsError, load, read_keys
+from support.keys import own_key
 
 
 @pytest.fixture(autouse=True)
@@ -46,14 +47,6 @@ def test_an_unknown_key_in_the_file_names_the_nearest_known_one(tmp_path: Path) 
         load({}, file)
 
 
-def test_an_unknown_environment_variable_names_the_nearest_known_one(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("OYEZ_PROT", "1")
-    with pytest.raises(SettingsError, match=r"OYEZ_PROT.* OYEZ_PORT"):
-        load({})
-
-
 def test_a_bad_value_names_where_it_came_from(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -85,8 +78,17 @@ def test_lists_come_as_commas_or_as_lists(tmp_path: Path, monkeypatch: pytest.Mo
 def test_listening_wider_without_keys_is_refused(host: str) -> None:
     with pytest.raises(SettingsError, match="no key is configured"):
         load({"host": host, "database": "off"})
-    assert load({"host": host, "allow_insecure": True}).host == host
-    assert load({"host": host, "api_key": "k"}).keys() == ("k",)
+    assert load({"host": host, "database": "off", "allow_insecure": True}).host == host
+    key = own_key("k")
+    assert load({"host": host, "database": "off", "api_key": key}).keys() == (key,)
+
+
+def test_proxies_without_any_place_for_a_key_are_refused() -> None:
+    given = {"trusted_proxies": "127.0.0.1", "database": "off"}
+    with pytest.raises(SettingsError, match="trusted_proxies .*no key is configured"):
+        load(given)
+    assert load({**given, "allow_insecure": True}).trusted_proxies
+    assert load({**given, "database": "sqlite:////a.db"}).trusted_proxies
 
 
 def test_a_database_may_hold_the_keys_of_a_server_for_others() -> None:
@@ -103,7 +105,7 @@ def test_origins_are_origins(origin: str) -> None:
             load({"allowed_origins": wrong})
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "::ffff:127.0.0.1", "localhost"])
 def test_loopback_needs_no_key(host: str) -> None:
     assert load({"host": host}).keys() == ()
 
@@ -119,8 +121,8 @@ def test_settings_are_frozen() -> None:
 
 
 def test_keys_never_show(tmp_path: Path) -> None:
-    settings = Settings(api_key="hush-hush,second")
-    assert settings.keys() == ("hush-hush", "second")
+    settings = Settings(api_key="hush-hush-very-secret,another-that-is-secret")
+    assert settings.keys() == ("hush-hush-very-secret", "another-that-is-secret")
     assert "hush" not in repr(settings)
     assert "hush" not in tomli_w.dumps(settings.effective())
     with pytest.raises(SettingsError) as refused:
@@ -129,7 +131,7 @@ def test_keys_never_show(tmp_path: Path) -> None:
 
 
 def test_a_printed_mask_is_no_key(tmp_path: Path) -> None:
-    printed = tomli_w.dumps(Settings(api_key="hush").effective())
+    printed = tomli_w.dumps(Settings(api_key="hush-hush-very-secret").effective())
     with pytest.raises(SettingsError, match="mask"):
         load({}, write(tmp_path / "printed.toml", printed))
 
@@ -142,20 +144,57 @@ def test_the_effective_settings_are_a_valid_settings_file(tmp_path: Path) -> Non
 
 
 def test_a_keys_file_holds_one_key_a_line(tmp_path: Path) -> None:
-    file = write(tmp_path / "keys", "\ufeff# team a\nalpha\n\n  beta   # until May\r\ngam#ma\n")
-    assert read_keys(file) == ("alpha", "beta", "gam#ma")
-    assert Settings(api_key="first", api_keys_file=file).keys()[0] == "first"
+    alpha, beta = own_key("alpha"), own_key("beta")
+    file = write(
+        tmp_path / "keys", f"\ufeff# team a\n{alpha}\n\n  {beta}   # until May\r\ngam#{alpha}\n"
+    )
+    assert read_keys(file) == (alpha, beta, f"gam#{alpha}")
+    assert Settings(api_key=own_key("first"), api_keys_file=file).keys()[0] == own_key("first")
+    assert read_keys(write(tmp_path / "empty", "# nothing\n")) == ()
 
 
 def test_a_bad_keys_file_is_named_with_its_line_but_never_the_key(tmp_path: Path) -> None:
-    file = write(tmp_path / "keys", "alpha\nsecret with spaces\n")
+    file = write(tmp_path / "keys", f"{own_key('alpha')}\nsecret with spaces\n")
     with pytest.raises(SettingsError, match="keys, line 2") as refused:
         read_keys(file)
     assert "secret" not in str(refused.value)
-    with pytest.raises(SettingsError, match="holds no key"):
-        read_keys(write(tmp_path / "empty", "# nothing\n"))
     with pytest.raises(SettingsError, match="No such file"):
         read_keys(tmp_path / "nowhere")
+
+
+def test_a_key_that_could_be_guessed_is_refused(tmp_path: Path) -> None:
+    short = "secret-of-19-charac"
+    for given in ({"api_key": short}, {"metrics_key": short}):
+        with pytest.raises(SettingsError, match="shorter than 20 characters") as refused:
+            load(given)
+        assert short not in str(refused.value)
+    with pytest.raises(SettingsError, match="keys, line 1: .* shorter than 20") as refused:
+        read_keys(write(tmp_path / "keys", short))
+    assert short not in str(refused.value)
+    assert load({"api_key": short + "t"}).keys() == (short + "t",)
+
+
+def test_an_empty_setting_for_keys_asks_for_keys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not load({}).has_key_source
+    assert load({"api_keys_file": str(tmp_path / "keys")}).has_key_source
+    assert load({}, write(tmp_path / "a.toml", "api_key = []")).has_key_source
+    monkeypatch.setenv("OYEZ_API_KEY", "")
+    assert load({}).has_key_source
+
+
+def test_what_is_printed_of_a_server_without_keys_asks_for_none(tmp_path: Path) -> None:
+    printed = tomli_w.dumps(load({}).effective())
+    assert not load({}, write(tmp_path / "a.toml", printed)).has_key_source
+
+
+def test_only_the_default_database_is_made_unasked(tmp_path: Path) -> None:
+    assert load({}).creates_database
+    assert load({"database": load({}).database}).creates_database
+    given = {"database": "sqlite:////var/lib/oyez/a.db"}
+    assert not load(given).creates_database
+    assert load({**given, "create_database": True}).creates_database
 
 
 def test_every_setting_is_described() -> None:
@@ -186,8 +225,8 @@ def test_what_differs_from_the_defaults_tells_no_secret() -> None:
     assert Settings().changed() == {}
     settings = Settings(
         port=9000,
-        api_key="hush",
-        metrics_key="hush",
+        api_key="hush-hush-very-secret",
+        metrics_key="hush-hush-very-secret",
         database="postgresql://oyez:hush@example.org/oyez?password=hush&sslmode=require",
     )
     assert settings.changed() == {

@@ -16,6 +16,8 @@ from oyez.transcription.options import Options, TranscriptionError
 from oyez.transcription.results import Partial, Progress, Result, Segment
 from oyez.transcription.transcriber import Transcriber, own_transcriber
 from support.driver import silence, speech
+from support.jobs import make_job
+from support.server import eventually
 
 BLOCK = 32_768
 
@@ -158,6 +160,27 @@ async def test_a_full_queue_costs_no_word(monkeypatch: pytest.MonkeyPatch) -> No
         found = [result async for result in own.transcribe(blocks(turns(12)))]
     assert len(segments(found)) == 12
     assert all(segment.text == "one two three four." for segment in segments(found))
+
+
+async def test_what_is_pushed_out_of_the_queue_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("oyez.transcription.run.RETRY_S", 0.01)
+    engine = FakeRecogniser()
+    async with transcriber(engine) as own:
+        own._scheduler._queue._max_jobs = 3
+        engine.may_answer.clear()
+
+        async def collect() -> list[Result]:
+            return [result async for result in own.transcribe(blocks(turns(6)))]
+
+        collecting = asyncio.create_task(collect())
+        await eventually(lambda: own._scheduler.waiting == 3)
+        own._scheduler.submit(make_job(owner="speaker"))
+        assert own._scheduler.waiting == 3
+        engine.may_answer.set()
+        found = segments(await collecting)
+    assert [segment.text for segment in found] == ["one two three four."] * 6
 
 
 async def test_closing_cancels_everything() -> None:

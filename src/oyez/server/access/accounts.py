@@ -17,7 +17,7 @@ class Accounts:
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self._database: Database | None = None
         if settings.database != OFF:
-            self._database = open_database(settings.database)
+            self._database = open_database(settings.database, create=settings.creates_database)
         self.directory = KeyDirectory(self._database)
         self.ledger = Ledger(
             self._database,

@@ -13,7 +13,14 @@ from urllib.parse import unquote_plus
 
 from oyez.server.access.callers import Caller
 from oyez.server.access.quotas import Quotas
-from oyez.server.access.refusals import BUSY, DRAINING, FULL, LEDGER_FULL, Refusal
+from oyez.server.access.refusals import (
+    BUSY,
+    DRAINING,
+    FULL,
+    LEDGER_FULL,
+    SHARE_USED,
+    Refusal,
+)
 
 RATE_WINDOW_S = 1.0
 SESSION_ENDS_S = 5
@@ -29,15 +36,20 @@ class Admission:
         sessions_per_second: int,
         clock: Callable[[], float],
         load_room: Callable[[], float] = lambda: math.inf,
+        reserved_share: float = 0.0,
+        has_several_keys: Callable[[], bool] = lambda: False,
     ) -> None:
         """sessions_per_second: of keys without a limit of their own, and of all callers without
         a key together. clock: seconds that never go back. load_room: how many more sessions the
-        engine can take."""
+        engine can take. reserved_share: of the sessions that fit, kept for keys that have few
+        where there are several keys."""
         self._quotas = quotas
         self._max_sessions = max_sessions
         self._sessions_per_second = sessions_per_second
         self._clock = clock
         self._load_room = load_room
+        self._reserved_share = reserved_share
+        self._has_several_keys = has_several_keys
         self._recent: defaultdict[str | None, deque[float]] = defaultdict(deque)
         self._open: Counter[str | None] = Counter()
         self.draining = False
@@ -56,7 +68,12 @@ class Admission:
 
     def why_not(self, caller: Caller) -> Refusal | None:
         """Why the caller would not be let in now; None: it would be. Asking counts for nothing."""
-        return self._own_refusal(caller) or self._refusal_of_all() or self._too_fast(caller)
+        return (
+            self._own_refusal(caller)
+            or self._refusal_of_all()
+            or self._share_refusal(caller)
+            or self._too_fast(caller)
+        )
 
     def refuse_request(self, caller: Caller) -> Refusal | None:
         """Why a request that is no session is not answered now; None: it may begin, and counts
@@ -98,6 +115,17 @@ class Admission:
         if self.open_sessions >= self._max_sessions:
             return FULL
         return BUSY if self._load_room() < 1 else None
+
+    def _share_refusal(self, caller: Caller) -> Refusal | None:
+        """The last part of the room is kept for keys that have less than an equal share of it,
+        counted as if one more key were to come. One key alone may have all of it."""
+        if not (self._reserved_share and self._has_several_keys()):
+            return None
+        room, mine = self.room, self._open[caller.key_id]
+        fitting = self.open_sessions + room
+        others = len(self._open.keys() - {caller.key_id})
+        is_large = mine * (others + 2) >= fitting
+        return SHARE_USED if is_large and room - 1 < self._reserved_share * fitting else None
 
     def _too_fast(self, caller: Caller) -> Refusal | None:
         most = caller.limits.sessions_per_second or self._sessions_per_second

@@ -27,7 +27,7 @@ class Caller:
 
 
 ANYONE = Caller(None, None)
-"""The caller of a server without keys: all are one."""
+"""The caller of a server without keys: all are one. Who may be it: `anonymous`."""
 
 
 def now() -> datetime:
@@ -46,18 +46,28 @@ class Callers:
         self._static = static
         self._directory = directory
         self._clock = clock
-        self._had_keys = False
+        self._had_keys = static.is_configured
 
     @property
     def need_keys(self) -> bool:
-        """Whether a key is needed. Once one was, it stays so until the server is started anew:
-        revoking the last key must not let in everybody."""
-        if not self._had_keys:
-            self._had_keys = bool(self._static) or self._directory.has_active(self._clock())
+        """Whether a key is needed: one was ever made, or the settings name a place for them. That
+        none counts any more must not let in everybody."""
+        self._had_keys = self._had_keys or self._directory.has_any()
         return self._had_keys
 
+    @property
+    def has_several_keys(self) -> bool:
+        """Whether more than one key is let in."""
+        now, keys = self._clock(), self._directory.keys()
+        return len(self._static) + sum(key.is_active(now) for key in keys) > 1
+
+    @property
+    def has_active(self) -> bool:
+        """Whether there is a key that would be let in."""
+        return bool(self._static) or self._directory.has_active(self._clock())
+
     def find(self, offered: str | None) -> Caller | Refusal:
-        """Whose key this is, or why it is none."""
+        """Whose key this is, or why it is none; ANYONE where there are no keys."""
         if not self.need_keys:
             return ANYONE
         if not offered:

@@ -8,10 +8,12 @@ import logging
 from aiohttp import web
 
 from oyez.logs import Seldom
-from oyez.server.access.callers import Caller, Callers
+from oyez.server.access.anonymous import Anonymous
+from oyez.server.access.callers import ANYONE, Caller, Callers
 from oyez.server.access.credentials import has_key_in_url, key_in_headers, key_in_subprotocols
 from oyez.server.access.origins import Origins
 from oyez.server.access.refusals import KEY_IN_URL, Refusal
+from oyez.server.access.refused_keys import RefusedKeys
 
 log = logging.getLogger(__name__)
 
@@ -19,9 +21,11 @@ log = logging.getLogger(__name__)
 class Gate:
     """Event loop only; never blocks."""
 
-    def __init__(self, callers: Callers, origins: Origins) -> None:
+    def __init__(self, callers: Callers, anonymous: Anonymous, origins: Origins) -> None:
         self._callers = callers
+        self._anonymous = anonymous
         self._origins = origins
+        self._refused_keys = RefusedKeys()
         self._seldom = Seldom(log)
 
     def identify(self, request: web.Request) -> Caller | Refusal:
@@ -31,7 +35,10 @@ class Gate:
         in_headers = key_in_headers(request.headers)
         offered = in_headers if in_headers is not None else key_in_subprotocols(request.headers)
         caller = self._callers.find(offered)
+        if caller is ANYONE:
+            caller = self._anonymous.objection(request) or caller
         if isinstance(caller, Refusal):
+            self._refused_keys.tell(request.remote, caller)
             return caller
         # who sends a key is no page that abuses its reader: without one it could only guess
         is_proven = in_headers is not None or self._callers.need_keys

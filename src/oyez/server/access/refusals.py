@@ -21,6 +21,7 @@ REASONS = {
     "quota": "the key's audio of the day",
     "rate": "new sessions per second",
     "sessions": "sessions of the key",
+    "share": "the rest of the room is kept for other keys (`reserved_share`)",
     "url": "a key in the URL",
 }
 """Why a caller is turned away, as metrics and logs tell it."""
@@ -64,6 +65,14 @@ NO_KEY = Refusal(
     "No API-key provided: send it in the header 'Authorization: Bearer KEY'.",
     reason="key",
 )
+NO_KEYS_YET = Refusal(
+    401,
+    "InvalidApiKey",
+    "This server has no API key yet, so that it serves programs on its own machine only, and these "
+    "not through a proxy. Its operator makes a key with 'oyez keys create NAME' or sets api_keys_"
+    "file; allow_insecure lets in everybody.",
+    reason="key",
+)
 INVALID_KEY = Refusal(401, "InvalidApiKey", "Invalid API-key provided.", reason="key")
 REVOKED_KEY = Refusal(
     401, "InvalidApiKey", "This API key was revoked: ask for a new one.", reason="key"
@@ -86,6 +95,14 @@ BUSY = Refusal(
     "busy",
 )
 FULL = Refusal(503, "ServiceUnavailable", "All sessions are taken; try again later.", 1, "full")
+SHARE_USED = Refusal(
+    429,
+    "Throttling.AllocationQuota",
+    "The sessions of this API key need their share of the machine, and the rest of it is kept for "
+    "other keys (the server's setting reserved_share): finish one first, or try again later.",
+    5,
+    "share",
+)
 DRAINING = Refusal(503, "ServiceUnavailable", "The server is shutting down.", 5, "draining")
 LEDGER_FULL = Refusal(
     503,

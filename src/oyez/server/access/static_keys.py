@@ -21,6 +21,8 @@ class StaticKeys:
     used."""
 
     def __init__(self, settings: Settings) -> None:
+        self.is_configured = settings.has_key_source
+        """Keys are needed, even if there is none."""
         self._settings = settings
         self._reading = threading.Lock()
         self._read_stamp = self._seen_stamp = self._file_stamp()

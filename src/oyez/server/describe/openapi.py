@@ -21,6 +21,7 @@ from oyez.server.access.refusals import (
     INVALID_KEY,
     KEY_IN_URL,
     LEDGER_FULL,
+    NO_KEYS_YET,
     REVOKED_KEY,
     Refusal,
 )
@@ -32,7 +33,8 @@ from oyez.settings import MODELS, Settings
 
 BODIES = (Health, Readiness, RefusalBody)
 REFUSALS = (
-    *(INVALID_KEY, REVOKED_KEY, EXPIRED_KEY, KEY_IN_URL, foreign_page("https://a.example")),
+    *(INVALID_KEY, REVOKED_KEY, EXPIRED_KEY, NO_KEYS_YET, KEY_IN_URL),
+    foreign_page("https://a.example"),
     *(realtime.NO_UPGRADE, too_fast(20, 1.0), too_many_sessions(2), used_up(7200, 3600)),
     *(FULL, BUSY, LEDGER_FULL, DRAINING),
 )

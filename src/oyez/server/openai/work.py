@@ -88,7 +88,9 @@ class FileWork(Observer):
                     languages=self._caller.limits.languages,
                     context=self._asked.prompt,
                 )
-                found = transcriber.transcribe(media.blocks(), options, self)
+                found = transcriber.transcribe(
+                    media.blocks(), options, self, tenant=self._caller.key_id
+                )
                 await stack.enter_async_context(aclosing(found))
                 async for result in found:
                     _check_heard(result)

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from oyez.inference.job import MAX_FINALS
 from oyez.inference.scheduler import Scheduler
 from oyez.inference.vad_pool import VadPool
 from oyez.inference.worker import Outcome
@@ -95,7 +96,13 @@ class Connection:
         self._watch = watch
         self._usage = usage
         self._why_end = why_end
-        self._jobs = Jobs(scheduler, session.id, self._answered, lambda: watch.ahead_s)
+        self._jobs = Jobs(
+            scheduler,
+            session.id,
+            self._answered,
+            lambda: watch.ahead_s,
+            tenant=caller.key_id,
+        )
         self._outbox = Outbox(
             socket, limits.send_buffer_bytes, lambda: self._feeder.wake(), metrics.send.observe
         )
@@ -227,7 +234,8 @@ class Connection:
         """Back-pressure: recognition is behind, or the client with reading; or all is over."""
         most_samples = self._limits.max_backlog_s * SAMPLE_RATE
         backlog = self._session.backlog_samples > most_samples and bool(self._jobs)
-        return self._closing or backlog or not self._outbox.has_room
+        many = self._jobs.finals_waiting >= MAX_FINALS
+        return self._closing or backlog or many or not self._outbox.has_room
 
     def _tick(self) -> None:
         self._regulate()

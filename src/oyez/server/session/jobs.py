@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 
 from oyez.inference.job import Job, Overloaded, Stopped, Urgency
 from oyez.inference.scheduler import Scheduler
@@ -17,6 +17,9 @@ FIRST_PARTIAL_S = 0.9
 PARTIAL_S = 2.5
 """How soon a window's first partial is wanted, and a later one. It would be asked for much
 earlier, but where a machine cannot keep that up, the cadence of partials is what gives."""
+OWN_FINAL_S = 0.5
+"""A final is due so much later for each final that its session waits for already: having to wait
+for one's own requests makes the next no more urgent than those of others."""
 BACKGROUND_S = 10.0
 AHEAD_S = 30.0
 """Audio further ahead of the clock than this is not live: a file, not a speaker. A whole
@@ -24,6 +27,10 @@ utterance sent at once still is."""
 
 _PACED_S = 2.0
 """Audio further ahead than this did not come as it was spoken, but all at once."""
+_FEW_FINALS = 4
+"""A conversation waits for fewer finals at a time, however busy the machine is …"""
+_FEW_FINALS_AHEAD = 1
+"""… and who sends whole utterances at once, but one after the other, for fewer than this."""
 
 Answered = Callable[[int, Outcome], None]
 
@@ -37,17 +44,26 @@ class Jobs:
         owner: str,
         answered: Answered,
         ahead_s: Callable[[], float],
+        *,
+        tenant: Hashable = None,
     ) -> None:
-        """ahead_s: how far the session's audio is ahead of the clock."""
+        """ahead_s: how far the session's audio is ahead of the clock. tenant: as in `Job`."""
         self._scheduler = scheduler
         self._owner = owner
         self._answered = answered
         self._ahead_s = ahead_s
+        self._tenant = tenant
         self._loop = asyncio.get_running_loop()
         self._running: dict[int, Job] = {}
 
     def __len__(self) -> int:
         return len(self._running)
+
+    @property
+    def finals_waiting(self) -> int:
+        """Finals, speculative ones too, that are not answered yet. At MAX_FINALS (`inference.job`)
+        the session should not be fed."""
+        return sum(not job.is_partial for job in self._running.values())
 
     def submit(self, effect: Recognise) -> None:
         """Have the request recognised; too many waiting jobs are an answer too."""
@@ -80,17 +96,24 @@ class Jobs:
         ahead_s = self._ahead_s()
         urgency = _urgency(effect, ahead_s)
         is_partial = effect.request.purpose is Purpose.PARTIAL
+        is_paced = ahead_s <= _PACED_S
+        patience_s = _patience_s(effect, urgency)
+        if not is_partial:
+            patience_s += OWN_FINAL_S * self.finals_waiting
+        has_few = self.finals_waiting < (_FEW_FINALS if is_paced else _FEW_FINALS_AHEAD)
         return Job(
             owner=self._owner,
             item=effect.item_id,
             window=effect.window,
             request=effect.request,
             urgency=urgency,
-            deadline_s=time.monotonic() + _patience_s(effect, urgency),
+            deadline_s=time.monotonic() + patience_s,
             callback=lambda outcome: self._hand_over(effect.job, outcome),
             is_replaceable=is_partial or effect.speculative,
             interval_s=effect.due_s,
-            is_paced=ahead_s <= _PACED_S,
+            is_paced=is_paced and has_few,
+            tells_delay=has_few,
+            tenant=self._tenant,
         )
 
     def _hand_over(self, number: int, outcome: Outcome) -> None:

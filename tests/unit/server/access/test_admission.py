@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 from oyez.accounts.keys import KeyLimits
 from oyez.server.access.admission import Admission, query_value, serves_model
 from oyez.server.access.callers import ANYONE, Caller
-from oyez.server.access.refusals import BUSY, DRAINING, FULL, LEDGER_FULL, Refusal
+from oyez.server.access.refusals import (
+    BUSY,
+    DRAINING,
+    FULL,
+    LEDGER_FULL,
+    SHARE_USED,
+    Refusal,
+)
 
 A, B = Caller("key_a", "a"), Caller("key_b", "b")
 
@@ -39,6 +46,8 @@ def an_admission(
     max_sessions: int = 100,
     sessions_per_second: int = 2,
     load_room: Callable[[], float] = lambda: math.inf,
+    reserved_share: float = 0.0,
+    several_keys: bool = True,
 ) -> tuple[Admission, Clock, FakeQuotas]:
     clock, quotas = Clock(), FakeQuotas()
     admission = Admission(
@@ -47,6 +56,8 @@ def an_admission(
         sessions_per_second=sessions_per_second,
         clock=clock,
         load_room=load_room,
+        reserved_share=reserved_share,
+        has_several_keys=lambda: several_keys,
     )
     return admission, clock, quotas
 
@@ -143,6 +154,68 @@ def test_room_is_the_least_of_places_and_load() -> None:
     assert admission.room == 0
     room[0], admission.draining = math.inf, True
     assert admission.room == 0
+
+
+def entered(admission: Admission, caller: Caller, tries: int = 30) -> int:
+    return sum(admission.enter(caller) is None for _ in range(tries))
+
+
+def test_the_last_part_of_the_room_is_kept_for_keys_that_have_little() -> None:
+    admission, _, _ = an_admission(max_sessions=20, sessions_per_second=99, reserved_share=0.2)
+    assert entered(admission, A) == 16
+    assert admission.enter(A) is SHARE_USED
+    assert "reserved_share" in SHARE_USED.message
+    assert admission.room == 4, "for another key"
+    assert entered(admission, B) == 4
+    assert admission.enter(B) is FULL
+    admission.leave(A)
+    assert admission.enter(A) is SHARE_USED
+    assert admission.enter(B) is None
+
+
+def test_the_load_is_shared_in_the_same_way() -> None:
+    sessions = 0
+    admission, _, _ = an_admission(
+        sessions_per_second=99, reserved_share=0.25, load_room=lambda: 8 - sessions
+    )
+    for _ in range(6):
+        assert admission.enter(A) is None
+        sessions += 1
+    assert admission.enter(A) is SHARE_USED
+    assert admission.enter(B) is None
+
+
+def test_a_key_alone_and_callers_without_one_may_have_everything() -> None:
+    for caller in (A, ANYONE):
+        admission, _, _ = an_admission(
+            max_sessions=20, sessions_per_second=99, reserved_share=0.2, several_keys=False
+        )
+        assert entered(admission, caller) == 20
+
+
+def test_nothing_is_kept_where_nothing_is_to_be_kept() -> None:
+    admission, _, _ = an_admission(max_sessions=20, sessions_per_second=99)
+    assert entered(admission, A) == 20
+
+
+@pytest.mark.parametrize("fitting", [1, 2, 3])
+def test_the_smallest_server_lets_in_a_first_session(fitting: int) -> None:
+    admission, _, _ = an_admission(max_sessions=fitting, reserved_share=0.5)
+    assert admission.enter(A) is None
+
+
+@given(
+    fitting=st.integers(5, 60),
+    comers=st.lists(st.sampled_from("abc"), max_size=200),
+)
+def test_however_others_come_a_new_key_finds_room(fitting: int, comers: list[str]) -> None:
+    admission, _, _ = an_admission(
+        max_sessions=fitting, sessions_per_second=999, reserved_share=0.2
+    )
+    for name in comers:
+        admission.enter(Caller(name, name))
+    if fitting >= 5 * 5:
+        assert admission.enter(Caller("new", "new")) is None
 
 
 @given(st.lists(st.tuples(st.sampled_from([A, B, limited(sessions=3)]), st.booleans())))

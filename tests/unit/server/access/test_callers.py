@@ -10,30 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oyez.accounts.directory import KeyDirectory
-from oyez.accounts.keys import Key, KeyLimits, hash_key
+from oyez.accounts.keys import Key, KeyLimits
 from oyez.server.access.callers import ANYONE, Caller, Callers
 from oyez.server.access.refusals import EXPIRED_KEY, INVALID_KEY, NO_KEY, REVOKED_KEY
 from oyez.server.access.static_keys import StaticKeys
 from oyez.settings import Settings, SettingsError
+from support.keys import FakeDirectory, a_key, own_key
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
-
-
-class FakeDirectory(KeyDirectory):
-    """Keys that a test puts in."""
-
-    def __init__(self, *keys: Key) -> None:
-        super().__init__(None)
-        self.set(*keys)
-
-    def set(self, *keys: Key) -> None:
-        self._by_hash = {key.hash: key for key in keys}
-        self._by_id = {key.id: key for key in keys}
-
-
-def a_key(secret: str, **limits: object) -> Key:
-    return Key(f"key_{secret}", f"of {secret}", hash_key(secret), KeyLimits(**limits), NOON)  # type: ignore[arg-type]
 
 
 class Known:
@@ -42,7 +26,8 @@ class Known:
     def __init__(self, *static: str, keys: tuple[Key, ...] = ()) -> None:
         self.now = NOON
         self.directory = FakeDirectory(*keys)
-        static_keys = StaticKeys(Settings(api_key=",".join(static)))
+        given = {"api_key": tuple(map(own_key, static))} if static else {}
+        static_keys = StaticKeys(Settings(**given))
         self.callers = Callers(static_keys, self.directory, lambda: self.now)
 
 
@@ -53,9 +38,18 @@ def test_without_keys_anybody_is_anyone() -> None:
 
 def test_static_keys_are_named_by_number_never_by_themselves() -> None:
     callers = Known("first", "second", "first").callers
-    assert callers.find("second") == Caller("static-2", "static-2", is_static=True)
-    assert callers.find("third") is INVALID_KEY
+    assert callers.find(own_key("second")) == Caller("static-2", "static-2", is_static=True)
+    assert callers.find(own_key("third")) is INVALID_KEY
     assert callers.find(None) is NO_KEY
+
+
+def test_only_keys_that_are_let_in_count_as_several() -> None:
+    assert not Known().callers.has_several_keys
+    assert not Known("one").callers.has_several_keys
+    assert Known("one", "two").callers.has_several_keys
+    assert Known("one", keys=(a_key("a"),)).callers.has_several_keys
+    revoked = replace(a_key("b"), revoked_at=NOON)
+    assert not Known(keys=(a_key("a"), revoked)).callers.has_several_keys
 
 
 @given(st.text())
@@ -112,9 +106,28 @@ def test_revoking_the_last_key_lets_nobody_in() -> None:
     assert known.callers.find(None) is NO_KEY
 
 
-def test_a_server_that_starts_with_revoked_keys_only_has_none() -> None:
-    known = Known(keys=(replace(a_key("a"), revoked_at=NOON),))
-    assert known.callers.find(None) is ANYONE
+@pytest.mark.parametrize(
+    "key",
+    [
+        replace(a_key("a"), revoked_at=NOON),
+        a_key("a", expires_at=NOON - timedelta(days=1)),
+    ],
+    ids=["revoked", "expired"],
+)
+def test_a_key_that_does_not_count_any_more_is_needed_all_the_same(key: Key) -> None:
+    known = Known(keys=(key,))
+    assert known.callers.find(None) is NO_KEY
+    assert not known.callers.has_active
+
+
+def test_a_setting_for_keys_without_a_key_lets_nobody_in(tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text("# none yet\n")
+    for settings in (Settings(api_key=""), Settings(api_keys_file=tmp_path / "keys")):
+        callers = Callers(StaticKeys(settings), FakeDirectory())
+        assert callers.find(None) is NO_KEY
+        assert callers.find("") is NO_KEY
+        assert callers.find("any") is INVALID_KEY
+        assert not callers.has_active
 
 
 def test_who_came_in_before_there_were_keys_may_stay() -> None:
@@ -123,6 +136,11 @@ def test_who_came_in_before_there_were_keys_may_stay() -> None:
     known.directory.set(a_key("a"))
     assert known.callers.find(None) is NO_KEY
     assert known.callers.objection(ANYONE) is None
+
+
+def lines(*words: str) -> str:
+    """Of a keys file."""
+    return "".join(own_key(word) + "\n" for word in words)
 
 
 @pytest.fixture
@@ -147,51 +165,67 @@ def poll(static: StaticKeys) -> None:
 
 
 def test_a_changed_file_counts_once_it_stays_as_it_is(keys_file: Callable[[str], Path]) -> None:
-    static = StaticKeys(Settings(api_keys_file=keys_file("a\nb\n")))
-    keys_file("a\nc\n")
+    static = StaticKeys(Settings(api_keys_file=keys_file(lines("a", "b"))))
+    keys_file(lines("a", "c"))
     static.reload_if_changed()
-    assert static.find("b") and not static.find("c"), "it may be half written"
+    assert static.find(own_key("b")) and not static.find(own_key("c")), "it may be half written"
     static.reload_if_changed()
-    assert static.find("c") and not static.find("b")
+    assert static.find(own_key("c")) and not static.find(own_key("b"))
 
 
 def test_a_key_that_stays_keeps_its_id_and_nobody_inherits_one(
     keys_file: Callable[[str], Path],
 ) -> None:
-    static = StaticKeys(Settings(api_keys_file=keys_file("a\nb\nc\n")))
-    keys_file("c\nd\na\n")
+    static = StaticKeys(Settings(api_keys_file=keys_file(lines("a", "b", "c"))))
+    keys_file(lines("c", "d", "a"))
     poll(static)
-    assert [static.find(key) for key in "abcd"] == ["static-1", None, "static-3", "static-4"]
-    keys_file("e\n")
+    assert [static.find(own_key(key)) for key in "abcd"] == [
+        "static-1",
+        None,
+        "static-3",
+        "static-4",
+    ]
+    keys_file(lines("e"))
     poll(static)
-    assert static.find("e") == "static-5"
+    assert static.find(own_key("e")) == "static-5"
     assert not static.holds("static-1")
 
 
-@pytest.mark.parametrize("broken", ["", "# none\n", "two words\n"])
+@pytest.mark.parametrize("broken", ["two words\n", "short\n"])
 def test_a_broken_file_keeps_the_old_keys_and_is_told_once(
     keys_file: Callable[[str], Path], broken: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    static = StaticKeys(Settings(api_keys_file=keys_file("a-secret\n")))
+    static = StaticKeys(Settings(api_keys_file=keys_file(lines("a-secret"))))
     keys_file(broken)
     for _ in range(5):
         poll(static)
-    assert static.find("a-secret") == "static-1"
+    assert static.find(own_key("a-secret")) == "static-1"
     assert [record.levelname for record in caplog.records] == ["ERROR"]
     assert "a-secret" not in caplog.text and "two words" not in caplog.text
     with pytest.raises(SettingsError):
         static.reload()
-    assert static.find("a-secret")
-    keys_file("b\n")
+    assert static.find(own_key("a-secret"))
+    keys_file(lines("b"))
     poll(static)
-    assert static.find("b") and not static.find("a-secret")
+    assert static.find(own_key("b")) and not static.find(own_key("a-secret"))
 
 
 def test_a_file_that_is_away_for_a_moment_changes_nothing(
     keys_file: Callable[[str], Path],
 ) -> None:
-    file = keys_file("a\n")
+    file = keys_file(lines("a"))
     static = StaticKeys(Settings(api_keys_file=file))
     file.unlink()
     poll(static)
-    assert static.find("a")
+    assert static.find(own_key("a"))
+
+
+@pytest.mark.parametrize("emptied", ["", "# none\n"])
+def test_an_emptied_file_revokes_its_keys(keys_file: Callable[[str], Path], emptied: str) -> None:
+    callers = Callers(StaticKeys(Settings(api_keys_file=keys_file(lines("a")))), FakeDirectory())
+    caller = callers.find(own_key("a"))
+    assert isinstance(caller, Caller)
+    keys_file(emptied)
+    poll(callers._static)
+    assert callers.objection(caller) is REVOKED_KEY
+    assert callers.find(None) is NO_KEY

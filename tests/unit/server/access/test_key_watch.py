@@ -13,12 +13,13 @@ from oyez.server.access import key_watch
 from oyez.server.access.key_watch import KeyWatch
 from oyez.server.access.static_keys import StaticKeys
 from oyez.settings import Settings
+from support.keys import own_key
 from support.server import eventually
 
 
 class CountingKeys(StaticKeys):
     def __init__(self) -> None:
-        super().__init__(Settings(api_key="a"))
+        super().__init__(Settings(api_key=own_key("a")))
         self.count = 0
 
     def reload_if_changed(self) -> None:

@@ -45,6 +45,7 @@ class Harness:
             "session",
             lambda number, outcome: self.answers.append((number, outcome)),
             lambda: self.ahead_s,
+            tenant="key",
         )
 
     def ask(self, number: int, request: Request, **fields: float) -> Job:
@@ -77,7 +78,7 @@ async def test_what_is_asked_becomes_a_job_with_a_deadline(
 ) -> None:
     harness = Harness()
     job = harness.ask(7, request(purpose, hint), due_s=due_s, speculative=speculative)
-    assert (job.owner, job.item, job.window) == ("session", "item", 512)
+    assert (job.tenant, job.owner, job.item, job.window) == ("key", "session", "item", 512)
     assert (job.urgency, job.is_replaceable, job.interval_s) == (urgency, replaceable, due_s)
     assert job.deadline_s - time.monotonic() == pytest.approx(within_s, abs=0.1)
 
@@ -93,8 +94,23 @@ async def test_audio_far_ahead_of_the_clock_was_not_spoken_into_the_session() ->
     harness = Harness()
     assert harness.ask(1, request(Purpose.FINAL)).is_paced
     harness.ahead_s = 3.0
+    harness.jobs.cancel(1)
     job = harness.ask(2, request(Purpose.FINAL))
-    assert (job.is_paced, job.urgency) == (False, Urgency.FINAL)
+    assert (job.is_paced, job.tells_delay, job.urgency) == (False, True, Urgency.FINAL)
+    assert not harness.ask(3, request(Purpose.FINAL)).tells_delay
+
+
+async def test_who_waits_for_many_finals_does_not_ask_as_a_conversation_does() -> None:
+    harness = Harness()
+    harness.ask(0, request(Purpose.PARTIAL))
+    jobs = [harness.ask(n, request(Purpose.FINAL)) for n in range(1, 7)]
+    assert [job.is_paced for job in jobs] == [True] * 4 + [False] * 2
+    assert [job.tells_delay for job in jobs] == [True] * 4 + [False] * 2
+    due_s = [job.deadline_s - jobs[0].deadline_s for job in jobs]
+    assert due_s == pytest.approx([0.0, 0.5, 1.0, 1.5, 2.0, 2.5], abs=0.1)
+    assert harness.jobs.finals_waiting == 6
+    harness.jobs.cancel(1)
+    assert harness.jobs.finals_waiting == 5
 
 
 async def test_an_answer_arrives_once_on_the_loop() -> None:
