@@ -6,8 +6,14 @@
 #
 # deploy/compose.yaml has limits, a volume and a read-only root.
 
-FROM debian:trixie-slim AS python
+# The digest of the tag's index, for every kind of processor. To renew it:
+#   docker buildx imagetools inspect debian:trixie-slim
+ARG BASE=debian:trixie-slim@sha256:a29215f6a35e51e22adffa17f89e9d2ef06214e64a2bad10d765c46aea49f11f
+
+FROM ${BASE} AS python
+# the upgrade: what was corrected in Debian since the digest
 RUN apt-get update \
+    && apt-get upgrade -y \
     && apt-get install -y --no-install-recommends python3 \
     && rm -rf /var/lib/apt/lists/*
 
@@ -15,10 +21,12 @@ FROM python AS build
 RUN apt-get update && apt-get install -y --no-install-recommends python3-venv
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE NOTICE ./
-COPY src src
+COPY requirements/server.txt requirements/
 RUN python3 -m venv /opt/oyez \
-    && /opt/oyez/bin/pip wheel --no-cache-dir --no-deps --wheel-dir /wheels . \
-    && /opt/oyez/bin/pip install --no-cache-dir "oyez[postgres] @ file://$(echo /wheels/oyez-*.whl)"
+    && /opt/oyez/bin/pip install --no-cache-dir --no-deps --require-hashes -r requirements/server.txt
+COPY src src
+RUN /opt/oyez/bin/pip install --no-cache-dir --no-deps --no-build-isolation . \
+    && /opt/oyez/bin/pip check
 RUN XDG_CACHE_HOME=/opt/oyez/cache /opt/oyez/bin/oyez models prepare
 
 FROM python
@@ -31,12 +39,14 @@ ENV PATH=/opt/oyez/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     XDG_CACHE_HOME=/opt/oyez/cache \
     XDG_DATA_HOME=/var/lib \
+    MALLOC_ARENA_MAX=2 \
+    MALLOC_TRIM_THRESHOLD_=131072 \
     OYEZ_HOST=0.0.0.0
 USER oyez
 VOLUME /var/lib/oyez
 EXPOSE 8080
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=10s --timeout=3s --start-period=60s CMD ["python3", "-c", \
-    "from urllib.request import urlopen; urlopen('http://127.0.0.1:8080/healthz', timeout=2)"]
+# it finds the server by the same environment, not by flags of CMD
+HEALTHCHECK --interval=30s --timeout=10s --start-period=60s CMD ["oyez", "doctor", "--running"]
 ENTRYPOINT ["oyez"]
 CMD ["serve"]

@@ -3,9 +3,13 @@
 PYTHON ?=
 ARGS ?=
 STAMP := .venv/.installed
+LOCK := requirements/development.txt
+TOOLS := build/tools/bin
+COMPILE = $(TOOLS)/uv pip compile --quiet --no-config --universal --python-version 3.11 \
+	--fork-strategy fewest --generate-hashes --custom-compile-command 'make lock' $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test lint clean
+.PHONY: help setup demo run test lint clean lock audit sbom
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -15,10 +19,12 @@ setup: $(STAMP)  ## create .venv and install everything into it; the program is 
 .venv/bin/python:
 	@PYTHON="$(PYTHON)" scripts/make_venv.sh .venv
 
-$(STAMP): pyproject.toml | .venv/bin/python
+$(STAMP): pyproject.toml requirements/pip.txt $(LOCK) | .venv/bin/python
 	@echo 'installing into .venv: a minute or two, nothing is shown meanwhile'
-	.venv/bin/python -m pip install --quiet --upgrade pip
-	.venv/bin/python -m pip install --quiet --editable '.[demo,bench,listen]' --group dev
+	.venv/bin/python -m pip install --quiet --require-hashes --no-deps --requirement requirements/pip.txt
+	.venv/bin/python -m pip install --quiet --require-hashes --no-deps --requirement $(LOCK)
+	.venv/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	.venv/bin/python -m pip check
 	@touch $@
 
 demo: setup  ## start a server, stream a sample of speech to it, watch the words come
@@ -34,6 +40,25 @@ lint: setup  ## check formatting, style and types
 
 test: lint  ## lint, then every test: the real model and foreign client programs too
 	.venv/bin/pytest $(ARGS)
+
+build/tools/.installed: requirements/tools.txt
+	@test -x $(TOOLS)/python || PYTHON="$(PYTHON)" scripts/make_venv.sh build/tools
+	$(TOOLS)/python -m pip install --quiet --require-hashes --no-deps --requirement $<
+	@touch $@
+
+lock: build/tools/.installed  ## write requirements/*.txt anew (ARGS=--upgrade: with the newest versions)
+	$(COMPILE) pyproject.toml --extra postgres --group build --output-file requirements/server.txt
+	$(COMPILE) pyproject.toml --all-extras --group dev --constraints requirements/server.txt \
+		--output-file $(LOCK)
+	$(COMPILE) --group pip --output-file requirements/pip.txt
+	$(COMPILE) --group tools --output-file requirements/tools.txt
+
+audit: build/tools/.installed  ## ask for known vulnerabilities of everything in requirements/ (needs the network)
+	$(TOOLS)/pip-audit --strict --disable-pip --require-hashes --requirement $(LOCK) --requirement requirements/tools.txt
+
+sbom: build/tools/.installed  ## write build/oyez.cdx.json: what a server is made of (CycloneDX)
+	$(TOOLS)/cyclonedx-py requirements requirements/server.txt --pyproject pyproject.toml \
+		--output-reproducible --output-file build/oyez.cdx.json
 
 clean:  ## remove .venv and everything that was built
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

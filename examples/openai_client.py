@@ -2,7 +2,7 @@
 
 python examples/openai_client.py src/oyez/assets/two_cities.wav
 
-Any sound or video that FFmpeg reads. Prints the text as it is known, then sentences with times.
+A file of sound or video. Prints the text as it is known, then sentences with times.
 """
 
 from __future__ import annotations

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
+from click.testing import CliRunner
 
-from oyez.settings import ENV_PREFIX, Settings, load
+from oyez.cli.main import main
+from oyez.settings import ENV_PREFIX, Settings, is_loopback, load
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = [
     ROOT / "Dockerfile",
     *sorted(file for file in (ROOT / "deploy").rglob("*") if file.is_file()),
 ]
+DOCKERFILE = ROOT / "Dockerfile"
+COMPOSE = yaml.safe_load((ROOT / "deploy" / "compose.yaml").read_text())
 UNIT = ROOT / "deploy" / "systemd" / "oyez.service"
 BESIDE_DRAIN_S = 15.0
 """What stopping takes at most besides drain_timeout_s, and some more."""
@@ -35,12 +41,67 @@ def test_the_settings_file_is_taken() -> None:
     assert settings.trusted_proxies == ("127.0.0.1",)
 
 
+def test_the_unit_lets_the_server_have_its_port_and_this_machine() -> None:
+    settings = load({}, ROOT / "deploy" / "systemd" / "oyez.toml")
+    unit = UNIT.read_text().splitlines()
+    assert [line for line in unit if line.startswith("SocketBind")] == [
+        "SocketBindDeny=any",
+        f"SocketBindAllow=tcp:{settings.port}",
+    ]
+    assert [line for line in unit if line.startswith("IPAddress")] == [
+        "IPAddressDeny=any",
+        "IPAddressAllow=localhost",
+    ]
+    assert is_loopback(settings.host)
+
+
+def test_memory_goes_back_to_the_system() -> None:
+    for file in (UNIT, DOCKERFILE):
+        assert {"MALLOC_ARENA_MAX=2", "MALLOC_TRIM_THRESHOLD_=131072"} <= set(
+            re.findall(r"MALLOC_\w+=\d+", file.read_text())
+        )
+
+
+def test_images_are_named_by_digest() -> None:
+    images = [service["image"] for service in COMPOSE["services"].values()]
+    images += re.findall(r"^ARG BASE=(.*)$", DOCKERFILE.read_text(), re.MULTILINE)
+    others = [image for image in images if image != COMPOSE["name"]]
+    assert len(others) == 3
+    for image in others:
+        assert re.fullmatch(r"[\w./-]+:[\w.-]+@sha256:[0-9a-f]{64}", image), image
+    built_on = re.findall(r"^FROM (\S+)", DOCKERFILE.read_text(), re.MULTILINE)
+    assert built_on[0] == "${BASE}" and set(built_on[1:]) == {"python"}
+
+
+def test_the_image_holds_what_is_locked() -> None:
+    commands = re.sub(r"\\\n\s*", "", DOCKERFILE.read_text())
+    installing = re.findall(r"pip (?:install|wheel) [^&\n]*", commands)
+    assert [line.split()[-1] for line in installing] == ["requirements/server.txt", "."]
+    assert "--require-hashes" in installing[0]
+    assert "--no-deps" in installing[1] and "--no-build-isolation" in installing[1]
+
+
+def test_the_image_asks_its_server_as_it_was_configured() -> None:
+    asks = re.search(r"^HEALTHCHECK .* CMD (\[.*\])$", DOCKERFILE.read_text(), re.MULTILINE)
+    assert asks
+    program, *arguments = json.loads(asks[1])
+    assert program == "oyez"
+    done = CliRunner().invoke(main, arguments, env={"OYEZ_PORT": "1"})
+    assert (done.exit_code, "http://127.0.0.1:1/healthz" in done.output) == (1, True), done.output
+
+
+def test_containers_are_published_on_this_machine_only() -> None:
+    for service in COMPOSE["services"].values():
+        for port in service.get("ports", []):
+            assert re.sub(r"\$\{PUBLISH:-([^}]+)\}", r"\1", port).startswith("127.0.0.1:"), port
+    assert COMPOSE["services"]["oyez"]["environment"]["OYEZ_METRICS"] == "${OYEZ_METRICS:-false}"
+
+
 def test_nobody_is_killed_while_a_server_drains() -> None:
     drain_timeout_s = Settings().drain_timeout_s
-    compose = (ROOT / "deploy" / "compose.yaml").read_text()
     for found in (
         re.search(r"^TimeoutStopSec=(\d+)$", UNIT.read_text(), re.MULTILINE),
-        re.search(r"stop_grace_period: (\d+)s", compose),
+        re.search(r"(\d+)s", COMPOSE["services"]["oyez"]["stop_grace_period"]),
     ):
         assert found and float(found[1]) >= drain_timeout_s + BESIDE_DRAIN_S
 

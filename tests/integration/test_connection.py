@@ -115,7 +115,7 @@ async def test_a_message_beyond_the_limit_closes_1009() -> None:
 async def test_the_largest_append_is_accepted() -> None:
     async with running_server() as running:
         client = await running.connect()
-        await client.send(append(bytes(15 << 20)), FINISH)
+        await client.send(append(bytes(2 << 20)), FINISH)
         await client.until("session.finished")
         assert not any(event["type"] == "error" for event in client.seen)
 
@@ -271,7 +271,8 @@ async def test_a_bug_in_one_session_ends_only_that_one(monkeypatch: pytest.Monke
 
 
 async def test_a_very_large_append_keeps_nobody_waiting() -> None:
-    async with running_server() as running:
+    large = {"max_append_bytes": 15 << 20, "ws_max_message_bytes": 24 << 20}
+    async with running_server(**large) as running:
         client, neighbour = await running.connect(), await running.connect()
         await client.send(append(silence(320.0)), FINISH)
         began_s = time.monotonic()

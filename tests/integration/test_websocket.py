@@ -197,7 +197,7 @@ async def test_a_session_that_ended_is_freed_at_once(how: str, no_collection: No
         await client.send(append(speech(2.0)))
         await client.until("speech_started")
         (found,) = running.server.realtime.connections
-        alive = [weakref.ref(found), weakref.ref(found._socket)]
+        alive = [weakref.ref(each) for each in (found, found._session, found._socket)]
         match how:
             case "closed":
                 await client.socket.close()

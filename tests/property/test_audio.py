@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oyez.recognisers.base import Samples
-from oyez.stages.audio import PCM_SAMPLE_RATES, AudioDecoder, AudioError, make_decoder
+from oyez.stages.audio import PCM_SAMPLE_RATES, AudioDecoder, decode_all, make_decoder
 from property.strategies import cuts, spoiled
-from support.opus_streams import hum, mux
+from support.opus_streams import drain, hum, mux
 
 _OGG = mux("ogg", hum(0.5))
 _STREAMS = {
@@ -24,7 +24,7 @@ _PCM = np.random.default_rng(1).integers(-32_768, 32_768, 6_000).astype("<i2").t
 
 
 def _decode(decoder: AudioDecoder, pieces: list[bytes]) -> Samples:
-    return np.concatenate([*(decoder.feed(piece) for piece in pieces), decoder.flush()])
+    return np.concatenate([*(decode_all(decoder, piece) for piece in pieces), decoder.flush()])
 
 
 @pytest.mark.parametrize("rate", PCM_SAMPLE_RATES)
@@ -70,8 +70,6 @@ def test_arbitrary_bytes_raise_nothing_but_audio_errors(pieces: list[bytes], mag
 def _feed_all(decoder: AudioDecoder, pieces: list[bytes]) -> list[Samples]:
     heard = []
     for piece in pieces:
-        try:
-            heard.append(decoder.feed(piece))
-        except AudioError:
-            continue
+        decoder.feed(piece)
+        heard += drain(decoder)[0]
     return heard

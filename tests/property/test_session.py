@@ -121,6 +121,39 @@ def test_late_and_shuffled_answers_change_no_final(
     check_events(driver.events)
 
 
+@settings(max_examples=40, deadline=None)
+@given(
+    parts=utterances,
+    muted_at=st.integers(0, 400_000),
+    pauses_ms=st.lists(st.integers(0, 30_000), min_size=2, max_size=2),
+    packet_samples=st.sampled_from([320, 1600, 48_000]),
+)
+def test_however_long_nothing_comes_turns_and_finals_are_the_same(
+    parts: list[tuple[float, float, float]],
+    muted_at: int,
+    pauses_ms: list[int],
+    packet_samples: int,
+) -> None:
+    audio = audio_of(parts)
+    outcomes = []
+    for pause_ms in pauses_ms:
+        driver = Driver()
+        driver.update(turn_detection={"silence_duration_ms": 400})
+        driver.stream(audio[:muted_at], packet_samples)
+        for _ in range(10):
+            driver.wait(pause_ms // 10)
+        driver.stream(audio[muted_at:], packet_samples)
+        driver.finish()
+        check_completed(driver)
+        check_events(driver.events)
+        outcomes.append((outcome(driver), unnamed(driver)))
+    stalls = [pause_ms // 10 * 10 >= 4400 for pause_ms in pauses_ms]
+    assert stalls[0] != stalls[1] or outcomes[0] == outcomes[1]
+    if not any(stalls):
+        whole = run(to_pcm(audio), [], manual=False)
+        assert outcomes[0] == (outcome(whole), unnamed(whole))
+
+
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=12), inner),

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from oyez.recognisers.base import Samples
-from oyez.stages.audio import make_decoder
+from oyez.stages.audio import AudioDecoder, AudioError, decode_all, make_decoder
 
 OPUS_RATE = 48_000
 Container = Literal["ogg", "webm"]
@@ -142,7 +142,17 @@ def webm_stream(tracks: bytes, blocks: bytes) -> bytes:
 def decode(*pieces: bytes) -> Samples:
     """What an OpusDecoder hears in `pieces`: float32 [n], 16 kHz."""
     decoder = make_decoder("opus", 16_000)
-    return np.concatenate([*(decoder.feed(piece) for piece in pieces), decoder.flush()])
+    return np.concatenate([*(decode_all(decoder, piece) for piece in pieces), decoder.flush()])
+
+
+def drain(decoder: AudioDecoder) -> tuple[list[Samples], list[AudioError]]:
+    """All that waits in it, as it comes, and what was wrong."""
+    heard, errors = [np.zeros(0, np.float32)], []
+    while decoder.waiting_bytes:
+        samples, error = decoder.decode()
+        heard.append(samples)
+        errors += [error] if error else []
+    return heard, errors
 
 
 def assert_sounds_like(

@@ -12,6 +12,7 @@ import shutil
 import ssl
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -52,6 +53,7 @@ class Finding:
 def machine_checks(settings: Settings) -> Iterator[Callable[[], Finding]]:
     """Each takes less than a second or two, and raises nothing it knows of."""
     yield version
+    yield packages
     yield lambda: processor(cpu_flags(), platform.machine())
     yield cores
     yield memory
@@ -69,6 +71,16 @@ def machine_checks(settings: Settings) -> Iterator[Callable[[], Finding]]:
 def version() -> Finding:
     words = f"{__version__}, Python {platform.python_version()}, {platform.system()}"
     return Finding("oyez", "ok", f"{words} {platform.machine()}")
+
+
+def packages() -> Finding:
+    from oyez.server.life.packages import outdated
+
+    found = outdated()
+    if found:
+        advice = "install oyez again, from requirements/server.txt of its source or with pip"
+        return Finding("packages", "fail", f"not what oyez needs: {'; '.join(found)}", advice)
+    return Finding("packages", "ok", "each has a version that oyez was made for")
 
 
 def processor(flags: frozenset[str], machine: str) -> Finding:
@@ -243,22 +255,46 @@ def clock() -> Finding:
     return Finding("clock", "ok", words)
 
 
+def running(settings: Settings) -> Finding:
+    """Whether the server at these settings says that it is well."""
+    url = _url(settings, "https" if settings.tls_cert else "http")
+    try:
+        with _open(url) as answer:
+            return Finding("server", "ok", f"{url}: {answer.status}")
+    except urllib.error.HTTPError as error:
+        words = f"{url}: {error.code} {error.reason}"
+    except (OSError, http.client.HTTPException) as error:
+        words = f"{url}: {getattr(error, 'reason', error)}"
+    return Finding("server", "fail", words, "see its log")
+
+
 def _answers(settings: Settings) -> bool:
     """Whether an oyez server listens there, with or without TLS."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}.get(
-        settings.host, settings.host
-    )
-    anybody = ssl.create_default_context()
-    anybody.check_hostname = False
-    anybody.verify_mode = ssl.CERT_NONE  # nothing is told to it, and nothing it says is used
     for scheme in ("http", "https"):
-        url = f"{scheme}://{host}:{settings.port}/healthz"
         with (
             contextlib.suppress(OSError, ValueError, http.client.HTTPException),
-            urllib.request.urlopen(url, timeout=ANSWER_S, context=anybody) as answer,
+            _open(_url(settings, scheme)) as answer,
         ):
             return "version" in json.load(answer)
     return False
+
+
+def _url(settings: Settings, scheme: str) -> str:
+    """Of `/healthz`, as this machine reaches it."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(settings.host, settings.host)
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{settings.port}/healthz"
+
+
+def _open(url: str) -> http.client.HTTPResponse:
+    anybody = ssl.create_default_context()
+    anybody.check_hostname = False
+    anybody.verify_mode = ssl.CERT_NONE  # nothing is told to it, and nothing it says is used
+    # by no proxy of the environment: it would ask another machine for its own 127.0.0.1
+    opener = urllib.request.build_opener(
+        urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=anybody)
+    )
+    answer: http.client.HTTPResponse = opener.open(url, timeout=ANSWER_S)
+    return answer
 
 
 def _dotted(versions: Mapping[str, tuple[int, ...]]) -> str:

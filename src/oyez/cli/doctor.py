@@ -27,9 +27,16 @@ REAL_TIME = 1.0
 
 @click.command()
 @click.option("--quick", is_flag=True, help="Leave out the self-test, which loads the model.")
+@click.option(
+    "--running",
+    is_flag=True,
+    help="Only ask the server that runs with these settings whether it is well.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
-@with_settings(*SETTINGS, "database", "vad", "emotion", "max_load", "max_sessions")
-def doctor(settings: Settings, quick: bool, as_json: bool) -> None:
+@with_settings(
+    *SETTINGS, "tls_cert", "tls_key", "database", "vad", "emotion", "max_load", "max_sessions"
+)
+def doctor(settings: Settings, quick: bool, running: bool, as_json: bool) -> None:
     """Check this machine and these settings, and say what to do.
 
     Looks at processor, cores and memory with their limits, disks, the model's
@@ -43,15 +50,20 @@ def doctor(settings: Settings, quick: bool, as_json: bool) -> None:
       oyez doctor
       oyez doctor --quick
       oyez doctor --config /etc/oyez.toml --json
+      oyez doctor --running          for the health check of a container
 
     Exit codes: 0 nothing to be mended, 1 something is, 2 wrong settings.
     """
-    from oyez.cli.checks import machine_checks
+    from oyez.cli import checks
     from oyez.cli.terminal import console
 
     out, err = console(), console(sys.stderr)
+    if running:
+        found = checks.running(settings)
+        _show(found, out, as_json)
+        sys.exit(FAILED if found.grade == "fail" else 0)
     findings: list[Finding] = []
-    for check in machine_checks(settings):
+    for check in checks.machine_checks(settings):
         findings.append(check())
         _show(findings[-1], out, as_json)
     if not quick and _worth_testing(findings):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from oyez.recognisers.base import SAMPLE_RATE, Samples
-from oyez.stages.audio import PcmDecoder
+from oyez.stages.audio import PcmDecoder, decode_all
 from oyez.transcription.media import open_media
 
 PIPE_BLOCK_BYTES = 16_384
@@ -31,9 +31,9 @@ def pipe_samples(file: Readable, rate: int | None) -> Iterator[Samples]:
             yield from media.blocks()
         return
     decoder = PcmDecoder(rate or SAMPLE_RATE)
-    yield decoder.feed(first)
+    yield decode_all(decoder, first)
     while block := _read_some(file):
-        yield decoder.feed(block)
+        yield decode_all(decoder, block)
     yield decoder.flush()
 
 

@@ -58,7 +58,7 @@ def transcribe(
 ) -> None:
     """Write down what is said in recordings.
 
-    Takes anything FFmpeg reads (wav, flac, mp3, ogg, opus, m4a, video …), - is
+    Takes audio and video (wav, flac, mp3, ogg, opus, m4a, mp4, mkv …), - is
     stdin. Recognition runs in this process, or on a server with --url. A file
     that fails does not stop the others; Ctrl-C keeps what was transcribed.
 

@@ -16,7 +16,7 @@ from click.core import ParameterSource
 from oyez.cli.accounts import complete_key, database_options, opened
 from oyez.cli.exits import USAGE, Fault
 from oyez.cli.quantities import Day, clock
-from oyez.cli.table import print_table
+from oyez.cli.table import print_table, spreadsheet_cells
 from oyez.cli.usage_prune import prune
 
 if TYPE_CHECKING:
@@ -171,7 +171,8 @@ def _print_csv(report: Report, by: str) -> None:
     out.writerow([*labels, *_fields(by), *(f"cost_{name}" for name in currencies)])
     for label, sums in report.lines.items():
         cost = [f"{sums.cost.get(name, Decimal()):f}" for name in currencies]
-        out.writerow([*_labels(report, by, label).values(), *_values(sums, by).values(), *cost])
+        labelled = spreadsheet_cells(_labels(report, by, label).values())
+        out.writerow([*labelled, *_values(sums, by).values(), *cost])
 
 
 def _print_table(report: Report, by: str, period: str) -> None:

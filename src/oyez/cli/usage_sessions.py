@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from oyez.cli.quantities import clock
-from oyez.cli.table import print_table
+from oyez.cli.table import print_table, spreadsheet_cells
 
 if TYPE_CHECKING:
     from oyez.accounts.session_report import Session
@@ -43,9 +43,9 @@ def _print_csv(sessions: Sequence[Session]) -> None:
     from oyez.accounts.session_report import Session
 
     names = [field.name.replace("_ms", "_s") for field in fields(Session)]
-    out = csv.DictWriter(sys.stdout, names, lineterminator="\n")
-    out.writeheader()
-    out.writerows(map(_fields, sessions))
+    out = csv.writer(sys.stdout, lineterminator="\n")
+    out.writerow(names)
+    out.writerows(spreadsheet_cells(_fields(each).values()) for each in sessions)
 
 
 def _fields(session: Session) -> dict[str, Any]:

@@ -2,11 +2,15 @@
 
 `decode` accepts whatever the public clients send: events without `event_id`, unknown extra keys,
 JSON in binary frames, base64 with line breaks (the default of Android's encoder).
+
+What a message costs grows with its length alone, a few nanoseconds a byte, whatever is in it:
+text is skipped rather than turned into objects, and only what is known and short is read.
 """
 
 from __future__ import annotations
 
 import binascii
+import math
 from typing import Any
 
 import msgspec
@@ -23,6 +27,7 @@ from oyez.protocol.client_events import (
 )
 from oyez.protocol.errors import ClientError, invalid_value, one_of
 from oyez.protocol.server_events import ServerEvent
+from oyez.protocol.session_patch import KNOWN_KEYS
 
 FOREIGN_EVENT_TYPES = frozenset(
     {
@@ -39,17 +44,48 @@ FOREIGN_EVENT_TYPES = frozenset(
 )
 """Events the official SDKs can emit for the sibling services."""
 
+MAX_MESSAGE_CHARS = 256 * 1024
+"""Longest message, unless it carries audio or is ignored anyway: the longest context fits, with
+every character of it escaped."""
+MAX_EVENT_ID_CHARS = 200
+_MAX_COMMAS = 1000
+"""In a longer message: base64 has none, so a long append has a few."""
+_MAX_SHORT_BYTES = 1000
+"""Longest JSON of a list or number that is read; none that means anything is nearly as long."""
+_MAX_DEPTH = 4
+"""Objects inside each other that are looked into: `session.audio.input.format`."""
+_NOT_JSON = "The message is not valid JSON."
+_TOO_DEEP = "The message has too many objects or lists inside each other."
+_WHITESPACE = b" \t\n\r\v\f"
+
 
 class _Envelope(msgspec.Struct):
-    type: Any = None
-    event_id: Any = None
+    type: str
+    event_id: str | None = None
     audio: msgspec.Raw = msgspec.Raw()
     """JSON text that is decoded once: most of what comes in is audio."""
-    session: Any = None
+    session: msgspec.Raw = msgspec.Raw()
 
+
+class _OddEnvelope(msgspec.Struct):
+    """Of an object that is no `_Envelope`."""
+
+    type: msgspec.Raw = msgspec.Raw()
+    event_id: msgspec.Raw = msgspec.Raw()
+    audio: msgspec.Raw = msgspec.Raw()
+    session: msgspec.Raw = msgspec.Raw()
+
+
+_Object = msgspec.defstruct("_Object", [(key, msgspec.Raw, msgspec.Raw()) for key in KNOWN_KEYS])
+"""Any object inside an update. Keys that are not known are skipped."""
 
 _decoder = msgspec.json.Decoder(_Envelope)
+_odd_decoder = msgspec.json.Decoder(_OddEnvelope)
+_object_decoder = msgspec.json.Decoder(_Object)
 _base64_decoder = msgspec.json.Decoder(bytes)
+_text_decoder = msgspec.json.Decoder(str)
+_plain_decoder = msgspec.json.Decoder(float_hook=float)
+"""A number too large for a float becomes infinite instead of an error."""
 _encoder = msgspec.json.Encoder()
 
 
@@ -58,50 +94,140 @@ def encode(event: ServerEvent) -> str:
     return _encoder.encode(event).decode()
 
 
-def event_id_of(message: str | bytes) -> str | None:
-    """The `event_id` of a message that failed to decode, if it has one that can be read."""
-    try:
-        return _event_id(_decoder.decode(message))
-    except (msgspec.DecodeError, RecursionError, UnicodeError):
-        return None
-
-
 def decode(message: str | bytes, *, max_append_bytes: int) -> ClientEvent:
-    """One frame as an event. Raises ClientError, naming the field, for anything malformed."""
+    """One frame as an event. Raises ClientError, naming the field, for anything malformed; the
+    error has the `event_id` of the message, if it has one that can be read."""
+    is_long = len(message) > MAX_MESSAGE_CHARS
+    if is_long and _commas(message) > _MAX_COMMAS:
+        raise _too_long()
+    envelope = _envelope(message)
+    event_id = envelope.event_id
+    if event_id is not None and len(event_id) > MAX_EVENT_ID_CHARS:
+        event_id = None
     try:
-        envelope = _decoder.decode(message)
+        if is_long and not _may_be_long(envelope.type):
+            raise _too_long()
+        return _event(envelope, event_id, max_append_bytes)
+    except ClientError as error:
+        error.event_id = event_id
+        raise
+
+
+def _commas(message: str | bytes) -> int:
+    return message.count(",") if isinstance(message, str) else message.count(b",")
+
+
+def _may_be_long(event_type: str) -> bool:
+    return event_type == "input_audio_buffer.append" or event_type in FOREIGN_EVENT_TYPES
+
+
+def _envelope(message: str | bytes) -> _Envelope:
+    try:
+        return _decoder.decode(message)
     except msgspec.ValidationError:
-        raise ClientError(
-            "The message must be a JSON object with a 'type'.", code="invalid_json"
-        ) from None
-    except (msgspec.DecodeError, RecursionError, UnicodeError):
-        raise ClientError("The message is not valid JSON.", code="invalid_json") from None
-    return _event(envelope, max_append_bytes)
+        return _odd_envelope(message)
+    except RecursionError:
+        raise _not_json(_TOO_DEEP) from None
+    except (msgspec.DecodeError, UnicodeError):
+        raise _not_json(_why_not_json(message)) from None
 
 
-def _event(envelope: _Envelope, max_append_bytes: int) -> ClientEvent:
-    event_id = _event_id(envelope)
+def _odd_envelope(message: str | bytes) -> _Envelope:
+    """The envelope without an `event_id` that is no string. Raises ClientError if `type` is
+    none, or if it is no object at all."""
+    try:
+        odd = _odd_decoder.decode(message)
+    except msgspec.ValidationError:
+        raise _not_json("The message must be a JSON object with a 'type'.") from None
+    except RecursionError:
+        raise _not_json(_TOO_DEEP) from None
+    except (msgspec.DecodeError, UnicodeError):
+        raise _not_json(_why_not_json(message)) from None
+    event_type, event_id = _plain(odd.type, 0), _plain(odd.event_id, 0)
+    if not isinstance(event_type, str):
+        raise _bad_type(event_type, event_id)
+    return _Envelope(event_type, None, odd.audio, odd.session)
+
+
+def _bad_type(event_type: object, event_id: object) -> ClientError:
+    error = invalid_value("type", event_type, one_of(CLIENT_EVENTS))
+    if isinstance(event_id, str) and len(event_id) <= MAX_EVENT_ID_CHARS:
+        error.event_id = event_id
+    return error
+
+
+def _why_not_json(message: str | bytes) -> str:
+    if "\\u" in message if isinstance(message, str) else b"\\u" in message:
+        return "The message is not valid JSON, or a \\u in it stands for no character."
+    return _NOT_JSON
+
+
+def _not_json(message: str) -> ClientError:
+    return ClientError(message, code="invalid_json")
+
+
+def _event(envelope: _Envelope, event_id: str | None, max_append_bytes: int) -> ClientEvent:
     match envelope.type:
         case "input_audio_buffer.append":
             return AudioAppend(event_id, _audio(envelope.audio, max_append_bytes))
         case "session.update":
-            if not isinstance(envelope.session, dict):
-                raise invalid_value("session", envelope.session, "an object")
-            return SessionUpdate(event_id, envelope.session)
+            session = _plain(envelope.session, _MAX_DEPTH)
+            if not isinstance(session, dict):
+                raise invalid_value("session", session, "an object")
+            return SessionUpdate(event_id, session)
         case "input_audio_buffer.commit":
             return AudioCommit(event_id)
         case "input_audio_buffer.clear":
             return AudioClear(event_id)
         case "session.finish":
             return SessionFinish(event_id)
-        case str(name) if name in FOREIGN_EVENT_TYPES:
+        case name if name in FOREIGN_EVENT_TYPES:
             return Foreign(event_id, name)
         case other:
             raise invalid_value("type", other, one_of(CLIENT_EVENTS))
 
 
-def _event_id(envelope: _Envelope) -> str | None:
-    return envelope.event_id if isinstance(envelope.event_id, str) else None
+def _plain(json: msgspec.Raw, depth: int) -> Any:
+    """JSON text as a value: of an object the known keys, objects inside each other `depth` deep;
+    of a long list nothing. An absent value is None."""
+    match _first(json):
+        case b"":
+            return None
+        case b"{":
+            return _known(json, depth) if depth else {}
+        case b"[":
+            return _short(json) if len(json) <= _MAX_SHORT_BYTES else []
+        case b'"':
+            return _text(json)
+        case _:
+            return _short(json) if len(json) <= _MAX_SHORT_BYTES else math.inf
+
+
+def _known(json: msgspec.Raw, depth: int) -> dict[str, Any]:
+    try:
+        found = _object_decoder.decode(json)
+    except RecursionError:  # the envelope was read with a little less on the stack
+        raise _not_json(_TOO_DEEP) from None
+    given = ((key, getattr(found, key)) for key in KNOWN_KEYS)
+    return {key: _plain(value, depth - 1) for key, value in given if value}
+
+
+def _short(json: msgspec.Raw) -> Any:
+    try:
+        return _plain_decoder.decode(json)
+    except (msgspec.DecodeError, UnicodeError):
+        raise _not_json(_NOT_JSON) from None
+
+
+def _text(json: msgspec.Raw) -> str:
+    try:
+        return _text_decoder.decode(json)
+    except (msgspec.DecodeError, UnicodeError):  # bytes that are no UTF-8
+        raise _not_json(_NOT_JSON) from None
+
+
+def _first(json: msgspec.Raw) -> bytes:
+    return bytes(memoryview(json)[:1])
 
 
 def _audio(json: msgspec.Raw, max_bytes: int) -> bytes:
@@ -116,12 +242,13 @@ def _audio(json: msgspec.Raw, max_bytes: int) -> bytes:
 
 def _unusual_base64(json: msgspec.Raw) -> bytes:
     """With line breaks or more padding than needed."""
+    value = _plain(json, 0)
+    if not isinstance(value, str):
+        raise invalid_value("audio", value, "a base64 string")
     try:
-        value = msgspec.json.decode(json) if json else None
-        if not isinstance(value, str):
-            raise invalid_value("audio", value, "a base64 string")
-        return binascii.a2b_base64("".join(value.split()), strict_mode=True)
-    except (msgspec.DecodeError, ValueError):
+        text = value.encode("ascii").translate(None, _WHITESPACE)
+        return binascii.a2b_base64(text, strict_mode=True)
+    except ValueError:
         raise ClientError(
             "Invalid value: 'audio' is not valid base64.", code="invalid_value", param="audio"
         ) from None
@@ -132,4 +259,12 @@ def _too_large(max_bytes: int) -> ClientError:
         f"Invalid value: 'audio' is larger than {max_bytes} bytes. Send smaller packets.",
         code="invalid_value",
         param="audio",
+    )
+
+
+def _too_long() -> ClientError:
+    return ClientError(
+        f"The message is too long: only 'audio' of an append may be; everything else may have "
+        f"{MAX_MESSAGE_CHARS} characters.",
+        code="invalid_value",
     )

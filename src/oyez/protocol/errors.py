@@ -11,10 +11,13 @@ Any other exception out of the protocol room is a bug. The codes are listed in `
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 from oyez.protocol.codes import INVALID_REQUEST, SERVER_ERROR
 from oyez.protocol.server_events import ErrorDetail
+
+_MAX_SHOWN_CHARS = 80
 
 
 class ProtocolError(Exception):
@@ -27,15 +30,18 @@ class ProtocolError(Exception):
         self.message = message
         self.code = code
         self.param = param
+        self.event_id: str | None = None
+        """Names the client event that caused it, where that is known."""
 
     def detail(self, event_id: str | None = None) -> ErrorDetail:
-        """As it goes on the wire; `event_id` names the client event that caused it."""
+        """As it goes on the wire. event_id: of the client event that caused it, where the error
+        does not name it itself."""
         return ErrorDetail(
             type=self.type,
             code=self.code,
             message=self.message,
             param=self.param,
-            event_id=event_id,
+            event_id=self.event_id or event_id,
         )
 
 
@@ -61,13 +67,31 @@ class Overload(ProtocolError):
 
 def invalid_value(param: str, value: object, allowed: str) -> ClientError:
     """The documented error for a bad value, e.g. `Invalid value: 'x'. Supported values are: …`."""
-    shown = repr(value)
-    if len(shown) > 80:
-        shown = shown[:77] + "..."
-    message = f"Invalid value: {shown}. Supported values are: {allowed}."
+    message = f"Invalid value: {_shown(value)}. Supported values are: {allowed}."
     return ClientError(message, code="invalid_value", param=param)
 
 
 def one_of(values: Iterable[object]) -> str:
     """`'a', 'b', 'c'`: allowed values as error messages list them."""
     return ", ".join(repr(value) for value in values)
+
+
+def _shown(value: object) -> str:
+    """A value of a client as an error names it: in the words of JSON, short, and at a cost that
+    does not grow with it."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "true" if value else "false"
+        case str():
+            shown = repr(value[: _MAX_SHOWN_CHARS + 1])
+        case float() if math.isinf(value):
+            shown = "a number out of range"
+        case int() | float():
+            shown = str(value)
+        case list():
+            return "a list"
+        case _:
+            return "an object"
+    return shown if len(shown) <= _MAX_SHOWN_CHARS else shown[: _MAX_SHOWN_CHARS - 3] + "..."

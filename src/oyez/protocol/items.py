@@ -67,14 +67,12 @@ class Items:
 
     def __init__(
         self,
-        event_id: Callable[[], str],
         new_id: Callable[[str], str],
         emotions: EmotionListener,
         max_transcript_chars: int,
         languages: Sequence[str] = (),
     ) -> None:
         """languages: the only ones that may be heard; none: any."""
-        self._event_id = event_id
         self._new_id = new_id
         self._emotions = emotions
         self._max_transcript_chars = max_transcript_chars
@@ -264,7 +262,7 @@ class Items:
 
     def send(self, event: type[ServerEvent], **fields: Any) -> Send:
         """An event with its own `event_id`."""
-        return Send(event(event_id=self._event_id(), **fields))
+        return Send(event(event_id=self._new_id("event"), **fields))
 
 
 def _completed(

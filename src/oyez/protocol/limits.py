@@ -9,8 +9,9 @@ from oyez.recognisers.base import LANGUAGES
 
 @dataclass(frozen=True, slots=True)
 class SessionLimits:
-    max_append_bytes: int = 15 * 1024 * 1024
-    """Most audio one append may carry, after base64."""
+    max_append_bytes: int = 2 * 1024 * 1024
+    """Most audio one append may carry, after base64: a minute of 16 kHz, as long as a turn of
+    manual mode may be."""
     max_corpus_chars: int = 40_000
     """Longest text for context biasing (the service's 10,000 tokens, generously)."""
     max_transcript_chars: int = 1_000_000
@@ -26,6 +27,9 @@ class SessionLimits:
     """Manual mode: whether interim events are sent while audio arrives."""
     idle_timeout_ms: int = 300_000
     """Without input for so long the session is finished and closed."""
+    stalled_turn_ms: int = 4_000
+    """VAD mode: an open turn ends when no audio has come for so long and its silence duration;
+    0: never."""
     max_session_ms: int = 0
     """After so long the session is finished and closed; 0: never."""
     close_after_finish_ms: int = 5_000

@@ -18,16 +18,32 @@ from oyez.protocol.items import Items, OpenItem
 from oyez.protocol.server_events import ServerEvent
 from oyez.protocol.session_config import SessionConfig
 from oyez.recognisers.base import SAMPLE_RATE, Request, Samples
-from oyez.stages.audio import AudioError, make_decoder
+from oyez.stages.audio import make_decoder
 from oyez.stages.buffer import SampleBuffer
 from oyez.stages.turn import Turn
 from oyez.stages.window import Wanted, WindowSettings
 from oyez.vad.base import WINDOW_SAMPLES
 
 SAMPLES_PER_MS = SAMPLE_RATE // 1000
-SLICE_BYTES = {"pcm": 65_536, "opus": 8_192}
-"""Most bytes to decode at once: a large append must not hold anybody up, nor become more samples
-than memory likes."""
+
+
+class _Requests:
+    """From what a turn wants to a request. Items keep it, so it does not know the listener."""
+
+    def __init__(self, buffer: SampleBuffer, config: SessionConfig) -> None:
+        self._buffer = buffer
+        self._config = config
+
+    def make(self, wanted: Wanted) -> Request:
+        return Request(
+            samples=self._buffer.slice(wanted.start, wanted.end),
+            purpose=wanted.purpose,
+            language=wanted.language,
+            language_prior=wanted.prior,
+            context=self._config.corpus_text,
+            prefix=wanted.prefix,
+            hint=wanted.hint,
+        )
 
 
 class Listener(ABC):
@@ -38,19 +54,26 @@ class Listener(ABC):
         self._items = items
         self._settings = settings
         self._decoder = make_decoder(config.codec_name, config.sample_rate)
-        self._slice_bytes = SLICE_BYTES[config.codec_name]
         self._encoded: deque[tuple[bytes, str | None]] = deque()
+        self._encoded_bytes = 0
+        self._decoding_bytes = 0
+        """Of the append that is being decoded: it is kept whole until all of it is."""
+        self._event_id: str | None = None
+        """Of the event whose audio is being decoded."""
+        self._blamed = False
+        """An error was sent for that event."""
         self._ended = False
-        self._errors: list[tuple[AudioError, str | None]] = []
+        self._errors: list[tuple[str, str | None]] = []
         self._buffer = SampleBuffer()
+        self._requests = _Requests(self._buffer, config)
         self._handed_out = 0
         self._scored_to = 0
         self._open: OpenItem | None = None
 
     def hear(self, data: bytes, event_id: str | None) -> None:
         """Encoded audio, sent by the client event of that id."""
-        for start in range(0, len(data), self._slice_bytes):
-            self._encoded.append((data[start : start + self._slice_bytes], event_id))
+        self._encoded.append((data, event_id))
+        self._encoded_bytes += len(data)
 
     def end_of_audio(self) -> None:
         """What the decoder still holds belongs to the audio."""
@@ -59,24 +82,29 @@ class Listener(ABC):
     def stop_hearing(self) -> None:
         """What has not been decoded yet is not heard any more."""
         self._encoded.clear()
+        self._encoded_bytes = self._decoding_bytes = 0
+        self._decoder.drop()
 
     @property
     def encoded_bytes(self) -> int:
-        """Audio that waits to be decoded."""
-        return sum(len(data) for data, _ in self._encoded)
+        """Audio in memory that waits to be decoded, as it came."""
+        return self._encoded_bytes + self._decoding_bytes
 
     @property
     def busy(self) -> bool:
         """Whether audio waits to be decoded or scored."""
         return bool(
-            self._encoded or self._ended or self._buffer.end - self._scored_to >= WINDOW_SAMPLES
+            self._encoded
+            or self._decoding_bytes
+            or self._ended
+            or self._buffer.end - self._scored_to >= WINDOW_SAMPLES
         )
 
     def next_windows(self, max_windows: int) -> Samples | None:
         """Audio to score next, float32 [n * 512]; None: nothing waits. There is no window in it
-        when what was decoded has not filled one."""
+        when what was decoded has not filled one. A call decodes little, and costs little."""
         decoded = False
-        while not (self._whole_windows or self._errors) and (self._encoded or self._ended):
+        if (self._encoded or self._decoding_bytes or self._ended) and not self._whole_windows:
             self._decode_some()
             decoded = True
         count = min(self._whole_windows, max_windows)
@@ -86,8 +114,9 @@ class Listener(ABC):
         self._handed_out = start + count * WINDOW_SAMPLES
         return self._buffer.slice(start, self._handed_out)
 
-    def take_errors(self) -> list[tuple[AudioError, str | None]]:
-        """Audio that could not be decoded, with the id of the event that brought it."""
+    def take_errors(self) -> list[tuple[str, str | None]]:
+        """What is wrong with audio that could not be decoded, at most once for each event, with
+        the id of the event that brought it."""
         errors, self._errors = self._errors, []
         return errors
 
@@ -116,15 +145,21 @@ class Listener(ABC):
         return (self._buffer.end - self._handed_out) // WINDOW_SAMPLES
 
     def _decode_some(self) -> None:
-        if not self._encoded:
-            self._ended = False
-            self._buffer.append(self._decoder.flush())
-            return
-        data, event_id = self._encoded.popleft()
-        try:
-            self._buffer.append(self._decoder.feed(data))
-        except AudioError as error:
-            self._errors.append((error, event_id))
+        if not self._decoding_bytes:
+            if not self._encoded:
+                self._ended = False
+                self._buffer.append(self._decoder.flush())
+                return
+            data, self._event_id = self._encoded.popleft()
+            self._encoded_bytes -= len(data)
+            self._blamed = False
+            self._decoder.feed(data)
+        samples, error = self._decoder.decode()
+        self._decoding_bytes = self._decoder.waiting_bytes
+        self._buffer.append(samples)
+        if error and not self._blamed:
+            self._blamed = True
+            self._errors.append((str(error), self._event_id))
 
     @abstractmethod
     def commit(self) -> list[Effect] | None:
@@ -133,6 +168,15 @@ class Listener(ABC):
     @abstractmethod
     def clear(self) -> list[Effect]:
         """Forget audio that was not committed."""
+
+    @property
+    def stalled_after_ms(self) -> int:
+        """An open turn ends when no audio has come for so long; 0: it waits."""
+        return 0
+
+    def end_stalled(self) -> list[Effect]:
+        """No audio has come for too long: end an open turn where the audio ends."""
+        return []
 
     @abstractmethod
     def finish(self) -> list[Effect]:
@@ -148,7 +192,7 @@ class Listener(ABC):
 
     def _begin(self, start: int) -> OpenItem:
         turn = Turn(start, self._settings, self._config.language)
-        self._open = self._items.begin(turn, self._request)
+        self._open = self._items.begin(turn, self._requests.make)
         return self._open
 
     def _feed(self, item: OpenItem, probability: float, end: int) -> list[Effect]:
@@ -165,17 +209,6 @@ class Listener(ABC):
         effects = self._items.forget(item)
         self._items.restart(item, Turn(item.turn.start, self._settings, self._config.language))
         return effects
-
-    def _request(self, wanted: Wanted) -> Request:
-        return Request(
-            samples=self._buffer.slice(wanted.start, wanted.end),
-            purpose=wanted.purpose,
-            language=wanted.language,
-            language_prior=wanted.prior,
-            context=self._config.corpus_text,
-            prefix=wanted.prefix,
-            hint=wanted.hint,
-        )
 
     def _send(self, event: type[ServerEvent], **fields: Any) -> Send:
         return self._items.send(event, **fields)

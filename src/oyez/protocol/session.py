@@ -8,11 +8,15 @@ The caller feeds one frame to `receive` (or calls `tick` or `drain`), then score
 `next_windows` hands out and returns the probabilities to `scored` until `next_windows` has nothing
 left, then feeds the next frame. Answers of recognisers come in through `recognised` whenever they
 are there.
+
+No object of a session refers back to one that holds it, so that whoever lets go of the session
+frees its audio at once, without a garbage collection.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -53,6 +57,11 @@ EMPTY_COMMIT = "Error committing input audio buffer: buffer too small, or have n
 NewId = Callable[[str], str]
 
 
+@dataclass(frozen=True, slots=True)
+class _Stalled:
+    """No audio has come for too long."""
+
+
 class Session:
     """The state of one session; see the module for how to drive it."""
 
@@ -69,19 +78,16 @@ class Session:
         self.finished = False
         """`session.finished` was sent."""
         self._model = model
-        self._new_id = new_id
         self._limits = limits
         self._config = SessionConfig()
-        self._items = Items(
-            self._event_id, new_id, emotions, limits.max_transcript_chars, limits.languages
-        )
+        self._items = Items(new_id, emotions, limits.max_transcript_chars, limits.languages)
         self._listener: Listener | None = None
-        self._controls: list[ClientEvent] = []
+        self._controls: list[ClientEvent | _Stalled] = []
         self._finishing = False
         self._closing = False
         self._close_at_ms: int | None = None
         self._linger_ms = limits.close_after_finish_ms
-        self._began_ms = self._last_input_ms = now_ms
+        self._began_ms = self._last_input_ms = self._last_audio_ms = now_ms
 
     @property
     def backlog_samples(self) -> int:
@@ -100,7 +106,7 @@ class Session:
 
     @property
     def encoded_bytes(self) -> int:
-        """Audio that waits to be decoded."""
+        """Audio in memory that waits to be decoded, as it came, in bytes."""
         return self._listener.encoded_bytes if self._listener else 0
 
     @property
@@ -120,7 +126,7 @@ class Session:
         try:
             event = codec.decode(message, max_append_bytes=self._limits.max_append_bytes)
         except ClientError as error:
-            return [self._error(error, codec.event_id_of(message))]
+            return [self._error(error, None)]
         try:
             return self._handle(event, now_ms)
         except ClientError as error:
@@ -128,7 +134,8 @@ class Session:
 
     def next_windows(self, max_windows: int) -> Samples | None:
         """Audio that waits to be scored, float32 [n * 512], n may be 0; None: nothing waits.
-        Encoded audio is decoded here, a little at a time."""
+        Encoded audio is decoded here, at most 2 s of it or some 2 ms of work a call, whatever it
+        is: n is 0 until a window is full, and `scored` takes that too."""
         return self._listener.next_windows(max_windows) if self._listener else None
 
     def scored(self, probabilities: NDArray[np.float32], now_ms: int) -> list[Effect]:
@@ -136,7 +143,7 @@ class Session:
         assert self._listener is not None
         effects = self._listener.scored(probabilities)
         for error, event_id in self._listener.take_errors():
-            undecodable = ClientError(str(error), code="invalid_value", param="audio")
+            undecodable = ClientError(error, code="invalid_value", param="audio")
             effects.append(self._error(undecodable, event_id))
         return effects + self._run_controls(now_ms)
 
@@ -145,10 +152,12 @@ class Session:
         return self._items.recognised(job, outcome) + self._finish_if_done(now_ms)
 
     def tick(self, now_ms: int, more_waits: bool = False) -> list[Effect]:
-        """Time passes; call about once a second. more_waits: input has come that has not been taken
-        in yet, so that the client is not silent."""
+        """Time passes; call about once a second. more_waits: input has come that was not handed
+        to `receive` yet, so it is not the client who is silent."""
         if more_waits:
             self._last_input_ms = now_ms
+        if more_waits or self.busy:
+            self._last_audio_ms = now_ms
         if self._closing:
             return []
         if self._close_at_ms is not None:
@@ -159,7 +168,15 @@ class Session:
             return self._time_out("idle_timeouts", now_ms)
         if 0 < self._limits.max_session_ms <= now_ms - self._began_ms:
             return self._time_out("session_timeouts", now_ms)
-        return []
+        return self._end_stalled(now_ms)
+
+    def _end_stalled(self, now_ms: int) -> list[Effect]:
+        """End a turn that waits for audio of a client who sends none, as silence would."""
+        limit_ms = self._listener.stalled_after_ms if self._listener else 0
+        if self._listener is None or not 0 < limit_ms <= now_ms - self._last_audio_ms:
+            return []
+        self._listener.end_of_audio()  # what the resampler holds was said, too
+        return [Count("stalled_turns"), *self._control(_Stalled(), now_ms)]
 
     def _time_out(self, name: str, now_ms: int) -> list[Effect]:
         self._linger_ms = 0
@@ -183,7 +200,7 @@ class Session:
     def _handle(self, event: ClientEvent, now_ms: int) -> list[Effect]:
         match event:
             case AudioAppend():
-                return self._append(event)
+                return self._append(event, now_ms)
             case SessionUpdate():
                 return self._update(event)
             case Foreign():
@@ -200,9 +217,10 @@ class Session:
         self._config = merge(self._config, event.session, self._limits)
         return [self._send(SessionUpdated, session=self._config.as_wire(self.id, self._model))]
 
-    def _append(self, event: AudioAppend) -> list[Effect]:
+    def _append(self, event: AudioAppend, now_ms: int) -> list[Effect]:
         if not event.audio:
             return []
+        self._last_audio_ms = now_ms
         if self._listener is None:
             self._listener = self._listen()
         self._listener.hear(event.audio, event.event_id)
@@ -212,9 +230,9 @@ class Session:
         detection = self._config.turn_detection
         if detection is None:
             return ManualListener(self._config, self._items, self._limits)
-        return VadListener(self._config, self._items, detection, self._limits.live)
+        return VadListener(self._config, self._items, detection, self._limits)
 
-    def _control(self, event: ClientEvent, now_ms: int) -> list[Effect]:
+    def _control(self, event: ClientEvent | _Stalled, now_ms: int) -> list[Effect]:
         """Carry out a control event, behind all audio that came before it."""
         if isinstance(event, SessionFinish):
             self._finishing = True
@@ -229,10 +247,12 @@ class Session:
             effects += self._run(self._controls.pop(0), now_ms)
         return effects
 
-    def _run(self, event: ClientEvent, now_ms: int) -> list[Effect]:
+    def _run(self, event: ClientEvent | _Stalled, now_ms: int) -> list[Effect]:
         match event:
             case AudioCommit():
                 return self._commit(event)
+            case _Stalled():
+                return self._listener.end_stalled() if self._listener else []
             case AudioClear():
                 effects = self._listener.clear() if self._listener else []
                 return [*effects, self._send(BufferCleared)]
@@ -263,7 +283,4 @@ class Session:
         return self._send(ErrorEvent, error=error.detail(event_id))
 
     def _send(self, event: type[ServerEvent], **fields: Any) -> Send:
-        return Send(event(event_id=self._event_id(), **fields))
-
-    def _event_id(self) -> str:
-        return self._new_id("event")
+        return self._items.send(event, **fields)

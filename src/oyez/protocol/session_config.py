@@ -27,6 +27,8 @@ OPUS_NAMES = ("opus", "audio/opus")
 THRESHOLD_RANGE = (-1.0, 1.0)
 SILENCE_RANGE_MS = (200, 6000)
 PREFIX_RANGE_MS = (0, 5000)
+MAX_MODEL_CHARS = 200
+"""Of `input_audio_transcription.model`, which is echoed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,8 +183,7 @@ def _transcription(
         language = _language(given["language"], f"{path}.language", limits.allowed_languages)
         current = replace(current, language=language)
     if "model" in given:
-        model = given["model"]
-        current = replace(current, model=model if isinstance(model, str) else None)
+        current = replace(current, model=_model(given["model"], f"{path}.model"))
     if "corpus_text" in given:
         text = _corpus(given["corpus_text"], f"{path}.corpus_text", limits.max_corpus_chars)
         current = replace(current, corpus_text=text)
@@ -206,18 +207,26 @@ def _language(value: Any, param: str, allowed: Sequence[str]) -> str | None:
     return str(code)
 
 
+def _model(value: Any, param: str) -> str | None:
+    return _bounded(value, param, MAX_MODEL_CHARS) if isinstance(value, str) else None
+
+
 def _corpus(value: Any, param: str, max_chars: int) -> str:
     if value is None:
         return ""
     if not isinstance(value, str):
         raise invalid_value(param, value, "a string")
-    if len(value) > max_chars:
+    return _bounded(value, param, max_chars)
+
+
+def _bounded(text: str, param: str, max_chars: int) -> str:
+    if len(text) > max_chars:
         raise ClientError(
-            f"Invalid value: {len(value)} characters. At most {max_chars} may be sent.",
+            f"Invalid value: {len(text)} characters. At most {max_chars} may be sent.",
             code="invalid_value",
             param=param,
         )
-    return value
+    return text
 
 
 def _merge_turn_detection(config: SessionConfig, update: dict[str, Any]) -> SessionConfig:

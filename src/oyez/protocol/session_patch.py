@@ -55,7 +55,7 @@ class TranscriptionPatch(msgspec.Struct, kw_only=True):
     corpus_text: str | UnsetType | None = UNSET
     """The same as `corpus.text`."""
     model: Any | UnsetType = UNSET
-    """Echoed if it is a string, otherwise ignored."""
+    """Echoed if it is a string (of at most 200 characters), otherwise ignored."""
 
 
 class TurnDetectionPatch(msgspec.Struct, kw_only=True):
@@ -127,3 +127,23 @@ class SessionPatch(msgspec.Struct, kw_only=True):
     """An alias that older SDKs send."""
     corpus_text: str | UnsetType | None = UNSET
     """An alias that older SDKs send."""
+
+
+KNOWN_KEYS = tuple(
+    sorted(
+        {
+            key
+            for patch in (
+                SessionPatch,
+                TranscriptionPatch,
+                CorpusPatch,
+                TurnDetectionPatch,
+                NestedAudio,
+                NestedInput,
+                NestedFormat,
+            )
+            for key in patch.__struct_fields__
+        }
+    )
+)
+"""Of the session and of all objects in it: nothing else in an update is read."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from oyez.protocol.effects import Began, Effect
 from oyez.protocol.items import Items, OpenItem
+from oyez.protocol.limits import SessionLimits
 from oyez.protocol.listener import SAMPLES_PER_MS, Listener
 from oyez.protocol.server_events import SpeechStarted, SpeechStopped
 from oyez.protocol.session_config import SessionConfig, TurnDetection
@@ -20,7 +21,11 @@ REMEMBERED_WINDOWS = 32
 
 class VadListener(Listener):
     def __init__(
-        self, config: SessionConfig, items: Items, detection: TurnDetection, live: bool
+        self,
+        config: SessionConfig,
+        items: Items,
+        detection: TurnDetection,
+        limits: SessionLimits,
     ) -> None:
         edges = EdgeSettings.from_wire(
             detection.threshold, detection.silence_duration_ms, detection.prefix_padding_ms
@@ -29,10 +34,13 @@ class VadListener(Listener):
             release=edges.release,
             lead_samples=edges.prefix_samples,
             silence_samples=edges.silence_samples,
-            partials=live,
-            speculation=live,
+            partials=limits.live,
+            speculation=limits.live,
         )
         super().__init__(config, items, settings)
+        self._patience_ms = limits.stalled_turn_ms
+        if self._patience_ms:
+            self._patience_ms += detection.silence_duration_ms
         self._edges = EdgeDetector(edges)
         self._recent: deque[tuple[float, int]] = deque(maxlen=REMEMBERED_WINDOWS)
         self._reach_samples = edges.prefix_samples + REMEMBERED_WINDOWS * WINDOW_SAMPLES
@@ -45,6 +53,13 @@ class VadListener(Listener):
         """An open turn ends here without words: its item was announced and must complete."""
         effects = self._drop(self._open) if self._open else []
         return effects + self._at_edges(self._edges.close(self._buffer.end))
+
+    @property
+    def stalled_after_ms(self) -> int:
+        return self._patience_ms if self._open else 0
+
+    def end_stalled(self) -> list[Effect]:
+        return self._at_edges(self._edges.close(self._buffer.end)) if self._open else []
 
     def finish(self) -> list[Effect]:
         return self._at_edges(self._edges.finish(self._buffer.end))

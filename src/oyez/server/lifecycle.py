@@ -18,7 +18,7 @@ from oyez.metrics import Metrics
 from oyez.server.access.access import Access
 from oyez.server.access.accounts import Accounts
 from oyez.server.app import Server
-from oyez.server.life import listening, resources, signals, tls
+from oyez.server.life import listening, packages, resources, signals, tls
 from oyez.server.life.bad_requests import log_bad_requests_seldom
 from oyez.server.life.reload import Reloader
 from oyez.server.life.sd_notify import ServiceManager
@@ -60,6 +60,8 @@ def run_server(settings: Settings, say: Callable[[str], None]) -> None:
     """
     log_bad_requests_seldom()
     log.info("starting", extra={"fields": {"version": __version__, **settings.changed()}})
+    for each in packages.outdated():
+        log.warning("%s: not what oyez was made for; install it again", each)
     manager = ServiceManager(*service_manager())
 
     def tell(line: str) -> None:

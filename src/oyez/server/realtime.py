@@ -224,6 +224,7 @@ def session_limits(settings: Settings, languages: tuple[str, ...] = ()) -> Sessi
         manual_max_ms=round(settings.manual_max_s * 1000),
         manual_interim=settings.manual_interim,
         idle_timeout_ms=round(settings.idle_timeout_s * 1000),
+        stalled_turn_ms=round(settings.stalled_turn_s * 1000),
         max_session_ms=round(settings.max_session_s * 1000),
         close_after_finish_ms=round(settings.close_after_finish_s * 1000),
     )

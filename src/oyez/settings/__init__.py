@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from oyez.settings.checks import SettingsError, is_loopback, key_problem, read_keys
 from oyez.settings.fields import ENV_PREFIX, MODELS, Settings
-from oyez.settings.sources import environment_warnings, load, service_manager
+from oyez.settings.sources import environment_warnings, library_paths, load, service_manager
 
 __all__ = [
     "ENV_PREFIX",
@@ -14,6 +14,7 @@ __all__ = [
     "environment_warnings",
     "is_loopback",
     "key_problem",
+    "library_paths",
     "load",
     "read_keys",
     "service_manager",

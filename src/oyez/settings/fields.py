@@ -21,6 +21,8 @@ from oyez.settings.checks import is_loopback, key_problem, read_keys
 
 ENV_PREFIX = "OYEZ_"
 MEBIBYTE = 1 << 20
+MAX_MESSAGE_BYTES = MEBIBYTE // 4
+"""Of a message without its audio; the protocol has the same bound."""
 ORIGIN = re.compile(r"https?://[^/?#\s@]+", re.IGNORECASE)
 MODELS = (
     "qwen3-asr-flash-realtime",
@@ -186,6 +188,12 @@ class Settings(BaseSettings):
     idle_timeout_s: float = Field(
         300.0, gt=0, description="A session without input for so long is finished and closed."
     )
+    stalled_turn_s: float = Field(
+        4.0,
+        ge=0,
+        description="A turn found by voice activity ends when its client has sent no audio for so "
+        "long, and its silence_duration_ms. 0: never.",
+    )
     max_session_s: float = Field(
         0.0, ge=0, description="A session that lasts so long is finished and closed. 0: no limit."
     )
@@ -200,10 +208,10 @@ class Settings(BaseSettings):
     )
     manual_interim: bool = Field(True, description="Send interim text in manual mode.")
     max_append_bytes: int = Field(
-        15 * MEBIBYTE, ge=1, description="Largest audio of one append, decoded."
+        2 * MEBIBYTE, ge=1, description="Largest audio of one append, decoded."
     )
     ws_max_message_bytes: int = Field(
-        24 * MEBIBYTE, ge=1024, description="Largest WebSocket message; beyond: close 1009."
+        3 * MEBIBYTE, ge=1024, description="Largest WebSocket message; beyond: close 1009."
     )
     max_upload_bytes: int = Field(
         200 * MEBIBYTE, ge=1024, description="Largest file to transcribe; beyond: HTTP 413."
@@ -215,7 +223,13 @@ class Settings(BaseSettings):
         2, ge=1, description="Files transcribed at a time; more of them wait."
     )
     max_waiting_transcriptions: int = Field(
-        8, ge=0, description="Files that wait, or are uploaded meanwhile; beyond: HTTP 503."
+        8, ge=0, description="Complete files that wait for their turn; beyond: HTTP 503."
+    )
+    upload_disk_bytes: int = Field(
+        0,
+        ge=0,
+        description="Disk space of all uploaded files together; beyond: HTTP 503. "
+        "0: ten times max_upload_bytes.",
     )
     send_buffer_bytes: int = Field(
         MEBIBYTE,
@@ -291,11 +305,20 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _limits_agree(self) -> Self:
-        needed_bytes = self.max_append_bytes * 4 // 3 + MEBIBYTE
+        needed_bytes = self.max_append_bytes * 4 // 3 + MAX_MESSAGE_BYTES
         if self.ws_max_message_bytes < needed_bytes:
             raise ValueError(
                 f"ws_max_message_bytes must be at least {needed_bytes}: an append of "
                 f"max_append_bytes={self.max_append_bytes} grows by a third in base64"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _uploads_have_room(self) -> Self:
+        if 0 < self.upload_disk_bytes < self.max_upload_bytes:
+            raise ValueError(
+                f"upload_disk_bytes must be at least max_upload_bytes={self.max_upload_bytes}, "
+                "or 0 for ten times that"
             )
         return self
 

@@ -82,6 +82,13 @@ def service_manager() -> tuple[str | None, float | None]:
     return os.environ.get("NOTIFY_SOCKET"), watchdog_s
 
 
+def library_paths() -> dict[str, str]:
+    """What a process that oyez starts needs of the environment to find its libraries. Nothing of
+    it is secret."""
+    names = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
+    return {name: os.environ[name] for name in names if name in os.environ}
+
+
 def _read_file(file: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(file.read_text(encoding="utf-8"))

@@ -13,6 +13,9 @@ from oyez.recognisers.base import SAMPLE_RATE, Samples
 PCM_SAMPLE_RATES = (8_000, 16_000, 24_000, 48_000)
 """The rates `make_decoder` accepts for "pcm", in Hz."""
 
+MAX_STEP_S = 2
+"""Most audio that is decoded at once."""
+
 _PCM16_FULL_SCALE = 32_768.0
 _RESAMPLER_BLOCK_SAMPLES = 65_536
 
@@ -22,23 +25,48 @@ class AudioError(ValueError):
 
 
 class AudioDecoder(Protocol):
-    """Decodes the audio of one session. How the bytes are cut into feeds changes nothing."""
+    """Decodes the audio of one session, a bounded piece of work at a time. How the bytes are cut
+    into feeds changes nothing."""
 
-    def feed(self, data: bytes) -> Samples:
-        """Decode what `data` completes: float32 [n], 16 kHz, possibly empty.
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes of the last feed, as long as not all of it has been decoded; else 0."""
+        ...
 
-        Raises AudioError on bytes that cannot be decoded. The decoder stays usable, and what
-        was decoded before the error comes out of the next call.
+    def feed(self, data: bytes) -> None:
+        """Take encoded audio, of any length. Only when nothing waits."""
+        ...
+
+    def decode(self) -> tuple[Samples, AudioError | None]:
+        """Decode some of what waits: float32 [n], 16 kHz, some 2 s at most, possibly empty; and
+        the first thing in it that could not be decoded. The decoder stays usable after that.
+
+        A call costs some 2 ms at most, whatever the bytes are: what it does is counted.
         """
+        ...
+
+    def drop(self) -> None:
+        """Forget what waits. Nothing may be fed any more."""
         ...
 
     def flush(self) -> Samples:
-        """End the audio given so far and return its tail: float32 [n], 16 kHz.
+        """The tail of the audio decoded so far: float32 [n], 16 kHz. Only when nothing waits.
 
-        A half-received sample or packet is dropped. Audio fed later starts afresh, but in the
-        same container, if there is one.
+        Audio fed later is resampled afresh, but goes on in the same container, packet or sample.
         """
         ...
+
+
+def decode_all(decoder: AudioDecoder, data: bytes) -> Samples:
+    """Decode `data` in one go: float32 [n], 16 kHz. Raises the first AudioError in it."""
+    decoder.feed(data)
+    blocks: list[Samples] = []
+    while decoder.waiting_bytes:
+        samples, error = decoder.decode()
+        if error:
+            raise error
+        blocks.append(samples)
+    return join(blocks)
 
 
 def make_decoder(audio_format: str, sample_rate: int) -> AudioDecoder:
@@ -65,18 +93,31 @@ class PcmDecoder:
 
     def __init__(self, sample_rate: int) -> None:
         self._resampler = None if sample_rate == SAMPLE_RATE else Resampler(sample_rate)
-        self._half_sample = b""
+        self._step_bytes = 2 * sample_rate * MAX_STEP_S
+        self._data = b""
+        self._place = 0
 
-    def feed(self, data: bytes) -> Samples:
-        if self._half_sample:
-            data = self._half_sample + data
-        count = len(data) // 2
-        self._half_sample = data[2 * count :]
-        samples = pcm16_to_samples(np.frombuffer(data, "<i2", count))
-        return self._resampler.feed(samples) if self._resampler else samples
+    @property
+    def waiting_bytes(self) -> int:
+        return len(self._data) if self._place + 1 < len(self._data) else 0
+
+    def feed(self, data: bytes) -> None:
+        half_sample = self._data[self._place :]
+        self._data = half_sample + data if half_sample else data
+        self._place = 0
+
+    def decode(self) -> tuple[Samples, AudioError | None]:
+        count = min(self._step_bytes, len(self._data) - self._place) // 2
+        samples = pcm16_to_samples(np.frombuffer(self._data, "<i2", count, self._place))
+        self._place += 2 * count
+        if self._place + 1 >= len(self._data):  # let go of what has been decoded
+            self._data, self._place = self._data[self._place :], 0
+        return self._resampler.feed(samples) if self._resampler else samples, None
+
+    def drop(self) -> None:
+        self._data, self._place = b"", 0
 
     def flush(self) -> Samples:
-        self._half_sample = b""
         return self._resampler.flush() if self._resampler else np.zeros(0, np.float32)
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from oyez.stages.audio import AudioError
-from oyez.stages.opus_head import MAX_PACKET_BYTES, Demuxed, parse_opus_head
+from oyez.stages.opus_head import BLOCK_BYTES, MAX_PACKET_BYTES, Demuxed, parse_opus_head
 
 OGG_MAGIC = b"OggS"
 
@@ -17,17 +16,6 @@ _MAX_PAGE_BYTES = _HEADER_BYTES + 255 + 255 * 255
 _CONTINUED, _FIRST_PAGE = 0x01, 0x02
 _MAX_GARBAGE_BYTES = _MAX_PAGE_BYTES
 _REVERSED_BITS = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
-
-
-@dataclass(frozen=True, slots=True)
-class _Page:
-    flags: int
-    serial: int
-    sequence: int
-    pieces: list[bytes]
-    """The packets and parts of packets in it."""
-    ends_open: bool
-    """The last piece goes on in the next page."""
 
 
 class OggDemuxer:
@@ -45,10 +33,12 @@ class OggDemuxer:
         self._open_packet: bytearray | None = None
 
     def feed(self, data: bytes) -> Iterator[Demuxed]:
-        """Yields what `data` completes. The iterator must be used up before the next call."""
-        for start in range(0, len(data), _MAX_PAGE_BYTES):
-            self._buffer += data[start : start + _MAX_PAGE_BYTES]
+        """Yields what `data` completes, None for every page and block without anything in it.
+        The iterator must be used up before the next call."""
+        for start in range(0, len(data), BLOCK_BYTES):
+            self._buffer += data[start : start + BLOCK_BYTES]
             yield from self._pages()
+            yield None
 
     def _pages(self) -> Iterator[Demuxed]:
         place = 0
@@ -66,25 +56,28 @@ class OggDemuxer:
                 return
             page = bytes(self._buffer[start : start + size])
             place = start + size
+            yield None
             if _is_intact(page):
                 self._garbage_bytes = 0
-                yield from self._packets(_parse_page(page))
+                yield from self._packets(page)
             else:
                 self._garbage_bytes += size
 
-    def _packets(self, page: _Page) -> Iterator[Demuxed]:
-        if page.flags & _FIRST_PAGE:
-            yield from self._begin_stream(page)
+    def _packets(self, page: bytes) -> Iterator[Demuxed]:
+        flags = page[5]
+        serial, sequence = (int.from_bytes(page[at : at + 4], "little") for at in (14, 18))
+        if flags & _FIRST_PAGE:
+            yield from self._begin_stream(page, serial, sequence)
             return
         if self._serial is None:
             yield AudioError("The Ogg stream carries no mono or stereo Opus; nothing else is read.")
-        if page.serial != self._serial:
+        if serial != self._serial:
             return
-        if page.sequence != self._sequence:
+        if sequence != self._sequence:
             self._open_packet = None
-        self._sequence = (page.sequence + 1) & 0xFFFFFFFF
-        for index, piece in enumerate(page.pieces):
-            if index == 0 and page.flags & _CONTINUED:
+        self._sequence = (sequence + 1) & 0xFFFFFFFF
+        for index, (piece, is_end) in enumerate(_pieces(page)):
+            if index == 0 and flags & _CONTINUED:
                 if self._open_packet is None:
                     continue  # its beginning was lost
             else:
@@ -92,26 +85,29 @@ class OggDemuxer:
             # what lies past the limit is forgotten: comments may be huge, packets may not
             room = MAX_PACKET_BYTES + 1 - len(self._open_packet)
             self._open_packet += piece[:room]
-            if index < len(page.pieces) - 1 or not page.ends_open:
-                yield from self._end_packet()
+            if is_end:
+                yield self._end_packet()
 
-    def _begin_stream(self, page: _Page) -> Iterator[Demuxed]:
-        head = parse_opus_head(page.pieces[0]) if page.pieces else None
+    def _begin_stream(self, page: bytes, serial: int, sequence: int) -> Iterator[Demuxed]:
+        first = next(_pieces(page), None)
+        head = parse_opus_head(first[0]) if first else None
         if head is None:
             if self._serial is not None and not self._comments_due:
                 self._serial = None  # the Opus stream is over, something else begins
             return
-        self._serial = page.serial
-        self._sequence = (page.sequence + 1) & 0xFFFFFFFF
+        self._serial = serial
+        self._sequence = (sequence + 1) & 0xFFFFFFFF
         self._comments_due = True
         self._open_packet = None
         yield head
 
-    def _end_packet(self) -> Iterator[Demuxed]:
+    def _end_packet(self) -> bytes | None:
         packet, self._open_packet = self._open_packet, None
-        if packet and not (self._comments_due and packet.startswith(_COMMENTS_MAGIC)):
-            yield bytes(packet)
+        is_comments = (
+            self._comments_due and packet is not None and packet.startswith(_COMMENTS_MAGIC)
+        )
         self._comments_due = False
+        return bytes(packet) if packet and not is_comments else None
 
 
 def _page_bytes(buffer: bytearray, start: int) -> int | None:
@@ -133,22 +129,15 @@ def _is_intact(page: bytes) -> bool:
     return backwards.to_bytes(4, "big").translate(_REVERSED_BITS) == page[22:26]
 
 
-def _parse_page(page: bytes) -> _Page:
+def _pieces(page: bytes) -> Iterator[tuple[bytes, bool]]:
+    """The packets and parts of packets in a page, and whether each ends a packet there: the last
+    one may go on in the next page."""
     lacing = page[_HEADER_BYTES : _HEADER_BYTES + page[26]]
-    pieces = []
     start = end = _HEADER_BYTES + len(lacing)
     for length in lacing:
         end += length
         if length < 255:
-            pieces.append(page[start:end])
+            yield page[start:end], True
             start = end
-    ends_open = bool(lacing) and lacing[-1] == 255
-    if ends_open:
-        pieces.append(page[start:end])
-    return _Page(
-        flags=page[5],
-        serial=int.from_bytes(page[14:18], "little"),
-        sequence=int.from_bytes(page[18:22], "little"),
-        pieces=pieces,
-        ends_open=ends_open,
-    )
+    if lacing and lacing[-1] == 255:
+        yield page[start:end], False

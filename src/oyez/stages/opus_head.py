@@ -25,8 +25,13 @@ class OpusHead:
     """Factor to apply to the decoded samples."""
 
 
-Demuxed = OpusHead | bytes | AudioError
-"""What a demuxer finds: the beginning of a stream, a packet of it, or something wrong."""
+Demuxed = OpusHead | bytes | AudioError | None
+"""What a demuxer finds: the beginning of a stream, a packet of it, something wrong, or nothing.
+Each is a small piece of work, as long as reading BLOCK_BYTES takes or less, so that who asks for
+them one by one can stop at any time."""
+
+BLOCK_BYTES = 2_048
+"""Input that a demuxer takes in at a time."""
 
 
 def parse_opus_head(packet: bytes) -> OpusHead | None:

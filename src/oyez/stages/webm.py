@@ -6,12 +6,11 @@ masters that lead to audio are entered and their ends ignored, everything else i
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from oyez.stages.audio import AudioError
-from oyez.stages.opus_head import MAX_PACKET_BYTES, Demuxed, parse_opus_head
+from oyez.stages.opus_head import BLOCK_BYTES, MAX_PACKET_BYTES, Demuxed, parse_opus_head
 
 WEBM_MAGIC = b"\x1a\x45\xdf\xa3"
 
@@ -31,11 +30,10 @@ _BLOCK = 0xA1
 _ENTERED = {_SEGMENT, _CLUSTER, _TRACKS, _TRACK_ENTRY, _BLOCK_GROUP}
 _READ = {_TRACK_NUMBER, _CODEC_ID, _CODEC_PRIVATE, _SIMPLE_BLOCK, _BLOCK}
 _MAY_BE_ENDLESS = {_SEGMENT, _CLUSTER}
-_FRESH_START = re.compile(re.escape(_CLUSTER.to_bytes(4, "big")) + b"|" + re.escape(WEBM_MAGIC))
+_CLUSTER_ID = _CLUSTER.to_bytes(4, "big")
 
 _MAX_READ_BYTES = MAX_PACKET_BYTES + 16
 _MAX_SKIPPED_BYTES = 64 * 1024 * 1024
-_FEED_BLOCK_BYTES = 65_536
 _MAX_ID_BYTES = 4
 _MAX_SIZE_BYTES = 8
 _LACING = 0x06
@@ -67,10 +65,13 @@ class WebmDemuxer:
         self._opus_track: int | None = None
 
     def feed(self, data: bytes) -> Iterator[Demuxed]:
-        """Yields what `data` completes. The iterator must be used up before the next call."""
-        for start in range(0, len(data), _FEED_BLOCK_BYTES):
-            self._buffer += data[start : start + _FEED_BLOCK_BYTES]
+        """Yields what `data` completes, None for every element and block without anything in it.
+        The iterator must be used up before the next call."""
+        for start in range(0, len(data), BLOCK_BYTES):
+            self._buffer += data[start : start + BLOCK_BYTES]
+            yield None
             while self._find_element():
+                yield None
                 try:
                     header = _read_header(self._buffer)
                     if header is None or not self._is_complete(*header):
@@ -88,9 +89,10 @@ class WebmDemuxer:
         del self._buffer[:skipped]
         self._bytes_to_skip -= skipped
         if self._is_lost:
-            found = _FRESH_START.search(self._buffer)
-            self._is_lost = found is None
-            start = found.start() if found else len(self._buffer) - _MAX_ID_BYTES + 1
+            starts = [self._buffer.find(magic) for magic in (_CLUSTER_ID, WEBM_MAGIC)]
+            found = [start for start in starts if start >= 0]
+            self._is_lost = not found
+            start = min(found, default=len(self._buffer) - _MAX_ID_BYTES + 1)
             del self._buffer[: max(start, 0)]
         return bool(self._buffer) and not self._is_lost
 

@@ -78,6 +78,19 @@ class Wanted:
         return self.end - self.start
 
 
+@dataclass(frozen=True, slots=True)
+class _Answered:
+    """What a final was the answer to; not the `Wanted`, which refers to its window."""
+
+    start: int
+    end: int
+    prior: Prior
+
+    @property
+    def samples(self) -> int:
+        return self.end - self.start
+
+
 class Window:
     """A stretch of a turn from sample `start` on. Feed it, then ask what it wants."""
 
@@ -91,7 +104,7 @@ class Window:
         """No more audio will belong to it."""
         self.expected = FLAT
         """What language is expected, from what was said before."""
-        self._answered: Wanted | None = None
+        self._answered: _Answered | None = None
         """What `final` is the answer to."""
         self._settings = settings
         self._language = language
@@ -168,7 +181,8 @@ class Window:
                 self.failure = outcome
             return False
         if counts:
-            self.final, self._answered = outcome, wanted
+            self.final = outcome
+            self._answered = _Answered(wanted.start, wanted.end, wanted.prior)
         elif self.final is not None or wanted.end < self._heard_to:
             return False
         self._heard_to = wanted.end
@@ -189,12 +203,7 @@ class Window:
         """The doubtful final once more, with what is expected now."""
         assert self._answered is not None, "nothing was answered"
         self.final = None
-        return replace(
-            self._answered,
-            prior=self.expected,
-            speculative=not self.closed,
-            due_samples=0 if self.closed else self._until_turn_ends,
-        )
+        return self._final(self._answered.start, self._answered.end, speculative=not self.closed)
 
     @property
     def answered_samples(self) -> int:
@@ -253,11 +262,14 @@ class Window:
             return None
         end = self._speech_end + self._settings.tail_samples
         self._final_end = end if limit is None else min(end, limit)
+        return self._final(self._heard_from, self._final_end, speculative)
+
+    def _final(self, start: int, end: int, speculative: bool) -> Wanted:
         return Wanted(
             self,
             Purpose.FINAL,
-            self._heard_from,
-            self._final_end,
+            start,
+            end,
             speculative,
             due_samples=self._until_turn_ends if speculative else 0,
             language=self._language,

@@ -35,6 +35,9 @@ PROGRESS_S = 1.0
 MAX_RESULTS = 64
 """Results nobody has taken yet, before the file is read on."""
 
+Blocks = Iterator[Samples] | AsyncIterator[Samples]
+"""Audio, float32 [n] at 16 kHz. A plain iterator may block: it is asked in a thread."""
+
 
 class Observer:
     """Is told of what a run does; this one does not care. What it raises ends the run."""
@@ -87,7 +90,7 @@ class Run:
         self._fed_samples = 0
         self._told_s = 0.0
 
-    async def feed(self, blocks: Iterator[Samples]) -> None:
+    async def feed(self, blocks: Blocks) -> None:
         """Hand over all audio, as there is room. What goes wrong is raised by `results`."""
         try:
             self._receive({"type": "session.update", "session": self._update()})
@@ -161,7 +164,9 @@ class Run:
             self._changed.clear()
             await self._changed.wait()
 
-    async def _next(self, blocks: Iterator[Samples]) -> Samples | None:
+    async def _next(self, blocks: Blocks) -> Samples | None:
+        if isinstance(blocks, AsyncIterator):
+            return await anext(blocks, None)
         return await in_thread(next, blocks, None)
 
     def _receive(self, event: dict[str, object]) -> None:

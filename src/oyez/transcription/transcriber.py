@@ -18,16 +18,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-from collections.abc import AsyncGenerator, AsyncIterator, Hashable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Hashable
 
 from oyez.emotion.base import EmotionClassifier
 from oyez.inference.loader import Engines
 from oyez.inference.scheduler import Scheduler
 from oyez.inference.vad_pool import VadPool
-from oyez.recognisers.base import Samples
 from oyez.transcription.options import Options
 from oyez.transcription.results import Result
-from oyez.transcription.run import Observer, Run
+from oyez.transcription.run import Blocks, Observer, Run
 
 BACKLOG_S_PER_WORKER = 40.0
 """Audio that waits for recognition: two long windows for each worker, so that none is idle."""
@@ -50,15 +49,16 @@ class Transcriber:
 
     async def transcribe(
         self,
-        blocks: Iterator[Samples],
+        blocks: Blocks,
         options: Options | None = None,
         observer: Observer | None = None,
         tenant: Hashable = None,
     ) -> AsyncGenerator[Result]:
         """Every segment of the audio, in order, between them progress and partial text.
 
-        blocks: float32 [n] at 16 kHz; taken in a thread, when there is room for more. What they
-        raise is raised here, and so is TranscriptionError for bad options. Close the generator
+        blocks: float32 [n] at 16 kHz; taken when there is room for more, in a thread if the
+        iterator is not an asynchronous one. What they raise is raised here, and so is
+        TranscriptionError for bad options. Close the generator
         (`contextlib.aclosing`) to cancel: nothing of it runs on. tenant: as in `Job`.
         """
         run = Run(

@@ -2,11 +2,17 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 from click.testing import CliRunner, Result
 
 from oyez.cli import checks
@@ -69,6 +75,67 @@ def test_a_directory_that_cannot_be_written_is_to_be_mended() -> None:
 
 def test_a_directory_that_will_be_made_is_fine(tmp_path: Path) -> None:
     assert checks.disk("models", tmp_path / "a" / "b").grade == "ok"
+
+
+@contextmanager
+def a_server(status: int, tls: ssl.SSLContext | None = None) -> Iterator[int]:
+    """The port of one whose health is this."""
+
+    class Health(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status if self.path == "/healthz" else 404)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None: ...
+
+    with HTTPServer(("127.0.0.1", 0), Health) as server:
+        if tls:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield server.server_address[1]
+        server.shutdown()
+
+
+@pytest.mark.parametrize(("status", "exit_code"), [(200, 0), (503, 1)])
+def test_a_running_server_is_asked_for_its_health(
+    monkeypatch: pytest.MonkeyPatch, status: int, exit_code: int
+) -> None:
+    with a_server(status) as port:
+        monkeypatch.setenv("OYEZ_HOST", "0.0.0.0")
+        monkeypatch.setenv("OYEZ_PORT", str(port))
+        monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+        done = CliRunner().invoke(main, ["doctor", "--running"])
+    assert done.exit_code == exit_code, done.output
+    assert f"http://127.0.0.1:{port}/healthz: {status}" in done.output
+    assert "clock" not in done.output, "more was looked at than the server"
+
+
+def test_a_running_server_is_asked_with_tls_where_it_has_a_certificate(tmp_path: Path) -> None:
+    issued = trustme.CA().issue_cert("asr.example.org")
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    issued.configure_cert(tls)
+    with a_server(200, tls) as port:
+        files = {"tls_cert": tmp_path / "chain.pem", "tls_key": tmp_path / "key.pem"}
+        found = checks.running(settings(tmp_path, port=port, **files))
+        assert (found.grade, found.words) == ("ok", f"https://127.0.0.1:{port}/healthz: 200")
+        assert checks.running(settings(tmp_path, port=port)).grade == "fail"
+
+
+def test_a_server_that_does_not_answer_is_told(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        port = gone.getsockname()[1]
+    found = checks.running(settings(tmp_path, port=port))
+    assert (found.grade, "refused" in found.words) == ("fail", True)
+
+
+def test_packages_that_oyez_was_not_made_for_are_to_be_mended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert checks.packages().grade == "ok"
+    found = ["aiohttp 3.14.0 (needed: >=3.14.5)"]
+    monkeypatch.setattr("oyez.server.life.packages.outdated", lambda: found)
+    told = checks.packages()
+    assert (told.grade, found[0] in told.words) == ("fail", True)
 
 
 def test_a_taken_port_is_to_be_mended(tmp_path: Path) -> None:

@@ -126,6 +126,36 @@ def test_sessions_one_by_one_tell_how_they_closed() -> None:
     assert "1000 finished" in table and "static-1" not in table
 
 
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ('=HYPERLINK("http://x","y")', '\'=HYPERLINK("http://x","y")'),
+        ("+1+1", "'+1+1"),
+        ("-1", "'-1"),
+        ("@SUM(A1)", "'@SUM(A1)"),
+        ("\t=1", "' =1"),
+        ("a\r\n=1\x1b[31m", "a  =1 [31m"),
+        ("whisper-1", "whisper-1"),
+    ],
+)
+def test_what_clients_write_is_no_formula_and_has_no_control_characters(
+    tmp_path: Path, name: str, shown: str
+) -> None:
+    database = open_database(f"sqlite:///{tmp_path}/accounts.db")
+    ledger = Ledger(database)
+    ledger.start()
+    ledger.put(a_usage("e", key_id="k", key_name=name, model=name, ended_at=NOON))
+    assert ledger.stop(10.0) == 0
+    database.close()
+    sessions = run(*PERIOD, "--by", "session", "--csv").stdout
+    line = next(each for each in csv.DictReader(io.StringIO(sessions)) if each["id"] == "e")
+    assert (line["model"], line["key_name"]) == (shown, shown)
+    keys = run(*PERIOD, "--by", "key", "--csv").stdout
+    assert shown in [each["key_name"] for each in csv.DictReader(io.StringIO(keys))]
+    for table in (run(*PERIOD).stdout, run(*PERIOD, "--by", "session").stdout):
+        assert not {"\x1b", "\t", "\r"} & set(table)
+
+
 def test_a_table_of_sessions_shows_the_newest(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("oyez.cli.usage_sessions.MOST_SHOWN", 1)
     result = run(*PERIOD, "--by", "session")

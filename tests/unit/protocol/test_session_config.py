@@ -132,6 +132,10 @@ BAD = [
         {"input_audio_transcription": {"corpus": {"text": "x" * 101}}},
         "session.input_audio_transcription.corpus.text",
     ),
+    (
+        {"input_audio_transcription": {"model": "x" * 201}},
+        "session.input_audio_transcription.model",
+    ),
     ({"language": "klingon"}, "session.language"),
     ({"turn_detection": "server_vad"}, "session.turn_detection"),
     ({"turn_detection": {"type": "semantic_vad"}}, "session.turn_detection.type"),

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from oyez.stages.audio import AudioError, make_decoder
+from oyez.stages.audio import AudioError, decode_all, make_decoder
 from support.opus_streams import (
     assert_sounds_like,
     decode,
+    drain,
     hum,
     mux,
     ogg_page,
@@ -41,19 +42,19 @@ def test_bare_packets_of_any_length_are_heard_one_per_feed(frame_ms: float) -> N
 
 def test_a_corrupt_packet_is_reported_and_costs_only_itself() -> None:
     decoder = make_decoder("opus", 16_000)
-    heard = [decoder.feed(packet) for packet in _PACKETS[:10]]
+    heard = [decode_all(decoder, packet) for packet in _PACKETS[:10]]
     with pytest.raises(AudioError, match="Corrupt Opus packet of 40 bytes"):
-        decoder.feed(b"\xff" * 40)
-    heard += [decoder.feed(packet) for packet in _PACKETS[10:]]
+        decode_all(decoder, b"\xff" * 40)
+    heard += [decode_all(decoder, packet) for packet in _PACKETS[10:]]
     assert np.array_equal(np.concatenate([*heard, decoder.flush()]), decode(*_PACKETS))
 
 
-def test_what_was_decoded_beside_a_corrupt_packet_comes_with_the_next_feed() -> None:
+def test_what_was_decoded_beside_a_corrupt_packet_comes_with_its_error() -> None:
     decoder = make_decoder("opus", 16_000)
-    with pytest.raises(AudioError):
-        decoder.feed(ogg_stream([*_PACKETS[:20], b"\xff" * 40, *_PACKETS[20:]]))
-    samples = np.concatenate([decoder.feed(b""), decoder.flush()])
-    assert np.array_equal(samples, decode(_OGG))
+    decoder.feed(ogg_stream([*_PACKETS[:20], b"\xff" * 40, *_PACKETS[20:]]))
+    heard, errors = drain(decoder)
+    assert [str(error) for error in errors] == ["Corrupt Opus packet of 40 bytes."]
+    assert np.array_equal(np.concatenate([*heard, decoder.flush()]), decode(_OGG))
 
 
 @pytest.mark.parametrize("packet", [b"\xff" * 100_000, b"\x1b" * 61_441])
@@ -62,19 +63,24 @@ def test_a_packet_longer_than_any_is_refused(packet: bytes) -> None:
         decode(packet)
 
 
-def test_a_few_bytes_that_claim_hours_of_audio_are_refused() -> None:
+def test_a_few_bytes_that_claim_hours_of_audio_are_decoded_a_little_at_a_time() -> None:
     silent_120_ms = b"\xff\x06"  # six frames of 20 ms, nothing in them
-    pages = [ogg_page([2] * 255, silent_120_ms * 255, sequence=n) for n in range(2, 100)]
+    pages = [ogg_page([2] * 255, silent_120_ms * 255, sequence=n) for n in range(2, 6)]
     decoder = make_decoder("opus", 16_000)
-    with pytest.raises(AudioError, match="30 minutes"):
-        decoder.feed(ogg_stream([]) + b"".join(pages))
-    assert 1_799 < len(decoder.feed(b"")) / 16_000 < 1_801
+    decoder.feed(ogg_stream([]) + b"".join(pages))
+    heard, _ = drain(decoder)
+    assert max(len(block) for block in heard) <= 16_000
+    assert sum(len(block) for block in heard) / 16_000 == pytest.approx(4 * 255 * 0.12, abs=0.1)
 
 
 def test_a_flush_keeps_the_place_in_the_container() -> None:
     decoder = make_decoder("opus", 16_000)
     middle = len(_OGG) // 2
-    heard = [decoder.feed(_OGG[:middle]), decoder.flush(), decoder.feed(_OGG[middle:])]
+    heard = [
+        decode_all(decoder, _OGG[:middle]),
+        decoder.flush(),
+        decode_all(decoder, _OGG[middle:]),
+    ]
     assert len(np.concatenate([*heard, decoder.flush()])) == pytest.approx(16_000, rel=0.05)
 
 

@@ -7,7 +7,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from oyez.stages.audio import AudioError, make_decoder
+from oyez.stages.audio import AudioError, decode_all, make_decoder
 from support.opus_streams import (
     assert_sounds_like,
     decode,
@@ -67,16 +67,18 @@ def test_large_pictures_are_not_kept() -> None:
     decoder = make_decoder("opus", 16_000)
     size_bytes = 16 * 2**20
     stream = _webm(b"")
-    decoder.feed(stream + b"\xa3\x01" + size_bytes.to_bytes(7, "big"))
+    decode_all(decoder, stream + b"\xa3\x01" + size_bytes.to_bytes(7, "big"))
     piece = bytes(2**16)
     tracemalloc.start()
     for _ in range(size_bytes // len(piece)):
-        decoder.feed(piece)
+        decode_all(decoder, piece)
     _, peak_bytes = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak_bytes < 2**20
     audio = b"".join(element("a3", webm_block(packet)) for packet in _PACKETS)
-    assert np.array_equal(np.concatenate([decoder.feed(audio), decoder.flush()]), decode(_OGG))
+    assert np.array_equal(
+        np.concatenate([decode_all(decoder, audio), decoder.flush()]), decode(_OGG)
+    )
 
 
 def test_encrypted_webm_is_refused() -> None:
@@ -92,11 +94,11 @@ def test_lacing_is_refused() -> None:
 
 def test_damaged_webm_is_reported_once_and_goes_on_at_the_next_cluster() -> None:
     decoder = make_decoder("opus", 16_000)
-    decoder.feed(_webm(element("a3", webm_block(_PACKETS[0]))))
+    decode_all(decoder, _webm(element("a3", webm_block(_PACKETS[0]))))
     with pytest.raises(AudioError, match="damaged"):
-        decoder.feed(bytes(100))
+        decode_all(decoder, bytes(100))
     looks_like_a_large_element = b"\xec\x01\0\0\0\0\x03\0\0"
     block = element("a3", webm_block(_PACKETS[1]))
     rest = looks_like_a_large_element + element("1f43b675", block, unknown_size=True)
-    heard = [decoder.feed(rest[place : place + 1]) for place in range(len(rest))]
+    heard = [decode_all(decoder, rest[place : place + 1]) for place in range(len(rest))]
     assert len(np.concatenate([*heard, decoder.flush()])) == 2 * 320 - 104

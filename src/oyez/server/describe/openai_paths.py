@@ -23,7 +23,12 @@ from oyez.server.openai.bodies import (
     Usage,
     VerboseTranscription,
 )
-from oyez.server.openai.parameters import FORMATS, GRANULARITIES, MAX_PROMPT_CHARS
+from oyez.server.openai.parameters import (
+    FORMATS,
+    GRANULARITIES,
+    MAX_MODEL_CHARS,
+    MAX_PROMPT_CHARS,
+)
 from oyez.settings import Settings
 
 OPENAI_BODIES = (
@@ -35,7 +40,7 @@ FAILURES = {
     401: "The key is not known, expired, or was revoked.",
     403: "A web page that may not use the server.",
     404: "There is no such thing.",
-    408: "The file stopped coming.",
+    408: "The file came too slowly.",
     413: "The file is larger than `max_upload_bytes`.",
     429: "Too many requests, or files at a time, or the key's audio of the day is used up.",
     500: "A fault of the server, or a part of the audio could not be recognised.",
@@ -95,7 +100,7 @@ def _transcribe(settings: Settings) -> dict[str, Any]:
     body = {"required": True, "content": {"multipart/form-data": form}}
     return {
         **operation,
-        "description": "Any container and codec that FFmpeg reads. Limits, formats and "
+        "description": "Containers and codecs that are read, limits, formats and "
         "differences from OpenAI's: docs/http.md.",
         "requestBody": body,
     }
@@ -111,7 +116,11 @@ def _form(settings: Settings) -> Schema:
             "description": f"Audio or video, at most {megabytes} MiB and "
             f"{settings.max_file_audio_s:g} s.",
         },
-        "model": {"type": "string", "description": "Any name: the server runs one model."},
+        "model": {
+            "type": "string",
+            "maxLength": MAX_MODEL_CHARS,
+            "description": "Any name: the server runs one model.",
+        },
         "language": {
             "type": "string",
             "enum": list(LANGUAGES),

@@ -82,7 +82,25 @@ def too_long(max_s: float) -> ApiError:
 
 
 def too_many(max_files: int) -> ApiError:
-    message = f"{max_files} files are being transcribed or wait already; try again later."
-    return ApiError(
-        503, message, type=SERVER, code="full", headers={"Retry-After": "10"}, reason="full"
-    )
+    return _full(f"{max_files} files, or as many as one key may, are being transcribed or wait")
+
+
+def too_many_uploads(max_files: int) -> ApiError:
+    return _full(f"{max_files} files, or as many as one key may, are being sent")
+
+
+def _full(what: str) -> ApiError:
+    message = f"{what} already; try again later."
+    headers = {"Retry-After": "10"}
+    return ApiError(503, message, type=SERVER, code="full", headers=headers, reason="full")
+
+
+def disk_full() -> ApiError:
+    message = "Files that are being transcribed or wait take all the room; try again later."
+    headers = {"Retry-After": "10"}
+    return ApiError(503, message, type=SERVER, code="storage", headers=headers, reason="full")
+
+
+def no_decoder() -> ApiError:
+    message = "The server cannot decode files at the moment: see its log; try again later."
+    return ApiError(503, message, type=SERVER, code="decoder")

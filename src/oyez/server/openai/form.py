@@ -9,14 +9,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from aiohttp import BodyPartReader, MultipartReader, web
 from aiohttp.http import HttpProcessingError
 
 from oyez.server.openai.errors import SERVER, ApiError, too_large
+from oyez.server.openai.places import Upload
 from oyez.transcription.threads import in_thread
 
 FIELDS = (
@@ -31,8 +32,10 @@ IGNORED_FIELDS = (
 MAX_FIELDS = 64
 MAX_FIELD_BYTES = 256 * 1024
 CHUNK_BYTES = 256 * 1024
-STALL_S = 30.0
-"""A client that sends nothing for so long has gone away."""
+LEAST_BYTES, LEAST_BYTES_S = 192 * 1024, 30.0
+"""So much must come in so long, or the end. Who sends less keeps others out, or has gone away."""
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -48,8 +51,9 @@ class Form:
         return (found[-1] or None) if found else None
 
 
-async def read_form(request: web.Request, max_upload_bytes: int) -> Form:
-    """Raises ApiError: no form, no file, too large, an unknown field."""
+async def read_form(request: web.Request, max_upload_bytes: int, upload: Upload) -> Form:
+    """Raises ApiError: no form, no file, too large, too slow, an unknown field. upload: told of
+    every byte that goes to disk."""
     if (
         request.content_length is not None
         and request.content_length > max_upload_bytes + MAX_FIELD_BYTES
@@ -72,7 +76,7 @@ async def read_form(request: web.Request, max_upload_bytes: int) -> Form:
     except OSError as error:
         raise _no_room(error) from error
     try:
-        return await _Reader(file, max_upload_bytes).read(request)
+        return await _Reader(file, max_upload_bytes, upload).read(request)
     except BaseException:
         with contextlib.suppress(OSError):  # what could not be written is tried once more
             file.close()
@@ -85,9 +89,13 @@ def _no_room(error: OSError) -> ApiError:
 
 
 class _Reader:
-    def __init__(self, file: BinaryIO, max_upload_bytes: int) -> None:
+    def __init__(self, file: BinaryIO, max_upload_bytes: int, upload: Upload) -> None:
         self._file = file
         self._max_upload_bytes = max_upload_bytes
+        self._upload = upload
+        self._waited_s = 0.0
+        """For the client, since the last LEAST_BYTES of it were there."""
+        self._came_bytes = 0
         self._has_file = False
         self._values: dict[str, list[str]] = {}
 
@@ -95,8 +103,7 @@ class _Reader:
         try:
             reader = await request.multipart()
             for _ in range(MAX_FIELDS):
-                async with asyncio.timeout(STALL_S):
-                    part = await reader.next()
+                part = await self._in_time(reader.next())
                 if part is None:
                     break
                 await self._take(part)
@@ -104,7 +111,9 @@ class _Reader:
                 raise ApiError(400, f"The form has more than {MAX_FIELDS} fields.")
         except TimeoutError:
             raise ApiError(
-                408, f"Nothing came for {STALL_S:g} s: send the file without pauses."
+                408,
+                f"Less than {LEAST_BYTES >> 10} KiB came in {LEAST_BYTES_S:g} s: send the file "
+                "faster, and without pauses.",
             ) from None
         except HttpProcessingError as error:
             raise ApiError(400, f"The form is malformed: {error.message}") from error
@@ -140,6 +149,7 @@ class _Reader:
             size_bytes += len(chunk)
             if size_bytes > self._max_upload_bytes:
                 raise too_large(self._max_upload_bytes)
+            self._upload.grow(len(chunk))
             try:
                 await in_thread(self._write, chunk)
             except OSError as error:
@@ -159,5 +169,18 @@ class _Reader:
         return text.decode("utf-8", "replace")
 
     async def _chunk(self, part: BodyPartReader) -> bytes:
-        async with asyncio.timeout(STALL_S):
-            return bytes(await part.read_chunk(CHUNK_BYTES))
+        chunk = bytes(await self._in_time(part.read_chunk(CHUNK_BYTES)))
+        self._came_bytes += len(chunk)
+        if self._came_bytes >= LEAST_BYTES:
+            self._came_bytes, self._waited_s = 0, 0.0
+        return chunk
+
+    async def _in_time(self, coming: Awaitable[T]) -> T:
+        """Raises TimeoutError if the client is too slow. Time that the server takes, to write for
+        instance, does not count."""
+        clock = asyncio.get_running_loop().time
+        began_s = clock()
+        async with asyncio.timeout(LEAST_BYTES_S - self._waited_s):
+            came = await coming
+        self._waited_s += clock() - began_s
+        return came

@@ -13,6 +13,7 @@ FORMATS = ("json", "text", "srt", "verbose_json", "vtt")
 GRANULARITIES = ("segment", "word")
 STREAMED_FORMATS = ("json", "text")
 MAX_PROMPT_CHARS = 40_000
+MAX_MODEL_CHARS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +43,21 @@ def parameters(form: Form, allowed: tuple[str, ...] = ()) -> Parameters:
         raise ApiError(400, message, param="prompt", code="invalid_value")
     _check_temperature(form)
     return Parameters(
-        model=(form.one("model") or "")[:200],
+        model=_model(form),
         language=_language(form, allowed or LANGUAGES),
         prompt=prompt,
         response_format=response_format,
         granularities=_granularities(form, response_format),
         stream=stream,
     )
+
+
+def _model(form: Form) -> str:
+    """It goes into usage, which people read in terminals and spreadsheets."""
+    value = form.one("model") or ""
+    if len(value) > MAX_MODEL_CHARS or not value.isprintable():
+        raise bad_value("model", value, f"up to {MAX_MODEL_CHARS} printable characters")
+    return value
 
 
 def _flag(form: Form, name: str) -> bool:

@@ -7,10 +7,12 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from typing import BinaryIO
 
 import msgspec
 from aiohttp import web
 
+from oyez.logs import Seldom
 from oyez.metrics import Metrics
 from oyez.server.access.access import Access
 from oyez.server.access.admission import Admission
@@ -23,13 +25,16 @@ from oyez.server.openai.form import read_form
 from oyez.server.openai.parameters import Parameters, parameters
 from oyez.server.openai.places import Places
 from oyez.server.openai.work import GONE, FileWork
-from oyez.settings import Settings
+from oyez.settings import Settings, library_paths
+from oyez.transcription.decoder_process import DecoderLimits
 from oyez.transcription.documents import joined, plain_text
 from oyez.transcription.results import Partial, Result, Segment
 from oyez.transcription.transcriber import Transcriber
 
 WATCH_S = 0.25
 """How often it is looked whether a client still waits."""
+ENDING_S = 1.0
+"""What a file that is broken off may take to end."""
 EVENTS = {
     "Content-Type": "text/event-stream; charset=utf-8",
     "Cache-Control": "no-cache",
@@ -71,14 +76,24 @@ class Transcriptions:
         self._admission = admission
         self._transcriber = transcriber
         self._new_id = new_id
-        self._places = Places(settings.max_transcriptions, settings.max_waiting_transcriptions)
+        self._seldom = Seldom(log)
+        self._places = Places(
+            settings.max_transcriptions,
+            settings.max_waiting_transcriptions,
+            max_disk_bytes=settings.upload_disk_bytes or 10 * settings.max_upload_bytes,
+            max_file_bytes=settings.max_upload_bytes,
+            has_several_keys=lambda: access.callers.has_several_keys,
+        )
+        self._limits = DecoderLimits(
+            cpu_s=round(60 + settings.max_file_audio_s / 10), environment=library_paths()
+        )
         self._requests: set[_Request] = set()
         metrics.transcriptions_open.set_function(lambda: len(self._places))
 
     async def handle(self, http: web.Request) -> web.StreamResponse:
         """Transcribe one file. Raises ApiError: see `routes`."""
         request = _Request(http, self._admit(http))
-        with self._places.place(request.caller):
+        with self._places.request(request.caller):
             self._requests.add(request)
             try:
                 return await self._serve_while_wanted(request)
@@ -86,16 +101,20 @@ class Transcriptions:
                 self._requests.discard(request)
 
     async def drain(self, timeout_s: float) -> None:
-        """Finish what is being transcribed, for so long; the rest is answered 503."""
+        """Finish what is being transcribed, for so long; the rest is answered 503. Whatever
+        happens, it takes at most ENDING_S longer."""
         for request in self._requests:
             if not request.working:
                 request.unwanted.set()
-        give_up_s = asyncio.get_running_loop().time() + timeout_s
-        while self._requests:
-            if asyncio.get_running_loop().time() >= give_up_s:
+        clock = asyncio.get_running_loop().time
+        give_up_s = clock() + timeout_s
+        while self._requests and clock() < give_up_s + ENDING_S:
+            if clock() >= give_up_s:
                 for request in self._requests:
                     request.unwanted.set()
             await asyncio.sleep(WATCH_S / 5)
+        if self._requests:
+            log.warning("%d files did not end in time: they are left", len(self._requests))
 
     def _admit(self, http: web.Request) -> Caller:
         caller = self._access.gate.identify(http)
@@ -138,25 +157,35 @@ class Transcriptions:
         return request.response
 
     async def _serve(self, request: _Request) -> web.StreamResponse:
-        form = await read_form(request.http, self._settings.max_upload_bytes)
-        try:
-            asked = parameters(form, request.caller.limits.languages)
-            async with self._places.turn():
-                request.working = True
-                with FileWork(
-                    self._new_id("file"),
-                    request.caller,
-                    asked,
-                    access=self._access,
-                    metrics=self._metrics,
-                    max_audio_s=self._settings.max_file_audio_s,
-                ) as work:
-                    async with aclosing(work.results(form.file, self._transcriber)) as results:
-                        if asked.stream:
-                            return await self._stream(request, results, work)
-                        return await _whole(asked, results, work)
-        finally:
-            form.file.close()
+        with self._places.upload(request.caller) as upload:
+            form = await read_form(request.http, self._settings.max_upload_bytes, upload)
+            try:
+                upload.complete()
+                asked = parameters(form, request.caller.limits.languages)
+                async with self._places.turn(request.caller):
+                    request.working = True
+                    return await self._answer(request, asked, form.file)
+            finally:
+                form.file.close()
+
+    async def _answer(
+        self, request: _Request, asked: Parameters, file: BinaryIO
+    ) -> web.StreamResponse:
+        work = FileWork(
+            self._new_id("file"),
+            request.caller,
+            asked,
+            access=self._access,
+            metrics=self._metrics,
+            seldom=self._seldom,
+            max_audio_s=self._settings.max_file_audio_s,
+        )
+        with work:
+            found = work.results(file, self._transcriber, self._limits)
+            async with aclosing(found) as results:
+                if asked.stream:
+                    return await self._stream(request, results, work)
+                return await _whole(asked, results, work)
 
     async def _stream(
         self, request: _Request, results: AsyncIterator[Result], work: FileWork

@@ -4,27 +4,37 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, aclosing
+from contextlib import aclosing
 from typing import BinaryIO
 
 from oyez.inference.job import Stopped
-from oyez.logs import SessionLog
+from oyez.logs import Seldom, SessionLog
 from oyez.metrics import Metrics
 from oyez.protocol.effects import Completed
 from oyez.recognisers.base import SAMPLE_RATE
 from oyez.server.access.access import Access
 from oyez.server.access.callers import Caller
 from oyez.server.access.refusals import DRAINING
-from oyez.server.openai.errors import SERVER, ApiError, bad_file, too_long
+from oyez.server.openai.errors import SERVER, ApiError, bad_file, no_decoder, too_long
 from oyez.server.openai.parameters import Parameters
 from oyez.server.session.figures import Figures
-from oyez.transcription.media import KNOWN_LENGTH, Media, MediaError, open_media
+from oyez.transcription.decoder_process import (
+    DecodedFile,
+    DecoderCrash,
+    DecoderError,
+    DecoderLimits,
+    decoded,
+)
+from oyez.transcription.decoding import MediaError
 from oyez.transcription.options import Options, TranscriptionError
 from oyez.transcription.results import Result, Segment
 from oyez.transcription.run import Observer
-from oyez.transcription.threads import in_thread
 from oyez.transcription.transcriber import Transcriber
 
+NOT_CONFINED = (
+    "this system does not filter the system calls of processes that decode files: they are held "
+    "by limits only"
+)
 GONE = 499
 """The status, in usage and log, of a request whose client did not wait for the answer."""
 
@@ -42,6 +52,7 @@ class FileWork(Observer):
         *,
         access: Access,
         metrics: Metrics,
+        seldom: Seldom,
         max_audio_s: float,
     ) -> None:
         self.figures = Figures()
@@ -49,6 +60,7 @@ class FileWork(Observer):
         self._asked = asked
         self._access = access
         self._metrics = metrics
+        self._seldom = seldom
         self._max_audio_s = max_audio_s
         self._log = SessionLog(log, work_id)
         self._status, self._outcome = GONE, "the client did not wait"
@@ -75,36 +87,38 @@ class FileWork(Observer):
         fields = {**self.figures.fields(), "status": self._status, "outcome": self._outcome}
         self._log.info("transcription ended", extra={"fields": fields})
 
-    async def results(self, file: BinaryIO, transcriber: Transcriber) -> AsyncGenerator[Result]:
+    async def results(
+        self, file: BinaryIO, transcriber: Transcriber, limits: DecoderLimits
+    ) -> AsyncGenerator[Result]:
         """Everything that comes of it. Raises ApiError for whatever goes wrong."""
-        async with AsyncExitStack() as stack:
-            try:
-                opened = open_media(file)
-                media: Media = await in_thread(opened.__enter__)
-                stack.push(opened.__exit__)
-                self._check_length(media)
-                options = Options(
-                    language=self._asked.language,
-                    languages=self._caller.limits.languages,
-                    context=self._asked.prompt,
-                )
-                found = transcriber.transcribe(
-                    media.blocks(), options, self, tenant=self._caller.key_id
-                )
-                await stack.enter_async_context(aclosing(found))
-                async for result in found:
-                    _check_heard(result)
-                    yield result
-            except MediaError as error:
-                raise bad_file(str(error)) from error
-            except TranscriptionError as error:
-                raise ApiError(400, str(error), code="invalid_value") from error
-            except Stopped as error:
-                raise ApiError.of(DRAINING) from error
-            if media.notes:
-                self._log.info(
-                    "the file was not whole", extra={"fields": {"notes": len(media.notes)}}
-                )
+        options = Options(
+            language=self._asked.language,
+            languages=self._caller.limits.languages,
+            context=self._asked.prompt,
+        )
+        try:
+            async with decoded(file, limits) as media, aclosing(media.blocks()) as blocks:
+                self._look_at(media)
+                tenant = self._caller.key_id
+                async with aclosing(
+                    transcriber.transcribe(blocks, options, self, tenant=tenant)
+                ) as found:
+                    async for result in found:
+                        _check_heard(result)
+                        yield result
+        except DecoderError as error:
+            self._seldom.warning("no process to decode a file could be started", reason=str(error))
+            raise no_decoder() from error
+        except MediaError as error:
+            if isinstance(error, DecoderCrash):
+                self._seldom.warning("a file ended its decoder", how=error.detail)
+            raise bad_file(str(error)) from error
+        except TranscriptionError as error:
+            raise ApiError(400, str(error), code="invalid_value") from error
+        except Stopped as error:
+            raise ApiError.of(DRAINING) from error
+        if media.notes:
+            self._log.info("the file was not whole", extra={"fields": {"notes": media.notes}})
 
     def heard(self, samples: int) -> None:
         access, caller = self._access, self._caller
@@ -124,11 +138,11 @@ class FileWork(Observer):
         self.figures.completed(item)
         self._metrics.speech_seconds.labels(item.language).inc(item.speech_s)
 
-    def _check_length(self, media: Media) -> None:
-        """What says that it is too long is not even begun."""
-        is_sure = bool(KNOWN_LENGTH & set(media.format_names))
-        if is_sure and media.duration_s is not None and media.duration_s > self._max_audio_s:
-            raise too_long(self._max_audio_s)
+    def _look_at(self, media: DecodedFile) -> None:
+        if not media.is_confined:
+            self._seldom.warning(NOT_CONFINED)
+        if media.duration_s is not None and media.duration_s > self._max_audio_s:
+            raise too_long(self._max_audio_s)  # it is not even begun
 
 
 def _check_heard(result: Result) -> None:
