@@ -20,6 +20,7 @@ from aiohttp.test_utils import make_mocked_request
 from oyez.recognisers.base import RecognitionError, Request
 from oyez.server.openai.errors import ApiError
 from oyez.server.openai.form import read_form
+from oyez.server.openai.places import Upload
 from oyez.server.session.websocket import WebSocket
 from oyez.stages.audio import AudioError
 from oyez.stages.ogg import OggDemuxer
@@ -147,9 +148,19 @@ async def _form(data: bytes) -> None:
     request = make_mocked_request("POST", "/", headers, payload=payload)
     try:
         async with asyncio.timeout(5):
-            (await read_form(request, MAX_UPLOAD_BYTES)).file.close()
+            (await read_form(request, MAX_UPLOAD_BYTES, _Upload())).file.close()
     except (ApiError, web.HTTPException):
         pass
+
+
+class _Upload(Upload):
+    """There is room for any file."""
+
+    def __init__(self) -> None: ...
+
+    def grow(self, size_bytes: int) -> None: ...
+
+    def complete(self) -> None: ...
 
 
 class _Protocol:
