@@ -36,7 +36,8 @@ def main() -> None:
         options.append(str(own))
     warnings.simplefilter("ignore")  # of aiohttp, about every form that is malformed
     limits = [f"-max_len={MAX_INPUT_BYTES}", f"-timeout={SLOW_S}", "-rss_limit_mb=2048"]
-    atheris.Setup([sys.argv[0], *limits, *options], TARGETS[target])
+    again = f"{sys.executable} {__file__} {target}"  # what -merge=1 starts for its parts
+    atheris.Setup([again, *limits, *options], TARGETS[target])
     atheris.Fuzz()
 
 

@@ -74,7 +74,7 @@ def webm(data: bytes) -> None:
 def _demux(demuxer: OggDemuxer | WebmDemuxer, data: bytes) -> None:
     for piece in _pieces(data):
         for item in demuxer.feed(piece):
-            assert isinstance(item, OpusHead | AudioError) or len(item) > 0
+            assert item is None or isinstance(item, OpusHead | AudioError) or item
 
 
 def _pieces(data: bytes) -> Iterator[bytes]:
