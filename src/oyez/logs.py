@@ -23,6 +23,8 @@ MAX_WAITING_LINES = 10_000
 FLUSH_S = 1.0
 EVERY_S = 60.0
 """Between two lines of those that come in crowds."""
+OF_LIBRARIES = ("asyncio", "aiohttp.server")
+"""Loggers that write a line for each connection that fails in an unusual way."""
 PLAIN = re.compile(r"[^\s\"'=\x00-\x1f\x7f-\x9f]+")
 """Values that need no quotes."""
 
@@ -120,7 +122,8 @@ class Seldom:
 
 class SeldomFilter(logging.Filter):
     """The same for rooms that cannot import this one: they mark a line with
-    `extra={"in_crowds": True}`. Exceptions of different types are told apart."""
+    `extra={"in_crowds": True}`, or with a text that names its kind where the message differs each
+    time. Exceptions of different types are told apart."""
 
     def __init__(
         self, every_s: float = EVERY_S, clock: Callable[[], float] = time.monotonic
@@ -130,10 +133,12 @@ class SeldomFilter(logging.Filter):
         self._crowds = _Crowds(every_s, clock)
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if not getattr(record, "in_crowds", False):
+        in_crowds = getattr(record, "in_crowds", False)
+        if not in_crowds:
             return True
+        kind = in_crowds if isinstance(in_crowds, str) else record.msg
         error = record.exc_info[0] if record.exc_info else None
-        left_out = self._crowds.ask(f"{record.msg} {error}")
+        left_out = self._crowds.ask(f"{kind} {error}")
         if left_out:
             record.fields = {**_fields(record), "left_out": left_out}
         return left_out is not None
@@ -191,8 +196,16 @@ def configure(level: str, form: str) -> None:
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger("oyez").setLevel(level.upper())
+    for name in OF_LIBRARIES:
+        logging.getLogger(name).addFilter(mark_as_crowd)
     # it warns of subprotocols nobody speaks by repeating them: a key may be among them
     logging.getLogger("aiohttp.websocket").setLevel(logging.ERROR)
+
+
+def mark_as_crowd(record: logging.LogRecord) -> bool:
+    """Messages of libraries hold addresses and objects; how they begin tells what they are."""
+    record.in_crowds = f"{record.name}: {str(record.msg)[:16]}"
+    return True
 
 
 def flush() -> None:

@@ -40,6 +40,14 @@ async def reader(browser: Browser, **options: Any) -> AsyncIterator[Page]:
     assert hosts == {running.address}
 
 
+async def test_it_names_the_address_it_was_read_at(browser: Browser) -> None:
+    async with reader(browser) as page:
+        shown = await page.locator("#address").inner_text()
+        assert shown.startswith(
+            f"{page.url.removesuffix('/docs')}/api-ws/v1/".replace("http", "ws")
+        )
+
+
 async def test_an_example_can_be_copied(browser: Browser) -> None:
     async with reader(browser, permissions=["clipboard-read", "clipboard-write"]) as page:
         example = page.locator("[id='session.finish'] pre")

@@ -93,7 +93,7 @@ async def test_a_second_signal_waits_for_nothing() -> None:
 
 async def test_a_request_that_is_being_answered_is_waited_for() -> None:
     async with running_server() as server:
-        in_flight = server.server._in_flight
+        middleware = server.server.connections.middleware
         answering, may_answer = asyncio.Event(), asyncio.Event()
 
         async def slow(request: web.Request) -> web.Response:
@@ -102,7 +102,7 @@ async def test_a_request_that_is_being_answered_is_waited_for() -> None:
             return web.Response()
 
         request = make_mocked_request("GET", "/")
-        task = asyncio.create_task(in_flight.middleware(request, slow))  # type: ignore[arg-type]
+        task = asyncio.create_task(middleware(request, slow))  # type: ignore[arg-type]
         await answering.wait()
         leaving = asyncio.create_task(server.server.drain(10.0))
         await asyncio.sleep(0.1)

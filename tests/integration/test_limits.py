@@ -12,7 +12,7 @@ import pytest
 
 from oyez.server.life.resources import MemoryGuard
 from support.process import ENVIRONMENT, a_process, run_to_end
-from support.server import MODEL, Client, append, running_server, silence, speech
+from support.server import MODEL, append, running_server, silence, speech
 
 UPGRADE = (
     f"GET /api-ws/v1/realtime?model={MODEL} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\n"
@@ -53,25 +53,6 @@ async def test_rubbish_costs_a_line_now_and_then() -> None:
         log = await asyncio.to_thread(process.stderr.read)
     assert log.count("a request was refused") == 1 and "client=127.0.0.1" in log
     assert "Traceback" not in log and "secret" not in log
-
-
-async def test_connections_beyond_the_most_are_told_so() -> None:
-    flags = ["--max-sessions", "2", "--max-connections", "4"]
-    with a_process(*flags) as (_, url, _lines):
-        host, _, port = url.split("/")[2].partition(":")
-        idle = [await asyncio.open_connection(host, int(port)) for _ in range(3)]
-        async with aiohttp.ClientSession() as http:
-            async with http.ws_connect(f"{url}?model={MODEL}") as session:
-                await Client(session).until("created")
-                reader, _writer = await asyncio.open_connection(host, int(port))
-                answer = await asyncio.wait_for(reader.read(), 10.0)
-                assert answer.startswith(b"HTTP/1.1 503 ") and b"Retry-After" in answer
-            idle[0][1].close()
-            await asyncio.sleep(0.1)
-            async with http.get(f"http://{host}:{port}/healthz") as healthy:
-                assert healthy.status == 200
-        for _, writer in idle:
-            writer.close()
 
 
 async def test_without_memory_one_session_is_let_in() -> None:

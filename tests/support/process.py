@@ -28,11 +28,16 @@ def run_to_end(*flags: str) -> subprocess.CompletedProcess[str]:
 
 @contextmanager
 def a_process(
-    *flags: str, environment: Mapping[str, str] = ENVIRONMENT
+    *flags: str, environment: Mapping[str, str] = ENVIRONMENT, open_files: int | None = None
 ) -> Iterator[tuple[subprocess.Popen[str], str, list[str]]]:
-    """A ready server: the process, its URL, and the lines it printed so far."""
+    """A ready server: the process, its URL, and the lines it printed so far. open_files: the most
+    it may open; None: what the machine allows."""
+    limited = ["prlimit", f"--nofile={open_files}"] if open_files else []
     process = subprocess.Popen(
-        command("--port", "0", *flags), stderr=subprocess.PIPE, text=True, env=environment
+        [*limited, *command("--port", "0", *flags)],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
     )
     assert process.stderr is not None
     try:

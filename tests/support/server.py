@@ -21,6 +21,7 @@ from oyez.metrics import Metrics
 from oyez.recognisers.base import SAMPLE_RATE
 from oyez.server.access.accounts import Accounts
 from oyez.server.app import Server
+from oyez.server.life.listening import bind, listen
 from oyez.server.realtime import PATH
 from oyez.settings import Settings
 from oyez.testing import FakeDetector, FakeRecogniser
@@ -168,12 +169,21 @@ async def running_server(
     server = Server(options, engines, metrics, accounts)
     runner = web.AppRunner(server.app, shutdown_timeout=0.1, auto_decompress=False)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
-    host, port = runner.addresses[0][:2]
+    assert runner.server is not None
+    listener = bind("127.0.0.1", port)
+    accepting = listen(
+        listener,
+        runner.server,
+        server.connections,
+        tls=None,
+        shutdown_timeout_s=options.slow_reader_timeout_s,
+    )
+    host, port = listener.getsockname()[:2]
     async with aiohttp.ClientSession() as http:
         yield RunningServer(server, engine, f"{host}:{port}", http, runner)
     engine.may_answer.set()
     await server.drain(1.0)
+    await accepting.close()
     await runner.cleanup()
     await asyncio.to_thread(server.realtime.stop, 5.0)
     await asyncio.to_thread(accounts.close, 5.0)

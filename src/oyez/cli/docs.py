@@ -28,21 +28,22 @@ Examples:
 @click.argument("document", type=click.Choice(["asyncapi", "openapi"]))
 @click.option(
     "--url",
-    default="ws://127.0.0.1:8080",
     metavar="URL",
-    help="Where clients reach the server. [default: ws://127.0.0.1:8080]",
+    help="Where clients reach the server. [default: left open, as a variable]",
 )
 @with_settings()
-def docs(settings: Settings, document: str, url: str) -> None:
+def docs(settings: Settings, document: str, url: str | None) -> None:
     import msgspec
 
     made = _asyncapi(settings, url) if document == "asyncapi" else _openapi(settings)
     click.echo(msgspec.json.format(msgspec.json.encode(made), indent=2))
 
 
-def _asyncapi(settings: Settings, url: str) -> dict[str, Any]:
+def _asyncapi(settings: Settings, url: str | None) -> dict[str, Any]:
     from oyez.server.describe.asyncapi import asyncapi
 
+    if url is None:
+        return asyncapi(settings)
     parts = urlsplit(url)
     if parts.scheme not in ("ws", "wss") or not parts.netloc:
         raise Fault(f"--url {url} is not like ws://HOST:PORT or wss://HOST", USAGE)

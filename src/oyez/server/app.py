@@ -22,7 +22,7 @@ from oyez.server.http.metrics import metrics_routes
 from oyez.server.http.page import page_routes
 from oyez.server.http.proxies import TrustedProxies, believe
 from oyez.server.http.watch import http_watch
-from oyez.server.life.in_flight import InFlight
+from oyez.server.life.connections import Connections
 from oyez.server.life.loop_watch import loop_watch
 from oyez.server.openai.plain_errors import plain_errors
 from oyez.server.openai.routes import openai_routes
@@ -63,10 +63,12 @@ class Server:
                 "model": Path(settings.model).name,
             }
         )
-        self._in_flight = InFlight()
+        trusts = TrustedProxies(settings.trusted_proxies).trusts
+        self.connections = Connections.of(settings, trusts)
         cors = Cors(settings.allowed_origins)
-        middlewares = [self._in_flight.middleware, *_middlewares(settings, metrics, cors)]
+        middlewares = [self.connections.middleware, *_middlewares(settings, metrics, cors)]
         self.app = web.Application(middlewares=middlewares)
+        self.app.on_response_prepare.append(self.connections.upgraded)
         cors.join(self.app)
         watch = self.realtime.watch
         self.app.cleanup_ctx.append(loop_watch(self.metrics.loop_lag, watch.seldom))
@@ -89,7 +91,7 @@ class Server:
         await asyncio.gather(
             self.realtime.drain(timeout_s),
             self.transcriptions.drain(timeout_s),
-            self._in_flight.none(timeout_s + FILES_STOP_S),
+            self.connections.no_requests(timeout_s + FILES_STOP_S),
         )
 
 

@@ -20,6 +20,7 @@ from oyez.server.access.accounts import Accounts
 from oyez.server.app import Server
 from oyez.server.life import listening, packages, resources, signals, tls
 from oyez.server.life.bad_requests import log_bad_requests_seldom
+from oyez.server.life.connections import max_connections
 from oyez.server.life.reload import Reloader
 from oyez.server.life.sd_notify import ServiceManager
 from oyez.server.realtime import PATH
@@ -27,8 +28,6 @@ from oyez.settings import Settings, service_manager
 
 THREADS_STOP_S = 2.0
 LEDGER_STOP_S = 5.0
-BESIDE_SESSIONS = 256
-"""Connections for pages, files and health checks, beside those of sessions."""
 MODEL_SHOWN = "qwen3-asr-flash-realtime"
 
 log = logging.getLogger(__name__)
@@ -70,7 +69,7 @@ def run_server(settings: Settings, say: Callable[[str], None]) -> None:
 
     settings.keys()
     certificate = tls.from_settings(settings)
-    resources.allow_open_files(_max_connections(settings))
+    resources.allow_open_files(max_connections(settings))
     metrics = Metrics()
     try:
         with (
@@ -115,7 +114,7 @@ async def _serve(prepared: _Prepared, say: Callable[[str], None]) -> None:
     await runner.setup()
     background = [_watch(each, reloader) for each in [prepared.certificate] if each]
     try:
-        accepting = await _listen(runner, prepared)
+        accepting = _listen(runner, server, prepared)
         url = _announce(prepared.listener, settings, server.access, say)
         manager.ready(f"listening on {url}")
         background.append(asyncio.create_task(manager.keep_alive()))
@@ -123,7 +122,7 @@ async def _serve(prepared: _Prepared, say: Callable[[str], None]) -> None:
         log.info("draining: finishing what was said")
         manager.stopping(f"finishing {len(server.realtime.connections)} sessions")
         await _drain(server, settings.drain_timeout_s, stops)
-        accepting.close()
+        await accepting.close()
     finally:
         await runner.cleanup()
         await asyncio.to_thread(server.realtime.stop, THREADS_STOP_S)
@@ -137,20 +136,15 @@ def _watch(certificate: tls.Certificate, reloader: Reloader) -> asyncio.Task[Non
     return asyncio.create_task(certificate.watch(lambda: reloader.reload("certificate")))
 
 
-async def _listen(runner: web.AppRunner, prepared: _Prepared) -> asyncio.Server:
-    http = runner.server
-    assert http is not None
-    max_connections = _max_connections(prepared.settings)
-
-    def has_room() -> bool:
-        return len(http.connections) < max_connections
-
-    context = prepared.certificate.context if prepared.certificate else None
-    return await listening.listen(prepared.listener, http, has_room=has_room, tls=context)
-
-
-def _max_connections(settings: Settings) -> int:
-    return settings.max_connections or settings.max_sessions + BESIDE_SESSIONS
+def _listen(runner: web.AppRunner, server: Server, prepared: _Prepared) -> listening.Listening:
+    assert runner.server is not None
+    return listening.listen(
+        prepared.listener,
+        runner.server,
+        server.connections,
+        tls=prepared.certificate.context if prepared.certificate else None,
+        shutdown_timeout_s=prepared.settings.slow_reader_timeout_s,
+    )
 
 
 def _check_memory(max_memory_mb: int) -> None:

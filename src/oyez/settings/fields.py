@@ -141,13 +141,22 @@ class Settings(BaseSettings):
     max_connections: int = Field(
         0,
         ge=0,
-        description="Most connections at a time, whatever they do; beyond: HTTP 503. "
+        description="Most connections at a time, whatever they do. Beyond, the one without a "
+        "session that has been idle for longest is closed; if none is idle: HTTP 503. "
         "0: max_sessions and 256 more.",
+    )
+    max_connections_per_address: int = Field(
+        64,
+        ge=0,
+        description="Most connections without a session of one address (IPv6: of its /64); beyond, "
+        "the same for that address. Holds neither for this machine nor for trusted_proxies. "
+        "0: no bound.",
     )
     keepalive_timeout_s: float = Field(
         75.0,
         gt=0,
-        description="A connection that has sent no whole request for so long is closed.",
+        description="A connection that has sent no whole request for so long is closed. The first "
+        "one must come within 10 s.",
     )
     max_memory_mb: int = Field(
         0,
@@ -311,19 +320,11 @@ class Settings(BaseSettings):
                 f"ws_max_message_bytes must be at least {needed_bytes}: an append of "
                 f"max_append_bytes={self.max_append_bytes} grows by a third in base64"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _uploads_have_room(self) -> Self:
         if 0 < self.upload_disk_bytes < self.max_upload_bytes:
             raise ValueError(
                 f"upload_disk_bytes must be at least max_upload_bytes={self.max_upload_bytes}, "
                 "or 0 for ten times that"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _connections_hold_sessions(self) -> Self:
         if 0 < self.max_connections <= self.max_sessions:
             raise ValueError(
                 f"max_connections must be more than max_sessions={self.max_sessions}, so that "

@@ -20,8 +20,13 @@ async def test_it_prints_what_a_server_answers() -> None:
     async with running_server() as running:
         _, asyncapi, _ = await running.get("/docs/asyncapi.json")
         _, openapi, _ = await running.get("/docs/openapi.json")
-        assert shown("asyncapi", "--url", f"ws://{running.address}") == asyncapi
+        assert shown("asyncapi") == asyncapi
     assert shown("openapi") == openapi
+
+
+def test_it_names_the_address_that_is_given() -> None:
+    servers = shown("asyncapi", "--url", "wss://asr.example.org")["servers"]
+    assert '"wss"' in json.dumps(servers) and '"asr.example.org"' in json.dumps(servers)
 
 
 def test_limits_come_from_the_settings(tmp_path: Path) -> None:

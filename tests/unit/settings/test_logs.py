@@ -6,7 +6,14 @@ import sys
 
 import pytest
 
-from oyez.logs import JsonFormatter, Seldom, SeldomFilter, SessionLog, TextFormatter
+from oyez.logs import (
+    JsonFormatter,
+    Seldom,
+    SeldomFilter,
+    SessionLog,
+    TextFormatter,
+    mark_as_crowd,
+)
 
 
 def a_record(**fields: object) -> logging.LogRecord:
@@ -92,3 +99,16 @@ def test_a_line_marked_as_one_of_a_crowd_is_told_once_a_minute_for_each_kind_of_
     assert [passes(in_crowds=False) is False for _ in range(3)] == [False] * 3
     now_s = 61.0
     assert passes(broken) == 2
+
+
+def test_what_libraries_write_for_each_connection_is_told_once_a_minute() -> None:
+    """Their messages differ each time: they hold addresses and objects."""
+    crowds = SeldomFilter()
+
+    def passes(name: str, message: str) -> bool:
+        record = logging.LogRecord(name, logging.ERROR, "f", 1, message, (), None)
+        return bool(mark_as_crowd(record)) and crowds.filter(record)
+
+    told = [passes("asyncio", f"Exception in callback <{number}>") for number in range(9)]
+    assert told == [True, *[False] * 8]
+    assert passes("asyncio", "Fatal error on transport") and passes("aiohttp.server", "Exception")

@@ -20,6 +20,7 @@ from oyez.server.realtime import PATH, session_limits
 from oyez.settings import MODELS, Settings
 
 CHANNEL = "realtime"
+ANY_HOST = "127.0.0.1:8080"
 ANSWERS = {
     "session.update": ("session.updated", "error"),
     "input_audio_buffer.commit": ("input_audio_buffer.committed", "error"),
@@ -42,12 +43,13 @@ ABOUT = (
 def asyncapi(
     settings: Settings,
     *,
-    host: str = "127.0.0.1:8080",
+    host: str | None = None,
     secure: bool = False,
     client_events: Mapping[str, type[ClientEvent]] = CLIENT_EVENTS,
     server_events: Mapping[str, type[ServerEvent]] = SERVER_EVENTS,
 ) -> dict[str, Any]:
-    """The document, as plain values. host: where this server is reached, with its port."""
+    """The document, as plain values. host: where this server is reached, with its port; secure:
+    over TLS. Without a host that is left to the reader, as a variable."""
     limits = session_limits(settings)
     client = _messages(client_events, CLIENT_EXAMPLES)
     server = _messages(server_events, map(_as_sent, server_examples()))
@@ -60,7 +62,7 @@ def asyncapi(
             "license": {"name": "Apache-2.0"},
         },
         "defaultContentType": "application/json",
-        "servers": {"this": _server(host, secure)},
+        "servers": {"this": _server(host, secure or bool(settings.tls_cert and not host))},
         "channels": {CHANNEL: _channel(settings, [*client, *server])},
         "operations": {
             **{_name("receive", name): _operation("receive", name) for name in client},
@@ -86,9 +88,14 @@ def limits_of(settings: Settings) -> dict[str, Any]:
     }
 
 
-def _server(host: str, secure: bool) -> dict[str, Any]:
+def _server(host: str | None, secure: bool) -> dict[str, Any]:
     security = [{"$ref": f"#/components/securitySchemes/{name}"} for name in FOR_SOCKETS]
-    return {"host": host, "protocol": "wss" if secure else "ws", "security": security}
+    server = {"protocol": "wss" if secure else "ws", "security": security}
+    if host is not None:
+        return {"host": host, **server}
+    what = "Name and port under which this document was read."
+    variable = {"default": ANY_HOST, "description": what}
+    return {"host": "{host}", **server, "variables": {"host": variable}}
 
 
 def _channel(settings: Settings, messages: Iterable[str]) -> dict[str, Any]:

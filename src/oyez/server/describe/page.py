@@ -21,7 +21,7 @@ CLIENT, SERVER = "receive", "send"
 
 def page(asyncapi: Document, openapi: Document) -> str:
     """A whole HTML document. Its links are relative, so that it can be served below any path;
-    what its scripts add (copying, other colours) can be done without."""
+    what its scripts add (its own address, copying, other colours) can be done without."""
     sections = [
         tag("h1", "Reference", class_="hidden"),
         start_section(asyncapi),

@@ -18,15 +18,16 @@ def start_section(asyncapi: Document) -> Html:
     channel = next(iter(asyncapi["channels"].values()))
     server = next(iter(asyncapi["servers"].values()))
     model = channel["bindings"]["ws"]["query"]["properties"]["model"]
-    address = (
-        f"{server['protocol']}://{server['host']}{channel['address']}?model={model['examples'][0]}"
-    )
+    host = server["host"]
+    for name, variable in server.get("variables", {}).items():
+        host = host.replace(f"{{{name}}}", variable["default"])
+    address = f"{server['protocol']}://{host}{channel['address']}?model={model['examples'][0]}"
     security = asyncapi["components"]["securitySchemes"].values()
     return section(
         "start",
         "Connect",
         prose(asyncapi["info"]["description"]),
-        code(address, "Address"),
+        code(address, "Address", id="address"),
         tag("ul", *(tag("li", prose(scheme["description"])) for scheme in security)),
         tag("p", "Models: ", *listed(model["examples"]), prose(model["description"])),
     )
@@ -128,9 +129,9 @@ def fields_list(fields: Iterable[Row]) -> Html | None:
     return tag("dl", *entries, class_="fields") if entries else None
 
 
-def code(text: str, label: str) -> Html:
-    """Text to copy."""
-    return tag("pre", tag("code", text), tabindex="0", aria_label=label)
+def code(text: str, label: str, **attributes: str) -> Html:
+    """Text to copy. attributes: of the text."""
+    return tag("pre", tag("code", text, **attributes), tabindex="0", aria_label=label)
 
 
 def definitions(title: str, meanings: Mapping[str, str]) -> Html:

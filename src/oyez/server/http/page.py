@@ -5,14 +5,11 @@ None of it needs a key: the files are the same for everybody and hold nothing of
 
 from __future__ import annotations
 
-import gzip
-import hashlib
-from dataclasses import dataclass
-
 from aiohttp import web
 
 from oyez import __version__
 from oyez.recognisers.base import LANGUAGES
+from oyez.server.http.ready import ReadyFile
 from oyez.settings import MODELS
 from oyez.web import INDEX, File, read_files
 
@@ -27,18 +24,6 @@ SECURITY_HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
-REVALIDATE = "no-cache"
-"""Kept by the browser, asked about each time: an answer of 304 costs nothing, and after an upgrade
-of the server nobody runs a mixture of two pages."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Ready:
-    """A file as it goes out: nothing is computed per request."""
-
-    file: File
-    etag: str
-    gzipped: bytes | None
 
 
 def page_routes() -> list[web.RouteDef]:
@@ -46,20 +31,20 @@ def page_routes() -> list[web.RouteDef]:
 
     Reads the files; call it before the server listens.
     """
-    served = {name: _prepare(file) for name, file in read_files().items()}
+    served = {name: _ready(file) for name, file in read_files().items()}
     config = {"version": __version__, "model": MODELS[0], "languages": list(LANGUAGES)}
 
     async def index(request: web.Request) -> web.Response:
-        return _answer(request, served[INDEX])
+        return served[INDEX].answer(request)
 
     async def part(request: web.Request) -> web.Response:
         found = served.get(request.match_info["name"])
         if found is None:
             raise web.HTTPNotFound(text="No such file belongs to the page.")
-        return _answer(request, found)
+        return found.answer(request)
 
     async def config_json(request: web.Request) -> web.Response:
-        return web.json_response(config, headers={**SECURITY_HEADERS, "Cache-Control": REVALIDATE})
+        return web.json_response(config, headers={**SECURITY_HEADERS, "Cache-Control": "no-cache"})
 
     return [
         web.get("/", index),
@@ -68,26 +53,6 @@ def page_routes() -> list[web.RouteDef]:
     ]
 
 
-def _prepare(file: File) -> _Ready:
-    etag = hashlib.sha256(file.body).hexdigest()[:32]
-    gzipped = gzip.compress(file.body, mtime=0)
-    return _Ready(file, etag, gzipped if len(gzipped) < len(file.body) * 0.8 else None)
-
-
-def _answer(request: web.Request, ready: _Ready) -> web.Response:
-    headers = {
-        **SECURITY_HEADERS,
-        "Cache-Control": REVALIDATE,
-        "ETag": f'W/"{ready.etag}"',  # weak: the same file, packed or not
-        "Vary": "Accept-Encoding",
-    }
-    if any(known.value in (ready.etag, "*") for known in request.if_none_match or ()):
-        return web.Response(status=304, headers=headers)
-    body = ready.file.body
-    if ready.gzipped is not None and "gzip" in request.headers.get("Accept-Encoding", ""):
-        body = ready.gzipped
-        headers["Content-Encoding"] = "gzip"
-    charset = None if ready.file.content_type == "audio/wav" else "utf-8"
-    return web.Response(
-        body=body, content_type=ready.file.content_type, charset=charset, headers=headers
-    )
+def _ready(file: File) -> ReadyFile:
+    charset = "" if file.content_type == "audio/wav" else "; charset=utf-8"
+    return ReadyFile.of(file.body, file.content_type + charset, SECURITY_HEADERS)

@@ -30,12 +30,22 @@ def allow_open_files(connections: int) -> None:
         soft = granted
     if soft != resource.RLIM_INFINITY and soft < needed:
         log.warning(
-            "at most %d files may be open, %d connections need %d: raise the limit (ulimit -n, "
-            "LimitNOFILE) or lower max_connections and max_sessions",
+            "at most %d files may be open, %d connections need %d, so there may be %d: raise the "
+            "limit (ulimit -n, LimitNOFILE) or lower max_connections and max_sessions",
             soft,
             connections,
             needed,
+            connections_that_fit(connections),
         )
+
+
+def connections_that_fit(wanted: int) -> int:
+    """As many connections as wanted, or as the limit of open files allows with OWN_FILES kept back,
+    so that files, the database and health checks have descriptors at any load."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return wanted
+    return min(wanted, max(soft - OWN_FILES, soft // 2))
 
 
 def resident_mb() -> float:

@@ -1,3 +1,8 @@
+// The page is made once and does not know under which address it is read: browsers do.
+const address = document.getElementById("address");
+const here = location.origin.replace("http", "ws") + location.pathname.replace(/\/docs$/, "");
+address.textContent = address.textContent.replace(/^wss?:[/][/][^/]+/, here);
+
 // Gives every block of code a button that copies it. The page is complete without.
 for (const block of document.querySelectorAll("pre")) {
   const button = document.createElement("button");
