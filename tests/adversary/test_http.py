@@ -167,7 +167,7 @@ def test_huge_heads(server: MeasuredServer, attack_s: float) -> None:
 def ask_again_and_again(server: MeasuredServer, request: bytes, seconds: float) -> None:
     for _ in for_seconds(seconds):
         answer = ask(server.address, request, seconds=0.5, source=ELSEWHERE)
-        assert status(answer) in (0, *REFUSED)
+        assert status(answer) in (0, 200, *REFUSED)
 
 
 def test_uploads_in_drops(server: MeasuredServer, attack_s: float) -> None:

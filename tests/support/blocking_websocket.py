@@ -169,13 +169,13 @@ class BlockingWebSocket:
             left_s = until_s - time.monotonic()
             if left_s <= 0:
                 return False
-            readable, writable, _ = select.select([self.socket], [self.socket], [], left_s)
-            if writable:
+            ready = self._ready(select.POLLIN | select.POLLOUT, left_s)
+            if ready & select.POLLOUT:
                 try:
                     waiting = waiting[self.socket.send(waiting[: 1 << 16]) :]
                 except (OSError, ssl.SSLError):
                     self.is_open = False
-            if readable:
+            if ready & ~select.POLLOUT:
                 self._read(0)
         return not waiting
 
@@ -220,14 +220,21 @@ class BlockingWebSocket:
         found = self.until(lambda one: one.opcode in (CLOSE, GONE), seconds)
         return found[-1].code if found and found[-1].opcode == CLOSE else None
 
+    def _ready(self, events: int, seconds: float) -> int:
+        """Which of these it is ready for within this time; `poll` knows any number of sockets."""
+        poll = select.poll()
+        poll.register(self.socket, events)
+        found = poll.poll(1000 * seconds)
+        return found[0][1] if found else 0
+
     def _read(self, seconds: float) -> bool:
         """False: nothing came, or the connection has ended."""
         pending = self.socket.pending() if isinstance(self.socket, ssl.SSLSocket) else 0
         try:
-            if not pending and not select.select([self.socket], [], [], max(seconds, 0))[0]:
+            if not pending and not self._ready(select.POLLIN, max(seconds, 0)):
                 return False
             data = self.socket.recv(1 << 18)
-        except (OSError, ValueError):
+        except OSError:
             data = b""
         self.is_open = bool(data)
         self._unread += data
