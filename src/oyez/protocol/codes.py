@@ -24,10 +24,11 @@ CLOSE_CODES = {
     1000: "The session is over: it was finished, nothing came for too long, or it was as long as "
     "sessions may be.",
     1001: "The server is shutting down; what was said has been answered.",
-    1002: "The client broke the WebSocket protocol (RFC 6455): a frame without a mask, for instance.",
+    1002: "The client broke the WebSocket protocol (RFC 6455): a frame has no mask, for example.",
     1007: "The model is not known or was not named, or text was not UTF-8.",
     1008: "The key was revoked, has expired, or its audio of the day is used up: an `error` came "
-    "before, and what was said has been answered. Or more than 100 pings and pongs came in a second.",
+    "before, and what was said has been answered. Or more than 100 pings and pongs came in a "
+    "second.",
     1009: "The message is larger than the limit, or cannot be completed because too much waits.",
     1011: "A fault of the server; an `error` event came before.",
 }
