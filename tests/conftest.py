@@ -20,7 +20,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--attack-s",
         type=float,
-        default=1.0,
+        default=0.5,
         help="how long each attack of tests/adversary lasts, in seconds; generated ones: so many "
         "times as many",
     )

@@ -1,4 +1,4 @@
-"""A measured server for each module, and how long attacks last."""
+"""A measured server for most of the modules, and how long attacks last."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from support.adversary import MeasuredServer, measured_server
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MeasuredServer]:
     with measured_server(tmp_path_factory.mktemp("server")) as running:
         yield running

@@ -27,7 +27,7 @@ def stream(server: MeasuredServer, chunk: bytes, seconds: float) -> None:
 def test_audio_that_is_dear_to_decode(server: MeasuredServer, attack_s: float) -> None:
     with bystanders(server) as watch:
         for name, chunk in AUDIO.items():
-            watch.attack(name, partial(stream, server, chunk(), attack_s / 3))
+            watch.attack(name, partial(stream, server, chunk(), attack_s / 2))
 
 
 def test_bare_packets(server: MeasuredServer, attack_s: float) -> None:
@@ -59,7 +59,8 @@ def generated(server: MeasuredServer, watch: Watch, examples: int) -> None:
             with server.session() as session:
                 session.send(OPUS, *[append(chunk) for chunk in chunks], timeout_s=2)
                 session.send(message("session.finish"))
-                session.until_event("session.finished", 10)
+                # a few bytes may be hours of sound: whoever sent them does not wait for the end
+                session.until(lambda one: b"session.finished" in one.payload, 1)
 
         assert watch.is_cheap(attack)
 
