@@ -56,6 +56,7 @@ class Tolerated:
     MAX_TURN_S."""
     growth_mb: float = MAX_GROWTH_MB
     probe_s: float = MAX_PROBE_S
+    failed_probes: int = 0
 
 
 class MeasuredServer:
@@ -287,7 +288,7 @@ def _about_bystanders(
 ) -> Iterator[str]:
     """slowness: how many times longer everything takes because other processes had the processors:
     delays are judged as if there had been one for the server."""
-    if account.failed_probes:
+    if len(account.failed_probes) > allowed.failed_probes:
         yield f"/healthz failed {len(account.failed_probes)} times: {account.failed_probes[:3]}"
     probes_s = [each / slowness for each in account.probes_s]
     if probes_s and (median(probes_s) > MAX_PROBE_MEDIAN_S or max(probes_s) > allowed.probe_s):

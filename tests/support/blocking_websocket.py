@@ -7,6 +7,7 @@ import json
 import select
 import socket
 import ssl
+import struct
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -157,7 +158,8 @@ class BlockingWebSocket:
         self.close()
 
     def close(self) -> None:
-        """Leave without a word."""
+        """Vanish: what the server has not read yet is lost with the connection."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.socket.close()
 
     def send(self, *parts: bytes, timeout_s: float = 5.0) -> bool:
