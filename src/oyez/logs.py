@@ -238,4 +238,6 @@ def _timestamp(record: logging.LogRecord) -> str:
 
 
 def _traceback(formatter: logging.Formatter, record: logging.LogRecord) -> str:
+    if record.exc_text:  # of another process
+        return "\n" + record.exc_text
     return "\n" + formatter.formatException(record.exc_info) if record.exc_info else ""

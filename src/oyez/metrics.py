@@ -6,7 +6,7 @@ values that clients can make up: ids, keys and unknown names are never labels.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from itertools import product
 from typing import TypeVar
@@ -31,7 +31,7 @@ URGENCIES = ("final", "speculative", "partial", "background")
 MODES = ("vad", "manual")
 PACES = ("live", "background")
 KINDS = ("final", "partial", "background")
-ENDS = ("answered", "replaced", "cancelled", "evicted", "refused", "stopped")
+ENDS = ("answered", "replaced", "cancelled", "evicted", "refused", "stopped", "given_up")
 OUTCOMES = ("words", "empty", "failed", "abandoned")
 TRANSCRIBED = ("transcribed", "failed", "abandoned")
 OCCURRENCES = (
@@ -103,6 +103,11 @@ class Metrics:
             self._stage_seconds.labels(stage).inc(getattr(tally, f"{stage}_s"))
             setattr(tally, f"{stage}_s", 0.0)
         return generate_latest(self._registry)
+
+    def watch_engine(self, pid: Callable[[], int | None]) -> None:
+        """Show memory and CPU time of the engine's process too, as `oyez_engine_process_…`. pid: of
+        the one that runs now; None: none does."""
+        ProcessCollector(namespace="oyez_engine", pid=lambda: pid() or -1, registry=self._registry)
 
     def _define_sessions(self) -> None:
         self.sessions_open = self._gauge("sessions_open", "Sessions open now.")

@@ -103,8 +103,7 @@ async def test_a_restarted_server_hears_what_was_said_meanwhile(browser: Browser
 
 async def _stop_listening(running: RunningServer) -> None:
     """So that another server can have its port."""
-    for site in list(running.runner.sites):
-        await site.stop()
+    await running.accepting.close()
 
 
 async def test_a_server_that_shuts_down_finishes_first(browser: Browser) -> None:

@@ -50,6 +50,7 @@ def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a real server that knows one key."""
     log = tmp_path_factory.mktemp("server") / "log"
     command = [sys.executable, "-m", "oyez", "serve", "--port", "0", "--api-key", KEY]
+    command += ["--max-load", "0"]  # whoever else works on this machine meanwhile
     command += ["--database", "off"]
     environment = {name: val for name, val in os.environ.items() if not name.startswith("OYEZ_")}
     with log.open("w") as output:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,8 @@ import pytest
 import soundfile
 import soxr
 
+from oyez.inference.engine import EngineChoice
+from oyez.inference.engine_process import EngineProcess
 from oyez.recognisers.base import (
     LANGUAGES,
     SAMPLE_RATE,
@@ -30,20 +34,45 @@ WITH_MODEL = [name for name in ENGINES if name != "fake"]
 WISDOM_S, LIGHT_S = 5.8, 14.3
 """Where these words of the recording end."""
 DOCUMENTED = "as documented"
+IN_A_PROCESS = "whisper-onnx in a process of its own"
+"""As a server uses it."""
 PAGE = Path(__file__).parents[2] / "docs/recognisers.md"
 SENTENCE_SAMPLES = 3 * SAMPLE_RATE
 
 pytestmark = pytest.mark.model
 
 
-@pytest.fixture(scope="module", params=[*ENGINES, DOCUMENTED])
-def engine(request: pytest.FixtureRequest) -> Recogniser:
-    return _load(request.param)
+@pytest.fixture(scope="module", params=[*ENGINES, DOCUMENTED, IN_A_PROCESS])
+def engine(request: pytest.FixtureRequest) -> Iterator[Recogniser]:
+    with _loaded(request.param) as engine:
+        yield engine
 
 
-@pytest.fixture(scope="module", params=WITH_MODEL)
-def model(request: pytest.FixtureRequest) -> Recogniser:
-    return _load(request.param)
+@pytest.fixture(scope="module", params=[*WITH_MODEL, IN_A_PROCESS])
+def model(request: pytest.FixtureRequest) -> Iterator[Recogniser]:
+    with _loaded(request.param) as model:
+        yield model
+
+
+@contextmanager
+def _loaded(name: str) -> Iterator[Recogniser]:
+    if name != IN_A_PROCESS:
+        yield _load(name)
+        return
+    cache_dir = platformdirs.user_cache_dir("oyez")
+    choice = EngineChoice(
+        engine="whisper-onnx",
+        model="base",
+        device="cpu",
+        threads=2,
+        cache_dir=cache_dir,
+        models_dir=None,
+    )
+    process = EngineProcess(choice, lambda line: None)
+    try:
+        yield process
+    finally:
+        process.close()
 
 
 def _load(name: str) -> Recogniser:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import math
+import os
 import re
 import subprocess
 import time
@@ -85,6 +86,7 @@ async def all_sorts_of_sessions(running: RunningServer) -> None:
 
 async def seen() -> str:
     async with running_server(FakeRecogniser(fails_on_whispers, delay_s=0.01)) as running:
+        running.server.metrics.watch_engine(os.getpid)  # as if it had a process of its own
         await all_sorts_of_sessions(running)
         _, text, _ = await running.get("/metrics")
     return str(text)
@@ -230,6 +232,7 @@ async def test_a_prometheus_has_an_answer_to_every_query(tmp_path: Path) -> None
     async with running_server(FakeRecogniser(fails_on_whispers, delay_s=0.01)) as running:
         with prometheus(tmp_path, running.address, ALERTS) as url:
             await asyncio.to_thread(until_it_has_looked, url)
+            running.server.metrics.watch_engine(os.getpid)
             await all_sorts_of_sessions(running)
             await asyncio.to_thread(until_answered, url, {*QUERIES, "count(ALERTS) or vector(0)"})
 

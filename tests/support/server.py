@@ -21,7 +21,7 @@ from oyez.metrics import Metrics
 from oyez.recognisers.base import SAMPLE_RATE
 from oyez.server.access.accounts import Accounts
 from oyez.server.app import Server
-from oyez.server.life.listening import bind, listen
+from oyez.server.life.listening import Listening, bind, listen
 from oyez.server.realtime import PATH
 from oyez.settings import Settings
 from oyez.testing import FakeDetector, FakeRecogniser
@@ -102,7 +102,7 @@ class RunningServer:
     engine: FakeRecogniser
     address: str
     http: aiohttp.ClientSession
-    runner: web.AppRunner
+    accepting: Listening
 
     async def connect(
         self,
@@ -180,7 +180,7 @@ async def running_server(
     )
     host, port = listener.getsockname()[:2]
     async with aiohttp.ClientSession() as http:
-        yield RunningServer(server, engine, f"{host}:{port}", http, runner)
+        yield RunningServer(server, engine, f"{host}:{port}", http, accepting)
     engine.may_answer.set()
     await server.drain(1.0)
     await accepting.close()

@@ -9,7 +9,7 @@ from pathlib import Path
 from oyez.cli.terminal import size_text
 from oyez.recognisers import library
 from oyez.recognisers.base import LANGUAGES
-from oyez.recognisers.whisper_onnx.prepare import prepared_directory
+from oyez.recognisers.whisper_onnx.prepare import prepared_directory, prepared_fault
 from oyez.recognisers.whisper_onnx.weights import PACKAGED_SHA256, Source, WeightsError, packaged
 
 BUILT_IN_LANGUAGES = tuple(language for language in LANGUAGES if language != "yue")
@@ -51,6 +51,13 @@ def verified(
         return built_in_faults()
     model = library.find(models_dir, report.name)
     return library.faults(model, progress) if model else [f"{report.name} is gone"]
+
+
+def prepared_faults(report: ModelReport, cache_dir: Path) -> list[str]:
+    """What is wrong with a model's prepared graphs, each hashed again; nothing if all is well, or
+    if it is not prepared."""
+    fault = prepared_fault(report.sha256["model.bin"], cache_dir)
+    return [f"prepared graphs: {fault}; the next start builds them anew"] if fault else []
 
 
 def built_in_faults() -> list[str]:

@@ -77,11 +77,12 @@ def list_models(settings: Settings, as_json: bool) -> None:
 @click.argument("names", metavar="[NAME]...", nargs=-1, shell_complete=_names)
 @with_settings("models_dir", "cache_dir")
 def verify(settings: Settings, names: tuple[str, ...]) -> None:
-    """Hash the files of models again: all of them, or those named.
+    """Hash the files of models again, and what was prepared of them: of all
+    models, or of those named.
 
     Exit code 1 if a file is damaged or missing.
     """
-    from oyez.cli.model_reports import model_reports, verified
+    from oyez.cli.model_reports import model_reports, prepared_faults, verified
     from oyez.cli.terminal import byte_progress
 
     found = {each.name: each for each in model_reports(settings.models_dir, settings.cache_dir)}
@@ -93,6 +94,7 @@ def verify(settings: Settings, names: tuple[str, ...]) -> None:
         report = found[name]
         with byte_progress(f"hashing {name}", report.size_bytes) as progress:
             faults = verified(report, settings.models_dir, progress)
+            faults += prepared_faults(report, settings.cache_dir)
         damaged += not _show(report, faults)
     if damaged:
         raise Fault(f"{damaged} of {len(names or found)} models damaged", FAILED)
@@ -180,7 +182,8 @@ def _show(report: ModelReport, faults: list[str]) -> bool:
 
     out = console()
     grade = "fail" if faults else "ok"
-    words = "; ".join(faults) or f"{len(report.sha256)} files as they should be"
+    prepared = ", and its prepared graphs" if report.prepared else ""
+    words = "; ".join(faults) or f"{len(report.sha256)} files as they should be{prepared}"
     out.print(
         f"{mark(grade, out.encoding)} {report.name}: {words}", style="red" if faults else None
     )

@@ -10,7 +10,7 @@ import click
 import tomli_w
 
 from oyez import logs
-from oyez.cli.exits import NEVER_STARTED, USAGE, leave
+from oyez.cli.exits import FAILED, NEVER_STARTED, USAGE, leave
 from oyez.cli.setting_options import chosen, config_option, option, warn_of_environment
 from oyez.settings import ENV_PREFIX, Settings, SettingsError, environment_warnings, load
 
@@ -29,7 +29,8 @@ Examples:
   OYEZ_PORT=9000 oyez serve --config oyez.toml --print-config
 
 \b
-Exit codes: 0 stopped as asked; 2 wrong usage or settings; 3 never started.
+Exit codes: 0 stopped as asked; 1 the engine was lost; 2 wrong usage or
+settings; 3 never started.
 """
 
 SECTIONS = {
@@ -74,7 +75,7 @@ def _run(config: Path | None, print_config: bool, **given: Any) -> None:
 
 
 def _serve(settings: Settings) -> None:
-    from oyez.server.lifecycle import StartupError, run_server
+    from oyez.server.lifecycle import EngineLostError, StartupError, run_server
 
     logs.configure(settings.log_level, settings.log_format)
     for warning in environment_warnings():
@@ -84,6 +85,9 @@ def _serve(settings: Settings) -> None:
     except StartupError as error:
         logs.flush()
         leave(NEVER_STARTED, str(error))
+    except EngineLostError as error:
+        logs.flush()
+        leave(FAILED, str(error))
 
 
 def _say(line: str) -> None:

@@ -86,6 +86,11 @@ class Job:
         return (self.owner, self.item, self.window)
 
     @property
+    def turn(self) -> Hashable:
+        """Whose, and which turn."""
+        return (self.owner, self.item)
+
+    @property
     def samples(self) -> int:
         return len(self.request.samples)
 

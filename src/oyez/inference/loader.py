@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,20 +12,14 @@ from oyez.emotion import registry as emotions
 from oyez.emotion.base import EmotionClassifier
 from oyez.emotion.neutral import Neutral
 from oyez.emotion.weights import EmotionWeightsError
-from oyez.inference.machine import cpu_share
-from oyez.inference.trial import session_cost
-from oyez.recognisers import library
-from oyez.recognisers import registry as recognisers
+from oyez.inference.engine import EngineChoice, LoadError, Progress, load_engine, reason
+from oyez.inference.engine_process import EngineProcess
 from oyez.recognisers.base import Recogniser
 from oyez.settings import Settings
 from oyez.vad import registry as detectors
 from oyez.vad.base import WINDOW_SAMPLES, VoiceDetector
 
-BUILT_IN_MODEL = "base"
-
-
-class LoadError(Exception):
-    """An engine cannot be had; the message says what to do."""
+__all__ = ["Engines", "LoadError", "load_configured", "load_engines"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +31,20 @@ class Engines:
     emotion: EmotionClassifier
     session_cost: float = 0.0
     """The share of the recogniser's time that a session needs, as tried out at the start."""
+    call_s: float = 0.0
+    """How long a call of some seconds of audio took then; 0: not tried."""
+    process: EngineProcess | None = None
+    """The recogniser's process, where it has one of its own."""
+
+    @property
+    def pid(self) -> int | None:
+        """Of the recogniser's process, where it has one of its own."""
+        return self.process.pid if self.process else None
+
+    def close(self) -> None:
+        """End the recogniser's process, if it has one."""
+        if self.process:
+            self.process.close()
 
 
 def load_engines(
@@ -51,47 +58,47 @@ def load_engines(
     emotion: str = emotions.OFF,
     emotion_confidence: float = 0.0,
     models_dir: Path | None = None,
-    progress: Callable[[str], None] = lambda line: None,
+    progress: Progress = lambda line: None,
+    in_own_process: bool = False,
 ) -> Engines:
     """Load and warm what the settings of the same names choose. Takes seconds; blocks.
 
     threads: 0 means every core this process may use, a container's limit included. models_dir:
-    where models are looked for by name. Raises LoadError.
+    where models are looked for by name. in_own_process: the recogniser runs in a process of its
+    own, which `Engines.close` ends. Raises LoadError.
     """
     began_s = time.monotonic()
     progress(f"loading {engine} ({model}) on {device}")
-    threads = threads or cpu_share().usable
+    choice = EngineChoice(
+        engine=engine,
+        model=model,
+        device=device,
+        threads=threads,
+        cache_dir=str(cache_dir),
+        models_dir=str(models_dir) if models_dir else None,
+    )
+    process = EngineProcess(choice, progress) if in_own_process else None
     try:
-        found = _find_added(model, models_dir)
-        recogniser = _load_recogniser(engine, found, device, threads, cache_dir)
-        progress("warming up")
-        recogniser.warm_up()
-        cost = session_cost(recogniser, threads)
-    except LoadError:
+        recogniser, trial = (process, process.trial) if process else load_engine(choice, progress)
+        detector = _load_detector(vad)
+        classifier = _load_emotion(emotion, recogniser.info.feature_space, emotion_confidence)
+    except BaseException:
+        if process:
+            process.close()
         raise
-    except Exception as error:
-        if _is_of(error, cache_dir):
-            raise LoadError(_unwritable(cache_dir, error)) from error
-        raise LoadError(f"engine {engine} with model {model}: {_reason(error)}") from error
-    try:
-        detector = detectors.load(vad)
-        detector.score(np.zeros(WINDOW_SAMPLES, np.float32), detector.initial_state())
-    except Exception as error:
-        raise LoadError(f"voice activity detector {vad}: {_reason(error)}") from error
-    try:
-        classifier = emotions.load(emotion, recogniser.info.feature_space, emotion_confidence)
-    except EmotionWeightsError as error:
-        raise LoadError(f"emotion {emotion}: {error}") from error
     if isinstance(classifier, Neutral) and emotion != emotions.OFF:
         progress(f"emotion {emotion} is made for other models: every utterance will be neutral")
     progress(f"loaded in {time.monotonic() - began_s:.1f} s")
-    return Engines(recogniser, detector, classifier, cost)
+    return Engines(recogniser, detector, classifier, trial.session_cost, trial.call_s, process)
 
 
 def load_configured(
-    settings: Settings, progress: Callable[[str], None] = lambda line: None
+    settings: Settings,
+    progress: Progress = lambda line: None,
+    *,
+    in_own_process: bool = False,
 ) -> Engines:
-    """Load and warm what these settings choose. Takes seconds; blocks. Raises LoadError."""
+    """Load and warm what these settings choose, as `load_engines` does. Raises LoadError."""
     return load_engines(
         engine=settings.engine,
         model=settings.model,
@@ -103,59 +110,21 @@ def load_configured(
         emotion=settings.emotion,
         emotion_confidence=settings.emotion_confidence,
         progress=progress,
+        in_own_process=in_own_process,
     )
 
 
-def _load_recogniser(
-    engine: str, model: str, device: str, threads: int, cache_dir: Path
-) -> Recogniser:
-    engine_class = recognisers.find(engine)
-    if engine == "whisper-ct2":
-        loaded = engine_class.load(model, device, threads)
-    elif device != "cpu":
-        raise LoadError(f"engine {engine} runs on the CPU only: choose --engine whisper-ct2")
-    elif engine == "whisper-onnx" and model != BUILT_IN_MODEL:
-        loaded = engine_class.load(cache_dir, threads, _model_directory(model))
-    else:
-        loaded = engine_class.load(cache_dir, threads)
-    recogniser: Recogniser = loaded
-    return recogniser
+def _load_detector(vad: str) -> VoiceDetector:
+    try:
+        detector = detectors.load(vad)
+        detector.score(np.zeros(WINDOW_SAMPLES, np.float32), detector.initial_state())
+    except Exception as error:
+        raise LoadError(f"voice activity detector {vad}: {reason(error)}") from error
+    return detector
 
 
-def _find_added(model: str, models_dir: Path | None) -> str:
-    """The directory of a model that was added, else `model` itself."""
-    found = library.find(models_dir, model) if models_dir else None
-    return str(found.directory) if found else model
-
-
-def _model_directory(model: str) -> Path:
-    directory = Path(model)
-    if not directory.is_dir():
-        raise LoadError(
-            f"model {model} is no directory and was not added: whisper-onnx takes "
-            f"'{BUILT_IN_MODEL}', the name of a model that oyez models list shows, or a directory "
-            "in CTranslate2's format; for hub names choose --engine whisper-ct2"
-        )
-    return directory
-
-
-def _is_of(error: Exception, directory: Path) -> bool:
-    """Whether it is about this directory: what is in it, or where it was to be made."""
-    if not (isinstance(error, OSError) and isinstance(error.filename, str)):
-        return False
-    path, directory = Path(error.filename).absolute(), directory.absolute()
-    return path.is_relative_to(directory) or directory.is_relative_to(path)
-
-
-def _unwritable(cache_dir: Path, error: Exception) -> str:
-    why = getattr(error, "strerror", None) or error
-    return (
-        f"cache_dir {cache_dir} cannot be used: {why}; choose a place that can be written with "
-        "--cache-dir"
-    )
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, ModuleNotFoundError):
-        return f"{error} (is oyez installed with all its dependencies?)"
-    return str(error) or type(error).__name__
+def _load_emotion(emotion: str, feature_space: str, confidence: float) -> EmotionClassifier:
+    try:
+        return emotions.load(emotion, feature_space, confidence)
+    except EmotionWeightsError as error:
+        raise LoadError(f"emotion {emotion}: {error}") from error

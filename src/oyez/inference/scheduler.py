@@ -11,16 +11,21 @@ import math
 import threading
 import time
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import suppress
 from enum import Enum
 from typing import Protocol
 
 from oyez.inference.job import Job, Overloaded, Stopped, Urgency
 from oyez.inference.queue import Queue
-from oyez.inference.worker import Outcome, run_batch
-from oyez.recognisers.base import Recogniser
+from oyez.inference.watched_engine import MOST_LOSSES, WatchedEngine, audio_s
+from oyez.inference.worker import EngineAway, EngineLost, Outcome
+from oyez.recognisers.base import Recogniser, RecognitionError
 
 LIVE_S = 10.0
 """So long after its last job a live session is taken to go on."""
+RESTART_POLL_S = 0.1
+RECOVER_S = 1.0
+"""A worker that has failed waits for so long, so that a lasting fault does not use a whole core."""
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +41,9 @@ class End(Enum):
     REFUSED = "refused"
     """The queue was full."""
     STOPPED = "stopped"
+    GIVEN_UP = "given_up"
+    """The engine did not answer in time, or a fault of ours lost the answer: answered with a
+    RecognitionError."""
 
 
 class Observer(Protocol):
@@ -57,9 +65,11 @@ class Scheduler:
         *observers: Observer,
         max_waiting: int = 1024,
         weight: Callable[[Hashable], float] = lambda tenant: 1.0,
+        call_s: float = 0.0,
     ) -> None:
-        """weight: of a tenant: see `Fairness`; must be quick."""
-        self._recogniser = recogniser
+        """weight: of a tenant: see `Fairness`; must be quick. call_s: how long a call of some
+        seconds of audio takes on this machine; 0: unknown."""
+        self._engine = WatchedEngine(recogniser, call_s)
         self._observers = observers
         self._queue = Queue(max_waiting, weight)
         self._running: set[Job] = set()
@@ -92,11 +102,46 @@ class Scheduler:
         with self._changed:
             return len(self._running)
 
+    def is_running(self, job: Job) -> bool:
+        """Whether it is in an engine now and its answer is still wanted."""
+        with self._changed:
+            return job in self._running
+
     @property
     def overdue_s(self) -> float:
         """How far what waits is behind its deadline; 0 if nothing is."""
         with self._changed:
             return self._queue.overdue_s(time.monotonic())
+
+    @property
+    def is_up(self) -> bool:
+        """Whether the engine can be called now; jobs wait while it cannot."""
+        return self._engine.is_up
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the engine will not come back."""
+        return self._engine.is_lost
+
+    @property
+    def stuck_s(self) -> float:
+        """For how long a call of the engine has been over its limit; 0: none is."""
+        return self._engine.stuck_s
+
+    def check(self) -> None:
+        """Give up calls that last too long: their jobs are answered with a RecognitionError, and
+        the engine is ended where it can be started anew. To be called every CHECK_S."""
+        late = self._engine.late_calls()
+        for call in late:
+            fields = {
+                "after_s": round(call.checked_s, 1),
+                "jobs": len(call.jobs),
+                "audio_s": round(audio_s(call.jobs), 1),
+            }
+            log.error("the engine does not answer", extra={"fields": fields})
+            self._give_up(call.jobs, RecognitionError("the engine did not answer in time"))
+        if late:
+            self._engine.restart()
 
     def submit(self, job: Job) -> Job | None:
         """Queue a job. Returns the waiting one it took the place of, if any: that is forgotten.
@@ -147,35 +192,104 @@ class Scheduler:
         return not any(thread.is_alive() for thread in self._threads)
 
     def _work(self) -> None:
-        while batch := self._next_batch():
-            began_s = time.monotonic()
-            outcomes = run_batch(self._recogniser, [job.request for job in batch])
-            ended_s = time.monotonic()
-            for observer in self._observers:
-                observer.ran(batch, began_s, ended_s)
-            for job, outcome in zip(batch, outcomes, strict=True):
-                if self._leaves(job):
-                    self._answer(job, outcome, End.ANSWERED)
+        """A worker's thread. No fault ends it: without it nothing would be recognised any more."""
+        while True:
+            batch: list[Job] = []
+            try:
+                batch = self._next_batch()
+                if not batch:
+                    return
+                self._run(batch)
+            except BaseException:
+                log.exception("a worker of the engine failed", extra={"in_crowds": True})
+                self._give_up(batch, RecognitionError("internal error"))
+                time.sleep(RECOVER_S)
+            finally:
+                if batch:
+                    with self._changed:
+                        self._idle_workers += 1
+
+    def _run(self, batch: Sequence[Job]) -> None:
+        """Answer every job of it. Those whose turn was in an engine that ended run alone, after the
+        others: it may have ended because of them."""
+        alone = [job for job in batch if self._engine.losses(job)]
+        together = [job for job in batch if job not in alone]
+        if together:
+            try:
+                outcomes = self._recognise(together)
+            except EngineLost as lost:
+                if not isinstance(lost, EngineAway):
+                    self._engine.count_losses(together)
+                alone = [*together, *alone]
+            else:
+                for job, outcome in zip(together, outcomes, strict=True):
+                    self._hand_out(job, outcome)
+        for job in alone:
+            self._hand_out(job, self._recognise_alone(job))
+
+    def _hand_out(self, job: Job, outcome: Outcome) -> None:
+        if self._leaves(job):
+            self._answer(job, outcome, End.ANSWERED)
+
+    def _recognise(self, jobs: Sequence[Job]) -> list[Outcome]:
+        """One call of the engine. Raises EngineLost."""
+        began_s = time.monotonic()
+        outcomes = self._engine.recognise(jobs)
+        ended_s = time.monotonic()
+        self._observe(lambda observer: observer.ran(jobs, began_s, ended_s))
+        return outcomes
+
+    def _recognise_alone(self, job: Job) -> Outcome:
+        """A job whose turn was in an engine that ended. Its final is worth one more attempt; its
+        partials are not, and audio that ends engines must not do so again and again."""
+        if job.is_partial or self._engine.losses(job) >= MOST_LOSSES:
+            return EngineLost("the engine ended while it worked on this turn")
+        try:
+            (outcome,) = self._recognise_when_up(job)
+        except EngineLost as lost:
+            self._engine.count_losses([job])
+            return lost
+        self._engine.forget_losses(job)
+        return outcome
+
+    def _recognise_when_up(self, job: Job) -> list[Outcome]:
+        """As `_recognise`, once the engine is back. Raises EngineAway when that is of no use any
+        more."""
+        while True:
             with self._changed:
-                self._idle_workers += 1
+                while not (self.is_up or self._stopping) and job in self._running:
+                    self._changed.wait(RESTART_POLL_S)
+                if self._stopping or job not in self._running:
+                    raise EngineAway("the answer is not wanted any more")
+            with suppress(EngineAway):
+                return self._recognise([job])
 
     def _next_batch(self) -> list[Job]:
         """Wait for work. Empty when the scheduler stops."""
         with self._changed:
             while not (self._stopping or self._may_take()):
-                self._changed.wait(LIVE_S if self._queue else None)
+                self._changed.wait(self._longest_wait_s)
             if self._stopping:
                 return []
-            batch = self._queue.take(self._recogniser.info, self._idle_workers)
+            batch = self._queue.take(self._engine.info, self._idle_workers)
             self._idle_workers -= 1
             self._running.update(batch)
             return batch
 
+    @property
+    def _longest_wait_s(self) -> float | None:
+        """How long nothing but time can change what `_may_take` says; None: for ever."""
+        if not self._queue:
+            return None
+        return LIVE_S if self.is_up else RESTART_POLL_S
+
     def _may_take(self) -> bool:
         """Whether there is work for one more worker. The last one is kept free for those who
         speak: a batch cannot be taken back, and one of the background may last a second."""
-        if not self._queue or self._queue.has_live:
-            return bool(self._queue)
+        if not self._queue or not self.is_up:
+            return False
+        if self._queue.has_live:
+            return True
         is_spare = self._idle_workers > 1 or len(self._threads) == 1
         return is_spare or time.monotonic() - self._live_at_s >= LIVE_S
 
@@ -186,6 +300,11 @@ class Scheduler:
             self._running.discard(job)
             return wanted
 
+    def _give_up(self, jobs: Sequence[Job], error: RecognitionError) -> None:
+        for job in jobs:
+            if self._leaves(job):
+                self._answer(job, error, End.GIVEN_UP)
+
     def _answer(self, job: Job, outcome: Outcome, end: End) -> None:
         self._tell(job, end)
         try:
@@ -195,5 +314,12 @@ class Scheduler:
 
     def _tell(self, job: Job, end: End) -> None:
         now_s = time.monotonic()
+        self._observe(lambda observer: observer.ended(job, end, now_s))
+
+    def _observe(self, tell: Callable[[Observer], None]) -> None:
+        """Figures must not cost anybody a turn: a fault in them is logged."""
         for observer in self._observers:
-            observer.ended(job, end, now_s)
+            try:
+                tell(observer)
+            except Exception:
+                log.exception("an observer raised", extra={"in_crowds": True})

@@ -13,15 +13,26 @@ Outcome = Hypothesis | Exception
 log = logging.getLogger(__name__)
 
 
+class EngineLost(RecognitionError):
+    """The engine ended while it worked on the call: nothing is known of any of its requests."""
+
+
+class EngineAway(EngineLost):
+    """The engine has ended and is not back yet: the call has not begun."""
+
+
 def run_batch(recogniser: Recogniser, requests: Sequence[Request]) -> list[Outcome]:
-    """Answer every request, in order. Never raises for what an engine does.
+    """Answer every request, in order. Whatever the engine raises becomes an answer, SystemExit
+    included; EngineLost alone is raised again.
 
     When the engine fails as a whole, each request is tried alone, so that a bad one harms
     only itself.
     """
     try:
         return _call(recogniser, requests)
-    except Exception as error:  # noqa: BLE001 - a plug-in may raise anything
+    except EngineLost:
+        raise
+    except BaseException as error:  # noqa: BLE001 - a plug-in may raise anything
         fields = {"requests": len(requests)}
         log.warning("the engine failed on a batch", extra={"fields": fields, "in_crowds": True})
         if len(requests) == 1:
@@ -36,7 +47,7 @@ def _call(recogniser: Recogniser, requests: Sequence[Request]) -> list[Outcome]:
     return list(answers)
 
 
-def _as_recognition_error(error: Exception) -> RecognitionError:
+def _as_recognition_error(error: BaseException) -> RecognitionError:
     if isinstance(error, RecognitionError):
         return error
     log.error("the engine raised", exc_info=error, extra={"in_crowds": True})

@@ -54,7 +54,7 @@ class Request:
     """One stretch of speech to recognise, at most `Info.max_samples` long."""
 
     samples: Samples
-    """float32 [n], 16 kHz."""
+    """float32 [n], 16 kHz. An engine may use them only until the call returns."""
     purpose: Purpose
     language: str | None = None
     """One of LANGUAGES, or None: detect among them."""

@@ -23,6 +23,7 @@ from oyez.server.http.page import page_routes
 from oyez.server.http.proxies import TrustedProxies, believe
 from oyez.server.http.watch import http_watch
 from oyez.server.life.connections import Connections
+from oyez.server.life.engine_watch import EngineWatch
 from oyez.server.life.loop_watch import loop_watch
 from oyez.server.openai.plain_errors import plain_errors
 from oyez.server.openai.routes import openai_routes
@@ -63,6 +64,7 @@ class Server:
                 "model": Path(settings.model).name,
             }
         )
+        self.engine_watch = EngineWatch(self.realtime.scheduler)
         trusts = TrustedProxies(settings.trusted_proxies).trusts
         self.connections = Connections.of(settings, trusts)
         cors = Cors(settings.allowed_origins)
@@ -72,12 +74,13 @@ class Server:
         cors.join(self.app)
         watch = self.realtime.watch
         self.app.cleanup_ctx.append(loop_watch(self.metrics.loop_lag, watch.seldom))
+        self.app.cleanup_ctx.append(self.engine_watch.run_with)
         self.app.cleanup_ctx.append(KeyWatch(self.access.static, accounts.directory).run_with)
         self.app.add_routes(
             [
                 web.get(realtime.PATH, self.realtime.handle),
                 web.get(realtime.PATH + "/", self.realtime.handle),
-                *http_routes(self.realtime.admission, accounts),
+                *http_routes(self.realtime.admission, accounts, self.engine_watch),
                 *openai_routes(self.transcriptions, self.access, watch, settings.models),
                 *metrics_routes(settings, metrics),
                 *(reference_routes(settings) if settings.docs else []),

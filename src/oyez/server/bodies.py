@@ -11,12 +11,15 @@ import msgspec
 from aiohttp import web
 
 DatabaseState = Literal["ok", "behind"]
+EngineState = Literal["ok", "engine_restarting", "engine_stuck"]
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):
-    """The process lives."""
+    """How the process is."""
 
-    status: Literal["ok"] = "ok"
+    status: EngineState = "ok"
+    """`engine_restarting`: the engine ended and is being started again; jobs wait, sessions go
+    on. `engine_stuck`: a call of the engine does not return."""
     version: str
     """Of oyez."""
 
@@ -24,13 +27,14 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
 class Readiness(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Whether sessions are let in."""
 
-    status: Literal["ready", "draining"]
-    """`draining`: the server shuts down and takes no more sessions."""
+    status: Literal["ready", "draining", "engine_restarting", "engine_stuck"]
+    """`draining`: the server shuts down and takes no more sessions. The others: as of `/healthz`;
+    sessions are let in, but nothing is recognised now."""
     room: int | None = None
-    """How many more sessions would be let in now; absent while draining."""
+    """How many more sessions would be let in now; only when `ready`."""
     database: DatabaseState | None = None
     """Where usage goes. `behind`: it does not answer, what is to be written waits; sessions go
-    on. Absent while draining, and without a database."""
+    on. Only when `ready`, and with a database."""
 
 
 class RefusalBody(msgspec.Struct, frozen=True, kw_only=True):

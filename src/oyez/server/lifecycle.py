@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import socket
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -27,6 +29,10 @@ from oyez.server.realtime import PATH
 from oyez.settings import Settings, service_manager
 
 THREADS_STOP_S = 2.0
+LOST_DRAIN_S = 5.0
+"""What is said to clients when the engine is lost. There are no finals to wait for."""
+LOST_LEAVE_S = 30.0
+"""After so long the process is ended where it stands, whatever native code holds it."""
 LEDGER_STOP_S = 5.0
 MODEL_SHOWN = "qwen3-asr-flash-realtime"
 
@@ -35,6 +41,10 @@ log = logging.getLogger(__name__)
 
 class StartupError(Exception):
     """The server never started; the message says what to do."""
+
+
+class EngineLostError(Exception):
+    """The engine does not come back: the server has left so that it is started again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +65,8 @@ def run_server(settings: Settings, say: Callable[[str], None]) -> None:
     reloads what `_serve` adds to its `Reloader`. A service manager is told how it goes.
 
     say: takes progress lines for the operator. Raises SettingsError (keys, certificate) or
-    StartupError (port taken, database away, model missing) before it listens.
+    StartupError (port taken, database away, model missing) before it listens, EngineLostError
+    after it has left because the engine is lost.
     """
     log_bad_requests_seldom()
     log.info("starting", extra={"fields": {"version": __version__, **settings.changed()}})
@@ -79,11 +90,12 @@ def run_server(settings: Settings, say: Callable[[str], None]) -> None:
             signals.leave_on_stop()
             # before the event loop, so that a signal ends the loading at once
             engines = _load(settings, tell)
-            _check_memory(settings.max_memory_mb)
-            prepared = _Prepared(
-                settings, listener, certificate, accounts, engines, metrics, manager
-            )
-            asyncio.run(_serve(prepared, say))
+            with closing(engines):
+                _check_memory(settings.max_memory_mb, engines)
+                prepared = _Prepared(
+                    settings, listener, certificate, accounts, engines, metrics, manager
+                )
+                asyncio.run(_serve(prepared, say))
     except (listening.ListenError, DatabaseError) as error:
         raise StartupError(str(error)) from error
 
@@ -117,11 +129,15 @@ async def _serve(prepared: _Prepared, say: Callable[[str], None]) -> None:
         accepting = _listen(runner, server, prepared)
         url = _announce(prepared.listener, settings, server.access, say)
         manager.ready(f"listening on {url}")
-        background.append(asyncio.create_task(manager.keep_alive()))
-        await stops.acquire()
+        background.append(
+            asyncio.create_task(manager.keep_alive(lambda: server.engine_watch.is_alive))
+        )
+        await _until_stop(stops, server.engine_watch.lost)
+        if is_lost := server.engine_watch.lost.is_set():
+            await _give_up_recognition(server)
         log.info("draining: finishing what was said")
         manager.stopping(f"finishing {len(server.realtime.connections)} sessions")
-        await _drain(server, settings.drain_timeout_s, stops)
+        await _drain(server, LOST_DRAIN_S if is_lost else settings.drain_timeout_s, stops)
         await accepting.close()
     finally:
         await runner.cleanup()
@@ -129,6 +145,24 @@ async def _serve(prepared: _Prepared, say: Callable[[str], None]) -> None:
         for task in background:
             task.cancel()
     log.info("stopped")
+    if is_lost:
+        raise EngineLostError("the engine does not answer any more: see the log")
+
+
+async def _until_stop(stops: asyncio.Semaphore, lost: asyncio.Event) -> None:
+    waiting = [asyncio.create_task(stops.acquire()), asyncio.create_task(lost.wait())]
+    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    for task in waiting:
+        task.cancel()
+
+
+async def _give_up_recognition(server: Server) -> None:
+    """Every item that waits fails, and so does whatever is still said."""
+    log.critical("the engine is lost: leaving, to be started again")
+    leave_in_any_case = threading.Timer(LOST_LEAVE_S, os.abort)
+    leave_in_any_case.daemon = True
+    leave_in_any_case.start()
+    await asyncio.to_thread(server.realtime.scheduler.stop, 0.0)
 
 
 def _watch(certificate: tls.Certificate, reloader: Reloader) -> asyncio.Task[None]:
@@ -147,11 +181,11 @@ def _listen(runner: web.AppRunner, server: Server, prepared: _Prepared) -> liste
     )
 
 
-def _check_memory(max_memory_mb: int) -> None:
+def _check_memory(max_memory_mb: int, engines: Engines) -> None:
     if not max_memory_mb:
         return
     try:
-        used_mb = resources.resident_mb()
+        used_mb = resources.resident_mb(engines.pid)
     except OSError as error:
         raise StartupError(f"max_memory_mb: this system does not tell: {error}") from error
     if used_mb >= max_memory_mb:
@@ -163,7 +197,7 @@ def _check_memory(max_memory_mb: int) -> None:
 
 def _load(settings: Settings, say: Callable[[str], None]) -> Engines:
     try:
-        return load_configured(settings, say)
+        return load_configured(settings, say, in_own_process=True)
     except LoadError as error:
         raise StartupError(str(error)) from error
 

@@ -25,7 +25,7 @@ from oyez.server.access.admission import Admission, query_value, serves_model
 from oyez.server.access.callers import Caller
 from oyez.server.access.credentials import SUBPROTOCOL
 from oyez.server.access.refusals import Refusal, refuse
-from oyez.server.life.resources import MEBIBYTE, MemoryGuard, give_memory_back
+from oyez.server.life.resources import MEBIBYTE, MemoryGuard, give_memory_back, resident_mb
 from oyez.server.session.byte_budget import ByteBudget
 from oyez.server.session.connection import LEAVING, Connection, ConnectionLimits
 from oyez.server.session.outbox import CLOSE_HANDSHAKE_S
@@ -73,13 +73,14 @@ class Realtime:
             limit=settings.max_load,
             clock=time.monotonic,
         )
-        self._memory = MemoryGuard(settings.max_memory_mb)
+        self._memory = MemoryGuard(settings.max_memory_mb, lambda: resident_mb(engines.pid))
         self.buffers = ByteBudget(settings.max_buffered_mb * MEBIBYTE)
         self.scheduler = Scheduler(
             engines.recogniser,
             Watch(metrics),
             self.load,
             max_waiting=settings.max_waiting_jobs,
+            call_s=engines.call_s,
             weight=self.load.weight,
         )
         self.vad_pool = VadPool(engines.detector, metrics.tally)
@@ -105,6 +106,8 @@ class Realtime:
         metrics.load_needed.set_function(lambda: self.load.needed)
         metrics.load_limit.set(settings.max_load)
         metrics.backlog.set_function(self._backlog_s)
+        if engines.process:
+            metrics.watch_engine(lambda: engines.pid)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Serve one upgrade, or say over HTTP why not."""

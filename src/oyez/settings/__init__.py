@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from oyez.settings.checks import SettingsError, is_loopback, key_problem, read_keys
 from oyez.settings.fields import ENV_PREFIX, MODELS, Settings
-from oyez.settings.sources import environment_warnings, library_paths, load, service_manager
+from oyez.settings.sources import (
+    child_environment,
+    environment_warnings,
+    library_paths,
+    load,
+    service_manager,
+)
 
 __all__ = [
     "ENV_PREFIX",
     "MODELS",
     "Settings",
     "SettingsError",
+    "child_environment",
     "environment_warnings",
     "is_loopback",
     "key_problem",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import sys
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -20,6 +21,11 @@ from oyez.settings.checks import SettingsError
 from oyez.settings.complaints import describe
 from oyez.settings.fields import ENV_PREFIX, Settings
 
+_NOT_FOR_CHILDREN = re.compile(
+    rf"^({ENV_PREFIX}|PG|NOTIFY_SOCKET|WATCHDOG_|LISTEN_|CREDENTIALS_)"
+    "|KEY|SECRET|TOKEN|PASSW|CREDENTIAL|DATABASE_URL",
+    re.IGNORECASE,
+)
 OF_A_SERVICE = re.compile(
     rf"{ENV_PREFIX}(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?"
     r"|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
@@ -80,6 +86,16 @@ def service_manager() -> tuple[str | None, float | None]:
     watchdog_us = os.environ.get("WATCHDOG_USEC", "") if watched else ""
     watchdog_s = int(watchdog_us) / 1e6 if watchdog_us.isdecimal() else None
     return os.environ.get("NOTIFY_SOCKET"), watchdog_s
+
+
+def child_environment() -> dict[str, str]:
+    """What a process that we start has in its environment: all but settings, which may be keys or
+    passwords, and what else looks like one. It imports from where we do."""
+    environment = {
+        name: value for name, value in os.environ.items() if not _NOT_FOR_CHILDREN.search(name)
+    }
+    places = [place or os.getcwd() for place in sys.path]
+    return {**environment, "PYTHONPATH": os.pathsep.join(places)}
 
 
 def library_paths() -> dict[str, str]:

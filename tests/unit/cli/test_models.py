@@ -8,6 +8,8 @@ from click.testing import CliRunner, Result
 
 from oyez.cli import hub
 from oyez.cli.main import main
+from oyez.recognisers.whisper_onnx.prepare import prepared_directory
+from oyez.recognisers.whisper_onnx.weights import PACKAGED_SHA256
 from support import tiny_whisper
 
 
@@ -49,6 +51,15 @@ def test_a_damaged_model_is_told_and_exits_1(tiny: Path, tmp_path: Path) -> None
     assert verified.exit_code == 1
     assert "tokenizer.json is not as it was added" in verified.output
     assert "1 of 1 models damaged" in verified.output
+
+
+def test_damaged_graphs_are_told_and_exit_1(tmp_path: Path) -> None:
+    graphs = prepared_directory(PACKAGED_SHA256["model.bin"], tmp_path)
+    graphs.mkdir()
+    (graphs / "sizes.json").touch()
+    verified = run("verify", "base", "--cache-dir", str(tmp_path))
+    assert verified.exit_code == 1
+    assert "prepared graphs: sizes.json is damaged; the next start builds them" in verified.output
 
 
 def test_what_was_prepared_goes_with_the_model(tiny: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from oyez.emotion.neutral import Neutral
 from oyez.emotion.registry import find_weights
 from oyez.emotion.weights import EmotionWeights
 from oyez.inference.loader import Engines, LoadError, load_engines
+from oyez.recognisers import registry as recognisers
 from oyez.testing import FakeRecogniser
 
 
@@ -95,3 +96,31 @@ def test_an_engine_that_fails_to_warm_up_is_told(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(FakeRecogniser, "warm_up", fail)
     with pytest.raises(LoadError, match="engine fake with model base: no room"):
         load()
+
+
+@pytest.mark.parametrize(
+    ("engine", "model", "heard", "starts"),
+    [
+        ("whisper-onnx", "base", " It was the best of times", True),
+        ("whisper-onnx", "base", "", False),
+        ("whisper-onnx", "base", "Untertitel der Amara.org", False),
+        ("whisper-ct2", "base", "", False),
+        ("whisper-ct2", "small", "", False),
+        ("whisper-ct2", "small", "es war die beste der Zeiten", True),
+        ("fake", "base", "", True),
+    ],
+)
+def test_an_engine_that_does_not_understand_its_sentence_is_not_served(
+    monkeypatch: pytest.MonkeyPatch, engine: str, model: str, heard: str, starts: bool
+) -> None:
+    class Understands(FakeRecogniser):
+        @classmethod
+        def load(cls, *_: object) -> FakeRecogniser:
+            return FakeRecogniser(lambda request: heard)
+
+    monkeypatch.setattr(recognisers, "find", lambda name: Understands)
+    if starts:
+        assert load(engine=engine, model=model)
+        return
+    with pytest.raises(LoadError, match="does not recognise the sentence .* oyez models verify"):
+        load(engine=engine, model=model)

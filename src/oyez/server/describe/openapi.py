@@ -75,7 +75,13 @@ def paths(settings: Settings) -> dict[str, Any]:
             "get": _operation(
                 "health",
                 "Whether the process lives.",
-                {200: _json("It does.", Health(version=__version__))},
+                {
+                    200: _json("It does.", Health(version=__version__)),
+                    503: _json(
+                        "The engine hangs, and nothing is recognised.",
+                        Health(status="engine_stuck", version=__version__),
+                    ),
+                },
             )
         },
         "/readyz": {
@@ -84,7 +90,10 @@ def paths(settings: Settings) -> dict[str, Any]:
                 "Whether sessions are let in. The socket listens only once the model is warm.",
                 {
                     200: _json("They are.", Readiness(status="ready", room=24)),
-                    503: _json("The server shuts down.", Readiness(status="draining")),
+                    503: _json(
+                        "The server shuts down, or the engine does not work now.",
+                        Readiness(status="draining"),
+                    ),
                 },
             )
         },

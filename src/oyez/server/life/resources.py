@@ -14,7 +14,7 @@ from oyez.logs import Seldom
 MEBIBYTE = 1 << 20
 OWN_FILES = 128
 """Files beside clients' connections: models, the database, pipes, libraries."""
-STATM = Path("/proc/self/statm")
+PROCESSES = Path("/proc")
 
 log = logging.getLogger(__name__)
 
@@ -48,9 +48,19 @@ def connections_that_fit(wanted: int) -> int:
     return min(wanted, max(soft - OWN_FILES, soft // 2))
 
 
-def resident_mb() -> float:
-    """Memory this process has in use, in MiB. Raises OSError where there is no /proc."""
-    return int(STATM.read_text().split()[1]) * resource.getpagesize() / MEBIBYTE
+def resident_mb(engine_pid: int | None = None) -> float:
+    """Memory in use by this process and that of its engine, in MiB. Raises OSError where there is
+    no /proc."""
+    used_mb = _resident_mb("self")
+    if engine_pid is not None:
+        with suppress(OSError, IndexError):  # it has just ended
+            used_mb += _resident_mb(str(engine_pid))
+    return used_mb
+
+
+def _resident_mb(pid: str) -> float:
+    pages = int((PROCESSES / pid / "statm").read_text().split()[1])
+    return pages * resource.getpagesize() / MEBIBYTE
 
 
 def give_memory_back() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+from collections.abc import Callable
 
 log = logging.getLogger(__name__)
 
@@ -28,10 +29,12 @@ class ServiceManager:
     def stopping(self, status: str) -> None:
         self._tell(f"STOPPING=1\nSTATUS={status}")
 
-    async def keep_alive(self) -> None:
-        """Show that the event loop runs, for as long as it does; returns if nobody watches."""
+    async def keep_alive(self, is_alive: Callable[[], bool] = lambda: True) -> None:
+        """Show that the event loop runs, for as long as it does and `is_alive` says so; returns if
+        nobody watches."""
         while self._address and self._watchdog_s:
-            self._tell("WATCHDOG=1")
+            if is_alive():
+                self._tell("WATCHDOG=1")
             await asyncio.sleep(self._watchdog_s / 3)
 
     def _tell(self, message: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Hashable
 
@@ -25,6 +26,16 @@ AHEAD_S = 30.0
 """Audio further ahead of the clock than this is not live: a file, not a speaker. A whole
 utterance sent at once still is."""
 
+LIVE_PATIENCE_S = 60.0
+BACKGROUND_PATIENCE_S = 600.0
+"""A job fails when it has waited so long in the queue and no job of its session has been answered
+for so long either: the engine is lost or overloaded beyond hope. Answers to the session count,
+because a large model on a slow machine may need minutes for what it has to do, and does it. The
+background waits for everybody else, so it has more time."""
+MOST_PATIENCE = 10
+"""After so many times that long it fails in any case: its answer must have been lost."""
+EXPIRY_CHECK_S = 5.0
+
 _PACED_S = 2.0
 """Audio further ahead than this did not come as it was spoken, but all at once."""
 _FEW_FINALS = 4
@@ -36,7 +47,8 @@ Answered = Callable[[int, Outcome], None]
 
 
 class Jobs:
-    """Answers arrive on the event loop, each at most once, and never after `cancel`."""
+    """Answers arrive on the event loop, each at most once, and never after `cancel`. A job that is
+    not answered in time is answered with Overload."""
 
     def __init__(
         self,
@@ -55,6 +67,9 @@ class Jobs:
         self._tenant = tenant
         self._loop = asyncio.get_running_loop()
         self._running: dict[int, Job] = {}
+        self._answered_s = -math.inf
+        """When the latest answer came, on the scheduler's clock."""
+        self._check: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
         return len(self._running)
@@ -69,6 +84,7 @@ class Jobs:
         """Have the request recognised; too many waiting jobs are an answer too."""
         job = self._job(effect)
         self._running[effect.job] = job
+        self._plan_check()
         try:
             replaced = self._scheduler.submit(job)
         except (Overloaded, Stopped) as refusal:
@@ -86,6 +102,9 @@ class Jobs:
     def cancel_all(self) -> None:
         for number in list(self._running):
             self.cancel(number)
+        if self._check:
+            self._check.cancel()
+            self._check = None
 
     def release(self) -> None:
         """The session is over: forget its jobs, and whom to call."""
@@ -122,9 +141,32 @@ class Jobs:
     def _arrive(self, number: int, outcome: Outcome) -> None:
         if self._running.pop(number, None) is None:
             return
+        self._answered_s = time.monotonic()
         if isinstance(outcome, Overloaded | Stopped):
             outcome = Overload()
         self._answered(number, outcome)
+
+    def _plan_check(self) -> None:
+        if self._check is None:
+            self._check = self._loop.call_later(EXPIRY_CHECK_S, self._check_expiry)
+
+    def _check_expiry(self) -> None:
+        self._check = None
+        now_s = time.monotonic()
+        for number, job in list(self._running.items()):
+            if self._has_expired(job, now_s) and number in self._running:
+                self.cancel(number)
+                self._answered(number, Overload())
+        if self._running:
+            self._plan_check()
+
+    def _has_expired(self, job: Job, now_s: float) -> bool:
+        """What runs in the engine has not: the scheduler watches how long that takes."""
+        patience_s = BACKGROUND_PATIENCE_S if job.is_background else LIVE_PATIENCE_S
+        waited_s = now_s - job.submitted_s
+        quiet_s = min(waited_s, now_s - self._answered_s)
+        is_late = quiet_s > patience_s or waited_s > MOST_PATIENCE * patience_s
+        return is_late and not self._scheduler.is_running(job)
 
 
 def _urgency(effect: Recognise, ahead_s: float) -> Urgency:

@@ -15,8 +15,8 @@ export async function loadConfig() {
 export async function readiness() {
   try {
     const answer = await ask("readyz");
-    const { room } = await answer.json();
-    if (!answer.ok) return { state: "leaving" };
+    const { status, room } = await answer.json();
+    if (!answer.ok) return { state: status === "draining" ? "leaving" : "busy", room: 0 };
     return { state: room > 0 ? "ready" : "busy", room };
   } catch {
     return { state: "gone" };

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import resource
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -52,3 +55,13 @@ def test_the_guard(caplog: pytest.LogCaptureFixture) -> None:
     assert guard.full and guard.full
     assert len(caplog.records) == 1
     assert not MemoryGuard(0, lambda: 1e9).full
+
+
+def test_the_engine_s_memory_counts_too() -> None:
+    alone = resident_mb()
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as engine:
+        time.sleep(0.2)
+        both = resident_mb(engine.pid)
+        engine.kill()
+    assert both - alone > 3
+    assert resident_mb(engine.pid) == pytest.approx(alone, abs=3), "it has just ended"

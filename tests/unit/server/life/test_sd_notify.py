@@ -35,6 +35,21 @@ async def test_what_is_told(manager: tuple[str, socket.socket]) -> None:
     assert {listening.recv(1000) for _ in range(3)} == {b"WATCHDOG=1"}
 
 
+async def test_no_sign_of_life_while_the_engine_hangs(manager: tuple[str, socket.socket]) -> None:
+    address, listening = manager
+    is_alive = False
+    service = ServiceManager(address, watchdog_s=0.03)
+    keeping = asyncio.create_task(service.keep_alive(lambda: is_alive))
+    await asyncio.sleep(0.1)
+    listening.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        listening.recv(1000)
+    is_alive = True
+    await asyncio.sleep(0.1)
+    assert listening.recv(1000) == b"WATCHDOG=1"
+    keeping.cancel()
+
+
 async def test_without_a_manager_nothing_is_sent() -> None:
     service = ServiceManager(None, None)
     service.ready("here")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from oyez.inference.worker import Outcome
 from oyez.protocol.effects import Recognise
 from oyez.protocol.errors import Overload
 from oyez.recognisers.base import Hypothesis, Piece, Purpose, Request
+from oyez.server.session import jobs as module
 from oyez.server.session.jobs import Jobs
 
 WORDS = (Piece(" one", (1,), 8000, 1.0),)
@@ -24,6 +26,7 @@ class FakeScheduler:
         self.cancelled: list[Job] = []
         self.replaces: Job | None = None
         self.full = False
+        self.running: list[Job] = []
 
     def submit(self, job: Job) -> Job | None:
         if self.full:
@@ -33,6 +36,9 @@ class FakeScheduler:
 
     def cancel(self, job: Job) -> None:
         self.cancelled.append(job)
+
+    def is_running(self, job: Job) -> bool:
+        return job in self.running
 
 
 class Harness:
@@ -150,3 +156,83 @@ async def test_a_full_queue_is_an_answer_too() -> None:
     ((number, outcome),) = harness.answers
     assert number == 7
     assert isinstance(outcome, Overload)
+
+
+class Waiting(Harness):
+    """Its clock can be moved on."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        super().__init__()
+        self.now_s = 1000.0
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: self.now_s))
+
+    def ask_final(self, number: int) -> Job:
+        job = self.ask(number, request(Purpose.FINAL))
+        job.submitted_s = self.now_s
+        return job
+
+    def pass_by(self, seconds: float) -> list[int]:
+        """The numbers of the jobs that failed for want of an answer."""
+        self.now_s += seconds
+        before = len(self.answers)
+        self.jobs._check_expiry()
+        failed = self.answers[before:]
+        assert all(isinstance(outcome, Overload) for _, outcome in failed)
+        return [number for number, _ in failed]
+
+
+async def test_what_nobody_answers_fails_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    harness = Waiting(monkeypatch)
+    job = harness.ask_final(1)
+    harness.pass_by(30)
+    harness.ask_final(2)
+    assert harness.pass_by(29) == []
+    assert harness.pass_by(2) == [1]
+    assert harness.scheduler.cancelled == [job]
+    assert harness.pass_by(30) == [2]
+    assert len(harness.jobs) == 0
+
+
+async def test_it_is_looked_at_as_long_as_something_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "EXPIRY_CHECK_S", 0.01)
+    harness = Waiting(monkeypatch)
+    harness.ask_final(1)
+    await asyncio.sleep(0.05)
+    assert harness.answers == []
+    harness.now_s += 61
+    await asyncio.sleep(0.05)
+    assert [number for number, _ in harness.answers] == [1]
+    assert harness.jobs._check is None
+    harness.ask_final(2)
+    harness.jobs.cancel_all()
+    assert harness.jobs._check is None
+
+
+async def test_a_session_that_gets_answers_is_patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A large model on a slow machine."""
+    harness = Waiting(monkeypatch)
+    harness.ask_final(0)
+    for number in range(1, 10):
+        job = harness.ask_final(number)
+        assert harness.pass_by(50) == []
+        job.callback(Hypothesis((), "en"))
+        await asyncio.sleep(0)
+    harness.pass_by(50)
+    assert harness.pass_by(50) == [0], "but not for ever: this answer was lost"
+
+
+async def test_the_background_is_patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    harness = Waiting(monkeypatch)
+    harness.ahead_s = 31.0
+    harness.ask_final(1)
+    assert harness.pass_by(590) == []
+    assert harness.pass_by(20) == [1]
+
+
+async def test_what_runs_is_watched_by_the_scheduler(monkeypatch: pytest.MonkeyPatch) -> None:
+    harness = Waiting(monkeypatch)
+    job = harness.ask_final(1)
+    harness.scheduler.running.append(job)
+    assert harness.pass_by(100) == []
+    harness.scheduler.running.clear()
+    assert harness.pass_by(1) == [1]
