@@ -208,6 +208,25 @@ def test_forms_without_end(server: MeasuredServer, attack_s: float) -> None:
             watch.attack(name, partial(ask_again_and_again, server, request, attack_s / 4))
 
 
+def test_forms_that_are_malformed_in_a_new_way_each_time(
+    server: MeasuredServer, attack_s: float
+) -> None:
+    """What is said about them, and kept of them, is bounded."""
+
+    def attack() -> None:
+        for number in for_seconds(attack_s):
+            parts = [
+                b"--b\r\nContent-Disposition: form-data; =%d-%d-%s\r\n\r\nx\r\n"
+                % (number, part, b"x" * 4_000)
+                for part in range(60)
+            ]
+            request = post(ATTACKER, "multipart/form-data; boundary=b", b"".join(parts))
+            ask(server.address, request, seconds=0.5)
+
+    with bystanders(server) as watch:
+        watch.attack("forms", attack)
+
+
 def test_generated_requests(server: MeasuredServer, attack_s: float) -> None:
     with bystanders(server) as watch:
 
