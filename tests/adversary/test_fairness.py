@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import wave
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from support.adversary import MeasuredServer, Tolerated, bystanders, for_seconds
 from support.blocking_websocket import append, message
 
 MANY = 8
-BEHIND = Tolerated(growth_mb=20.0 * MANY)
+BEHIND = Tolerated(growth_mb=20.0 * MANY, turn_s=0.1)
 """A session that is behind holds the audio that waits for its finals, up to a minute of it."""
 CALL_S = 0.08
 """About what a final of Whisper base takes."""
@@ -61,20 +62,21 @@ def send_a_file(server: MeasuredServer, seconds: float) -> None:
 
 
 def test_commits_without_end(server: MeasuredServer, attack_s: float) -> None:
-    with bystanders(server):
-        commit_short_turns(server, 3 * attack_s)
+    with bystanders(server) as watch:
+        watch.attack("commits", partial(commit_short_turns, server, 3 * attack_s))
 
 
 def test_a_file_much_faster_than_it_is_recognised(server: MeasuredServer, attack_s: float) -> None:
-    with bystanders(server):
-        send_a_file(server, 3 * attack_s)
+    with bystanders(server) as watch:
+        watch.attack("a file", partial(send_a_file, server, 3 * attack_s))
 
 
 def test_many_sessions_that_want_everything(server: MeasuredServer, attack_s: float) -> None:
     """Of one key, each with turns that are never finished talking."""
     dice = random.Random(1)
     noise = [append(dice.randbytes(9_600)) for _ in range(10)]
-    with bystanders(server, BEHIND):
+
+    def attack() -> None:
         sessions = []
         for _ in range(MANY):
             try:
@@ -87,6 +89,9 @@ def test_many_sessions_that_want_everything(server: MeasuredServer, attack_s: fl
                 session.frames(0)
         for session in sessions:
             session.close()
+
+    with bystanders(server, BEHIND) as watch:
+        watch.attack("sessions", attack)
 
 
 @pytest.mark.model

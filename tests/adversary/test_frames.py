@@ -166,7 +166,7 @@ def test_commits_as_fast_as_they_are_taken(server: MeasuredServer, attack_s: flo
     frames = []
     with bystanders(server), server.session() as session:
         session.send(message("session.update", session={"turn_detection": None}))
-        for _ in for_seconds(attack_s):
+        for _ in for_seconds(attack_s / 2):
             session.send(turn * 20)
             frames += session.frames(0)
         session.send(message("session.finish"), timeout_s=20)

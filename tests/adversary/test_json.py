@@ -21,7 +21,7 @@ def test_messages_of_any_size(server: MeasuredServer, attack_s: float, size: int
     with bystanders(server) as watch:
         for name, make in JSON.items():
             text = frame(make(size))
-            watch.attack(name, partial(send_again_and_again, server, text, attack_s / 5))
+            watch.attack(name, partial(send_again_and_again, server, text, attack_s / 10))
 
 
 def send_again_and_again(server: MeasuredServer, text: bytes, seconds: float) -> None:
