@@ -1,0 +1,120 @@
+"""`oyez serve` in a process whose event loop is measured from outside: CPU time of every turn.
+
+    python measured_serve.py SOCKET DELAY_S FLAGS...
+
+A thread answers at the Unix socket: a byte brings the figures since the byte before, as a line of
+JSON. DELAY_S: how long each call of the fake engine takes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import gc
+import json
+import socket
+import sys
+import threading
+import time
+from typing import Any
+
+from oyez.cli.main import main
+from oyez.recognisers.fake import FakeRecogniser
+
+WORTH_NAMING_S = 0.002
+
+
+class Turns:
+    """The longest turn of the event loop, and the longest callback, in seconds of CPU."""
+
+    def __init__(self) -> None:
+        self.reset()
+        self._collecting_since_s = 0.0
+        self._callbacks: list[tuple[float, str]] = []
+        gc.callbacks.append(self._collected)
+
+    def reset(self) -> None:
+        self.turns = 0
+        self.longest_turn_s = 0.0
+        self.longest_turn: list[str] = []
+        self.longest_callback_s = 0.0
+        self.longest_callback = ""
+        self.longest_collection_s = 0.0
+
+    def measure(self) -> None:
+        """Patch asyncio. Before the event loop runs."""
+        run_handle, run_once = asyncio.Handle._run, asyncio.BaseEventLoop._run_once
+
+        def handle(self_: asyncio.Handle) -> None:
+            began_s = time.thread_time()
+            run_handle(self_)
+            took_s = time.thread_time() - began_s
+            if took_s > WORTH_NAMING_S:
+                self._note_callback(took_s, self_)
+
+        def once(self_: Any) -> None:
+            self._callbacks.clear()
+            began_s = time.thread_time()
+            run_once(self_)
+            took_s = time.thread_time() - began_s
+            self.turns += 1
+            if took_s > self.longest_turn_s:
+                self.longest_turn_s = took_s
+                largest = sorted(self._callbacks, reverse=True)[:3]
+                self.longest_turn = [f"{1000 * cost_s:.1f} ms: {what}" for cost_s, what in largest]
+
+        asyncio.Handle._run = handle  # type: ignore[method-assign]
+        asyncio.BaseEventLoop._run_once = once  # type: ignore[attr-defined]
+
+    def figures(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if not name.startswith("_")}
+
+    def _note_callback(self, took_s: float, handle: asyncio.Handle) -> None:
+        what = _described(handle._callback)
+        self._callbacks.append((took_s, what))
+        if took_s > self.longest_callback_s:
+            self.longest_callback_s, self.longest_callback = took_s, what
+
+    def _collected(self, phase: str, _: object) -> None:
+        if phase == "start":
+            self._collecting_since_s = time.thread_time()
+            return
+        took_s = time.thread_time() - self._collecting_since_s
+        self.longest_collection_s = max(self.longest_collection_s, took_s)
+
+
+def _described(callback: Any) -> str:
+    owner = getattr(callback, "__self__", None)
+    if not isinstance(owner, asyncio.Task):
+        return f"{getattr(callback, '__qualname__', callback)} of {type(owner).__name__}"
+    frames = owner.get_stack(limit=1)
+    where = f"{frames[0].f_code.co_filename}:{frames[0].f_lineno}" if frames else "its end"
+    return f"{owner.get_coro().__qualname__} up to {where}"  # type: ignore[union-attr]
+
+
+def answer_at(path: str, turns: Turns) -> None:
+    """Answer whoever connects, one at a time, for ever."""
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(path)
+    listener.listen()
+
+    def serve() -> None:
+        while True:
+            asker, _ = listener.accept()
+            with asker:
+                while asker.recv(1):
+                    asker.sendall(json.dumps(turns.figures()).encode() + b"\n")
+                    turns.reset()
+
+    threading.Thread(target=serve, daemon=True).start()
+
+
+if __name__ == "__main__":
+    socket_path, delay_s, *flags = sys.argv[1:]
+    turns = Turns()
+    turns.measure()
+    answer_at(socket_path, turns)
+    FakeRecogniser.load = classmethod(  # type: ignore[method-assign,assignment]
+        lambda cls, *_: cls(remembered=0, delay_s=float(delay_s))
+    )
+    sys.exit(functools.partial(main, ["serve", *flags])())
