@@ -7,10 +7,12 @@ not at once for each packet: work for many sessions in one go finds code and wei
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
-from collections import deque
 from collections.abc import Sequence
+from heapq import heappop, heappush
 from typing import Protocol
+from weakref import WeakKeyDictionary
 
 from oyez.metrics import Tally
 from oyez.vad.base import WINDOW_SAMPLES, Scores, Stretch, VoiceDetector
@@ -20,6 +22,8 @@ MAX_WINDOWS = 64
 MAX_WINDOWS_A_ROUND = 128
 """About where a round stops, for others on the event loop: some milliseconds of work. A turn
 without a window counts for one."""
+BUDGET_S = 0.005
+"""Of the event loop's time for turns in a round; then others have theirs."""
 ROUND_S = 0.01
 """From one round to the next, unless a session is behind. Who asks after a quiet need not wait."""
 
@@ -37,13 +41,18 @@ class Hearer(Protocol):
 
 
 class VadPool:
-    """A detector for all sessions; first come, first served. Event loop only."""
+    """A detector for all sessions, whose turns are fair. Event loop only."""
 
     def __init__(self, detector: VoiceDetector, tally: Tally | None = None) -> None:
         """tally: takes what scoring costs."""
         self._detector = detector
         self._tally = tally or Tally()
-        self._waiting: deque[Hearer] = deque()
+        self._waiting: list[tuple[float, int, Hearer]] = []
+        """A heap: the session that has had the least of the event loop's time comes first
+        (start-time fair queueing), so that one whose input costs much time waits for the others."""
+        self._asked = itertools.count()
+        self._virtual_s = 0.0
+        self._finished_s: WeakKeyDictionary[Hearer, float] = WeakKeyDictionary()
         self._due: asyncio.Handle | None = None
         self._due_at_once = False
         self._last_round_s = 0.0
@@ -54,7 +63,8 @@ class VadPool:
 
     def ask_turn(self, hearer: Hearer, *, behind: bool = False) -> None:
         """Give it one turn in the next round. behind: which should not wait for others."""
-        self._waiting.append(hearer)
+        start_s = max(self._virtual_s, self._finished_s.get(hearer, 0.0))
+        heappush(self._waiting, (start_s, next(self._asked), hearer))
         self._plan_round(at_once=behind)
 
     def stop(self) -> None:
@@ -84,16 +94,21 @@ class VadPool:
     def _take_turns(self) -> list[tuple[Hearer, Stretch]]:
         turns: list[tuple[Hearer, Stretch]] = []
         room = MAX_WINDOWS_A_ROUND
+        began_s = time.perf_counter()
         # who asks again meanwhile comes in the next round
-        for _ in range(len(self._waiting)):
-            if room <= 0:
-                break
-            hearer = self._waiting.popleft()
+        this_round, self._waiting = self._waiting, []
+        while this_round and room > 0 and time.perf_counter() - began_s < BUDGET_S:
+            start_s, _, hearer = heappop(this_round)
+            self._virtual_s = start_s
+            turn_began_s = time.perf_counter()
             room -= 1
             stretch = hearer.next_stretch()
             if stretch:
                 room -= len(stretch[0]) // WINDOW_SAMPLES - 1
                 turns.append((hearer, stretch))
+            self._finished_s[hearer] = start_s + time.perf_counter() - turn_began_s
+        for each in this_round:
+            heappush(self._waiting, each)
         return turns
 
     def _outcomes(self, stretches: list[Stretch]) -> Sequence[Scores | Exception]:

@@ -25,7 +25,7 @@ from oyez.server.access.admission import Admission, query_value, serves_model
 from oyez.server.access.callers import Caller
 from oyez.server.access.credentials import SUBPROTOCOL
 from oyez.server.access.refusals import Refusal, refuse
-from oyez.server.life.resources import MEBIBYTE, MemoryGuard, give_memory_back, resident_mb
+from oyez.server.life.resources import MEBIBYTE, MemoryGuard, resident_mb
 from oyez.server.session.byte_budget import ByteBudget
 from oyez.server.session.connection import LEAVING, Connection, ConnectionLimits
 from oyez.server.session.outbox import CLOSE_HANDSHAKE_S
@@ -34,10 +34,6 @@ from oyez.server.session.websocket import WebSocket
 from oyez.settings import Settings
 
 PATH = "/api-ws/v1/realtime"
-MUCH_BYTES = 2 << 20
-"""After a session that held more than this, memory is given back to the system …"""
-TIDY_S = 1.0
-"""… so much later, together with that of others which end meanwhile."""
 ID_ALPHABET = string.ascii_letters + string.digits
 ID_LENGTH = 21
 
@@ -95,7 +91,6 @@ class Realtime:
             has_several_keys=lambda: access.callers.has_several_keys,
         )
         self.connections: set[Connection] = set()
-        self._is_tidying = False
         for urgency in Urgency:
             waiting = metrics.jobs_waiting.labels(urgency.label)
             waiting.set_function(partial(self.scheduler.waiting_with, urgency))
@@ -127,6 +122,8 @@ class Realtime:
         try:
             await socket.accept(request, upgrade.protocol)
             await self._serve(request, socket, caller)
+        except ConnectionError:
+            pass  # the client left before the upgrade was answered
         finally:
             self.admission.leave(caller)
             self.load.session_closed(caller.key_id)
@@ -187,13 +184,6 @@ class Realtime:
             await connection.run()
         finally:
             self.connections.discard(connection)
-            if memory.peak_bytes > MUCH_BYTES and not self._is_tidying:
-                self._is_tidying = True
-                asyncio.get_running_loop().call_later(TIDY_S, self._tidy)
-
-    def _tidy(self) -> None:
-        self._is_tidying = False
-        asyncio.get_running_loop().run_in_executor(None, give_memory_back)
 
     def _backlog_s(self) -> float:
         return max((each.backlog_s for each in self.connections), default=0.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -35,5 +36,7 @@ class _Shorten(logging.Filter):
 
 def log_bad_requests_seldom() -> None:
     """For every server of this process, from now on."""
+    # of forms that are malformed: each new text of a stranger would be a line, and kept for ever
+    warnings.filterwarnings("ignore", module="aiohttp.multipart")
     if not any(isinstance(each, _Shorten) for each in server_logger.filters):
         server_logger.addFilter(_Shorten())

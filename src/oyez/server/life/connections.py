@@ -97,6 +97,8 @@ class Connections:
         self._clock = clock
         self._seldom = Seldom(log)
         self._open = 0
+        self.ended = 0
+        """How many connections have ended since the start."""
         self._without_session: dict[Connection, None] = {}
         """The one that has been idle for longest comes first."""
         self._in_network: Counter[str | None] = Counter()
@@ -151,6 +153,7 @@ class Connections:
     def closed(self, connection: Connection) -> None:
         """Its descriptor has been given back."""
         self._open -= 1
+        self.ended += 1
         self._forget(connection)
         if connection.unread is not None:
             connection.unread.feed_eof()  # aiohttp would wait some seconds for more

@@ -228,6 +228,7 @@ class _Secure:
             await asyncio.sleep(0)
         if accepted.fileno() < 0:
             return  # it was closed to make room
+        connection.transport = None  # until there is the next one: `silent` has given it away
         early = _Early()
         transport, _ = await loop.connect_accepted_socket(lambda: early, accepted)
         connection.transport = transport

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import logging
 import resource
@@ -14,6 +15,9 @@ from oyez.logs import Seldom
 MEBIBYTE = 1 << 20
 OWN_FILES = 128
 """Files beside clients' connections: models, the database, pipes, libraries."""
+TIDY_S = 1.0
+UNTIDY_MB = 8.0
+"""So much more in use than after the best of all tidyings."""
 PROCESSES = Path("/proc")
 
 log = logging.getLogger(__name__)
@@ -68,6 +72,24 @@ def give_memory_back() -> None:
     most of it for later. Takes some milliseconds; call it in a thread."""
     with suppress(AttributeError, OSError):
         ctypes.CDLL(None).malloc_trim(0)
+
+
+async def tidy_memory(ended: Callable[[], int]) -> None:
+    """Give memory back that clients leave behind, until cancelled. ended: how many connections
+    have ended so far. Returns at once on systems that do not tell how much memory is in use."""
+    with suppress(OSError):
+        tidy_mb = await asyncio.to_thread(_tidied_mb)
+        seen = ended()
+        while True:
+            await asyncio.sleep(TIDY_S)
+            if ended() != seen and resident_mb() - tidy_mb > UNTIDY_MB:
+                seen = ended()
+                tidy_mb = min(tidy_mb, await asyncio.to_thread(_tidied_mb))
+
+
+def _tidied_mb() -> float:
+    give_memory_back()
+    return resident_mb()
 
 
 class MemoryGuard:

@@ -11,9 +11,9 @@ import contextlib
 import tempfile
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
-from typing import BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
-from aiohttp import BodyPartReader, MultipartReader, web
+from aiohttp import BodyPartReader, MultipartReader, StreamReader, web
 from aiohttp.http import HttpProcessingError
 
 from oyez.server.openai.errors import SERVER, ApiError, too_large
@@ -31,6 +31,9 @@ IGNORED_FIELDS = (
 """Taken, without effect: what they ask for is not there, or no other way than always."""
 MAX_FIELDS = 64
 MAX_FIELD_BYTES = 256 * 1024
+MAX_HEADERS, MAX_HEADER_BYTES = 128, 8190
+"""Of one part of the form: aiohttp's own bounds for a request."""
+LINES_A_TURN = 128
 CHUNK_BYTES = 256 * 1024
 LEAST_BYTES, LEAST_BYTES_S = 192 * 1024, 30.0
 """So much must come in so long, or the end. Who sends less keeps others out, or has gone away."""
@@ -88,6 +91,24 @@ def _no_room(error: OSError) -> ApiError:
     return ApiError(503, message, type=SERVER, code="storage")
 
 
+class _Lines:
+    """The content of a request whose lines are not all read in one turn of the event loop: aiohttp
+    reads on for as long as there are any in memory."""
+
+    def __init__(self, content: StreamReader) -> None:
+        self._content = content
+        self._lines = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._content, name)
+
+    async def readline(self, **options: Any) -> bytes:
+        self._lines += 1
+        if not self._lines % LINES_A_TURN:
+            await asyncio.sleep(0)
+        return await self._content.readline(**options)
+
+
 class _Reader:
     def __init__(self, file: BinaryIO, max_upload_bytes: int, upload: Upload) -> None:
         self._file = file
@@ -101,7 +122,12 @@ class _Reader:
 
     async def read(self, request: web.Request) -> Form:
         try:
-            reader = await request.multipart()
+            reader = MultipartReader(
+                request.headers,
+                _Lines(request.content),  # type: ignore[arg-type]  # it reads from it and no more
+                max_field_size=MAX_HEADER_BYTES,
+                max_headers=MAX_HEADERS,
+            )
             for _ in range(MAX_FIELDS):
                 part = await self._in_time(reader.next())
                 if part is None:

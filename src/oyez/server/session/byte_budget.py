@@ -55,15 +55,12 @@ class ByteAccount:
         self._budget = budget
         self._key_id = key_id
         self._held_bytes = 0
-        self.peak_bytes = 0
-        """The most it ever held."""
 
     def hold(self, size_bytes: int) -> None:
         """It holds so much now."""
         if size_bytes != self._held_bytes:
             self._budget.add(self._key_id, size_bytes - self._held_bytes)
             self._held_bytes = size_bytes
-            self.peak_bytes = max(self.peak_bytes, size_bytes)
 
     @property
     def has_room(self) -> bool:

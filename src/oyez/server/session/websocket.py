@@ -45,12 +45,23 @@ _FRAMES_LOG = logging.getLogger("oyez.server.frames")
 _FRAMES_LOG.setLevel(logging.ERROR)
 
 
+class _Protocol(Protocol):
+    """As the package has it, except for one point of RFC 6455."""
+
+    def recv_frame(self, frame: Frame) -> None:
+        if frame.opcode is Opcode.CLOSE:
+            # a client may leave in the middle of a message (RFC 6455, section 5.4); `websockets`
+            # takes it for an error
+            self.current_size = None
+        super().recv_frame(frame)
+
+
 class WebSocket:
     """Event loop only. `accept` it, `listen`, `send`, `close` or `finish` it, and `release` it."""
 
     def __init__(self, max_message_bytes: int) -> None:
         """max_message_bytes: a longer message closes the connection with 1009."""
-        self._protocol = Protocol(Side.SERVER, max_size=max_message_bytes, logger=_FRAMES_LOG)
+        self._protocol = _Protocol(Side.SERVER, max_size=max_message_bytes, logger=_FRAMES_LOG)
         self._loop = asyncio.get_running_loop()
         self._connection: web.RequestHandler | None = None
         self._transport: asyncio.Transport | None = None
@@ -105,6 +116,7 @@ class WebSocket:
         self._unparsed.clear()
         self._fragments = None
         self._protocol.reader.discard()
+        self._protocol.parser_exc = None  # its traceback refers to the last frame, and to all else
         self._protocol.parser.close()  # it refers to the protocol, which refers to it
         if self._parsing:
             self._parsing.cancel()
