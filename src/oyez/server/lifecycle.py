@@ -24,6 +24,7 @@ from oyez.server.app import Server
 from oyez.server.life import listening, packages, resources, signals, tls
 from oyez.server.life.bad_requests import log_bad_requests_seldom
 from oyez.server.life.connections import max_connections
+from oyez.server.life.loop_watch import new_event_loop
 from oyez.server.life.reload import Reloader
 from oyez.server.life.sd_notify import ServiceManager
 from oyez.server.realtime import PATH
@@ -96,7 +97,8 @@ def run_server(settings: Settings, say: Callable[[str], None]) -> None:
                 prepared = _Prepared(
                     settings, listener, certificate, accounts, engines, metrics, manager
                 )
-                asyncio.run(_serve(prepared, say))
+                with asyncio.Runner(loop_factory=new_event_loop) as runner:
+                    runner.run(_serve(prepared, say))
     except (listening.ListenError, DatabaseError) as error:
         raise StartupError(str(error)) from error
 

@@ -20,7 +20,9 @@ from oyez.vad.base import Scores, Stretch
 MESSAGE_OVERHEAD_BYTES = 200
 """Counted for each message besides its length, so that many small ones are bounded too."""
 MESSAGES_A_TURN = 4
-"""Most messages without a whole window of audio that a session takes in at one turn."""
+"""Most messages without a whole window of audio that a session takes in at one turn …"""
+TURN_S = 0.002
+"""… which ends earlier when it has taken so long."""
 
 
 class Feeder:
@@ -87,6 +89,7 @@ class Feeder:
 
     def next_stretch(self) -> Stretch | None:
         self._asked = False
+        over_s = time.perf_counter() + TURN_S
         for _ in range(MESSAGES_A_TURN):
             if self._held_back():
                 return None
@@ -99,6 +102,8 @@ class Feeder:
                 self._call(self._session.scored, windows)
             if not self._has_more:
                 return None
+            if time.perf_counter() > over_s:
+                break
         self._ask_turn(behind=True)
         return None
 

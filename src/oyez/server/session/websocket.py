@@ -16,6 +16,7 @@ import asyncio
 import codecs
 import logging
 import socket
+import time
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -26,10 +27,11 @@ from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import SEND_EOF, Protocol, Side, State
 from websockets.utils import accept_key
 
-SLICE_BYTES = 2048
-"""Parsed in one go: at most 341 frames, some milliseconds of work."""
+SLICE_BYTES = 512
+"""Parsed in one go: at most 85 frames, a few milliseconds of work."""
 FRAMES_A_TURN = 64
-"""About so many frames are handled in one turn of the event loop; the others wait for the next."""
+PARSING_S = 0.005
+"""After about so many frames, or so long, the others wait for the next turn of the event loop."""
 CONTROL_FRAMES_A_SECOND = 100
 """More pings and pongs than this close the connection (1008)."""
 LINGER_S = 2.0
@@ -238,8 +240,10 @@ class WebSocket:
     def _parse(self) -> None:
         """Handle some frames of what was read, and go on in the next turn of the event loop."""
         self._parsing = None
-        frames = 0
+        frames, over_s = 0, time.perf_counter() + PARSING_S
         while self._unparsed and self._reads and frames < FRAMES_A_TURN:
+            if time.perf_counter() > over_s:
+                break
             self._protocol.receive_data(self._unparsed[:SLICE_BYTES])
             del self._unparsed[:SLICE_BYTES]
             received = self._protocol.events_received()
