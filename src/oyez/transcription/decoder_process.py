@@ -211,7 +211,7 @@ class _Process:
         """Returns how it ended."""
         assert self._popen is not None
         self._popen.kill()
-        # it may have to wait until the kernel has heard from a disk
+        # the kernel may have to wait for a disk before the process is gone
         with suppress(TimeoutError):
             async with asyncio.timeout(REAP_S):
                 while self._popen.poll() is None:  # noqa: ASYNC110 - the kernel sets no event
