@@ -45,6 +45,7 @@ OCCURRENCES = (
     "internal_errors",
     "retractions",
     "session_timeouts",
+    "stalled_turns",
     "usage_recorded_late",
 )
 CLOSE_CODES = ("1000", "1001", "1002", "1003", "1005", "1006", "1007", "1008", "1009", "1011")

@@ -7,16 +7,16 @@ oyez itself answers is in `test_websocket_rules`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import sys
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from aiohttp import web
 from websockets.frames import Frame, Opcode
 
 from oyez.server.session.websocket import WebSocket
-
-kosoku = pytest.importorskip("kosoku")
 
 MAX_MESSAGE_BYTES = 17 << 20
 """The largest message of Autobahn's cases has 16 MiB."""
@@ -67,7 +67,19 @@ async def echo_server() -> AsyncIterator[str]:
     await runner.cleanup()
 
 
-async def test_autobahns_cases() -> None:
+@pytest.fixture
+def kosoku() -> Iterator[Any]:
+    """It puts stand-ins for old packages before those that are installed: other tests must not
+    find them."""
+    paths, known = list(sys.path), set(sys.modules)
+    yield pytest.importorskip("kosoku")
+    sys.path[:] = paths
+    for name in set(sys.modules) - known:
+        if "kosoku" in str(getattr(sys.modules[name], "__file__", "")):
+            del sys.modules[name]
+
+
+async def test_autobahns_cases(kosoku: Any) -> None:
     async with echo_server() as address, asyncio.timeout(120):
         try:
             results = await kosoku.run_fuzzingclient(
