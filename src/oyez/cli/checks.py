@@ -181,10 +181,11 @@ def model(settings: Settings) -> Finding:
 
 def decoders() -> Finding:
     import av
+    from av import library_versions
 
     wanted = {"opus", "mp3", "aac", "flac", "vorbis"}
     missing = sorted(wanted - set(av.codecs_available))
-    words = f"PyAV {av.__version__}, FFmpeg's libavcodec {_dotted(av.library_versions)}"
+    words = f"PyAV {av.__version__}, FFmpeg with libavcodec {_dotted(library_versions)}"
     if missing:
         advice = "pip install --force-reinstall av"
         return Finding("decoders", "fail", f"{words}: no {', '.join(missing)}", advice)

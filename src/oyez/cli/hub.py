@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from oyez.recognisers.library import NEEDED, OPTIONAL
+from oyez.recognisers import library
 
 OWNER = "Systran"
 """Whose conversions a plain size names, as in faster-whisper."""
@@ -37,7 +37,7 @@ def download(name: str, target: Path) -> None:
     )
     try:
         huggingface_hub.snapshot_download(
-            repo, local_dir=target, allow_patterns=[*NEEDED, *OPTIONAL]
+            repo, local_dir=target, allow_patterns=[*library.NEEDED, *library.OPTIONAL]
         )
     except GatedRepoError as error:
         raise HubError(f"{repo} asks for consent first: log in with hf auth login") from error

@@ -40,11 +40,11 @@ def models() -> None:
 
 def _names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """For the Tab key: models in the default place."""
-    from oyez.recognisers.library import added
+    from oyez.recognisers import library
     from oyez.settings import SettingsError, load
 
     try:
-        found = added(load({}).models_dir)
+        found = library.added(load({}).models_dir)
     except SettingsError:
         return []
     return [CompletionItem(each.name) for each in found if each.name.startswith(incomplete)]
@@ -191,11 +191,11 @@ def _show(report: ModelReport, faults: list[str]) -> bool:
 
 
 def _check_name(models_dir: Path, name: str) -> None:
-    from oyez.recognisers.library import LibraryError, check_name
+    from oyez.recognisers import library
 
     try:
-        check_name(models_dir, name)
-    except LibraryError as error:
+        library.check_name(models_dir, name)
+    except library.LibraryError as error:
         raise Fault(str(error), USAGE) from error
 
 

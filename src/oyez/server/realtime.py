@@ -7,6 +7,7 @@ import math
 import secrets
 import string
 import time
+from contextlib import suppress
 from functools import partial
 
 from aiohttp import web
@@ -120,10 +121,10 @@ class Realtime:
         self.load.session_opened(caller.key_id)
         socket = WebSocket(self._settings.ws_max_message_bytes)
         try:
-            await socket.accept(request, upgrade.protocol)
-            await self._serve(request, socket, caller)
-        except ConnectionError:
-            pass  # the client left before the upgrade was answered
+            with suppress(ConnectionError):  # the client left before the upgrade was answered
+                await socket.accept(request, upgrade.protocol)
+            if socket.is_connected:
+                await self._serve(request, socket, caller)
         finally:
             self.admission.leave(caller)
             self.load.session_closed(caller.key_id)

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from oyez.recognisers import library
-from oyez.recognisers.library import Added, LibraryError
 
 
 def files(directory: Path, **contents: str) -> Path:
@@ -26,7 +25,9 @@ def models_dir(tmp_path: Path) -> Path:
     return tmp_path / "data" / "models"
 
 
-def add(models_dir: Path, source: Path, name: str = "small", *, link: bool = False) -> Added:
+def add(
+    models_dir: Path, source: Path, name: str = "small", *, link: bool = False
+) -> library.Added:
     about = {"languages": ["en"]}
     return library.add(models_dir, name, source, origin="somewhere", about=about, link=link)
 
@@ -63,27 +64,27 @@ def test_a_changed_file_and_a_missing_one_are_faults(models_dir: Path, source: P
 def test_a_name_that_is_no_plain_file_name_is_refused(
     models_dir: Path, source: Path, name: str
 ) -> None:
-    with pytest.raises(LibraryError, match="name"):
+    with pytest.raises(library.LibraryError, match="name"):
         add(models_dir, source, name)
     assert library.find(models_dir, name) is None
-    with pytest.raises(LibraryError, match="no model called"):
+    with pytest.raises(library.LibraryError, match="no model called"):
         library.remove(models_dir, name)
 
 
 def test_no_model_takes_the_place_of_another(models_dir: Path, source: Path) -> None:
     add(models_dir, source)
-    with pytest.raises(LibraryError, match="already"):
+    with pytest.raises(library.LibraryError, match="already"):
         add(models_dir, source)
-    with pytest.raises(LibraryError, match="built-in"):
+    with pytest.raises(library.LibraryError, match="built-in"):
         add(models_dir, source, "base")
-    with pytest.raises(LibraryError, match="comes with oyez"):
+    with pytest.raises(library.LibraryError, match="comes with oyez"):
         library.remove(models_dir, "base")
 
 
 def test_what_cannot_be_copied_whole_leaves_nothing(
     models_dir: Path, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(path: Path, model: Added) -> None:
+    def full(path: Path, model: library.Added) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(library, "_write", full)
@@ -94,7 +95,7 @@ def test_what_cannot_be_copied_whole_leaves_nothing(
 
 def test_an_incomplete_directory_is_refused(models_dir: Path, source: Path) -> None:
     (source / "tokenizer.json").unlink()
-    with pytest.raises(LibraryError, match=r"tokenizer\.json missing"):
+    with pytest.raises(library.LibraryError, match=r"tokenizer\.json missing"):
         add(models_dir, source)
 
 

@@ -8,6 +8,7 @@ import platform
 import struct
 import subprocess
 import sys
+import tempfile
 import zlib
 from pathlib import Path
 
@@ -34,7 +35,7 @@ attempts = dict(
     socket_pair=lambda: socket.socketpair(),
     read_a_file=lambda: os.open("/etc/passwd", os.O_RDONLY),
     environment_of_the_server=lambda: os.open(f"/proc/{{os.getppid()}}/environ", os.O_RDONLY),
-    write_a_file=lambda: os.open("/tmp/oyez-test", os.O_WRONLY | os.O_CREAT),
+    write_a_file=lambda: os.open("written", os.O_WRONLY | os.O_CREAT),
     signal=lambda: os.kill({parent}, 0),
     fork=lambda: os._exit(0) if os.fork() == 0 else None,
     thread=lambda: threading.Thread(target=int).start(),
@@ -56,14 +57,16 @@ os._exit(0)
 
 
 def run(code: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        env={"PYTHONPATH": str(SOURCE)},
-        timeout=60,
-    )
+    with tempfile.TemporaryDirectory() as folder:
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            env={"PYTHONPATH": str(SOURCE)},
+            cwd=folder,
+            timeout=60,
+        )
     assert done.returncode == 0, done.stderr
     return done.stdout
 

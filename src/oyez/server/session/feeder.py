@@ -119,7 +119,7 @@ class Feeder:
 
     @property
     def _has_more(self) -> bool:
-        return bool(self._inbox) or self._session.busy or self._draining
+        return self.has_input or self._draining
 
     def _ask_turn(self, *, behind: bool) -> None:
         if not self._asked:
