@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import binascii
 import math
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -247,13 +248,15 @@ def _unusual_base64(json: msgspec.Raw) -> bytes:
         raise invalid_value("audio", _plain(json, 0), "a base64 string")
     text = bytes(json)[1:-1]
     if b"\\" in text:
-        text = _text(json).encode("utf-8", "replace")
-    odd = text.translate(None, _BASE64)  # a quick look: what is no base64 need not be decoded
+        text = _text(json).encode("utf-8", "replace").replace(b"\n", b"").replace(b"\r", b"")
     try:
-        if odd:
+        # a quick look: what is no base64 need not be decoded
+        if odd := text.translate(None, _BASE64):
             if odd.translate(None, _WHITESPACE):
                 raise ValueError("a character that base64 does not have")
             text = text.translate(None, _WHITESPACE)
+        with suppress(msgspec.DecodeError):  # more than twice as fast
+            return _base64_decoder.decode(b'"' + text + b'"')
         return binascii.a2b_base64(text, strict_mode=True)
     except ValueError:
         raise ClientError(
