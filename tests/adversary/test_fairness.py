@@ -15,8 +15,7 @@ from support.adversary import MeasuredServer, Tolerated, bystanders, for_seconds
 from support.blocking_websocket import append, message
 
 MANY = 8
-BEHIND = Tolerated(growth_mb=20.0 * MANY, turn_s=0.1)
-"""A session that is behind holds the audio that waits for its finals, up to a minute of it."""
+BEHIND = Tolerated(turn_s=0.1)
 CALL_S = 0.08
 """About what a final of Whisper base takes."""
 WAV = Path(oyez.__file__).parent / "assets" / "two_cities.wav"

@@ -14,18 +14,18 @@ import pytest
 
 from oyez.server.session import byte_budget, connection
 from oyez.server.session.websocket import CONTROL_FRAMES_A_SECOND
-from support.raw_websocket import (
+from support.blocking_websocket import (
     BINARY,
     CLOSE,
-    CONT,
-    HANDSHAKE,
+    CONTINUATION,
     PING,
     PONG,
     TEXT,
-    RawWebSocket,
     frame,
+    upgrade,
 )
-from support.server import MODEL, append, eventually, held_engine, running_server, silence, speech
+from support.raw_websocket import RawWebSocket
+from support.server import append, eventually, held_engine, running_server, silence, speech
 
 UPDATE = json.dumps({"type": "session.update", "session": {"sample_rate": 8000}}).encode()
 
@@ -33,24 +33,24 @@ UPDATE = json.dumps({"type": "session.update", "session": {"sample_rate": 8000}}
 @pytest.mark.parametrize(
     ("frames", "code"),
     [
-        ([frame(TEXT, b"{}", masked=False)], 1002),
-        ([frame(PING, b"", masked=False)], 1002),
-        ([frame(TEXT, b"{}", rsv=4)], 1002),
-        ([frame(3, b"")], 1002),
-        ([frame(PING, b"", fin=False)], 1002),
-        ([frame(PING, bytes(126))], 1002),
-        ([frame(CONT, b"{}")], 1002),
-        ([frame(TEXT, b"{", fin=False), frame(TEXT, b"}")], 1002),
-        ([frame(CLOSE, b"\x03")], 1002),
-        ([frame(CLOSE, b"\x03\xee")], 1002),
-        ([frame(CLOSE, b"\xff\xff")], 1002),
-        ([frame(CLOSE, b"\x03\xe8\xff")], 1007),
-        ([frame(TEXT, b"\xff")], 1007),
-        ([frame(TEXT, b"\xc3", fin=False), frame(CONT, b"(")], 1007),
-        ([frame(TEXT, b"\xc3\xa4", fin=False), frame(CONT, b"\xc3")], 1007),
+        ([frame(b"{}", TEXT, mask=None)], 1002),
+        ([frame(b"", PING, mask=None)], 1002),
+        ([frame(b"{}", TEXT, reserved=4)], 1002),
+        ([frame(b"", 3)], 1002),
+        ([frame(b"", PING, final=False)], 1002),
+        ([frame(bytes(126), PING)], 1002),
+        ([frame(b"{}", CONTINUATION)], 1002),
+        ([frame(b"{", TEXT, final=False), frame(b"}", TEXT)], 1002),
+        ([frame(b"\x03", CLOSE)], 1002),
+        ([frame(b"\x03\xee", CLOSE)], 1002),
+        ([frame(b"\xff\xff", CLOSE)], 1002),
+        ([frame(b"\x03\xe8\xff", CLOSE)], 1007),
+        ([frame(b"\xff", TEXT)], 1007),
+        ([frame(b"\xc3", TEXT, final=False), frame(b"(", CONTINUATION)], 1007),
+        ([frame(b"\xc3\xa4", TEXT, final=False), frame(b"\xc3", CONTINUATION)], 1007),
         ([b"\x81\xff" + b"\xff" * 12], 1009),
-        ([frame(CLOSE, b"\x03\xe8")], 1000),
-        ([frame(CLOSE, b"\x0f\xa0mine")], 4000),
+        ([frame(b"\x03\xe8", CLOSE)], 1000),
+        ([frame(b"\x0f\xa0mine", CLOSE)], 4000),
     ],
 )
 async def test_what_breaks_the_protocol_is_closed_with_its_code(
@@ -59,7 +59,7 @@ async def test_what_breaks_the_protocol_is_closed_with_its_code(
     async with running_server() as running:
         client = await RawWebSocket.connect(running.address)
         # what follows is not read as frames any more
-        client.send(*frames, frame(TEXT, b"{") * 100)
+        client.send(*frames, frame(b"{", TEXT) * 100)
         assert await client.close_code() == code
         await running.assert_nothing_left()
 
@@ -69,15 +69,15 @@ async def test_fragments_and_pings_between_them_make_a_message() -> None:
         client = await RawWebSocket.connect(running.address)
         half = len(UPDATE) // 2
         client.send(
-            frame(TEXT, UPDATE[:half], fin=False),
-            frame(PING, b"between"),
-            frame(CONT, b"", fin=False),
-            frame(CONT, UPDATE[half:]),
+            frame(UPDATE[:half], TEXT, final=False),
+            frame(b"between", PING),
+            frame(b"", CONTINUATION, final=False),
+            frame(UPDATE[half:], CONTINUATION),
         )
         assert await client.until(PONG) == b"between"
         while json.loads(await client.until(TEXT))["type"] != "session.updated":
             pass
-        client.send(frame(BINARY, UPDATE))
+        client.send(frame(UPDATE, BINARY))
         assert json.loads(await client.until(TEXT))["session"]["sample_rate"] == 8000
         client.vanish()
 
@@ -86,8 +86,7 @@ async def test_a_message_that_comes_with_the_upgrade_is_not_lost() -> None:
     async with running_server() as running:
         host, _, port = running.address.rpartition(":")
         reader, writer = await asyncio.open_connection(host, int(port))
-        request = HANDSHAKE.format(model=MODEL, host=running.address, headers="")
-        writer.write(request.encode() + frame(TEXT, UPDATE))
+        writer.write(upgrade() + frame(UPDATE, TEXT))
         await reader.readuntil(b"\r\n\r\n")
         client = RawWebSocket(reader, writer)
         while json.loads(await client.until(TEXT))["type"] != "session.updated":
@@ -98,14 +97,14 @@ async def test_a_message_that_comes_with_the_upgrade_is_not_lost() -> None:
 async def test_a_flood_of_pings_is_closed() -> None:
     async with running_server() as running:
         client = await RawWebSocket.connect(running.address)
-        client.send(frame(PING) * (2 * CONTROL_FRAMES_A_SECOND + 1))
+        client.send(frame(b"", PING) * (2 * CONTROL_FRAMES_A_SECOND + 1))
         assert await client.close_code() == 1008
 
 
 async def test_a_moderate_rate_of_pings_is_answered() -> None:
     async with running_server() as running:
         client = await RawWebSocket.connect(running.address)
-        client.send(frame(PING, b"x") * (CONTROL_FRAMES_A_SECOND // 2))
+        client.send(frame(b"x", PING) * (CONTROL_FRAMES_A_SECOND // 2))
         for _ in range(CONTROL_FRAMES_A_SECOND // 2):
             await client.until(PONG)
         client.vanish()
@@ -136,7 +135,7 @@ async def _pong(socket: object) -> object:
 async def test_who_sends_a_message_slowly_is_not_gone() -> None:
     async with running_server(ping_interval_s=0.2, ping_timeout_s=0.6) as running:
         client = await RawWebSocket.connect(running.address)
-        message = frame(TEXT, UPDATE)
+        message = frame(UPDATE, TEXT)
         for place in range(0, len(message), 4):
             client.send(message[place : place + 4])
             await asyncio.sleep(0.1)

@@ -103,7 +103,7 @@ def connect(
         raise
 
 
-def upgrade(key: str, path: str = PATH, *headers: str) -> bytes:
+def upgrade(key: str | None = None, path: str = PATH, *headers: str) -> bytes:
     """The request that opens a session."""
     lines = [
         f"GET {path} HTTP/1.1",
@@ -112,7 +112,7 @@ def upgrade(key: str, path: str = PATH, *headers: str) -> bytes:
         "Connection: Upgrade",
         "Sec-WebSocket-Version: 13",
         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
-        f"Authorization: Bearer {key}",
+        *([f"Authorization: Bearer {key}"] if key else []),
         *headers,
     ]
     return "".join(f"{line}\r\n" for line in [*lines, ""]).encode()

@@ -6,29 +6,7 @@ import asyncio
 import struct
 from dataclasses import dataclass, field
 
-from support.server import MODEL
-
-HANDSHAKE = (
-    "GET /api-ws/v1/realtime?model={model} HTTP/1.1\r\nHost: {host}\r\n{headers}"
-    "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
-    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-)
-TEXT, BINARY, CONT, CLOSE, PING, PONG = 1, 2, 0, 8, 9, 10
-
-
-def frame(
-    opcode: int, payload: bytes = b"", *, fin: bool = True, rsv: int = 0, masked: bool = True
-) -> bytes:
-    """One frame of a client; a mask of zeros leaves the payload as it is."""
-    head = bytes([fin << 7 | rsv << 4 | opcode])
-    flag, length = masked << 7, len(payload)
-    if length < 126:
-        head += bytes([flag | length])
-    elif length < 65536:
-        head += bytes([flag | 126]) + struct.pack("!H", length)
-    else:
-        head += bytes([flag | 127]) + struct.pack("!Q", length)
-    return head + bytes(4 * masked) + payload
+from support.blocking_websocket import CLOSE, upgrade
 
 
 @dataclass
@@ -43,8 +21,7 @@ class RawWebSocket:
     async def connect(cls, address: str, key: str | None = None) -> RawWebSocket:
         host, _, port = address.rpartition(":")
         reader, writer = await asyncio.open_connection(host, int(port))
-        headers = f"Authorization: Bearer {key}\r\n" if key else ""
-        writer.write(HANDSHAKE.format(model=MODEL, host=address, headers=headers).encode())
+        writer.write(upgrade(key))
         answer = await reader.readuntil(b"\r\n\r\n")
         assert b" 101 " in answer, answer
         return cls(reader, writer)

@@ -91,6 +91,11 @@ class Listener(ABC):
         return self._encoded_bytes + self._decoding_bytes
 
     @property
+    def audio_bytes(self) -> int:
+        """Memory of decoded audio that is still needed."""
+        return self._buffer.held_bytes
+
+    @property
     def busy(self) -> bool:
         """Whether audio waits to be decoded or scored."""
         return bool(

@@ -110,6 +110,11 @@ class Session:
         return self._listener.encoded_bytes if self._listener else 0
 
     @property
+    def audio_bytes(self) -> int:
+        """Memory of decoded audio that is still needed."""
+        return self._listener.audio_bytes if self._listener else 0
+
+    @property
     def busy(self) -> bool:
         """Whether `next_windows` has something to do."""
         return self._listener is not None and self._listener.busy

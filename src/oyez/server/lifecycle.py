@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import os
 import socket
@@ -130,14 +129,13 @@ async def _serve(prepared: _Prepared, say: Callable[[str], None]) -> None:
     background = [_watch(each, reloader) for each in [prepared.certificate] if each]
     try:
         accepting = _listen(runner, server, prepared)
-        _spare_what_stays()
+        resources.spare_what_stays()
         url = _announce(prepared.listener, settings, server.access, say)
         manager.ready(f"listening on {url}")
         background.append(
             asyncio.create_task(manager.keep_alive(lambda: server.engine_watch.is_alive))
         )
-        tidying = resources.tidy_memory(lambda: server.connections.ended)
-        background.append(asyncio.create_task(tidying))
+        background.append(asyncio.create_task(resources.tidy_memory(server.connections)))
         await _until_stop(stops, server.engine_watch.lost)
         if is_lost := server.engine_watch.lost.is_set():
             await _give_up_recognition(server)
@@ -169,13 +167,6 @@ async def _give_up_recognition(server: Server) -> None:
     leave_in_any_case.daemon = True
     leave_in_any_case.start()
     await asyncio.to_thread(server.realtime.scheduler.stop, 0.0)
-
-
-def _spare_what_stays() -> None:
-    """What was loaded stays until the end: garbage collections do not look through it again. A
-    full one would hold the event loop up for some 60 ms."""
-    gc.collect()
-    gc.freeze()
 
 
 def _watch(certificate: tls.Certificate, reloader: Reloader) -> asyncio.Task[None]:

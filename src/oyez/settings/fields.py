@@ -165,10 +165,10 @@ class Settings(BaseSettings):
         "503. 0: it does not matter.",
     )
     max_buffered_mb: int = Field(
-        192,
+        160,
         ge=8,
-        description="Memory (MiB) for what sessions keep: input that waits and events that are not "
-        "read. A session beyond is not read from; a key may hold a fourth of it.",
+        description="Memory (MiB) for what sessions hold: input and events that wait, audio of "
+        "turns that are not answered. A session beyond is not read from; a key may hold a fourth.",
     )
     max_load: float = Field(
         0.75,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import gc
 import logging
 import resource
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Protocol
 
 from oyez.logs import Seldom
 
@@ -18,6 +20,10 @@ OWN_FILES = 128
 TIDY_S = 1.0
 UNTIDY_MB = 8.0
 """So much more in use than after the best of all tidyings."""
+FEW_CONNECTIONS = 64
+"""With fewer a full garbage collection takes a few milliseconds."""
+FULL_COLLECTION = 100
+"""Collections of the middle generation before a full one comes by itself; Python's own is 10."""
 PROCESSES = Path("/proc")
 
 log = logging.getLogger(__name__)
@@ -74,17 +80,42 @@ def give_memory_back() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-async def tidy_memory(ended: Callable[[], int]) -> None:
-    """Give memory back that clients leave behind, until cancelled. ended: how many connections
-    have ended so far. Returns at once on systems that do not tell how much memory is in use."""
+class Crowd(Protocol):
+    """All connections."""
+
+    ended: int
+    """How many have ended so far."""
+
+    def __len__(self) -> int:
+        """How many are open."""
+
+
+def spare_what_stays() -> None:
+    """Call it when everything is loaded. It stays until the end, so garbage collections need not
+    look through it; and full collections, which would hold up the event loop for tens of
+    milliseconds in a crowd of clients, are left to `tidy_memory`."""
+    gc.collect()
+    gc.freeze()
+    young, middle, _ = gc.get_threshold()
+    gc.set_threshold(young, middle, FULL_COLLECTION)
+
+
+async def tidy_memory(connections: Crowd) -> None:
+    """Give memory back that clients leave behind, until cancelled. Returns at once on systems that
+    do not tell how much memory is in use."""
     with suppress(OSError):
         tidy_mb = await asyncio.to_thread(_tidied_mb)
-        seen = ended()
+        seen = connections.ended
         while True:
             await asyncio.sleep(TIDY_S)
-            if ended() != seen and resident_mb() - tidy_mb > UNTIDY_MB:
-                seen = ended()
-                tidy_mb = min(tidy_mb, await asyncio.to_thread(_tidied_mb))
+            if connections.ended == seen or resident_mb() - tidy_mb < UNTIDY_MB:
+                continue
+            seen = connections.ended
+            used_mb = await asyncio.to_thread(_tidied_mb)
+            if used_mb - tidy_mb > UNTIDY_MB and len(connections) < FEW_CONNECTIONS:
+                gc.collect()
+                used_mb = await asyncio.to_thread(_tidied_mb)
+            tidy_mb = min(tidy_mb, used_mb)
 
 
 def _tidied_mb() -> float:

@@ -1,8 +1,10 @@
-"""One budget of memory for what sessions keep: input that waits, and events that are not read yet.
+"""One budget of memory for what sessions hold: input and events that wait, and audio that is needed
+until its turn is answered.
 
-Each session has an account. A session over the budget is not read from until it holds less. Every
-session may always hold MIN_BYTES, which is more than the audio of a speaker needs: a client that
-uses up the budget holds back nobody who speaks.
+Each session has an account. While a key, or all keys together, hold as much as they may, a session
+is neither read from nor fed until it holds less. Every session may always have MIN_WAITING_BYTES
+waiting and hold MIN_AUDIO_BYTES of audio, which is more than a speaker needs: a client that uses up
+the budget holds back nobody who speaks.
 """
 
 from __future__ import annotations
@@ -10,9 +12,10 @@ from __future__ import annotations
 from collections import Counter
 
 SESSION_BYTES = 24 << 20
-"""Most that one session may hold: audio of some minutes that a client sends faster than it is
+"""Most that may wait of one session: audio of some minutes that a client sends faster than it is
 recognised. It is read this far ahead so that pings behind the audio are answered in time."""
-MIN_BYTES = 256 << 10
+MIN_WAITING_BYTES = 256 << 10
+MIN_AUDIO_BYTES = 2 << 20
 KEY_SHARE = 4
 """A key may hold a fourth of the budget. Callers without a key are all one, and may hold all."""
 
@@ -49,22 +52,29 @@ class ByteBudget:
 
 
 class ByteAccount:
-    """What one session holds. Made by `ByteBudget.account`; `hold(0)` at its end."""
+    """What one session holds. Made by `ByteBudget.account`; `hold(0, 0)` at its end."""
 
     def __init__(self, budget: ByteBudget, key_id: str | None) -> None:
         self._budget = budget
         self._key_id = key_id
-        self._held_bytes = 0
+        self._waiting_bytes = 0
+        self._audio_bytes = 0
 
-    def hold(self, size_bytes: int) -> None:
-        """It holds so much now."""
-        if size_bytes != self._held_bytes:
-            self._budget.add(self._key_id, size_bytes - self._held_bytes)
-            self._held_bytes = size_bytes
+    def hold(self, waiting_bytes: int, audio_bytes: int) -> None:
+        """It holds so much now: what waits, and audio that turns still need."""
+        before_bytes = self._waiting_bytes + self._audio_bytes
+        self._waiting_bytes, self._audio_bytes = waiting_bytes, audio_bytes
+        if change_bytes := waiting_bytes + audio_bytes - before_bytes:
+            self._budget.add(self._key_id, change_bytes)
 
     @property
-    def has_room(self) -> bool:
-        """Whether it may hold more."""
-        if self._held_bytes < MIN_BYTES:
+    def may_read(self) -> bool:
+        """Whether more may be read from its client."""
+        if self._waiting_bytes < MIN_WAITING_BYTES:
             return True
-        return self._held_bytes < SESSION_BYTES and self._budget.has_room(self._key_id)
+        return self._waiting_bytes < SESSION_BYTES and self._budget.has_room(self._key_id)
+
+    @property
+    def may_feed(self) -> bool:
+        """Whether more of what waits may become audio of turns."""
+        return self._audio_bytes < MIN_AUDIO_BYTES or self._budget.has_room(self._key_id)

@@ -162,7 +162,7 @@ class Connection:
         self._jobs.release()
         self._outbox.release()
         self._socket.release()
-        self._memory.hold(0)
+        self._memory.hold(0, 0)
         self._sender = None
 
     @property
@@ -219,10 +219,11 @@ class Connection:
 
     def _regulate(self) -> None:
         """Count what is held, and read on only while that is little enough."""
-        held_bytes = self._socket.held_bytes + self._session.encoded_bytes
-        held_bytes += self._feeder.waiting_bytes + self._outbox.waiting_bytes
-        self._memory.hold(held_bytes)
-        self._socket.read_on(self._closing or self._memory.has_room)
+        waiting_bytes = self._socket.held_bytes + self._session.encoded_bytes
+        waiting_bytes += self._feeder.waiting_bytes + self._outbox.waiting_bytes
+        audio_bytes = self._session.audio_bytes + self._jobs.audio_bytes
+        self._memory.hold(waiting_bytes, audio_bytes)
+        self._socket.read_on(self._closing or self._memory.may_read)
 
     async def _send(self) -> None:
         try:
@@ -233,9 +234,10 @@ class Connection:
     def _held_back(self) -> bool:
         """Back-pressure: recognition is behind, or the client with reading; or all is over."""
         most_samples = self._limits.max_backlog_s * SAMPLE_RATE
-        backlog = self._session.backlog_samples > most_samples and bool(self._jobs)
+        much = self._session.backlog_samples > most_samples or not self._memory.may_feed
         many = self._jobs.finals_waiting >= MAX_FINALS
-        return self._closing or backlog or many or not self._outbox.has_room
+        behind = many or (much and bool(self._jobs))  # what ends a job feeds the session again
+        return self._closing or behind or not self._outbox.has_room
 
     def _tick(self) -> None:
         self._regulate()
@@ -259,7 +261,7 @@ class Connection:
     def _is_stuck(self) -> bool:
         """Whether it has been over the budget for long with nothing that could be worked off: only
         with parts of a message, which cannot be completed."""
-        if self._memory.has_room or self._feeder.has_input:
+        if self._memory.may_read or self._feeder.has_input:
             self._blocked_since_s = None
             return False
         now_s = self._loop.time()

@@ -80,6 +80,11 @@ class Jobs:
         the session should not be fed."""
         return sum(not job.is_partial for job in self._running.values())
 
+    @property
+    def audio_bytes(self) -> int:
+        """Memory of the audio in jobs that are not answered yet."""
+        return sum(job.request.samples.nbytes for job in self._running.values())
+
     def submit(self, effect: Recognise) -> None:
         """Have the request recognised; too many waiting jobs are an answer too."""
         job = self._job(effect)

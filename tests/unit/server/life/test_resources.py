@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import resource
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import pytest
 
 from oyez.server.life import resources
 from oyez.server.life.resources import OWN_FILES, MemoryGuard, allow_open_files, resident_mb
+from support.server import eventually
 
 
 @pytest.mark.parametrize(
@@ -65,3 +67,36 @@ def test_the_engine_s_memory_counts_too() -> None:
         engine.kill()
     assert both - alone > 3
     assert resident_mb(engine.pid) == pytest.approx(alone, abs=3), "it has just ended"
+
+
+class Nobody:
+    """Connections that end."""
+
+    def __init__(self, open_now: int) -> None:
+        self.ended = 0
+        self._open_now = open_now
+
+    def __len__(self) -> int:
+        return self._open_now
+
+
+@pytest.mark.parametrize(("open_now", "collected"), [(0, True), (1000, False)])
+async def test_memory_is_tidied_when_connections_have_ended(
+    monkeypatch: pytest.MonkeyPatch, open_now: int, collected: bool
+) -> None:
+    used_mb, trims, collections = [100.0], [], []
+    monkeypatch.setattr(resources, "TIDY_S", 0.01)
+    monkeypatch.setattr(resources, "resident_mb", lambda: used_mb[0])
+    monkeypatch.setattr(resources, "give_memory_back", lambda: trims.append(1))
+    monkeypatch.setattr(resources.gc, "collect", lambda: collections.append(1))
+    connections = Nobody(open_now)
+    tidying = asyncio.create_task(resources.tidy_memory(connections))
+    await eventually(lambda: len(trims) == 1)
+    used_mb[0] = 200.0
+    await asyncio.sleep(0.05)
+    assert len(trims) == 1, "nobody has left anything behind"
+    connections.ended = 1
+    await eventually(lambda: len(trims) == 2 + collected)
+    await asyncio.sleep(0.05)
+    assert (len(trims), bool(collections)) == (2 + collected, collected)
+    tidying.cancel()
