@@ -58,6 +58,7 @@ _MAX_DEPTH = 4
 _NOT_JSON = "The message is not valid JSON."
 _TOO_DEEP = "The message has too many objects or lists inside each other."
 _WHITESPACE = b" \t\n\r\v\f"
+_LONG_CHARS = 64 * 1024
 _BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="
 
 
@@ -233,10 +234,13 @@ def _first(json: msgspec.Raw) -> bytes:
 
 
 def _audio(json: msgspec.Raw, max_bytes: int) -> bytes:
-    try:
-        data = _base64_decoder.decode(json)
-    except msgspec.DecodeError:
-        data = _unusual_base64(json)
+    if len(json) > _LONG_CHARS and b"\\" in bytes(json):
+        data = _unusual_base64(json)  # it has line breaks: no need to try first without
+    else:
+        try:
+            data = _base64_decoder.decode(json)
+        except msgspec.DecodeError:
+            data = _unusual_base64(json)
     if len(data) > max_bytes:
         raise _too_large(max_bytes)
     return data

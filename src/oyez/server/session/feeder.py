@@ -94,6 +94,8 @@ class Feeder:
             if self._held_back():
                 return None
             self._feed()
+            if time.perf_counter() > over_s:
+                break  # the message was a long one; what is in it comes with the next turn
             windows = self._next_windows()
             self._tell_heard()
             if windows is not None and len(windows):
