@@ -30,8 +30,6 @@ ELSEWHERE = "127.0.0.2"
 """Where attackers without a key come from: not the prober's address."""
 
 MAX_TURN_S = 0.020
-"""What is aimed at is 20 ms. Processor time of the same work differs by half of that from run to
-run where others use the caches."""
 MAX_PROBE_MEDIAN_S = 0.1
 MAX_PROBE_S = 1.0
 MAX_GROWTH_MB = 64.0

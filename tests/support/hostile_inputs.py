@@ -125,6 +125,11 @@ JSON: dict[str, Callable[[int], bytes]] = {
     "line breaks in base64": lambda size: (
         b'{"type":"input_audio_buffer.append","audio":"' + b"A\\n" * (size // 3) + b'"}'
     ),
+    "base64 in lines": lambda size: (
+        b'{"type":"input_audio_buffer.append","audio":"'
+        + (b"A" * 76 + b"\\n") * (size // 78)
+        + b'"}'
+    ),
     "bad base64": lambda size: (
         b'{"type":"input_audio_buffer.append","audio":"' + b"A" * size + b'!"}'
     ),

@@ -38,6 +38,16 @@ def test_json_in_a_binary_frame_is_read() -> None:
     assert decode(b'{"type":"session.finish"}') == SessionFinish(None)
 
 
+def test_long_base64_may_have_lines_but_not_very_short_ones() -> None:
+    audio = bytes(range(256)) * 300
+    encoded = base64.b64encode(audio).decode()
+    lines = [encoded[place : place + 64] for place in range(0, len(encoded), 64)]
+    assert decode(append("\r\n".join(lines)), len(audio)) == AudioAppend("e", audio)
+    with pytest.raises(ClientError, match="fewer than 16") as failure:
+        decode(append("\n".join(encoded)), len(audio))
+    assert failure.value.param == "audio"
+
+
 def test_base64_with_line_breaks_is_read() -> None:
     data = bytes(range(200))
     assert decode(append(base64.encodebytes(data).decode())) == AudioAppend("e", data)
