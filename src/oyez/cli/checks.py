@@ -289,7 +289,7 @@ def _url(settings: Settings, scheme: str) -> str:
 def _open(url: str) -> http.client.HTTPResponse:
     anybody = ssl.create_default_context()
     anybody.check_hostname = False
-    anybody.verify_mode = ssl.CERT_NONE  # nothing is told to it, and nothing it says is used
+    anybody.verify_mode = ssl.CERT_NONE  # nothing is sent to it, and nothing it says is used
     # by no proxy of the environment: it would ask another machine for its own 127.0.0.1
     opener = urllib.request.build_opener(
         urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=anybody)

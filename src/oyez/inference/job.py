@@ -71,7 +71,7 @@ class Job:
     """Whether the session asks as a conversation does, as fast as somebody speaks: only then does
     its work tell what a conversation needs."""
     tells_delay: bool = True
-    """Whether its delay tells how the machine is doing: not if the session waits for so many other
+    """Whether its delay shows how the machine is doing: not if the session waits for so many other
     finals that the delay is its own doing."""
     tenant: Hashable = None
     """Whose share of the engine it takes from: the key of the session; None: of all without one."""

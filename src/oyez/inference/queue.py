@@ -102,7 +102,7 @@ class Queue:
         return batch
 
     def overdue_s(self, now_s: float) -> float:
-        """How far the most overdue live job is behind its deadline, of those whose delay tells
+        """How far the most overdue live job is behind its deadline, of those whose delay shows
         something; 0 if none is."""
         due = (job.deadline_s for job in self._jobs if job.tells_delay and not job.is_background)
         return max(0.0, now_s - min(due, default=now_s))

@@ -63,20 +63,20 @@ def load(flags: Mapping[str, object], file: Path | None = None) -> Settings:
 def environment_warnings() -> list[str]:
     """What `load` ignores in the environment, a sentence for each variable: it may be a mistake."""
     known = [ENV_PREFIX + name.upper() for name in Settings.model_fields]
-    told = []
+    warnings = []
     for name, value in sorted(os.environ.items()):
         written = name.upper()
         if not written.startswith(ENV_PREFIX):
             continue
         if written == f"{ENV_PREFIX}PORT" and _is_url_of_a_service(value):
-            told.append(
+            warnings.append(
                 f"{name} is ignored: Kubernetes sets it for a Service called oyez "
                 "(enableServiceLinks: false leaves it out), and it is no port"
             )
         elif written not in known and not _is_of_a_service(written, value):
             nearest = _nearest(written, known)
-            told.append(f"{name} is ignored: no setting is called so; the nearest is {nearest}")
-    return told
+            warnings.append(f"{name} is ignored: no setting is called so; the nearest is {nearest}")
+    return warnings
 
 
 def service_manager() -> tuple[str | None, float | None]:

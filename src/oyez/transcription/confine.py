@@ -72,7 +72,7 @@ def extend_cpu_time() -> None:
     process by SIGXCPU."""
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)
     soft = int(time.process_time()) + STALL_CPU_S
-    # at the hard limit the signal is SIGKILL, which tells nobody why
+    # at the hard limit the signal is SIGKILL, which does not say why
     soft = soft if hard == resource.RLIM_INFINITY else min(soft, hard - 1)
     resource.setrlimit(resource.RLIMIT_CPU, (soft, hard))
 

@@ -1,4 +1,4 @@
-"""Whether the engine works: what health checks and the service manager are told, and when the
+"""Whether the engine works: what health checks and the service manager learn of it, and when the
 server has to leave so that it is started again."""
 
 from __future__ import annotations

@@ -202,7 +202,7 @@ class _Counted(socket.socket):
 
 class _Secure:
     """TLS, in two steps: so the transport below it is known, which can be aborted at any time and
-    tells what the client has not taken."""
+    knows what the client has not taken."""
 
     def __init__(
         self, context: ssl.SSLContext, handshake_timeout_s: float, shutdown_timeout_s: float

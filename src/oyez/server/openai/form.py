@@ -55,7 +55,7 @@ class Form:
 
 
 async def read_form(request: web.Request, max_upload_bytes: int, upload: Upload) -> Form:
-    """Raises ApiError: no form, no file, too large, too slow, an unknown field. upload: told of
+    """Raises ApiError: no form, no file, too large, too slow, an unknown field. upload: counts
     every byte that goes to disk."""
     if (
         request.content_length is not None

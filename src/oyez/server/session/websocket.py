@@ -149,7 +149,7 @@ class WebSocket:
 
     @property
     def has_left(self) -> bool:
-        """Whether the client has closed its end, as far as the system tells (Linux does). While
+        """Whether the client has closed its end, as far as the system says so (Linux does). While
         nothing is read from a connection, nobody else notices."""
         if self._transport is None or self._reads or not hasattr(socket, "TCP_INFO"):
             return False
