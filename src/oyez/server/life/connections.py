@@ -104,7 +104,7 @@ class Connections:
         self._in_network: Counter[str | None] = Counter()
         """How many of `_without_session` each network has."""
         self._by_http: dict[asyncio.BaseProtocol, Connection] = {}
-        self._turns = _Turns()
+        self._turns = Turns()
         self._requests = 0
         self._no_requests = asyncio.Event()
         self._no_requests.set()
@@ -272,9 +272,9 @@ class Connections:
         return str(address)
 
 
-class _Turns:
-    """A crowd of requests that come at once is answered over many turns of the event loop, so that
-    sessions have theirs meanwhile."""
+class Turns:
+    """A crowd of requests, or of handshakes, that come at once is served over many turns of the
+    event loop, so that sessions have theirs meanwhile."""
 
     def __init__(self) -> None:
         self._began_s: float | None = None

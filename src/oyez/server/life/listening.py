@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from oyez.logs import Seldom
-from oyez.server.life.connections import Connection, Connections
+from oyez.server.life.connections import Connection, Connections, Turns
 
 BACKLOG = 1024
 """Connections that the kernel holds until they are accepted."""
@@ -211,7 +211,7 @@ class _Secure:
         self._context = context
         self._handshake_timeout_s = handshake_timeout_s
         self._shutdown_timeout_s = shutdown_timeout_s
-        self._pace = asyncio.Lock()
+        self._turns = Turns()
 
     async def open(
         self,
@@ -224,8 +224,7 @@ class _Secure:
         connection.transport = silent = _Silent(accepted)
         async with asyncio.timeout(self._handshake_timeout_s):
             await silent.begun()
-        async with self._pace:  # a handshake is a millisecond of work: one a turn, not all at once
-            await asyncio.sleep(0)
+        await self._turns.take()  # a handshake is a millisecond of work: not all at once
         if accepted.fileno() < 0:
             return  # it was closed to make room
         connection.transport = None  # until there is the next one: `silent` has given it away

@@ -33,7 +33,7 @@ MAX_FIELDS = 64
 MAX_FIELD_BYTES = 256 * 1024
 MAX_HEADERS, MAX_HEADER_BYTES = 128, 8190
 """Of one part of the form: aiohttp's own bounds for a request."""
-LINES_A_TURN = 128
+LINES_A_TURN = 16
 CHUNK_BYTES = 256 * 1024
 LEAST_BYTES, LEAST_BYTES_S = 192 * 1024, 30.0
 """So much must come in so long, or the end. Who sends less keeps others out, or has gone away."""
