@@ -1,4 +1,4 @@
-"""ARCHITECTURE.md's table of rooms, held against every import of `src/oyez`."""
+"""The table of rooms in ARCHITECTURE.md, held against every import of `src/oyez`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -15,51 +17,44 @@ ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "oyez"
 MAX_LINES = 400
 
-BASES = {"recognisers.base", "vad.base", "emotion.base"}
-ENGINES = {"recognisers", "vad", "emotion"}
-SERVICES = {"settings", "logs", "metrics"}
-UP_TO_INFERENCE = {"contracts", "stages", *ENGINES, "inference", *SERVICES}
-MAY_IMPORT = {  # besides itself
-    "contracts": set(),
-    "stages": {"contracts"},
-    "protocol": {"contracts", "stages"},
-    "recognisers": {"contracts", "stages"},
-    "vad": {"contracts", "stages"},
-    "emotion": {"contracts", "stages"},
-    "inference": {"contracts", *ENGINES, "metrics", "settings"},
-    "accounts": {"settings", "metrics"},
-    "web": set(),
-    "transcription": {"contracts", *ENGINES, "stages", "protocol", "inference"},
-    "server": {*UP_TO_INFERENCE, "protocol", "accounts", "web", "transcription"},
-    "client": {"contracts"},
-    "training": {*UP_TO_INFERENCE, "transcription"},
-    "bench": {
-        *UP_TO_INFERENCE,
-        "protocol",
-        "server",
-        "training",
-        "testing",
-        "cli",
-        "transcription",
-    },
-    "cli": {
-        *UP_TO_INFERENCE,
-        "protocol",
-        "server",
-        "training",
-        "testing",
-        "bench",
-        "accounts",
-        "client",
-        "transcription",
-    },
-    "settings": set(),
-    "logs": set(),
-    "metrics": set(),
-    "testing": {"contracts", *ENGINES},  # engines for tests: fakes
-    "__main__": {"cli"},
-}
-PURE = {"contracts", "stages", "protocol"}
+ROOMS_TABLE = re.compile(r"^\| (`[^|]+) \| (\w+) \|[^|]*\| ([^|]+) \|$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of ARCHITECTURE.md's table: rooms that may import the same."""
+
+    rooms: tuple[str, ...]
+    """Folders and files below `src/oyez`, as `engines.vad` and `metrics`."""
+    kind: str
+    may_import: frozenset[str]
+    each_other: bool
+
+
+def read_rows(page: str) -> list[Row]:
+    """The table under the heading Rooms, from the lowest room to the highest."""
+    table = page.partition("## Rooms")[2].partition("\n## ")[0]
+    rows: list[Row] = []
+    for names, kind, may in ROOMS_TABLE.findall(table):
+        allowed = set(quoted(may))
+        if "contracts" in may:
+            allowed |= set(CONTRACTS)
+        if "all above" in may:
+            allowed |= {name for row in rows for name in row.rooms}
+        rows.append(Row(tuple(quoted(names)), kind, frozenset(allowed), "each other" in may))
+    return rows
+
+
+def quoted(cell: str) -> list[str]:
+    """The rooms in a cell: `engines/vad/` as engines.vad, `logs.py` as logs."""
+    names = re.findall(r"`([\w/.]+)`", cell)
+    return [name.removesuffix(".py").strip("/").replace("/", ".") for name in names]
+
+
+CONTRACTS = ("engines.base", "engines.vad.base", "engines.emotion.base")
+ROWS = read_rows((ROOT / "ARCHITECTURE.md").read_text())
+ROOMS = {name: row for row in ROWS for name in row.rooms}
+PURE = {name for name, row in ROOMS.items() if row.kind == "pure"}
 IMPURE = {
     *("asyncio", "socket", "ssl", "select", "selectors", "threading", "multiprocessing"),
     *("concurrent", "queue", "subprocess", "signal", "os", "sys", "pathlib", "shutil", "tempfile"),
@@ -71,8 +66,10 @@ REGISTERED = re.compile(r"oyez(\.\w+)+(:\w+)?")
 
 
 def room(module: str) -> str:
-    """Which room a module (named without `oyez.`) lives in."""
-    return "contracts" if module in BASES else module.partition(".")[0]
+    """Which room a module (named without `oyez.`) lives in: the innermost that the table has."""
+    parts = module.split(".")
+    names = [".".join(parts[:length]) for length in range(len(parts), 0, -1)]
+    return next((name for name in names if name in ROOMS), parts[0])
 
 
 def imports(tree: ast.AST) -> Iterator[str]:
@@ -116,10 +113,29 @@ def complaints(module: str, code: str) -> list[str]:
 
 
 def complaints_about_import(here: str, inner: str) -> list[str]:
-    there = room(".".join(inner.split(".")[:2]))
-    if there in MAY_IMPORT[here] or there in (here, "__version__"):
+    there, row = room(inner), ROOMS[here]
+    if there in (here, "__version__") or there in row.may_import:
+        return []
+    if row.each_other and there in row.rooms:
         return []
     return [f"{here} may not import {there} (oyez.{inner})"]
+
+
+def circles(code: dict[str, str]) -> list[str]:
+    """Files (module names with their code) that import each other, however far round."""
+    edges: dict[str, set[str]] = {}
+    for module, text in code.items():
+        for name in imports(ast.parse(text)):
+            target = name.removeprefix("oyez.")
+            while target and target not in code:
+                target = target.rpartition(".")[0]
+            if target and target != module:
+                edges.setdefault(module, set()).add(target)
+    try:
+        tuple(TopologicalSorter(edges).static_order())
+    except CycleError as error:
+        return [" > ".join(error.args[1])]
+    return []
 
 
 def module_name(file: Path) -> str:
@@ -137,19 +153,23 @@ def test_every_module_keeps_to_its_room(file: Path) -> None:
 @pytest.mark.parametrize(
     ("module", "code", "complaint"),
     [
-        ("recognisers.base", "from oyez.stages.audio import Audio", "contracts may not"),
-        ("stages.audio", "import oyez.protocol.session", "stages may not import protocol"),
-        ("stages.audio", "from oyez import settings", "stages may not import settings"),
-        ("stages.audio", "import asyncio", "pure"),
-        ("stages.audio", "def f():\n    from time import monotonic", "pure"),
-        ("stages.audio", "import numpy as np\nnp.random.rand()", "pure"),
+        ("engines.base", "from oyez.turns.turn import Turn", "engines.base may not"),
+        ("audio.pcm", "import oyez.protocol.session", "audio may not import protocol"),
+        ("audio.pcm", "from oyez import settings", "audio may not import settings"),
+        ("turns.turn", "import asyncio", "pure"),
+        ("audio.pcm", "def f():\n    from time import monotonic", "pure"),
+        ("audio.pcm", "import numpy as np\nnp.random.rand()", "pure"),
         ("protocol.session", "open('x')", "pure"),
-        ("protocol.session", "from oyez.vad.silero import Silero", "protocol may not import vad"),
+        (
+            "protocol.session",
+            "from oyez.engines.vad.silero import Silero",
+            "protocol may not import engines.vad",
+        ),
         ("protocol.session", "from ..vad import base", "absolute"),
-        ("vad.silero", "from oyez.recognisers.whisper_onnx import mel", "vad may not"),
-        ("recognisers.registry", "E = {'x': 'oyez.server.app:Server'}", "recognisers may not"),
-        ("inference.scheduler", "from oyez.protocol.effects import Send", "inference may not"),
-        ("inference.worker", "from oyez.server import jobs", "inference may not import server"),
+        ("engines.vad.silero", "from oyez.engines.whisper_onnx import mel", "engines.vad may not"),
+        ("engines.registry", "E = {'x': 'oyez.server.app:Server'}", "engines may not"),
+        ("runtime.scheduler", "from oyez.protocol.effects import Send", "runtime may not"),
+        ("runtime.worker", "from oyez.server import jobs", "runtime may not import server"),
         ("server.app", "from oyez.cli import main", "server may not import cli"),
         ("server.app", "import os\nos.environ['HOME']", "environment"),
         ("server.app", "from os import environ", "environment"),
@@ -162,18 +182,40 @@ def test_the_rules_can_fail(module: str, code: str, complaint: str) -> None:
 
 def test_the_rules_let_good_modules_pass() -> None:
     assert not complaints("protocol.session", "from oyez import __version__\nimport msgspec")
-    assert not complaints("vad.silero", "from oyez.vad.base import VoiceDetector\nimport os")
+    assert not complaints(
+        "engines.vad.silero", "from oyez.engines.vad.base import VoiceDetector\nimport os"
+    )
     assert not complaints("settings.sources", "import os\nos.environ['HOME']")
 
 
-def test_the_page_names_every_folder_and_no_other() -> None:
-    page = (ROOT / "ARCHITECTURE.md").read_text()
-    table = page.partition("## Rooms")[2].partition("\n## ")[0]
-    first_cells = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
-    named = {folder for cell in first_cells for folder in re.findall(r"`(\w+)/`", cell)}
+def test_no_files_import_each_other_in_a_circle() -> None:
+    assert circles({module_name(file): file.read_text() for file in FILES}) == []
+
+
+def test_a_circle_of_files_is_seen_also_a_late_one() -> None:
+    code = {
+        "audio.a": "from oyez.audio.b import B",
+        "audio.b": "import oyez.audio.c",
+        "audio.c": "def f():\n    from oyez.audio import a",
+    }
+    assert circles(code)
+    assert not circles({**code, "audio.c": ""})
+
+
+def test_every_room_names_only_rooms_that_have_their_row_higher_up() -> None:
+    above: set[str] = set()
+    for row in ROWS:
+        assert row.may_import <= above | set(CONTRACTS), row.rooms
+        above |= set(row.rooms)
+
+
+def test_the_page_names_every_folder_and_file_and_no_other() -> None:
+    top = {file.stem for file in SOURCE.glob("*.py")} - {"__init__"}
     folders = {file.parent.name for file in SOURCE.glob("*/__init__.py")}
-    assert named == folders
-    assert folders <= set(MAY_IMPORT)
+    assert {name for name in ROOMS if "." not in name} == top | folders
+    for name in ROOMS:
+        path = SOURCE / name.replace(".", "/")
+        assert path.is_dir() or path.with_suffix(".py").is_file(), name
 
 
 @pytest.mark.parametrize("module", ["oyez.cli.main", "oyez.protocol.session"])

@@ -21,7 +21,11 @@ def test_the_wheel_holds_every_file(tmp_path: Path) -> None:
         if file.is_file() and "__pycache__" not in file.parts
     }
     assert files - held == set()
-    assert {"oyez/assets/two_cities.wav", "oyez/emotion/data/open.npz", "oyez/py.typed"} <= held
+    assert {
+        "oyez/assets/two_cities.wav",
+        "oyez/engines/emotion/data/open.npz",
+        "oyez/py.typed",
+    } <= held
     beside = {name.partition(".dist-info/")[2] for name in held - files}
     assert {"entry_points.txt", "licenses/LICENSE", "licenses/NOTICE"} <= beside
     assert len({name.split("/")[0] for name in held}) == 2, "something beside oyez and its metadata"

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from playwright.async_api import Browser
 
-from oyez.inference.loader import Engines, load_engines
+from oyez.runtime.loader import Engines, load_engines
 from oyez.settings import Settings
 from support.browser import visit
 from support.server import running_server

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Browser
 
-from oyez.recognisers.fake import FakeRecogniser
+from oyez.engines.fake import FakeRecogniser
 from support.browser import SAMPLE, Visitor, visit
 from support.server import eventually, running_server
 

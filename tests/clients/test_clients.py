@@ -7,7 +7,7 @@ from difflib import SequenceMatcher
 
 import pytest
 
-from oyez.server.describe.asyncapi import asyncapi
+from oyez.server.reference.asyncapi import asyncapi
 from oyez.settings import Settings
 from support.closed import complaints_about_event
 from support.order import COMMITTED, COMPLETED, STARTED, STOPPED, TEXT, check_events

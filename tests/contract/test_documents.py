@@ -20,7 +20,7 @@ import pytest
 import yaml
 
 from oyez.cli.main import COMMANDS, main
-from oyez.server.describe.asyncapi import asyncapi
+from oyez.server.reference.asyncapi import asyncapi
 from oyez.settings import ENV_PREFIX, Settings
 from support.closed import complaints_about_event
 from support.commands import every_flag, oyez_commands, parse, typed

@@ -12,7 +12,7 @@ import pytest
 from openapi_spec_validator import validate
 
 from oyez.server.access.refusals import INVALID_KEY
-from oyez.server.describe.openapi import openapi
+from oyez.server.reference.openapi import openapi
 from oyez.settings import Settings
 from support.closed import complaints
 from support.server import RunningServer, running_server

@@ -8,15 +8,15 @@ from typing import Any
 
 import msgspec
 
+from oyez.engines.base import LANGUAGES
 from oyez.protocol.client_events import CLIENT_EVENTS
 from oyez.protocol.codec import FOREIGN_EVENT_TYPES
 from oyez.protocol.codes import CLOSE_CODES, ERROR_CODES, ERROR_TYPES
 from oyez.protocol.server_events import SERVER_EVENTS, ServerEvent
-from oyez.recognisers.base import LANGUAGES
-from oyez.server.describe.asyncapi import asyncapi
-from oyez.server.describe.openapi import REFUSALS
-from oyez.server.describe.rows import rows
-from oyez.server.openai.errors import CODES
+from oyez.server.reference.asyncapi import asyncapi
+from oyez.server.reference.openapi import REFUSALS
+from oyez.server.reference.rows import rows
+from oyez.server.transcriptions.errors import CODES
 from oyez.settings import Settings
 from support.markdown import ROOT, codes, headings, tables
 
@@ -96,7 +96,7 @@ def test_codes_of_openais_api_are_in_the_page_on_files() -> None:
     (errors,) = [each.rows for each in tables(page) if each.columns == ("Status", "`code`")]
     named = {name for row in errors for name in codes(row[1])}
     sent = set(CODES.values())
-    for file in (ROOT / "src/oyez/server/openai").glob("*.py"):
+    for file in (ROOT / "src/oyez/server/transcriptions").glob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.Call):
                 sent |= _codes_of_errors(node)

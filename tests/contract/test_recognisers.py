@@ -14,19 +14,11 @@ import pytest
 import soundfile
 import soxr
 
-from oyez.inference.engine import EngineChoice
-from oyez.inference.engine_process import EngineProcess
-from oyez.recognisers.base import (
-    LANGUAGES,
-    SAMPLE_RATE,
-    Hypothesis,
-    Purpose,
-    Recogniser,
-    RecognitionError,
-    Request,
-    Samples,
-)
-from oyez.recognisers.registry import ENGINES, find
+from oyez.audio.pcm import SAMPLE_RATE, Samples
+from oyez.engines.base import LANGUAGES, Hypothesis, Purpose, Recogniser, RecognitionError, Request
+from oyez.engines.registry import ENGINES, find
+from oyez.runtime.engine import EngineChoice
+from oyez.runtime.engine_process import EngineProcess
 from support.markdown import blocks
 
 SAMPLE = Path(__file__).parents[2] / "src/oyez/assets/two_cities.wav"

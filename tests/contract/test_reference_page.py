@@ -5,12 +5,12 @@ from html.parser import HTMLParser
 
 import pytest
 
+from oyez.engines.base import LANGUAGES
 from oyez.protocol.client_events import CLIENT_EVENTS
 from oyez.protocol.codes import CLOSE_CODES, ERROR_CODES
 from oyez.protocol.server_events import SERVER_EVENTS
-from oyez.recognisers.base import LANGUAGES
-from oyez.server.describe.html import breakable, join, prose, tag
-from oyez.server.describe.routes import FILES, make
+from oyez.server.reference.html import breakable, join, prose, tag
+from oyez.server.reference.routes import FILES, make
 from oyez.settings import Settings
 from support.server import running_server
 

@@ -10,9 +10,9 @@ import aiohttp
 import numpy as np
 import pytest
 
-from oyez.emotion.base import Emotion, Features
-from oyez.inference.job import MAX_FINALS
+from oyez.engines.emotion.base import Emotion, Features
 from oyez.protocol.session import Session
+from oyez.runtime.job import MAX_FINALS
 from oyez.server.session import byte_budget
 from oyez.server.session.connection import TICK_S
 from oyez.testing import FakeRecogniser

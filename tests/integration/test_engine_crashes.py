@@ -84,11 +84,11 @@ def test_an_engine_that_cannot_be_started_again_ends_the_server(tmp_path: Path) 
     """With exit code 1, so that a service manager starts the whole of it again."""
     broken = tmp_path / "sitecustomize.py"
     broken.write_text(
-        "from oyez.inference import engine_process\nengine_process.RESTART_AFTER_S = (0.0,)"
+        "from oyez.runtime import engine_process\nengine_process.RESTART_AFTER_S = (0.0,)"
     )
     paths = os.pathsep.join([str(tmp_path), ENVIRONMENT.get("PYTHONPATH", "")])
     with a_process(environment={**ENVIRONMENT, "PYTHONPATH": paths}) as (process, _, _lines):
-        broken.write_text("import sys, oyez.inference\nsys.argv[0] == '-m' and sys.exit('broken')")
+        broken.write_text("import sys, oyez.runtime\nsys.argv[0] == '-m' and sys.exit('broken')")
         (engine,) = psutil.Process(process.pid).children()
         os.kill(engine.pid, signal.SIGKILL)
         assert process.wait(60.0) == 1

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from oyez.inference import watched_engine
-from oyez.server.life import engine_watch
+from oyez.runtime import watched_engine
+from oyez.server.process import engine_watch
 from oyez.server.session import jobs
 from oyez.testing import FakeRecogniser
 from support.server import FINISH, append, held_engine, running_server, silence, speech

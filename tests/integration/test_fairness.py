@@ -6,7 +6,7 @@ import asyncio
 import json
 import time
 
-from oyez.inference.job import MAX_FINALS
+from oyez.runtime.job import MAX_FINALS
 from oyez.testing import FakeRecogniser
 from support.keys import own_key
 from support.server import (

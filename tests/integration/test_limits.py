@@ -10,7 +10,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from oyez.server.life.resources import MemoryGuard
+from oyez.server.process.resources import MemoryGuard
 from support.process import ENVIRONMENT, a_process, run_to_end
 from support.server import MODEL, append, running_server, silence, speech
 

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from oyez.recognisers.base import RecognitionError, Request
-from oyez.recognisers.fake import FakeRecogniser
+from oyez.engines.base import RecognitionError, Request
+from oyez.engines.fake import FakeRecogniser
 from support.keys import own_key
 from support.server import (
     FINISH,

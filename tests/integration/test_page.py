@@ -4,7 +4,7 @@ import gzip
 
 import pytest
 
-from oyez.recognisers.base import LANGUAGES
+from oyez.engines.base import LANGUAGES
 from oyez.server.realtime import PATH
 from support.keys import own_key
 from support.server import running_server

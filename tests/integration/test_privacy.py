@@ -12,9 +12,9 @@ from typing import Any
 import aiohttp
 import pytest
 
+from oyez.engines.base import RecognitionError, Request
+from oyez.engines.fake import FakeRecogniser
 from oyez.logs import JsonFormatter, TextFormatter
-from oyez.recognisers.base import RecognitionError, Request
-from oyez.recognisers.fake import FakeRecogniser
 from support.process import ENVIRONMENT, a_process, run_to_end
 from support.server import FINISH, MODEL, Client, append, running_server, silence, speech
 

@@ -22,7 +22,7 @@ from oyez.accounts.database import open_database
 from oyez.accounts.key_store import create_key
 from oyez.accounts.keys import KeyLimits
 from oyez.accounts.schema import sessions
-from oyez.recognisers.base import RecognitionError, Request
+from oyez.engines.base import RecognitionError, Request
 from oyez.testing import FakeRecogniser
 from support.keys import own_key
 from support.media import encoded

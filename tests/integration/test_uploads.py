@@ -14,8 +14,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from oyez.server.openai import form, places, transcriptions
-from oyez.transcription import decoder_process
+from oyez.files import decoder_process
+from oyez.server.transcriptions import form, places, transcriptions
 from support.decoders import CRASHES, SPINS, children, decode_by, is_gone
 from support.keys import own_key
 from support.media import encoded, tone
@@ -322,7 +322,7 @@ async def test_a_system_that_filters_no_system_calls_is_told_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     original = decoder_process.COMMAND
-    unfiltered = "from oyez.transcription import confine; confine.MACHINES = {}; from oyez"
+    unfiltered = "from oyez.files import confine; confine.MACHINES = {}; from oyez"
     monkeypatch.setattr(decoder_process, "COMMAND", original.replace("from oyez", unfiltered, 1))
     async with running_server() as running:
         for _ in range(2):

@@ -19,6 +19,8 @@ import aiohttp
 import numpy as np
 import pytest
 
+from oyez.engines.base import RecognitionError, Request
+from oyez.engines.fake import FakeRecogniser
 from oyez.metrics import (
     CLOSE_CODES,
     ENDS,
@@ -31,8 +33,6 @@ from oyez.metrics import (
     TRANSCRIBED,
     URGENCIES,
 )
-from oyez.recognisers.base import RecognitionError, Request
-from oyez.recognisers.fake import FakeRecogniser
 from oyez.server.access.refusals import REASONS
 from support.exposition import Exposition, selectors
 from support.prometheus import ask, program, prometheus

@@ -11,11 +11,11 @@ import pytest
 import soundfile
 from click.testing import CliRunner
 
+from oyez.audio.pcm import SAMPLE_RATE, Samples
 from oyez.bench.driver import transcribe
 from oyez.cli.engines import load_for_command
 from oyez.cli.main import main
-from oyez.emotion import registry
-from oyez.recognisers.base import SAMPLE_RATE, Samples
+from oyez.engines.emotion import registry
 
 pytestmark = pytest.mark.model
 

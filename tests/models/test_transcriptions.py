@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from openai import AsyncOpenAI, OpenAI
 
-from oyez.inference.loader import Engines, load_engines
+from oyez.runtime.loader import Engines, load_engines
 from support.media import encoded
 from support.server import FINISH, RunningServer, append, running_server
 

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from oyez.recognisers.base import LANGUAGES, Hypothesis, Purpose, Recogniser, Request, Samples
-from oyez.recognisers.whisper_onnx import WhisperOnnx, clauses
-from oyez.stages.language import FLAT, after
+from oyez.audio.pcm import Samples
+from oyez.engines.base import LANGUAGES, Hypothesis, Purpose, Recogniser, Request
+from oyez.engines.whisper_onnx import WhisperOnnx, clauses
+from oyez.turns.language import FLAT, after
 
 pytestmark = pytest.mark.model
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oyez.recognisers.base import Samples
-from oyez.stages.audio import PCM_SAMPLE_RATES, AudioDecoder, decode_all, make_decoder
+from oyez.audio.decoder import PCM_SAMPLE_RATES, AudioDecoder, decode_all, make_decoder
+from oyez.audio.pcm import Samples
 from property.strategies import cuts, spoiled
 from support.opus_streams import drain, hum, mux
 

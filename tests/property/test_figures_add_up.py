@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from oyez.engines.base import Hypothesis, Request
 from oyez.metrics import MODES, OUTCOMES, Metrics
 from oyez.protocol.effects import Effect, Recognise
 from oyez.protocol.errors import Overload
-from oyez.recognisers.base import Hypothesis, Request
 from oyez.server.session.watch import ServerWatch
 from support.driver import Driver, silence, speech, spell
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from oyez.protocol import codec
 from oyez.protocol.client_events import CLIENT_EVENTS
 from oyez.protocol.errors import ClientError
-from oyez.server.describe.asyncapi import asyncapi
-from oyez.server.describe.rows import rows
+from oyez.server.reference.asyncapi import asyncapi
+from oyez.server.reference.rows import rows
 from oyez.settings import Settings
 from support.closed import complaints
 from support.driver import Driver

@@ -10,11 +10,11 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from oyez.engines.base import Hypothesis, Piece, Purpose
+from oyez.engines.vad.base import WINDOW_SAMPLES
 from oyez.protocol.effects import Recognise
-from oyez.recognisers.base import Hypothesis, Piece, Purpose
-from oyez.stages.turn import Turn
-from oyez.stages.window import Wanted, WindowSettings
-from oyez.vad.base import WINDOW_SAMPLES
+from oyez.turns.segment import Wanted, WindowSettings
+from oyez.turns.turn import Turn
 from support.driver import Driver, silence, speech
 from support.order import check_events
 

@@ -1,7 +1,7 @@
 """Conversations on a machine of a given speed, in virtual time: what the queue and the load figures
 make of them, in milliseconds instead of minutes, and the same each time.
 
-Speakers ask as `stages/window` does; calls cost what they cost with Whisper base.
+Speakers ask as `turns/segment` does; calls cost what they cost with Whisper base.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from oyez.inference.job import MAX_FINALS, Job, Urgency
-from oyez.inference.load import Load
-from oyez.inference.queue import Queue
-from oyez.recognisers.base import SAMPLE_RATE, Info, Purpose, Request
+from oyez.audio.pcm import SAMPLE_RATE
+from oyez.engines.base import Info, Purpose, Request
+from oyez.runtime.capacity import Load
+from oyez.runtime.job import MAX_FINALS, Job, Urgency
+from oyez.runtime.queue import Queue
 from oyez.server.session.jobs import FIRST_PARTIAL_S, OWN_FINAL_S, PARTIAL_S
 from oyez.settings import Settings
 

@@ -8,7 +8,7 @@ from typing import Any
 from jsonschema import Draft7Validator
 
 from oyez.protocol.server_events import SERVER_EVENTS
-from oyez.server.describe.asyncapi import asyncapi
+from oyez.server.reference.asyncapi import asyncapi
 from oyez.settings import Settings
 
 

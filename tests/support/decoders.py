@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from oyez.transcription import decoder_process
+from oyez.files import decoder_process
 
 SPINS = "while True: pass"
 """As a file does of which nothing comes."""
@@ -18,7 +18,7 @@ def decode_by(monkeypatch: pytest.MonkeyPatch, code: str, first: str = "") -> No
     """From now on, this Python runs once a process is confined. first: before it is."""
     command = (
         "import sys; sys.path += sys.argv[3:]\n"
-        "from oyez.transcription import confine, decoder_main, decoding\n"
+        "from oyez.files import confine, decoder_main, decoding\n"
         f"{first}\n"
         "def decode(file):\n"
         + "".join(f"    {line}\n" for line in code.splitlines())

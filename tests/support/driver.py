@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from oyez.emotion.base import EmotionListener
-from oyez.emotion.neutral import Neutral
+from oyez.engines.base import Hypothesis, Piece, Request
+from oyez.engines.emotion.base import EmotionListener
+from oyez.engines.emotion.neutral import Neutral
+from oyez.engines.vad.base import WINDOW_SAMPLES
 from oyez.protocol import codec
 from oyez.protocol.effects import Cancel, Close, Completed, Count, Effect, Recognise, Send
 from oyez.protocol.errors import ProtocolError
 from oyez.protocol.limits import SessionLimits
 from oyez.protocol.session import Session
-from oyez.recognisers.base import Hypothesis, Piece, Request
-from oyez.vad.base import WINDOW_SAMPLES
 
 WORD_SAMPLES = 4800
 

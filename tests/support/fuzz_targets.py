@@ -17,15 +17,15 @@ from aiohttp import web
 from aiohttp.streams import StreamReader
 from aiohttp.test_utils import make_mocked_request
 
-from oyez.recognisers.base import RecognitionError, Request
-from oyez.server.openai.errors import ApiError
-from oyez.server.openai.form import read_form
-from oyez.server.openai.places import Upload
+from oyez.audio.ogg import OggDemuxer
+from oyez.audio.opus_head import OpusHead
+from oyez.audio.pcm import AudioError
+from oyez.audio.webm import WebmDemuxer
+from oyez.engines.base import RecognitionError, Request
 from oyez.server.session.websocket import WebSocket
-from oyez.stages.audio import AudioError
-from oyez.stages.ogg import OggDemuxer
-from oyez.stages.opus_head import OpusHead
-from oyez.stages.webm import WebmDemuxer
+from oyez.server.transcriptions.errors import ApiError
+from oyez.server.transcriptions.form import read_form
+from oyez.server.transcriptions.places import Upload
 from support.blocking_websocket import CLOSE, CONTINUATION, PING, frame
 from support.driver import Driver, silence, speech, spell, to_pcm
 from support.hostile_inputs import (

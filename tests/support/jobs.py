@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from oyez.inference.job import Job, Urgency
-from oyez.inference.worker import Outcome
-from oyez.recognisers.base import Purpose, Request
+from oyez.engines.base import Purpose, Request
+from oyez.runtime.job import Job, Urgency
+from oyez.runtime.worker import Outcome
 
 
 def make_job(

@@ -19,7 +19,7 @@ import time
 from typing import Any
 
 from oyez.cli.main import main
-from oyez.recognisers.fake import FakeRecogniser
+from oyez.engines.fake import FakeRecogniser
 
 WORTH_NAMING_S = 0.002
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from oyez.recognisers.base import Samples
-from oyez.stages.audio import AudioDecoder, AudioError, decode_all, make_decoder
+from oyez.audio.decoder import AudioDecoder, decode_all, make_decoder
+from oyez.audio.pcm import AudioError, Samples
 
 OPUS_RATE = 48_000
 Container = Literal["ogg", "webm"]

@@ -14,14 +14,14 @@ import aiohttp
 import numpy as np
 from aiohttp import web
 
-from oyez.emotion.base import EmotionClassifier
-from oyez.emotion.neutral import Neutral
-from oyez.inference.loader import Engines
+from oyez.audio.pcm import SAMPLE_RATE
+from oyez.engines.emotion.base import EmotionClassifier
+from oyez.engines.emotion.neutral import Neutral
 from oyez.metrics import Metrics
-from oyez.recognisers.base import SAMPLE_RATE
+from oyez.runtime.loader import Engines
 from oyez.server.access.accounts import Accounts
 from oyez.server.app import Server
-from oyez.server.life.listening import Listening, bind, listen
+from oyez.server.process.listening import Listening, bind, listen
 from oyez.server.realtime import PATH
 from oyez.settings import Settings
 from oyez.testing import FakeDetector, FakeRecogniser

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-LOAD_A_MODEL = "from oyez.vad.silero import SileroDetector; SileroDetector()"
+LOAD_A_MODEL = "from oyez.engines.vad.silero import SileroDetector; SileroDetector()"
 
 
 def test_the_runtime_leaves_no_usage_records(tmp_path: Path) -> None:

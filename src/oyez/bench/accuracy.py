@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from oyez.audio.pcm import SAMPLE_RATE
 from oyez.bench.detection import detect
 from oyez.bench.driver import Transcript, transcribe
 from oyez.bench.faults import Faults, find_faults
@@ -14,9 +15,9 @@ from oyez.bench.manifest import Clip
 from oyez.bench.offline import Offline
 from oyez.bench.scoring import Score, score
 from oyez.bench.writing import Writing, judge
-from oyez.recognisers.base import SAMPLE_RATE, Recogniser
-from oyez.transcription.media import MediaError, read_media
-from oyez.vad.base import VoiceDetector
+from oyez.engines.base import Recogniser
+from oyez.engines.vad.base import VoiceDetector
+from oyez.files.media import MediaError, read_media
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,9 +50,9 @@ def emotion(
     """
     measure, tables = needs("oyez.bench.emotion"), needs("oyez.bench.emotion_report")
     fitting = needs("oyez.training.fit")
-    from oyez.emotion.linear import LinearClassifier
-    from oyez.emotion.registry import find_weights
-    from oyez.emotion.weights import EmotionWeights, EmotionWeightsError
+    from oyez.engines.emotion.linear import LinearClassifier
+    from oyez.engines.emotion.registry import find_weights
+    from oyez.engines.emotion.weights import EmotionWeights, EmotionWeightsError
     from oyez.training.conditions import TESTED
     from oyez.training.corpus import CorpusError, read_recordings
     from oyez.training.features import hear
@@ -97,7 +97,7 @@ def emotion(
 def _named(tally: Any, manifest: Path, limit: int | None, engines: Any) -> Any:
     """What the utterances of ordinary clips are named, each clip a session."""
     from oyez.bench.driver import transcribe
-    from oyez.transcription.media import read_media
+    from oyez.files.media import read_media
 
     clips = [clip for clip in read_clips(manifest, "", limit) if clip.has_speech]
     for number, clip in enumerate(clips, start=1):

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import click
 
+from oyez.audio.pcm import Samples
 from oyez.bench.manifest import Clip
 from oyez.bench.options import MANIFEST, needs, read_clips, spoken_clips
 from oyez.bench.report import machine_line
 from oyez.protocol.session_config import SILENCE_RANGE_MS, TurnDetection
-from oyez.recognisers.base import Samples
 
 _DEFAULT = TurnDetection()
 
@@ -40,8 +40,8 @@ def endpoints(
     """
     cases = needs("oyez.bench.endpoints_cases")
     from oyez.bench import endpoints_report as report
-    from oyez.stages.speech import EdgeSettings
-    from oyez.vad import registry
+    from oyez.engines.vad import registry
+    from oyez.turns.endpointing import EdgeSettings
 
     try:
         detector = registry.load(vad)
@@ -64,7 +64,7 @@ def endpoints(
 
 
 def _read(manifest: Path | None, languages: str, limit: int | None) -> list[tuple[Clip, Samples]]:
-    from oyez.transcription.media import MediaError, read_media
+    from oyez.files.media import MediaError, read_media
 
     with spoken_clips(None) as sample:
         clips = read_clips(manifest, languages, limit) if manifest else sample

@@ -9,16 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from oyez.recognisers.base import (
-    SAMPLE_RATE,
-    Purpose,
-    Recogniser,
-    RecognitionError,
-    Request,
-    Samples,
-)
-from oyez.stages.speech import EdgeDetector, EdgeSettings, Started, Stopped
-from oyez.vad.base import WINDOW_SAMPLES, VoiceDetector
+from oyez.audio.pcm import SAMPLE_RATE, Samples
+from oyez.engines.base import Purpose, Recogniser, RecognitionError, Request
+from oyez.engines.vad.base import WINDOW_SAMPLES, VoiceDetector
+from oyez.turns.endpointing import EdgeDetector, EdgeSettings, Started, Stopped
 
 FIRST_S = (1, 2, 3)
 TURN = "turn"

@@ -12,9 +12,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from oyez.audio.pcm import SAMPLE_RATE, Samples
 from oyez.bench.scoring import same_words
-from oyez.emotion.base import EmotionListener
-from oyez.emotion.neutral import Neutral
+from oyez.engines.base import Purpose, Recogniser
+from oyez.engines.emotion.base import EmotionListener
+from oyez.engines.emotion.neutral import Neutral
+from oyez.engines.vad.base import VoiceDetector
 from oyez.protocol.effects import Cancel, Effect, Recognise, Send
 from oyez.protocol.limits import SessionLimits
 from oyez.protocol.server_events import (
@@ -26,8 +29,6 @@ from oyez.protocol.server_events import (
     TranscriptionFailed,
 )
 from oyez.protocol.session import Session
-from oyez.recognisers.base import SAMPLE_RATE, Purpose, Recogniser, Samples
-from oyez.vad.base import VoiceDetector
 
 PACKET_SAMPLES = SAMPLE_RATE // 10
 MAX_WINDOWS = 64

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import aiohttp
 import numpy as np
 
+from oyez.audio.pcm import SAMPLE_RATE
 from oyez.bench.load import encode, open_session
 from oyez.bench.meter import Meter
 from oyez.bench.report import format_table
 from oyez.bench.voices import noise
-from oyez.recognisers.base import SAMPLE_RATE
 
 CONNECTING_S = 3.0
 CONNECTING_TASKS = 8

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from oyez.emotion.base import EMOTIONS, Emotion, EmotionListener, Features
-from oyez.emotion.linear import LinearClassifier
+from oyez.engines.emotion.base import EMOTIONS, Emotion, EmotionListener, Features
+from oyez.engines.emotion.linear import LinearClassifier
 from oyez.training.features import CLEAN, Heard
 
 ORDERS = 3

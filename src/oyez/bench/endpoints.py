@@ -18,10 +18,10 @@ from itertools import chain, pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from oyez.audio.pcm import SAMPLE_RATE, Samples
 from oyez.bench.sounds import as_sent
-from oyez.recognisers.base import SAMPLE_RATE, Samples
-from oyez.stages.speech import EdgeDetector, EdgeSettings, Started, Stopped
-from oyez.vad.base import WINDOW_SAMPLES, VoiceDetector
+from oyez.engines.vad.base import WINDOW_SAMPLES, VoiceDetector
+from oyez.turns.endpointing import EdgeDetector, EdgeSettings, Started, Stopped
 
 Span = tuple[int, int]
 """First sample, and the one behind the last."""

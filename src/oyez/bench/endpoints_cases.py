@@ -11,12 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.random import Generator
 
+from oyez.audio.pcm import SAMPLE_RATE, Samples
 from oyez.bench import sounds
 from oyez.bench.endpoints import HOP_SAMPLES, Span, Tally, likelihoods, reference, turns
 from oyez.bench.sounds import WITHOUT_SPEECH, amplified, level_db
-from oyez.recognisers.base import SAMPLE_RATE, Samples
-from oyez.stages.speech import EdgeSettings
-from oyez.vad.base import VoiceDetector
+from oyez.engines.vad.base import VoiceDetector
+from oyez.turns.endpointing import EdgeSettings
 
 SEED = 20_261
 MAKE_S = 60

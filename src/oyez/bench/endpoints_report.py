@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from oyez.audio.pcm import SAMPLE_RATE
 from oyez.bench.endpoints import LATE_SAMPLES, SAMPLES_PER_MS, Tally
 from oyez.bench.report import format_table, percentile
-from oyez.recognisers.base import SAMPLE_RATE
 
 SHARES = (0.05, 0.5, 0.95)
 

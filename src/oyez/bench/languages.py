@@ -15,13 +15,14 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.random import Generator
 
+from oyez.audio.pcm import SAMPLE_RATE, Samples
 from oyez.bench.driver import transcribe_utterances
 from oyez.bench.manifest import Clip
 from oyez.bench.report import format_table, machine_line
 from oyez.bench.voices import SEED, noise
-from oyez.recognisers.base import SAMPLE_RATE, Recogniser, Samples
-from oyez.transcription.media import MediaError, read_media
-from oyez.vad.base import WINDOW_SAMPLES, VoiceDetector
+from oyez.engines.base import Recogniser
+from oyez.engines.vad.base import WINDOW_SAMPLES, VoiceDetector
+from oyez.files.media import MediaError, read_media
 
 LENGTHS_S: dict[str, tuple[float, float]] = {
     "0.5 to 2 s": (0.5, 2.0),

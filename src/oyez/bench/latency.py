@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 import aiohttp
 import numpy as np
 
+from oyez.audio.pcm import SAMPLE_RATE, Samples
 from oyez.bench.manifest import Clip
 from oyez.bench.paced import Recording, stream
 from oyez.bench.report import format_table, machine_line, percentile
 from oyez.bench.scoring import same_words
+from oyez.files.media import read_media
 from oyez.protocol.session_config import TurnDetection
-from oyez.recognisers.base import SAMPLE_RATE, Samples
-from oyez.transcription.media import read_media
 
 DETECTION = TurnDetection()
 """The server's defaults, which the client leaves alone."""

@@ -17,8 +17,8 @@ import aiohttp
 import msgspec
 import numpy as np
 
+from oyez.audio.pcm import Samples
 from oyez.bench.paced import PACKET_S, PACKET_SAMPLES, Recording
-from oyez.recognisers.base import Samples
 
 FINISH = '{"type":"session.finish"}'
 FINISH_TIMEOUT_S = 60.0

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from faster_whisper import WhisperModel
 
-from oyez.recognisers.base import Samples
-from oyez.recognisers.whisper_ct2.files import find_files
-from oyez.recognisers.whisper_onnx.tokens import whisper_code
+from oyez.audio.pcm import Samples
+from oyez.engines.whisper_ct2.files import find_files
+from oyez.engines.whisper_onnx.tokens import whisper_code
 
 BEAM_SIZE = 5
 

@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 import numpy as np
 
-from oyez.recognisers.base import SAMPLE_RATE, Samples
+from oyez.audio.pcm import SAMPLE_RATE, Samples
 
 PACKET_S = 0.1
 PACKET_SAMPLES = round(PACKET_S * SAMPLE_RATE)

@@ -15,7 +15,7 @@ from typing import Any
 
 import jiwer
 
-from oyez.stages.style import SPACELESS, styled
+from oyez.turns.text_style import SPACELESS, styled
 
 BY_CHARACTER = SPACELESS | {"ko"}
 

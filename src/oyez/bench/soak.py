@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 import aiohttp
 import numpy as np
 
+from oyez.audio.pcm import Samples
 from oyez.bench.load import FINISH, encode, open_session
 from oyez.bench.long_session import LongSession
 from oyez.bench.manifest import Clip
 from oyez.bench.meter import Meter, Reading
 from oyez.bench.paced import PACKET_S, PACKET_SAMPLES
 from oyez.bench.voices import Mode, noise_source, pieces, plan_source, rotation, sound
-from oyez.recognisers.base import Samples
 
 SLICES = 10
 MARK_PACKETS = 50

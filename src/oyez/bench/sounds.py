@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.random import Generator
 
-from oyez.recognisers.base import SAMPLE_RATE, Samples
+from oyez.audio.pcm import SAMPLE_RATE, Samples
 
 _DTMF_HZ = ((697, 770, 852, 941), (1209, 1336, 1477))
 _CHORDS_HZ = ((262, 330, 392), (220, 262, 330), (175, 220, 262), (196, 247, 294))

@@ -13,9 +13,9 @@ from typing import Literal
 import numpy as np
 from numpy.random import Generator
 
+from oyez.audio.pcm import SAMPLE_RATE, Samples
 from oyez.bench.manifest import Clip
-from oyez.recognisers.base import SAMPLE_RATE, Samples
-from oyez.transcription.media import MediaError, read_media
+from oyez.files.media import MediaError, read_media
 
 Mode = Literal["conversational", "nonstop"]
 

@@ -10,9 +10,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from oyez.audio.pcm import SAMPLE_RATE, Resampler, Samples, pcm16_to_samples
 from oyez.cli.pipe_audio import Readable, pipe_samples
-from oyez.recognisers.base import SAMPLE_RATE, Samples
-from oyez.stages.audio import Resampler, pcm16_to_samples
 
 PACKET_S = 0.1
 MICROPHONE_PACKETS = 300

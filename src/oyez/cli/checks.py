@@ -22,7 +22,7 @@ from typing import Literal
 
 from oyez import __version__
 from oyez.cli.terminal import size_text
-from oyez.inference.machine import cpu_share, memory_bytes, memory_limit_bytes
+from oyez.runtime.cpu_limits import cpu_share, memory_bytes, memory_limit_bytes
 from oyez.settings import Settings
 
 Grade = Literal["ok", "warn", "fail"]
@@ -74,7 +74,7 @@ def version() -> Finding:
 
 
 def packages() -> Finding:
-    from oyez.server.life.packages import outdated
+    from oyez.server.process.packages import outdated
 
     found = outdated()
     if found:
@@ -233,7 +233,7 @@ def database(settings: Settings) -> Finding:
 
 
 def port(settings: Settings) -> Finding:
-    from oyez.server.life.listening import ListenError, bind
+    from oyez.server.process.listening import ListenError, bind
 
     where = f"{settings.host}:{settings.port}"
     try:

@@ -40,7 +40,7 @@ def docs(settings: Settings, document: str, url: str | None) -> None:
 
 
 def _asyncapi(settings: Settings, url: str | None) -> dict[str, Any]:
-    from oyez.server.describe.asyncapi import asyncapi
+    from oyez.server.reference.asyncapi import asyncapi
 
     if url is None:
         return asyncapi(settings)
@@ -51,6 +51,6 @@ def _asyncapi(settings: Settings, url: str | None) -> dict[str, Any]:
 
 
 def _openapi(settings: Settings) -> dict[str, Any]:
-    from oyez.server.describe.openapi import openapi
+    from oyez.server.reference.openapi import openapi
 
     return openapi(settings)

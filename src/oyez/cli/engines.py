@@ -11,7 +11,7 @@ from oyez import settings
 from oyez.cli.exits import NEVER_STARTED, USAGE, Fault
 
 if TYPE_CHECKING:
-    from oyez.inference.loader import Engines
+    from oyez.runtime.loader import Engines
 
 
 def load_for_command(
@@ -21,8 +21,8 @@ def load_for_command(
 
     model: as `oyez serve --model`. Raises Fault.
     """
-    from oyez.inference.loader import LoadError, load_engines
-    from oyez.recognisers.whisper_onnx.weights import WeightsError
+    from oyez.engines.whisper_onnx.weights import WeightsError
+    from oyez.runtime.loader import LoadError, load_engines
 
     try:
         chosen = settings.load({})
@@ -46,7 +46,7 @@ def load_settings(
     chosen: settings.Settings, progress: Callable[[str], None] = lambda line: None
 ) -> Engines:
     """The engines these settings choose. Raises Fault."""
-    from oyez.inference.loader import LoadError, load_configured
+    from oyez.runtime.loader import LoadError, load_configured
 
     try:
         return load_configured(chosen, progress)

@@ -14,7 +14,7 @@ from oyez.cli.caption_screen import unfinished
 from oyez.cli.terminal import ECHO_COLUMNS, NARROW_COLUMNS, clock, console
 from oyez.cli.wrapping import printable
 from oyez.client.captions import Utterance
-from oyez.transcription.results import Partial
+from oyez.files.results import Partial
 
 LINE_EVERY_S = 10.0
 REFRESH_S = 0.1

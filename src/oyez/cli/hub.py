@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from oyez.recognisers import library
+from oyez.engines import library
 
 OWNER = "Systran"
 """Whose conversions a plain size names, as in faster-whisper."""

@@ -41,7 +41,7 @@ class Language(click.ParamType):  # type: ignore[type-arg]  # no parameter befor
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[str, ...]:
-        from oyez.recognisers.base import LANGUAGES
+        from oyez.engines.base import LANGUAGES
 
         codes = tuple(code for code in value.lower().replace(" ", "").split(",") if code)
         for code in codes or (value,):

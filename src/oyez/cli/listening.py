@@ -16,7 +16,7 @@ from oyez.client.events import Refused
 from oyez.client.session import ClientError, Session, Target, Wishes, open_session
 
 if TYPE_CHECKING:
-    from oyez.inference.loader import Engines
+    from oyez.runtime.loader import Engines
 
 REFRESH_S = 0.1
 BYTES_PER_S = 32_000

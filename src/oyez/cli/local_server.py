@@ -14,8 +14,8 @@ from pathlib import Path
 from aiohttp import web
 
 from oyez.client.session import Target
-from oyez.inference.loader import Engines
 from oyez.metrics import Metrics
+from oyez.runtime.loader import Engines
 from oyez.server.access.accounts import Accounts
 from oyez.server.app import Server
 from oyez.settings import Settings

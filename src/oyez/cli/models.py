@@ -40,7 +40,7 @@ def models() -> None:
 
 def _names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """For the Tab key: models in the default place."""
-    from oyez.recognisers import library
+    from oyez.engines import library
     from oyez.settings import SettingsError, load
 
     try:
@@ -161,9 +161,9 @@ def remove(settings: Settings, name: str) -> None:
 
     Of a linked model only the links are removed.
     """
-    from oyez.recognisers import library
-    from oyez.recognisers.whisper_onnx.prepare import forget
-    from oyez.recognisers.whisper_onnx.weights import PACKAGED_SHA256
+    from oyez.engines import library
+    from oyez.engines.whisper_onnx.prepare import forget
+    from oyez.engines.whisper_onnx.weights import PACKAGED_SHA256
 
     try:
         removed = library.remove(settings.models_dir, name)
@@ -191,7 +191,7 @@ def _show(report: ModelReport, faults: list[str]) -> bool:
 
 
 def _check_name(models_dir: Path, name: str) -> None:
-    from oyez.recognisers import library
+    from oyez.engines import library
 
     try:
         library.check_name(models_dir, name)
@@ -201,9 +201,9 @@ def _check_name(models_dir: Path, name: str) -> None:
 
 def _add(models_dir: Path, name: str, directory: Path, origin: str, link: bool = False) -> None:
     from oyez.cli.terminal import byte_progress
-    from oyez.recognisers import library
-    from oyez.recognisers.whisper_onnx.examine import examine
-    from oyez.recognisers.whisper_onnx.weights import WeightsError
+    from oyez.engines import library
+    from oyez.engines.whisper_onnx.examine import examine
+    from oyez.engines.whisper_onnx.weights import WeightsError
 
     _check_name(models_dir, name)
     try:

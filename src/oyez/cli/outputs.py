@@ -12,9 +12,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from oyez.cli.terminal import clock
-from oyez.transcription.documents import document
-from oyez.transcription.results import Segment, Word
-from oyez.transcription.subtitles import srt, vtt
+from oyez.files.documents import document
+from oyez.files.results import Segment, Word
+from oyez.files.subtitles import srt, vtt
 
 STDIN = "-"
 FORMATS = {"text": ".txt", "json": ".json", "srt": ".srt", "vtt": ".vtt"}

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
-from oyez.recognisers.base import SAMPLE_RATE, Samples
-from oyez.stages.audio import PcmDecoder, decode_all
-from oyez.transcription.media import open_media
+from oyez.audio.decoder import PcmDecoder, decode_all
+from oyez.audio.pcm import SAMPLE_RATE, Samples
+from oyez.files.media import open_media
 
 PIPE_BLOCK_BYTES = 16_384
 MAGIC = (b"RIFF", b"OggS", b"fLaC", b"ID3", b"\x1aE\xdf\xa3", b"\xff\xfb", b"FORM", b"\x47\x40")

@@ -12,12 +12,12 @@ import click
 from click.shell_completion import CompletionItem
 
 from oyez.cli.exits import USAGE, Fault
-from oyez.recognisers.base import LANGUAGES
+from oyez.engines.base import LANGUAGES
 from oyez.settings import Settings
 
 if TYPE_CHECKING:
     from oyez.client.session import Target
-    from oyez.inference.loader import Engines
+    from oyez.runtime.loader import Engines
 
 MAX_CONTEXT_BYTES = 1 << 20
 

@@ -7,11 +7,11 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Iterator
 
+from oyez.audio.pcm import SAMPLE_RATE, Samples
 from oyez.client.captions import Captions, Utterance
 from oyez.client.events import Refused
 from oyez.client.session import ClientError, Session, Target, Wishes, open_session
-from oyez.recognisers.base import SAMPLE_RATE, Samples
-from oyez.transcription.results import Partial, Progress, Result, Segment
+from oyez.files.results import Partial, Progress, Result, Segment
 
 PACKET_SAMPLES = SAMPLE_RATE
 """A second: small beside any server's limit of an append."""

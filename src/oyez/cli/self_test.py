@@ -17,7 +17,7 @@ from oyez.client.captions import Captions
 from oyez.client.session import Session, Wishes, open_session
 
 if TYPE_CHECKING:
-    from oyez.inference.loader import Engines
+    from oyez.runtime.loader import Engines
 
 BYTES_PER_S = 32_000
 PACKET_BYTES = 3_200

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from oyez.cli.file_progress import FileProgress
     from oyez.cli.transcribing import Summary
     from oyez.client.session import Target
-    from oyez.inference.loader import Engines
-    from oyez.transcription.options import Options
+    from oyez.files.options import Options
+    from oyez.runtime.loader import Engines
 
 
 @click.command()
@@ -74,7 +74,7 @@ def transcribe(
     130 Ctrl-C.
     """
     from oyez.cli.outputs import STDIN, OutputError, plan
-    from oyez.transcription.options import Options
+    from oyez.files.options import Options
 
     if STDIN in files and sys.stdin.isatty():
         raise click.UsageError("there is no pipe: stdin is the terminal")
@@ -109,7 +109,7 @@ async def _run(
     from oyez.cli.remote_results import remote_results
     from oyez.cli.transcribing import Transcribing
     from oyez.client.session import Wishes
-    from oyez.transcription.transcriber import own_transcriber
+    from oyez.files.transcriber import own_transcriber
 
     streams_text = form == "text"
     if target is not None:

@@ -12,17 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
+from oyez.audio.pcm import Samples
 from oyez.cli.file_progress import FileProgress
 from oyez.cli.outputs import STDIN, Transcript, render, text_line, write
 from oyez.cli.pipe_input import PipeInput
 from oyez.cli.terminal import clock, counted
 from oyez.cli.wrapping import printable
 from oyez.client.session import ClientError
-from oyez.recognisers.base import Samples
-from oyez.transcription.media import Media, MediaError, open_media
-from oyez.transcription.options import TranscriptionError
-from oyez.transcription.results import Partial, Progress, Result, Segment
-from oyez.transcription.threads import in_thread
+from oyez.files.media import Media, MediaError, open_media
+from oyez.files.options import TranscriptionError
+from oyez.files.results import Partial, Progress, Result, Segment
+from oyez.files.threads import in_thread
 
 Recognise = Callable[[Iterator[Samples]], AsyncGenerator[Result]]
 """From the audio of a file to what is said in it."""

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from oyez.engines.base import Request
 from oyez.protocol.server_events import ServerEvent
-from oyez.recognisers.base import Request
-from oyez.stages.timing import Word
+from oyez.turns.word_times import Word
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from oyez.emotion.base import EmotionListener
+from oyez.audio.pcm import SAMPLE_RATE
+from oyez.engines.base import Hypothesis, Purpose, Request
+from oyez.engines.emotion.base import EmotionListener
 from oyez.protocol.effects import Cancel, Completed, Count, Effect, Recognise, Send
 from oyez.protocol.errors import Overload
 from oyez.protocol.server_events import (
@@ -24,12 +26,11 @@ from oyez.protocol.server_events import (
     TranscriptionCompleted,
     TranscriptionFailed,
 )
-from oyez.recognisers.base import SAMPLE_RATE, Hypothesis, Purpose, Request
-from oyez.stages.language import Prior, among
-from oyez.stages.timing import Word
-from oyez.stages.turn import Turn
-from oyez.stages.window import Wanted, Window
-from oyez.stages.words import glue
+from oyez.turns.language import Prior, among
+from oyez.turns.segment import Wanted, Window
+from oyez.turns.stabilizer import glue
+from oyez.turns.turn import Turn
+from oyez.turns.word_times import Word
 
 UNKNOWN_LANGUAGE = "en"
 """What the wire says before any language was asked for or heard; it must never be

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from oyez.recognisers.base import LANGUAGES
+from oyez.engines.base import LANGUAGES
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,16 +13,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from oyez.audio.buffer import SampleBuffer
+from oyez.audio.decoder import make_decoder
+from oyez.audio.pcm import SAMPLE_RATE, Samples
+from oyez.engines.base import Request
+from oyez.engines.vad.base import WINDOW_SAMPLES
 from oyez.protocol.effects import Effect, Send
 from oyez.protocol.items import Items, OpenItem
 from oyez.protocol.server_events import ServerEvent
 from oyez.protocol.session_config import SessionConfig
-from oyez.recognisers.base import SAMPLE_RATE, Request, Samples
-from oyez.stages.audio import make_decoder
-from oyez.stages.buffer import SampleBuffer
-from oyez.stages.turn import Turn
-from oyez.stages.window import Wanted, WindowSettings
-from oyez.vad.base import WINDOW_SAMPLES
+from oyez.turns.segment import Wanted, WindowSettings
+from oyez.turns.turn import Turn
 
 SAMPLES_PER_MS = SAMPLE_RATE // 1000
 

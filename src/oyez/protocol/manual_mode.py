@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from oyez.audio.pcm import SAMPLE_RATE
+from oyez.engines.vad.base import WINDOW_SAMPLES
 from oyez.protocol.effects import Count, Effect
 from oyez.protocol.items import Items
 from oyez.protocol.limits import SessionLimits
 from oyez.protocol.listener import SAMPLES_PER_MS, Listener
 from oyez.protocol.session_config import SessionConfig
-from oyez.recognisers.base import SAMPLE_RATE
-from oyez.stages.window import WindowSettings
-from oyez.vad.base import WINDOW_SAMPLES
+from oyez.turns.segment import WindowSettings
 
 RELEASE = 0.25
 """There is no threshold in this mode. The client says that there is speech, so weak evidence of

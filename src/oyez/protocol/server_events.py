@@ -9,9 +9,9 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from oyez.emotion.base import Emotion
+from oyez.engines.base import LANGUAGES
+from oyez.engines.emotion.base import Emotion
 from oyez.protocol.codes import ERROR_CODES, ERROR_TYPES
-from oyez.recognisers.base import LANGUAGES
 
 Language = Annotated[str, msgspec.Meta(extra_json_schema={"enum": list(LANGUAGES)})]
 ErrorType = Annotated[str, msgspec.Meta(extra_json_schema={"enum": list(ERROR_TYPES)})]

@@ -22,7 +22,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from oyez.emotion.base import EmotionListener
+from oyez.audio.pcm import Samples
+from oyez.engines.base import Hypothesis
+from oyez.engines.emotion.base import EmotionListener
 from oyez.protocol import codec
 from oyez.protocol.client_events import (
     AudioAppend,
@@ -49,7 +51,6 @@ from oyez.protocol.server_events import (
 )
 from oyez.protocol.session_config import SessionConfig, merge
 from oyez.protocol.vad_mode import VadListener
-from oyez.recognisers.base import Hypothesis, Samples
 
 LATE_UPDATE = "Session update error: session already started or finished or failed."
 EMPTY_COMMIT = "Error committing input audio buffer: buffer too small, or have no audio."

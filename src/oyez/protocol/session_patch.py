@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from oyez.engines.base import LANGUAGES
 from oyez.protocol.session_config import (
     FLAT_SAMPLE_RATES,
     NESTED_SAMPLE_RATES,
@@ -21,7 +22,6 @@ from oyez.protocol.session_config import (
     THRESHOLD_RANGE,
     TurnDetection,
 )
-from oyez.recognisers.base import LANGUAGES
 
 
 def _one_of(*values: object) -> Meta:

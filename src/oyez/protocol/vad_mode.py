@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 
+from oyez.engines.vad.base import WINDOW_SAMPLES
 from oyez.protocol.effects import Began, Effect
 from oyez.protocol.items import Items, OpenItem
 from oyez.protocol.limits import SessionLimits
 from oyez.protocol.listener import SAMPLES_PER_MS, Listener
 from oyez.protocol.server_events import SpeechStarted, SpeechStopped
 from oyez.protocol.session_config import SessionConfig, TurnDetection
-from oyez.stages.speech import EdgeDetector, EdgeSettings, Started, Stopped
-from oyez.stages.window import WindowSettings
-from oyez.vad.base import WINDOW_SAMPLES
+from oyez.turns.endpointing import EdgeDetector, EdgeSettings, Started, Stopped
+from oyez.turns.segment import WindowSettings
 
 REMEMBERED_WINDOWS = 32
 """How far back the start of speech may lie when the detector is sure of it."""

@@ -9,28 +9,28 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from oyez import __version__
-from oyez.inference.loader import Engines
+from oyez.files.transcriber import Transcriber
 from oyez.metrics import Metrics
+from oyez.runtime.loader import Engines
 from oyez.server import realtime
 from oyez.server.access.access import Access
 from oyez.server.access.accounts import Accounts
 from oyez.server.access.key_watch import KeyWatch
-from oyez.server.describe.routes import reference_routes
-from oyez.server.http.cors import Cors
-from oyez.server.http.health import http_routes
-from oyez.server.http.metrics import metrics_routes
-from oyez.server.http.page import page_routes
-from oyez.server.http.proxies import TrustedProxies, believe
-from oyez.server.http.watch import http_watch
-from oyez.server.life.connections import Connections
-from oyez.server.life.engine_watch import EngineWatch
-from oyez.server.life.loop_watch import loop_watch
-from oyez.server.openai.plain_errors import plain_errors
-from oyez.server.openai.routes import openai_routes
-from oyez.server.openai.transcriptions import Transcriptions
+from oyez.server.process.connections import Connections
+from oyez.server.process.engine_watch import EngineWatch
+from oyez.server.process.loop_watch import loop_watch
 from oyez.server.realtime import Realtime
+from oyez.server.reference.routes import reference_routes
+from oyez.server.transcriptions.plain_errors import plain_errors
+from oyez.server.transcriptions.routes import openai_routes
+from oyez.server.transcriptions.transcriptions import Transcriptions
+from oyez.server.web.cors import Cors
+from oyez.server.web.health import http_routes
+from oyez.server.web.metrics import metrics_routes
+from oyez.server.web.page import page_routes
+from oyez.server.web.proxies import TrustedProxies, believe
+from oyez.server.web.watch import http_watch
 from oyez.settings import Settings
-from oyez.transcription.transcriber import Transcriber
 
 FILES_STOP_S = 1.0
 """Until what could not be finished has been answered."""

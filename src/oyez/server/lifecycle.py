@@ -15,17 +15,17 @@ from aiohttp import web
 
 from oyez import __version__
 from oyez.accounts.database import DatabaseError
-from oyez.inference.loader import Engines, LoadError, load_configured
 from oyez.metrics import Metrics
+from oyez.runtime.loader import Engines, LoadError, load_configured
 from oyez.server.access.access import Access
 from oyez.server.access.accounts import Accounts
 from oyez.server.app import Server
-from oyez.server.life import listening, packages, resources, signals, tls
-from oyez.server.life.bad_requests import log_bad_requests_seldom
-from oyez.server.life.connections import max_connections
-from oyez.server.life.loop_watch import new_event_loop
-from oyez.server.life.reload import Reloader
-from oyez.server.life.sd_notify import ServiceManager
+from oyez.server.process import listening, packages, resources, signals, tls
+from oyez.server.process.bad_requests import log_bad_requests_seldom
+from oyez.server.process.connections import max_connections
+from oyez.server.process.loop_watch import new_event_loop
+from oyez.server.process.reload import Reloader
+from oyez.server.process.sd_notify import ServiceManager
 from oyez.server.realtime import PATH
 from oyez.settings import Settings, service_manager
 

@@ -12,21 +12,21 @@ from functools import partial
 
 from aiohttp import web
 
-from oyez.inference.job import Urgency
-from oyez.inference.load import Load
-from oyez.inference.loader import Engines
-from oyez.inference.scheduler import Scheduler
-from oyez.inference.vad_pool import VadPool
-from oyez.inference.watch import Watch
 from oyez.metrics import Metrics
 from oyez.protocol.limits import SessionLimits
 from oyez.protocol.session import Session
+from oyez.runtime.capacity import Load
+from oyez.runtime.job import Urgency
+from oyez.runtime.job_metrics import Watch
+from oyez.runtime.loader import Engines
+from oyez.runtime.scheduler import Scheduler
+from oyez.runtime.vad_batcher import VadPool
 from oyez.server.access.access import Access
 from oyez.server.access.admission import Admission, query_value, serves_model
 from oyez.server.access.callers import Caller
 from oyez.server.access.credentials import SUBPROTOCOL
 from oyez.server.access.refusals import Refusal, refuse
-from oyez.server.life.resources import MEBIBYTE, MemoryGuard, resident_mb
+from oyez.server.process.resources import MEBIBYTE, MemoryGuard, resident_mb
 from oyez.server.session.byte_budget import ByteBudget
 from oyez.server.session.connection import LEAVING, Connection, ConnectionLimits
 from oyez.server.session.outbox import CLOSE_HANDSHAKE_S

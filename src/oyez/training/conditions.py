@@ -12,7 +12,7 @@ import av
 import numpy as np
 import soxr
 
-from oyez.recognisers.base import SAMPLE_RATE, Samples
+from oyez.audio.pcm import SAMPLE_RATE, Samples
 
 Random = np.random.Generator
 Condition = Callable[[Samples, Random], Samples]

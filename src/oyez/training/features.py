@@ -12,11 +12,12 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from oyez.recognisers.base import SAMPLE_RATE, Info, Samples
+from oyez.audio.pcm import SAMPLE_RATE, Samples
+from oyez.engines.base import Info
+from oyez.engines.vad.base import WINDOW_SAMPLES, VoiceDetector
+from oyez.files.media import MediaError, read_media
 from oyez.training.conditions import Condition, anything
 from oyez.training.corpus import CorpusError, Recording
-from oyez.transcription.media import MediaError, read_media
-from oyez.vad.base import WINDOW_SAMPLES, VoiceDetector
 
 SPEECH = 0.5
 MAYBE_SPEECH = 0.2

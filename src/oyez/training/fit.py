@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
-from oyez.emotion.base import EMOTIONS
-from oyez.emotion.weights import EmotionWeights
+from oyez.engines.emotion.base import EMOTIONS
+from oyez.engines.emotion.weights import EmotionWeights
 from oyez.training.features import CLEAN, VARIED, Heard
 
 STRENGTH = 0.004

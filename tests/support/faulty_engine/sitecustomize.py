@@ -8,8 +8,8 @@ import logging
 import os
 import time
 
-from oyez.recognisers import fake
-from oyez.recognisers.base import Hypothesis, Request
+from oyez.engines import fake
+from oyez.engines.base import Hypothesis, Request
 
 _answer = fake.FakeRecogniser._answer
 
@@ -27,7 +27,7 @@ def _faulty(self: fake.FakeRecogniser, request: Request) -> Hypothesis:
         case "raise":
             raise ZeroDivisionError("of the engine")
         case "warn":
-            logging.getLogger("oyez.recognisers.fake").warning(
+            logging.getLogger("oyez.engines.fake").warning(
                 "from afar", extra={"fields": {"answer": 42}}
             )
     return _answer(self, request)

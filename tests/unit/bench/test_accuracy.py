@@ -16,8 +16,8 @@ from oyez.bench.accuracy_report import as_json, report
 from oyez.bench.cli import bench
 from oyez.bench.driver import Transcript
 from oyez.bench.manifest import Clip, read_manifest
-from oyez.recognisers.fake import FakeRecogniser
-from oyez.vad.energy import EnergyDetector
+from oyez.engines.fake import FakeRecogniser
+from oyez.engines.vad.energy import EnergyDetector
 
 OPTIONS = Options(hint_language=True, partials=False, detect=True)
 

@@ -20,8 +20,8 @@ from oyez.bench.context import (
     run,
 )
 from oyez.bench.manifest import Clip
-from oyez.recognisers.base import Hypothesis, Info, Piece, Request
-from oyez.vad.energy import EnergyDetector
+from oyez.engines.base import Hypothesis, Info, Piece, Request
+from oyez.engines.vad.energy import EnergyDetector
 
 SAID = {"a": "we met Lorry there", "b": "the guillotine was built", "c": "she saw Defarge knit"}
 

@@ -6,18 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from oyez.audio.pcm import SAMPLE_RATE, Samples
 from oyez.bench.detection import Turn, detect, first_turn
-from oyez.recognisers.base import (
-    SAMPLE_RATE,
-    Hypothesis,
-    Purpose,
-    RecognitionError,
-    Request,
-    Samples,
-)
-from oyez.recognisers.fake import FakeRecogniser
-from oyez.vad.base import WINDOW_SAMPLES
-from oyez.vad.energy import EnergyDetector
+from oyez.engines.base import Hypothesis, Purpose, RecognitionError, Request
+from oyez.engines.fake import FakeRecogniser
+from oyez.engines.vad.base import WINDOW_SAMPLES
+from oyez.engines.vad.energy import EnergyDetector
 
 PREFIX_SAMPLES = 300 * SAMPLE_RATE // 1000
 

@@ -6,17 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from oyez.audio.pcm import SAMPLE_RATE, Samples
 from oyez.bench.driver import transcribe
-from oyez.recognisers.base import (
-    SAMPLE_RATE,
-    Hypothesis,
-    Purpose,
-    RecognitionError,
-    Request,
-    Samples,
-)
-from oyez.recognisers.fake import FakeRecogniser
-from oyez.vad.energy import EnergyDetector
+from oyez.engines.base import Hypothesis, Purpose, RecognitionError, Request
+from oyez.engines.fake import FakeRecogniser
+from oyez.engines.vad.energy import EnergyDetector
 
 
 def said(*seconds: float) -> Samples:

@@ -16,9 +16,9 @@ from oyez.bench.emotion import (
     unweighted_recall,
 )
 from oyez.bench.emotion_report import report
-from oyez.emotion.base import EMOTIONS
-from oyez.emotion.linear import LinearClassifier
-from oyez.emotion.weights import EmotionWeights
+from oyez.engines.emotion.base import EMOTIONS
+from oyez.engines.emotion.linear import LinearClassifier
+from oyez.engines.emotion.weights import EmotionWeights
 from oyez.training.corpus import Recording
 from oyez.training.features import CLEAN, Heard
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from oyez.audio.pcm import SAMPLE_RATE, Samples
 from oyez.bench.endpoints import Heard, Tally, likelihoods, reference, turns
-from oyez.recognisers.base import SAMPLE_RATE, Samples
-from oyez.stages.speech import EdgeSettings
+from oyez.engines.vad.base import WINDOW_SAMPLES, Scores, VoiceDetector
 from oyez.testing import FakeDetector
-from oyez.vad.base import WINDOW_SAMPLES, Scores, VoiceDetector
+from oyez.turns.endpointing import EdgeSettings
 
 MS = SAMPLE_RATE // 1000
 SECOND = SAMPLE_RATE

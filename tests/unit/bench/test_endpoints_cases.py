@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from oyez.audio.pcm import SAMPLE_RATE, Samples
 from oyez.bench import endpoints_cases as cases
 from oyez.bench.cli import bench
 from oyez.bench.endpoints import Tally, turns
 from oyez.bench.endpoints_cases import Scene, Sentence, turn_counts
 from oyez.bench.sounds import WITHOUT_SPEECH, amplified
-from oyez.recognisers.base import SAMPLE_RATE, Samples
-from oyez.stages.speech import EdgeSettings
-from oyez.transcription.media import read_media
-from oyez.vad import registry
+from oyez.engines.vad import registry
+from oyez.files.media import read_media
+from oyez.turns.endpointing import EdgeSettings
 
 DETECTOR = registry.load("silero")
 RECOMMENDED = EdgeSettings.from_wire(0.0, 400, 300)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from oyez.audio.pcm import SAMPLE_RATE
 from oyez.bench.endpoints import Tally
 from oyez.bench.endpoints_report import conditions, pauses, sounds
-from oyez.recognisers.base import SAMPLE_RATE
 
 
 def cells(table: str) -> list[list[str]]:

@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from oyez.audio.pcm import SAMPLE_RATE, Samples
 from oyez.bench.languages import Shelf, Utterance, changes, in_turn, report, rows, run, turns
-from oyez.recognisers.base import SAMPLE_RATE, Hypothesis, RecognitionError, Request, Samples
-from oyez.recognisers.fake import FakeRecogniser
-from oyez.vad.energy import EnergyDetector
+from oyez.engines.base import Hypothesis, RecognitionError, Request
+from oyez.engines.fake import FakeRecogniser
+from oyez.engines.vad.energy import EnergyDetector
 from support.driver import silence, speech
 from support.polyglot import ENGLISH, GERMAN, polyglot
 

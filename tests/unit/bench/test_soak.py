@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from oyez.audio.pcm import Samples
 from oyez.bench.long_session import LongSession
 from oyez.bench.soak import Feeder, Slice
 from oyez.bench.soak_report import drift_percent, drifts, head, row
-from oyez.recognisers.base import Samples
 
 
 class Socket:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from oyez.audio.pcm import SAMPLE_RATE, Samples
 from oyez.bench import sounds
 from oyez.bench.sounds import WITHOUT_SPEECH, amplified, as_sent, level_db
-from oyez.recognisers.base import SAMPLE_RATE, Samples
 
 SECONDS = 10
 COUNT = SECONDS * SAMPLE_RATE

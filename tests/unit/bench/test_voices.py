@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from oyez.audio.pcm import SAMPLE_RATE
 from oyez.bench.manifest import Clip
 from oyez.bench.voices import (
     LEAD_S,
@@ -21,7 +22,6 @@ from oyez.bench.voices import (
     plan_source,
     render,
 )
-from oyez.recognisers.base import SAMPLE_RATE
 
 
 def clip(

@@ -18,7 +18,7 @@ from click.testing import CliRunner, Result
 from oyez.cli import checks
 from oyez.cli.main import main
 from oyez.cli.self_test import words_of, words_right
-from oyez.inference.machine import CpuShare
+from oyez.runtime.cpu_limits import CpuShare
 from oyez.settings import Settings
 from support import tiny_whisper
 from support.terminal import a_terminal
@@ -133,7 +133,7 @@ def test_packages_that_oyez_was_not_made_for_are_to_be_mended(
 ) -> None:
     assert checks.packages().grade == "ok"
     found = ["aiohttp 3.14.0 (needed: >=3.14.5)"]
-    monkeypatch.setattr("oyez.server.life.packages.outdated", lambda: found)
+    monkeypatch.setattr("oyez.server.process.packages.outdated", lambda: found)
     told = checks.packages()
     assert (told.grade, found[0] in told.words) == ("fail", True)
 

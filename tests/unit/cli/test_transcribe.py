@@ -12,15 +12,15 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from oyez.audio.pcm import Samples
 from oyez.cli import transcribe
 from oyez.cli.file_progress import NoProgress
 from oyez.cli.main import main
 from oyez.cli.transcribing import Transcribing
-from oyez.recognisers.base import Samples
-from oyez.transcription.media import MediaError
-from oyez.transcription.options import Options
-from oyez.transcription.results import Progress, Result
-from oyez.transcription.threads import in_thread
+from oyez.files.media import MediaError
+from oyez.files.options import Options
+from oyez.files.results import Progress, Result
+from oyez.files.threads import in_thread
 from support.server import silence, speech
 from support.terminal import recording
 
@@ -114,7 +114,7 @@ def test_words_are_shown_while_they_are_heard_where_somebody_looks(
             raise MediaError("that is all")
 
     monkeypatch.setattr(transcribe, "_in_terminal", lambda: in_terminal)
-    monkeypatch.setattr("oyez.transcription.transcriber.own_transcriber", lambda engines: Own())
+    monkeypatch.setattr("oyez.files.transcriber.own_transcriber", lambda engines: Own())
     file = recording(tmp_path / "a.wav", speech(1.0))
     CliRunner().invoke(main, ["transcribe", str(file), "--engine", "fake", *flags])
     assert asked == [live]

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from oyez.engines.base import Hypothesis, Purpose, Request
 from oyez.protocol.errors import ClientError, Overload
 from oyez.protocol.limits import SessionLimits
-from oyez.recognisers.base import Hypothesis, Purpose, Request
 from support.driver import Driver, loudness_probabilities, silence, speech, spell, to_pcm
 from support.order import COMMITTED, COMPLETED, CREATED, STARTED, STOPPED, TEXT, check_events
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from oyez.recognisers.base import Hypothesis, RecognitionError, Request
+from oyez.engines.base import Hypothesis, RecognitionError, Request
 from support.driver import Driver, silence, speech
 
 

@@ -5,10 +5,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from oyez.engines.base import LANGUAGES
 from oyez.protocol.errors import ClientError
 from oyez.protocol.limits import SessionLimits
 from oyez.protocol.session_config import SessionConfig, merge
-from oyez.recognisers.base import LANGUAGES
 
 
 def changed(update: dict[str, Any], config: SessionConfig | None = None) -> SessionConfig:

@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from oyez.emotion.base import EMOTIONS, Emotion, Features
-from oyez.recognisers.base import Hypothesis, Request
+from oyez.engines.base import Hypothesis, Request
+from oyez.engines.emotion.base import EMOTIONS, Emotion, Features
 from support.driver import Driver, silence, speech, spell
 from support.order import check_events
 

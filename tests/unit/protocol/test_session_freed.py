@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from oyez.emotion.neutral import Neutral
+from oyez.engines.emotion.neutral import Neutral
 from oyez.protocol.effects import Effect, Recognise
 from oyez.protocol.errors import ClientError
 from oyez.protocol.limits import SessionLimits
@@ -120,7 +120,7 @@ def test_a_session_is_freed_when_it_is_let_go(state: str, answers: bool) -> None
     assert in_cycles == set()
 
 
-ROOMS = ("oyez.protocol", "oyez.stages", "oyez.recognisers")
+ROOMS = ("oyez.protocol", "oyez.audio", "oyez.turns", "oyez.engines")
 
 
 def _module(part: object) -> str:

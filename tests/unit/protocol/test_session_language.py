@@ -7,9 +7,9 @@ from collections import deque
 import numpy as np
 from numpy.typing import NDArray
 
+from oyez.engines.base import LANGUAGES, Hypothesis, Piece, Purpose, Request
 from oyez.protocol.limits import SessionLimits
-from oyez.recognisers.base import LANGUAGES, Hypothesis, Piece, Purpose, Request
-from oyez.stages.language import likeliest
+from oyez.turns.language import likeliest
 from support.driver import Driver, silence, speech
 from support.order import check_events
 from support.polyglot import ENGLISH, GERMAN, JAPANESE, UNSURE, polyglot

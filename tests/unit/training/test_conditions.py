@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from oyez.recognisers.base import SAMPLE_RATE, Samples
+from oyez.audio.pcm import SAMPLE_RATE, Samples
 from oyez.training.conditions import TESTED, anything, telephone, with_noise
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from oyez.recognisers.base import LANGUAGES, SAMPLE_RATE, Info, Samples
+from oyez.audio.pcm import SAMPLE_RATE, Samples
+from oyez.engines.base import LANGUAGES, Info
 from oyez.testing import FakeDetector
 from oyez.training.conditions import TESTED
 from oyez.training.corpus import CorpusError, Recording

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from oyez.emotion.base import EMOTIONS
-from oyez.emotion.linear import LinearClassifier
+from oyez.engines.emotion.base import EMOTIONS
+from oyez.engines.emotion.linear import LinearClassifier
 from oyez.training.corpus import Recording
 from oyez.training.features import CLEAN, VARIED, Heard
 from oyez.training.fit import FitError, balanced, fit, relative_to_speaker

@@ -14,10 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from oyez.inference.job import MAX_FINALS
-from oyez.inference.scheduler import Scheduler
-from oyez.inference.vad_pool import VadPool
-from oyez.inference.worker import Outcome
+from oyez.audio.pcm import SAMPLE_RATE
 from oyez.logs import SessionLog
 from oyez.metrics import Metrics
 from oyez.protocol import codec
@@ -25,7 +22,10 @@ from oyez.protocol.effects import Cancel, Close, Count, Effect, Recognise, Send
 from oyez.protocol.errors import ServerFault
 from oyez.protocol.server_events import ErrorEvent, SessionFinished
 from oyez.protocol.session import Session
-from oyez.recognisers.base import SAMPLE_RATE
+from oyez.runtime.job import MAX_FINALS
+from oyez.runtime.scheduler import Scheduler
+from oyez.runtime.vad_batcher import VadPool
+from oyez.runtime.worker import Outcome
 from oyez.server.access.callers import Caller
 from oyez.server.access.endings import Ending
 from oyez.server.session.byte_budget import ByteAccount

@@ -11,11 +11,11 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from oyez.inference.vad_pool import MAX_WINDOWS, VadPool
+from oyez.audio.pcm import Samples
+from oyez.engines.vad.base import Scores, Stretch
 from oyez.metrics import Tally
 from oyez.protocol.session import Session
-from oyez.recognisers.base import Samples
-from oyez.vad.base import Scores, Stretch
+from oyez.runtime.vad_batcher import MAX_WINDOWS, VadPool
 
 MESSAGE_OVERHEAD_BYTES = 200
 """Counted for each message besides its length, so that many small ones are bounded too."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from statistics import median
 
 from oyez.accounts.usage import LanguageUsage
+from oyez.audio.pcm import SAMPLE_RATE
 from oyez.protocol.effects import Completed
 from oyez.protocol.server_events import (
     BufferCommitted,
@@ -16,7 +17,6 @@ from oyez.protocol.server_events import (
     TranscriptionCompleted,
     TranscriptionFailed,
 )
-from oyez.recognisers.base import SAMPLE_RATE
 
 REMEMBERED_TURNS = 256
 

@@ -7,12 +7,12 @@ import math
 import time
 from collections.abc import Callable, Hashable
 
-from oyez.inference.job import Job, Overloaded, Stopped, Urgency
-from oyez.inference.scheduler import Scheduler
-from oyez.inference.worker import Outcome
+from oyez.engines.base import Purpose
 from oyez.protocol.effects import Recognise
 from oyez.protocol.errors import Overload
-from oyez.recognisers.base import Purpose
+from oyez.runtime.job import Job, Overloaded, Stopped, Urgency
+from oyez.runtime.scheduler import Scheduler
+from oyez.runtime.worker import Outcome
 
 FIRST_PARTIAL_S = 0.9
 PARTIAL_S = 2.5

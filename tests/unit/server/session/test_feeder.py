@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from oyez.inference.vad_pool import VadPool
+from oyez.engines.vad.base import WINDOW_SAMPLES
 from oyez.metrics import Tally
+from oyez.runtime.vad_batcher import VadPool
 from oyez.server.session.feeder import MESSAGE_OVERHEAD_BYTES, MESSAGES_A_TURN, Feeder
 from oyez.testing import FakeDetector
-from oyez.vad.base import WINDOW_SAMPLES
 
 
 class ScriptedSession:

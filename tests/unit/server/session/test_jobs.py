@@ -7,11 +7,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from oyez.inference.job import Job, Overloaded, Urgency
-from oyez.inference.worker import Outcome
+from oyez.engines.base import Hypothesis, Piece, Purpose, Request
 from oyez.protocol.effects import Recognise
 from oyez.protocol.errors import Overload
-from oyez.recognisers.base import Hypothesis, Piece, Purpose, Request
+from oyez.runtime.job import Job, Overloaded, Urgency
+from oyez.runtime.worker import Outcome
 from oyez.server.session import jobs as module
 from oyez.server.session.jobs import Jobs
 

@@ -10,8 +10,8 @@ import pytest
 from oyez.accounts.keys import KeyLimits
 from oyez.accounts.ledger import Ledger
 from oyez.accounts.usage import LanguageUsage, SessionUsage
+from oyez.audio.pcm import SAMPLE_RATE
 from oyez.protocol.effects import Completed
-from oyez.recognisers.base import SAMPLE_RATE
 from oyez.server.access.callers import ANYONE, Caller
 from oyez.server.access.quotas import Quotas
 from oyez.server.session import usage_recorder

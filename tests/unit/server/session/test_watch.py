@@ -6,6 +6,7 @@ import logging
 
 import pytest
 
+from oyez.engines.base import Purpose, Request
 from oyez.metrics import Metrics
 from oyez.protocol.effects import Began, Count, Recognise, Send
 from oyez.protocol.server_events import (
@@ -21,7 +22,6 @@ from oyez.protocol.server_events import (
     TranscriptionCompleted,
     TranscriptionFailed,
 )
-from oyez.recognisers.base import Purpose, Request
 from oyez.server.access.refusals import REASONS, Refusal
 from oyez.server.session.watch import REMEMBERED_JOBS, ServerWatch
 

@@ -1,0 +1,198 @@
+"""Opus packets out of a WebM stream cut anywhere, live streams of unknown size too.
+
+The format: RFC 8794 (EBML) and RFC 9559 (Matroska). Elements are read as one flat sequence: the
+masters that lead to audio are entered and their ends ignored, everything else is skipped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from oyez.audio.opus_head import BLOCK_BYTES, MAX_PACKET_BYTES, Demuxed, parse_opus_head
+from oyez.audio.pcm import AudioError
+
+WEBM_MAGIC = b"\x1a\x45\xdf\xa3"
+
+_EBML = 0x1A45DFA3
+_SEGMENT = 0x18538067
+_CLUSTER = 0x1F43B675
+_TRACKS = 0x1654AE6B
+_TRACK_ENTRY = 0xAE
+_TRACK_NUMBER = 0xD7
+_CODEC_ID = 0x86
+_CODEC_PRIVATE = 0x63A2
+_CONTENT_ENCODINGS = 0x6D80
+_SIMPLE_BLOCK = 0xA3
+_BLOCK_GROUP = 0xA0
+_BLOCK = 0xA1
+
+_ENTERED = {_SEGMENT, _CLUSTER, _TRACKS, _TRACK_ENTRY, _BLOCK_GROUP}
+_READ = {_TRACK_NUMBER, _CODEC_ID, _CODEC_PRIVATE, _SIMPLE_BLOCK, _BLOCK}
+_MAY_BE_ENDLESS = {_SEGMENT, _CLUSTER}
+_CLUSTER_ID = _CLUSTER.to_bytes(4, "big")
+
+_MAX_READ_BYTES = MAX_PACKET_BYTES + 16
+_MAX_SKIPPED_BYTES = 64 * 1024 * 1024
+_MAX_ID_BYTES = 4
+_MAX_SIZE_BYTES = 8
+_LACING = 0x06
+
+
+@dataclass(slots=True)
+class _Track:
+    number: int = 0
+    codec: bytes = b""
+    private: bytes = b""
+    encoded: bool = False
+
+
+class _Malformed(Exception):
+    """The bytes are not an element that can stand here."""
+
+
+class WebmDemuxer:
+    """Finds the packets of the first Opus track of a WebM stream; one stream may follow another.
+
+    After damage it goes on at the next Cluster. Holds at most one packet and one block of input.
+    """
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._bytes_to_skip = 0
+        self._is_lost = False
+        self._entry = _Track()
+        self._opus_track: int | None = None
+
+    def feed(self, data: bytes) -> Iterator[Demuxed]:
+        """Yields what `data` completes, None for every element and block without anything in it.
+        The iterator must be used up before the next call."""
+        for start in range(0, len(data), BLOCK_BYTES):
+            self._buffer += data[start : start + BLOCK_BYTES]
+            yield None
+            while self._find_element():
+                yield None
+                try:
+                    header = _read_header(self._buffer)
+                    if header is None or not self._is_complete(*header):
+                        break
+                    yield from self._element(*header)
+                except _Malformed:
+                    self._is_lost = True
+                    self._bytes_to_skip = 0
+                    del self._buffer[:1]
+                    yield AudioError("The WebM stream is damaged: no element where one should be.")
+
+    def _find_element(self) -> bool:
+        """Drop what is skipped; is there anything left to read?"""
+        skipped = min(self._bytes_to_skip, len(self._buffer))
+        del self._buffer[:skipped]
+        self._bytes_to_skip -= skipped
+        if self._is_lost:
+            starts = [self._buffer.find(magic) for magic in (_CLUSTER_ID, WEBM_MAGIC)]
+            found = [start for start in starts if start >= 0]
+            self._is_lost = not found
+            start = min(found, default=len(self._buffer) - _MAX_ID_BYTES + 1)
+            del self._buffer[: max(start, 0)]
+        return bool(self._buffer) and not self._is_lost
+
+    def _is_complete(self, element: int, size: int | None, header_bytes: int) -> bool:
+        if size is None:
+            if element not in _MAY_BE_ENDLESS:
+                raise _Malformed
+            return True
+        if element in _ENTERED:
+            return True
+        if size > _MAX_SKIPPED_BYTES:
+            raise _Malformed
+        must_be_read = element in _READ and size <= _MAX_READ_BYTES
+        return not must_be_read or len(self._buffer) >= header_bytes + size
+
+    def _element(self, element: int, size: int | None, header_bytes: int) -> Iterator[Demuxed]:
+        if element in _ENTERED:
+            self._bytes_to_skip = header_bytes
+        else:
+            self._bytes_to_skip = header_bytes + (size or 0)
+        if element == _EBML:
+            self._entry, self._opus_track = _Track(), None
+        elif element == _TRACK_ENTRY:
+            yield from self._settle_entry()
+        elif element == _CLUSTER:
+            yield from self._settle_entry()
+            if self._opus_track is None:
+                yield AudioError(
+                    "The WebM stream has no mono or stereo Opus; nothing else is read."
+                )
+        elif element == _CONTENT_ENCODINGS:
+            self._entry.encoded = True
+        elif element in _READ and size is not None and size <= _MAX_READ_BYTES:
+            yield from self._read(element, bytes(self._buffer[header_bytes : header_bytes + size]))
+
+    def _settle_entry(self) -> Iterator[Demuxed]:
+        """The track described so far is complete: is it the one to listen to?"""
+        entry, self._entry = self._entry, _Track()
+        if self._opus_track is not None or entry.codec != b"A_OPUS" or entry.encoded:
+            return
+        head = parse_opus_head(entry.private)
+        if head is not None:
+            self._opus_track = entry.number
+            yield head
+
+    def _read(self, element: int, payload: bytes) -> Iterator[Demuxed]:
+        if element == _TRACK_NUMBER:
+            self._entry.number = int.from_bytes(payload, "big")
+        elif element == _CODEC_ID:
+            self._entry.codec = payload.rstrip(b"\0")
+        elif element == _CODEC_PRIVATE:
+            self._entry.private = payload
+        else:
+            yield from self._block(payload)
+
+    def _block(self, block: bytes) -> Iterator[Demuxed]:
+        """RFC 9559, section 10: track number, 16-bit timestamp, flags, then the frame."""
+        number = _read_vint(block, 0, _MAX_SIZE_BYTES)
+        if number is None or len(block) < number[1] + 3:
+            yield AudioError("The WebM stream is damaged: a block is too short.")
+            return
+        track, track_bytes = number
+        if track != self._opus_track:
+            return
+        flags = block[track_bytes + 2]
+        if flags & _LACING:
+            yield AudioError("The WebM stream uses lacing, which is not supported.")
+        else:
+            yield block[track_bytes + 3 :]
+
+
+def _read_header(buffer: bytearray) -> tuple[int, int | None, int] | None:
+    """Id, payload size (None: unknown) and header length of the element at the beginning.
+
+    None while the header is incomplete; raises _Malformed if it can be no header.
+    """
+    number = _read_vint(buffer, 0, _MAX_ID_BYTES)
+    if number is None:
+        return None
+    id_bytes = number[1]
+    size = _read_vint(buffer, id_bytes, _MAX_SIZE_BYTES)
+    if size is None:
+        return None
+    value, size_bytes = size
+    is_unknown = value == (1 << 7 * size_bytes) - 1
+    element = int.from_bytes(buffer[:id_bytes], "big")
+    return element, None if is_unknown else value, id_bytes + size_bytes
+
+
+def _read_vint(buffer: bytes | bytearray, start: int, max_bytes: int) -> tuple[int, int] | None:
+    """Value and length of the variable-size integer at `start` (RFC 8794, section 4).
+
+    None while it is incomplete; raises _Malformed if it is longer than max_bytes.
+    """
+    if start >= len(buffer):
+        return None
+    length = 9 - buffer[start].bit_length()
+    if length > max_bytes:
+        raise _Malformed
+    if start + length > len(buffer):
+        return None
+    value = int.from_bytes(buffer[start : start + length], "big")
+    return value & ((1 << 7 * length) - 1), length

@@ -1,0 +1,68 @@
+"""The process that decodes one uploaded file: `decoder_process` starts it and reads its answers.
+
+The file is at descriptor 0, the answers go to descriptor 1. Each begins with a byte that says what
+it is and its length in four: READY (confined or not), OPENED (seconds, if the file says them),
+SOUND, then END (how many notes) or REFUSED (why, for people).
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from typing import BinaryIO
+
+from oyez.files import confine
+
+READY, OPENED, SOUND, END, REFUSED = b"r", b"o", b"s", b"e", b"x"
+UPLOAD, ANSWERS = 0, 1
+SHORT_WAV = (
+    b"RIFF\x28\x00\x00\x00WAVEfmt \x10\x00\x00\x00\x01\x00\x01\x00\x80\x3e\x00\x00"
+    b"\x00\x7d\x00\x00\x02\x00\x10\x00data\x04\x00\x00\x00\x00\x00\x00\x00"
+)
+"""Two samples of 16 bits at 16 kHz."""
+
+
+def main() -> None:
+    """Of `python -c`. Arguments: bytes of memory and seconds of processor time, at most."""
+    memory_bytes, cpu_s = map(int, sys.argv[1:3])
+    confine.limit(memory_bytes, cpu_s)
+    from oyez.files.decoding import TOO_MUCH_MEMORY, MediaError  # within these limits
+
+    _load_all()
+    with os.fdopen(UPLOAD, "rb") as file:
+        _answer(READY, b"%d" % confine.confine(ANSWERS))
+        try:
+            _decode(file)
+        except MediaError as error:
+            _answer(REFUSED, str(error).encode())
+        except MemoryError:
+            _answer(REFUSED, TOO_MUCH_MEMORY.encode())
+    os._exit(0)  # without the time that Python takes to end
+
+
+def _load_all() -> None:
+    """Nothing can be imported later, and PyAV imports some of its modules when they are used."""
+
+    from oyez.files.decoding import open_decoder
+
+    with open_decoder(io.BytesIO(SHORT_WAV)) as decoder:
+        list(decoder.chunks())
+
+
+def _decode(file: BinaryIO) -> None:
+    from oyez.files.decoding import open_decoder
+
+    with open_decoder(file) as decoder:
+        announced_s = decoder.announced_s
+        _answer(OPENED, b"" if announced_s is None else b"%.3f" % announced_s)
+        for chunk in decoder.chunks():
+            _answer(SOUND, chunk)
+            confine.extend_cpu_time()
+        _answer(END, b"%d" % len(decoder.notes))
+
+
+def _answer(kind: bytes, content: bytes) -> None:
+    left = memoryview(kind + len(content).to_bytes(4, "little") + content)
+    while left:
+        left = left[os.write(ANSWERS, left) :]

@@ -1,0 +1,217 @@
+"""An uploaded file, decoded in a process of its own: what FFmpeg does with it, also where it
+crashes, runs on or fills memory, ends that process and this file, and nothing else.
+
+    async with decoded(file, limits) as media:
+        async for samples in media.blocks(): ...
+
+Event loop only. The process is killed when the block is left, and ends by itself when this process
+does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+import av
+
+from oyez.audio.pcm import Samples
+from oyez.files.decoder_main import END, OPENED, READY, REFUSED, SOUND
+from oyez.files.decoding import BLOCK_BYTES, SAMPLE_BYTES, MediaError
+from oyez.files.media import as_samples
+from oyez.files.threads import in_thread
+
+COMMAND = "import sys; sys.path += sys.argv[3:]; from oyez.files.decoder_main import main; main()"
+PACKAGES = [str(Path(file).parents[depth]) for file, depth in ((__file__, 2), (av.__file__, 1))]
+"""Where oyez and FFmpeg are. Nothing else that is installed can be imported."""
+MEBIBYTE = 1 << 20
+MAX_TEXT_BYTES = 1000
+MAX_LINE_CHARS = 200
+HEADER_BYTES = 5
+PATIENCE_S = 60.0
+"""For a block of sound: the process gives way to all others, and they may be many."""
+REAP_S, REAP_INTERVAL_S = 5.0, 0.005
+CRASHED = "it makes the decoder crash: it is damaged"
+TOO_MUCH_TIME = "to decode it takes too much time: it is damaged, or holds next to no sound"
+
+
+class DecoderError(Exception):
+    """The process could not be started: a fault of the server, not of the file."""
+
+
+class DecoderCrash(MediaError):
+    """The process ended, or did not answer as it should, while it decoded."""
+
+    def __init__(self, message: str, detail: str) -> None:
+        """detail: how it ended, for the log; its last line may hold what the file says."""
+        super().__init__(message)
+        self.detail = detail
+
+
+@dataclass(frozen=True, slots=True)
+class DecoderLimits:
+    memory_bytes: int = 512 * MEBIBYTE
+    """Of address space, of which Python and FFmpeg take 140 MiB."""
+    cpu_s: int = 600
+    """Processor time for the whole file. Without a block of sound there is `STALL_CPU_S`."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """All that it gets to see of the environment."""
+
+
+class DecodedFile:
+    """A file that is being decoded. Made by `decoded`."""
+
+    def __init__(self, process: _Process) -> None:
+        self._process = process
+        self.duration_s: float | None = None
+        """As the file itself says."""
+        self.notes = 0
+        """How many things were wrong with the file though it was used: known at the end."""
+        self.is_confined = True
+        """Whether its system calls are filtered."""
+
+    async def open(self) -> None:
+        """Find out what the file is. Raises as `decoded`."""
+        kind, content = await self._process.answer()
+        self.is_confined = content == b"1"
+        self._process.is_ready = True
+        kind, content = await self._answer()
+        if kind != OPENED:
+            raise DecoderCrash(CRASHED, "no answer about the file")
+        with suppress(ValueError):
+            self.duration_s = float(content) if content else None
+
+    async def blocks(self) -> AsyncGenerator[Samples]:
+        """The audio once, float32 [n] in [-1, 1], n at most BLOCK_SAMPLES and not 0. Raises
+        MediaError, also if the process is ended by a fault or a limit."""
+        while True:
+            kind, content = await self._answer()
+            if kind == END and content.isdigit():
+                self.notes = int(content)
+                return
+            if kind != SOUND or not content or len(content) % SAMPLE_BYTES:
+                raise DecoderCrash(CRASHED, "no sound in an answer")
+            yield as_samples(content)
+
+    async def _answer(self) -> tuple[bytes, bytes]:
+        kind, content = await self._process.answer()
+        if kind == REFUSED:
+            text = content.decode("utf-8", "replace")
+            raise MediaError("".join(char if char.isprintable() else " " for char in text))
+        return kind, content
+
+
+@asynccontextmanager
+async def decoded(file: BinaryIO, limits: DecoderLimits) -> AsyncIterator[DecodedFile]:
+    """Start to decode a file, which must have a descriptor.
+
+    Raises MediaError if it is not read, DecoderError if there is no process to read it.
+    """
+    process = _Process()
+    try:
+        await process.start(file, limits)
+        media = DecodedFile(process)
+        await media.open()
+        yield media
+    finally:
+        await process.end()
+
+
+class _Process:
+    def __init__(self) -> None:
+        self.is_ready = False
+        """From now on, what goes wrong is the file's fault."""
+        self._answers = asyncio.StreamReader(limit=BLOCK_BYTES)
+        self._popen: subprocess.Popen[bytes] | None = None
+        self._transport: asyncio.ReadTransport | None = None
+        self._stderr = -1
+
+    async def start(self, file: BinaryIO, limits: DecoderLimits) -> None:
+        try:
+            await in_thread(self._spawn, file, limits)
+            assert self._popen is not None
+            self._transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+                lambda: asyncio.StreamReaderProtocol(self._answers), self._popen.stdout
+            )
+        except OSError as error:
+            raise DecoderError(str(error)) from error
+
+    def _spawn(self, file: BinaryIO, limits: DecoderLimits) -> None:
+        file.flush()
+        os.lseek(file.fileno(), 0, os.SEEK_SET)
+        self._stderr, stderr = os.pipe()
+        try:
+            os.set_blocking(self._stderr, False)
+            os.set_blocking(stderr, False)  # nobody reads it meanwhile: what is too much is lost
+            amounts = [str(limits.memory_bytes), str(limits.cpu_s)]
+            self._popen = subprocess.Popen(
+                [sys.executable, "-I", "-S", "-B", "-c", COMMAND, *amounts, *PACKAGES],
+                stdin=file,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                bufsize=0,
+                env={"MALLOC_ARENA_MAX": "1", **limits.environment},
+                cwd="/",
+                start_new_session=True,  # a terminal's Ctrl-C is the server's business
+            )
+        finally:
+            os.close(stderr)
+
+    async def answer(self) -> tuple[bytes, bytes]:
+        """The next: what it is, and its content. One that is too long comes from a process that a
+        file has taken over."""
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                header = await self._answers.readexactly(HEADER_BYTES)
+                kind, size = header[:1], int.from_bytes(header[1:], "little")
+                if size > (BLOCK_BYTES if kind == SOUND else MAX_TEXT_BYTES):
+                    raise DecoderCrash(CRASHED, "an answer that is too long")
+                content = await self._answers.readexactly(size)
+        except TimeoutError:
+            raise self._fault(TOO_MUCH_TIME, f"silent for {PATIENCE_S:g} s") from None
+        except (asyncio.IncompleteReadError, OSError):
+            code = await self._kill()
+            message = TOO_MUCH_TIME if code == -signal.SIGXCPU else CRASHED
+            raise self._fault(message, f"ended with {code}: {self._last_line()}") from None
+        if not self.is_ready and kind != READY:
+            raise DecoderError("it answers before it is ready")
+        return kind, content
+
+    def _fault(self, message: str, detail: str) -> Exception:
+        return DecoderCrash(message, detail) if self.is_ready else DecoderError(detail)
+
+    def _last_line(self) -> str:
+        with suppress(OSError):
+            lines = os.read(self._stderr, 1 << 16).decode("utf-8", "replace").split("\n")
+            return next((line for line in reversed(lines) if line.strip()), "")[:MAX_LINE_CHARS]
+        return ""
+
+    async def end(self) -> None:
+        """Whatever it does."""
+        try:
+            if self._popen is not None:
+                await self._kill()
+        finally:
+            if self._transport is not None:
+                self._transport.close()
+            if self._stderr >= 0:
+                os.close(self._stderr)
+
+    async def _kill(self) -> int | None:
+        """Returns how it ended."""
+        assert self._popen is not None
+        self._popen.kill()
+        # the kernel may have to wait for a disk before the process is gone
+        with suppress(TimeoutError):
+            async with asyncio.timeout(REAP_S):
+                while self._popen.poll() is None:  # noqa: ASYNC110 - the kernel sets no event
+                    await asyncio.sleep(REAP_INTERVAL_S)
+        return self._popen.returncode

@@ -1,0 +1,278 @@
+"""Audio and video files → mono float32 at 16 kHz as bytes, in constant memory. Without numpy: the
+process that decodes uploads starts faster and needs less memory without it.
+
+Only the forms of CONTAINERS and CODECS are read. Opens nothing but the stream it is given. Blocks.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, BinaryIO, NoReturn
+
+import av
+
+SAMPLE_RATE = 16_000
+"""That of `audio.pcm`, whose import would bring numpy."""
+SAMPLE_BYTES = 4
+BLOCK_SAMPLES = 1 << 15
+"""Two seconds, in whole windows of the voice activity detector."""
+BLOCK_BYTES = BLOCK_SAMPLES * SAMPLE_BYTES
+CONTAINERS = (
+    *("wav", "w64", "aiff", "caf", "au", "nistsphere"),
+    *("flac", "mp3", "aac", "ac3", "eac3", "amr", "wv", "ape", "tta", "dss"),
+    *("ogg", "matroska", "webm", "mov", "mp4", "m4a", "3gp", "3g2", "mj2"),
+    *("avi", "asf", "flv", "mpeg", "mpegts"),
+)
+"""FFmpeg's names of the forms that are read. Others (pictures, playlists, descriptions of streams
+such as SDP) are refused before anything in them is decoded or opened."""
+CODECS = (
+    *("pcm_s8", "pcm_s16le", "pcm_s24le", "pcm_s32le", "pcm_s64le", "pcm_f32le", "pcm_f64le"),
+    *("pcm_u8", "pcm_s16be", "pcm_s24be", "pcm_s32be", "pcm_s64be", "pcm_f32be", "pcm_f64be"),
+    *("pcm_u16le", "pcm_u24le", "pcm_u32le", "pcm_u16be", "pcm_u24be", "pcm_u32be"),
+    *("pcm_s8_planar", "pcm_s16le_planar", "pcm_s24le_planar", "pcm_s32le_planar"),
+    *("pcm_s16be_planar", "pcm_f16le", "pcm_f24le", "pcm_bluray", "pcm_dvd", "s302m"),
+    *("pcm_alaw", "pcm_mulaw", "adpcm_ms", "adpcm_ima_wav", "adpcm_ima_qt", "adpcm_swf"),
+    *("adpcm_yamaha", "g722", "g723_1", "g726", "g726le", "g729", "gsm", "gsm_ms", "truespeech"),
+    *("ilbc", "speex", "libspeex", "dss_sp", "nellymoser", "opus", "libopus", "vorbis"),
+    *("amrnb", "amrwb", "libopencore_amrnb", "libopencore_amrwb"),
+    *("mp1", "mp1float", "mp2", "mp2float", "mp3", "mp3float", "aac", "aac_latm"),
+    *("ac3", "eac3", "dca", "mlp", "truehd", "wmav1", "wmav2", "wmapro", "wmavoice"),
+    *("flac", "alac", "ape", "tta", "wavpack", "wmalossless"),
+)
+"""FFmpeg's names of the decoders of audio that are used."""
+LISTED_ONLY = {
+    "format_whitelist": ",".join(CONTAINERS),
+    "codec_whitelist": ",".join(CODECS),
+    "protocol_whitelist": "none",
+}
+MAX_GAP_S = 600.0
+"""A longer jump of a file's clock is no pause, but a new count."""
+MIN_GAP_S = 0.1
+KNOWN_LENGTH = {"wav", "w64", "aiff", "flac", "mov", "mp4", "matroska", "webm", "caf", "au"}
+"""Formats that say how long they are. Elsewhere FFmpeg guesses from the size."""
+MIN_RATE_HZ, MAX_RATE_HZ = 2_000, 768_000
+"""Of recordings there are. To resample from others may take FFmpeg many seconds."""
+TAGS: dict[str, Any] = (
+    {"metadata_errors": "ignore"} if int(av.__version__.split(".")[0]) < 19 else {}
+)
+"""Tags that are no UTF-8 are no reason to refuse a file. From PyAV 19 on they never are, and there
+is no such option."""
+UNKNOWN_SIZE = 0xFFFF_FF00
+"""What writes to a pipe puts about this into a WAV header."""
+MISSING_S = 1.0
+MISSING_SHARE = 0.02
+"""So much less than announced is missing, not a matter of rounding."""
+
+
+class MediaError(Exception):
+    """This cannot be transcribed; the message says why and what to do."""
+
+
+class Decoder:
+    """An open file. Made by `open_decoder`."""
+
+    def __init__(self, container: Any, stream: Any, source: BinaryIO) -> None:
+        self.notes = list(_cut_off(source))
+        """What was wrong with the file though it was used: complete once `chunks` has ended."""
+        self._seekable = _is_seekable(source)
+        self.decoded_s = 0.0
+        """How much has come out of `chunks`."""
+        self._container = container
+        self._stream = stream
+        self._damaged_packets = 0
+
+    @property
+    def duration_s(self) -> float | None:
+        """As the file says, or is guessed from its size; None: unknown until it ends."""
+        if self._container.duration:
+            return float(self._container.duration / av.time_base)
+        if self._stream.duration:
+            return float(self._stream.duration * self._stream.time_base)
+        return None
+
+    @property
+    def announced_s(self) -> float | None:
+        """The same, where the file itself says it."""
+        names = set(str(self._container.format.name).split(","))
+        return self.duration_s if KNOWN_LENGTH & names else None
+
+    def chunks(self) -> Iterator[bytes]:
+        """The audio once: float32 in the machine's byte order, BLOCK_BYTES at a time and what is
+        left at the end. The values are those that the file gives: also above 1, also none at all.
+
+        Where the file leaves time out (a soundtrack that begins late), there is silence, so that
+        times are those of the file. What cannot be decoded is left out and told in `notes`.
+        Raises MediaError if there is no sound at all.
+        """
+        waiting = bytearray()
+        for sound in self._resampled():
+            waiting += sound
+            while len(waiting) >= BLOCK_BYTES:
+                yield self._counted(bytes(waiting[:BLOCK_BYTES]))
+                del waiting[:BLOCK_BYTES]
+        if waiting:
+            yield self._counted(bytes(waiting))
+        if not self.decoded_s:
+            raise MediaError(NO_SOUND if self._seekable else NO_PIPE)
+        self._note_what_is_missing()
+
+    def _counted(self, chunk: bytes) -> bytes:
+        self.decoded_s += len(chunk) / SAMPLE_BYTES / SAMPLE_RATE
+        return chunk
+
+    def _resampled(self) -> Iterator[bytes]:
+        resampler: Any = None
+        form: tuple[str, str, int] | None = None
+        clock = _Clock(self._container.start_time)
+        for frame in self._frames():
+            if (now := (frame.format.name, frame.layout.name, frame.sample_rate)) != form:
+                _check_rate(frame.sample_rate)
+                yield from _drain(resampler)
+                resampler = av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE)
+                form = now
+            yield from clock.silence_before(frame)
+            frame.pts = None
+            try:
+                sound = resampler.resample(frame)
+            except (av.FFmpegError, ValueError):
+                self._damaged_packets += 1
+                resampler = form = None
+            else:
+                yield from _contents(sound)
+        yield from _drain(resampler)
+        if clock.missing_s > MISSING_S:
+            self.notes.append(f"{clock.missing_s:.1f} s of sound are missing in it")
+
+    def _frames(self) -> Iterator[Any]:
+        packets = self._container.demux(self._stream)
+        while True:
+            try:
+                packet = next(packets)
+            except (StopIteration, av.error.EOFError):
+                return
+            except MemoryError as error:
+                raise MediaError(TOO_MUCH_MEMORY) from error
+            except (av.FFmpegError, LookupError) as error:
+                # of tracks that appear on the way PyAV may raise IndexError
+                self.notes.append(f"it ends early: {getattr(error, 'strerror', 'damaged')}")
+                return
+            try:
+                yield from packet.decode()
+            except av.error.EOFError:
+                return
+            except MemoryError as error:
+                raise MediaError(TOO_MUCH_MEMORY) from error
+            except av.FFmpegError:
+                self._damaged_packets += 1
+
+    def _note_what_is_missing(self) -> None:
+        if self._damaged_packets:
+            self.notes.append(f"{self._damaged_packets} damaged packets were left out")
+        announced_s = self.announced_s
+        if announced_s is None:
+            return
+        missing_s = announced_s - self.decoded_s
+        if missing_s > max(MISSING_S, MISSING_SHARE * announced_s):
+            self.notes.append(
+                f"it ends early: {self.decoded_s:.1f} of {announced_s:.1f} s are there"
+            )
+
+
+@contextmanager
+def open_decoder(source: BinaryIO) -> Iterator[Decoder]:
+    """The first audio track of an open file; also of a pipe, where the format allows it.
+
+    Raises MediaError when this is no media file of a form in CONTAINERS, or has no audio of a kind
+    in CODECS.
+    """
+    try:
+        container = av.open(source, io_open=_refuse, options=dict(LISTED_ONLY), **TAGS)
+    except MemoryError as error:
+        raise MediaError(TOO_MUCH_MEMORY) from error
+    except (av.FFmpegError, _Elsewhere, ValueError) as error:
+        raise MediaError(NO_MEDIA if _is_seekable(source) else NO_PIPE) from error
+    with container:
+        stream = next(iter(container.streams.audio), None)
+        if stream is None:
+            raise MediaError("it has no audio track")
+        if stream.codec_context is None or stream.codec_context.codec.name not in CODECS:
+            raise MediaError("its audio is of a kind that is not read: convert it, to FLAC say")
+        yield Decoder(container, stream, source)
+
+
+NO_SOUND = "there is no sound in it: it is empty, or damaged from its beginning"
+NO_MEDIA = (
+    "it is empty, or not audio or video in a form that is read, such as WAV, MP3, M4A or WebM"
+)
+NO_PIPE = (
+    "it is no audio or video that can be read from a pipe: some MP4 files have their index at the "
+    "end; save it and give the file"
+)
+TOO_MUCH_MEMORY = "to decode it takes too much memory"
+
+
+def _check_rate(rate_hz: int) -> None:
+    if not MIN_RATE_HZ <= rate_hz <= MAX_RATE_HZ:
+        raise MediaError(f"its sample rate of {rate_hz} Hz is none of sound: it is damaged")
+
+
+class _Elsewhere(Exception):
+    pass
+
+
+def _refuse(url: str, flags: int, options: object) -> NoReturn:
+    raise _Elsewhere
+
+
+def _is_seekable(source: BinaryIO) -> bool:
+    return bool(getattr(source, "seekable", lambda: False)())
+
+
+def _cut_off(source: BinaryIO) -> Iterator[str]:
+    """A WAV file whose end is missing: FFmpeg takes what there is for all of it."""
+    if not _is_seekable(source):
+        return
+    position = source.tell()
+    length = source.seek(0, os.SEEK_END)
+    source.seek(0)
+    form, size_bytes = source.read(4), int.from_bytes(source.read(4), "little")
+    source.seek(position)
+    if form == b"RIFF" and length < size_bytes + 8 and size_bytes < UNKNOWN_SIZE:
+        yield f"it ends early: {length} of {size_bytes + 8} bytes are there"
+
+
+class _Clock:
+    """Compares the time that frames claim with the audio there has been."""
+
+    def __init__(self, start_us: int | None) -> None:
+        self._offset_s = -start_us / av.time_base if start_us is not None else 0.0
+        self._played_s = 0.0
+        self.missing_s = 0.0
+        """Silence that stands for sound that is not there any more."""
+
+    def silence_before(self, frame: Any) -> Iterator[bytes]:
+        """What the file leaves out before this frame, and count the frame."""
+        gap_s = 0.0 if frame.time is None else frame.time + self._offset_s - self._played_s
+        if MIN_GAP_S < gap_s < MAX_GAP_S:
+            self.missing_s += gap_s if self._played_s else 0.0
+            self._played_s += gap_s
+            left = round(gap_s * SAMPLE_RATE)
+            while left > 0:
+                yield bytes(SAMPLE_BYTES * min(left, BLOCK_SAMPLES))
+                left -= BLOCK_SAMPLES
+        elif abs(gap_s) >= MAX_GAP_S:
+            self._offset_s -= gap_s
+        self._played_s += frame.samples / frame.sample_rate
+
+
+def _drain(resampler: Any) -> Iterator[bytes]:
+    if resampler is not None:
+        yield from _contents(resampler.resample(None))
+
+
+def _contents(frames: list[Any]) -> Iterator[bytes]:
+    for frame in frames:
+        if frame.samples:
+            yield bytes(frame.planes[0])[: frame.samples * SAMPLE_BYTES]

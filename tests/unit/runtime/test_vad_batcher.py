@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from oyez.engines.vad.base import WINDOW_SAMPLES, Scores, Stretch
+from oyez.runtime import vad_batcher as vad_pool
+from oyez.runtime.vad_batcher import MAX_WINDOWS, MAX_WINDOWS_A_ROUND, ROUND_S, VadPool
+from oyez.testing import FakeDetector
+
+LOUD, SILENT = 0.5, 0.0
+
+
+def windows(count: int, level: float = LOUD) -> np.ndarray:
+    return np.full(count * WINDOW_SAMPLES, level, np.float32)
+
+
+class CountingDetector(FakeDetector):
+    """Notes how many windows each call has."""
+
+    def __init__(self) -> None:
+        self.calls: list[int] = []
+
+    def score_many(self, stretches: Sequence[Stretch]) -> list[Scores]:
+        if stretches:
+            self.calls.append(sum(len(samples) for samples, _ in stretches) // WINDOW_SAMPLES)
+        return super().score_many(stretches)
+
+
+class Speaker:
+    """Has so many windows to score, `at_once` a turn."""
+
+    def __init__(
+        self, pool: VadPool, count: int, *, at_once: int = MAX_WINDOWS, level: float = LOUD
+    ) -> None:
+        self.heard: list[float] = []
+        self.failure: Exception | None = None
+        self.done = asyncio.Event()
+        self._pool, self._left, self._at_once, self._level = pool, count, at_once, level
+
+    def ask(self) -> None:
+        self._pool.ask_turn(self)
+
+    def next_stretch(self) -> Stretch | None:
+        count = min(self._left, self._at_once)
+        self._left -= count
+        return (windows(count, self._level), None) if count else None
+
+    def scored(self, outcome: Scores | Exception) -> None:
+        if isinstance(outcome, Exception):
+            self.failure = outcome
+        else:
+            self.heard += outcome[0].tolist()
+        if self._left:
+            self._pool.ask_turn(self, behind=True)
+        else:
+            self.done.set()
+
+
+async def all_done(*speakers: Speaker) -> None:
+    async with asyncio.timeout(5.0):
+        for speaker in speakers:
+            await speaker.done.wait()
+
+
+@pytest.fixture
+def long_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So long that no busy machine can make a test miss one."""
+    monkeypatch.setattr(vad_pool, "ROUND_S", 0.3)
+
+
+async def test_everybody_is_told_their_own_scores() -> None:
+    pool = VadPool(FakeDetector())
+    speakers = [Speaker(pool, count, level=level) for count, level in ((2, LOUD), (3, SILENT))]
+    for speaker in speakers:
+        speaker.ask()
+    await all_done(*speakers)
+    assert [probability > 0.5 for probability in speakers[0].heard] == [True] * 2
+    assert [probability > 0.5 for probability in speakers[1].heard] == [False] * 3
+
+
+@pytest.mark.usefixtures("long_rounds")
+async def test_who_asks_within_a_round_shares_one_call() -> None:
+    detector = CountingDetector()
+    pool = VadPool(detector)
+    first, *others = [Speaker(pool, 3) for _ in range(9)]
+    first.ask()
+    await all_done(first)
+    for speaker in others:
+        speaker.ask()
+        await asyncio.sleep(0)
+    await all_done(*others)
+    assert detector.calls == [3, 8 * 3]
+
+
+@pytest.mark.usefixtures("long_rounds")
+async def test_nobody_waits_after_a_quiet_nor_who_is_behind() -> None:
+    pool = VadPool(FakeDetector())
+    speaker = Speaker(pool, 20, at_once=1)
+    began_s = asyncio.get_running_loop().time()
+    speaker.ask()
+    await all_done(speaker)
+    assert asyncio.get_running_loop().time() - began_s < 0.3
+
+
+@pytest.mark.usefixtures("long_rounds")
+async def test_who_is_behind_hurries_the_round_that_others_wait_for() -> None:
+    detector = CountingDetector()
+    pool = VadPool(detector)
+    first, patient, hasty = (Speaker(pool, 1) for _ in range(3))
+    first.ask()
+    await all_done(first)
+    patient.ask()
+    await asyncio.sleep(0.01)
+    assert not patient.done.is_set()
+    pool.ask_turn(hasty, behind=True)
+    await asyncio.sleep(0.01)
+    assert detector.calls == [1, 2]
+
+
+async def test_a_call_is_bounded_and_files_do_not_hold_up_speakers() -> None:
+    detector = CountingDetector()
+    pool = VadPool(detector)
+    files = [Speaker(pool, 50 * MAX_WINDOWS) for _ in range(5)]
+    live = Speaker(pool, 3)
+    for speaker in (*files, live):
+        speaker.ask()
+    await all_done(live)
+    heard = [len(speaker.heard) for speaker in files]
+    assert max(heard) <= 2 * MAX_WINDOWS, "each has one turn before anybody has another"
+    assert not any(speaker.done.is_set() for speaker in files)
+    await all_done(*files)
+    assert max(detector.calls) < MAX_WINDOWS_A_ROUND + MAX_WINDOWS
+
+
+async def test_others_get_the_event_loop_between_two_calls() -> None:
+    detector = CountingDetector()
+    pool = VadPool(detector)
+    speaker = Speaker(pool, 10 * MAX_WINDOWS)
+    speaker.ask()
+    seen = set()
+    while not speaker.done.is_set():
+        seen.add(len(detector.calls))
+        await asyncio.sleep(0)
+    assert seen >= set(range(1, 10))
+
+
+async def test_what_fails_for_one_stream_fails_for_no_other() -> None:
+    class Picky(FakeDetector):
+        def score(self, samples: np.ndarray, state: object) -> Scores:
+            if not samples.any():
+                raise ZeroDivisionError
+            return super().score(samples, state)
+
+    pool = VadPool(Picky())
+    speakers = [Speaker(pool, 1, level=level) for level in (LOUD, SILENT, LOUD)]
+    for speaker in speakers:
+        speaker.ask()
+    await all_done(*speakers)
+    assert [len(speaker.heard) for speaker in speakers] == [1, 0, 1]
+    assert isinstance(speakers[1].failure, ZeroDivisionError)
+
+
+async def test_nobody_has_a_turn_after_the_end() -> None:
+    detector = CountingDetector()
+    pool = VadPool(detector)
+    Speaker(pool, 1).ask()
+    pool.stop()
+    await asyncio.sleep(2 * ROUND_S)
+    assert not detector.calls

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import asyncio
+import resource
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from oyez.server.process import resources
+from oyez.server.process.resources import OWN_FILES, MemoryGuard, allow_open_files, resident_mb
+from support.server import eventually
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "connections", "raised_to", "warned"),
+    [
+        (1024, 4096, 500, None, False),
+        (1024, 4096, 2000, 2000 + OWN_FILES, False),
+        (1024, 4096, 5000, 4096, True),
+        (1024, 1024, 5000, None, True),
+        (1024, resource.RLIM_INFINITY, 5000, 5000 + OWN_FILES, False),
+        (resource.RLIM_INFINITY, resource.RLIM_INFINITY, 5000, None, False),
+    ],
+)
+def test_open_files(
+    soft: int,
+    hard: int,
+    connections: int,
+    raised_to: int | None,
+    warned: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    calls: list[tuple[int, int]] = []
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (soft, hard))
+    monkeypatch.setattr(resource, "setrlimit", lambda which, limits: calls.append(limits))
+    allow_open_files(connections)
+    assert calls == ([(raised_to, hard)] if raised_to else [])
+    assert ("LimitNOFILE" in caplog.text) == warned
+
+
+def test_resident_memory_is_what_is_in_use() -> None:
+    before_mb = resident_mb()
+    held = np.ones(100 * resources.MEBIBYTE, np.uint8)
+    assert 90 < resident_mb() - before_mb < 150
+    assert held[0]
+
+
+def test_the_guard(caplog: pytest.LogCaptureFixture) -> None:
+    used_mb = 99.0
+    guard = MemoryGuard(100, lambda: used_mb)
+    assert not guard.full
+    used_mb = 100.0
+    assert guard.full and guard.full
+    assert len(caplog.records) == 1
+    assert not MemoryGuard(0, lambda: 1e9).full
+
+
+def test_the_engine_s_memory_counts_too() -> None:
+    alone = resident_mb()
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as engine:
+        time.sleep(0.2)
+        both = resident_mb(engine.pid)
+        engine.kill()
+    assert both - alone > 3
+    assert resident_mb(engine.pid) == pytest.approx(alone, abs=3), "it has just ended"
+
+
+class Nobody:
+    """Connections that end."""
+
+    def __init__(self, open_now: int) -> None:
+        self.ended = 0
+        self._open_now = open_now
+
+    def __len__(self) -> int:
+        return self._open_now
+
+
+@pytest.mark.parametrize(("open_now", "collected"), [(0, True), (1000, False)])
+async def test_memory_is_tidied_when_connections_have_ended(
+    monkeypatch: pytest.MonkeyPatch, open_now: int, collected: bool
+) -> None:
+    used_mb, trims, collections = [100.0], [], []
+    monkeypatch.setattr(resources, "TIDY_S", 0.01)
+    monkeypatch.setattr(resources, "resident_mb", lambda: used_mb[0])
+    monkeypatch.setattr(resources, "give_memory_back", lambda: trims.append(1))
+    monkeypatch.setattr(resources.gc, "collect", lambda: collections.append(1))
+    connections = Nobody(open_now)
+    tidying = asyncio.create_task(resources.tidy_memory(connections))
+    await eventually(lambda: len(trims) == 1)
+    used_mb[0] = 200.0
+    await asyncio.sleep(0.05)
+    assert len(trims) == 1, "nobody has left anything behind"
+    connections.ended = 1
+    await eventually(lambda: len(trims) == 2 + collected)
+    await asyncio.sleep(0.05)
+    assert (len(trims), bool(collections)) == (2 + collected, collected)
+    tidying.cancel()

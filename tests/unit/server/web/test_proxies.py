@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import pytest
+from aiohttp import ClientSession, web
+from aiohttp.test_utils import TestServer
+
+from oyez.server.web.proxies import TrustedProxies, believe
+
+INNER = TrustedProxies(["10.0.0.0/8", "127.0.0.1", "::1"])
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded_for", "client"),
+    [
+        ("203.0.113.9", [], "203.0.113.9"),
+        ("203.0.113.9", ["198.51.100.1"], "203.0.113.9"),  # not trusted: not believed
+        ("127.0.0.1", [], "127.0.0.1"),
+        ("127.0.0.1", ["198.51.100.1"], "198.51.100.1"),
+        ("127.0.0.1", ["1.1.1.1, 198.51.100.1"], "198.51.100.1"),  # the client's own word
+        ("127.0.0.1", ["1.1.1.1, 198.51.100.1, 10.1.2.3"], "198.51.100.1"),
+        ("127.0.0.1", ["1.1.1.1", "198.51.100.1", "10.1.2.3"], "198.51.100.1"),
+        ("127.0.0.1", ["10.1.2.3"], "10.1.2.3"),
+        ("127.0.0.1", ["198.51.100.1:4711"], "198.51.100.1"),
+        ("127.0.0.1", ["[2001:db8::7]:4711"], "2001:db8::7"),
+        ("::ffff:127.0.0.1", ["2001:db8::7"], "2001:db8::7"),
+        ("127.0.0.1", ["198.51.100.1, unknown"], "127.0.0.1"),
+        ("127.0.0.1", ["<script>"], "127.0.0.1"),
+        ("127.0.0.1", [""], "127.0.0.1"),
+        (None, ["198.51.100.1"], None),
+    ],
+)
+def test_the_client_is_who_the_outermost_trusted_proxy_heard(
+    peer: str | None, forwarded_for: list[str], client: str | None
+) -> None:
+    assert INNER.client(peer, forwarded_for) == client
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded_proto", "scheme"),
+    [
+        ("127.0.0.1", ["https"], "https"),
+        ("127.0.0.1", ["http, HTTPS "], "https"),
+        ("127.0.0.1", ["https", "http"], "http"),
+        ("127.0.0.1", ["gopher"], None),
+        ("127.0.0.1", [], None),
+        ("203.0.113.9", ["https"], None),
+    ],
+)
+def test_the_scheme(peer: str, forwarded_proto: list[str], scheme: str | None) -> None:
+    assert INNER.scheme(peer, forwarded_proto) == scheme
+
+
+@pytest.mark.parametrize(
+    ("trusted", "seen"),
+    [(["127.0.0.1"], "198.51.100.1 https"), (["10.0.0.0/8"], "127.0.0.1 http")],
+)
+async def test_handlers_see_it(trusted: list[str], seen: str) -> None:
+    async def tell(request: web.Request) -> web.Response:
+        return web.Response(text=f"{request.remote} {request.scheme}")
+
+    app = web.Application(middlewares=[believe(TrustedProxies(trusted))])
+    app.router.add_get("/", tell)
+    async with TestServer(app) as server, ClientSession() as http:
+        headers = {"X-Forwarded-For": "198.51.100.1", "X-Forwarded-Proto": "https"}
+        async with http.get(server.make_url("/"), headers=headers) as response:
+            assert await response.text() == seen
