@@ -3,7 +3,7 @@
 # The same recordings give the same files.
 set -euo pipefail
 manifest=${1:?usage: train.sh MANIFEST}
-data=$(dirname "$0")/../../src/oyez/emotion/data
+data=$(dirname "$0")/../../src/oyez/engines/emotion/data
 oyez emotion train --manifest "$manifest" --corpora emodb,emogator --output "$data/open.npz"
 oyez emotion train --manifest "$manifest" --corpora emodb,emogator,nemo,ravdess \
     --output "$data/research.npz"
