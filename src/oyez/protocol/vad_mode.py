@@ -13,7 +13,7 @@ from oyez.protocol.listener import SAMPLES_PER_MS, Listener
 from oyez.protocol.server_events import SpeechStarted, SpeechStopped
 from oyez.protocol.session_config import SessionConfig, TurnDetection
 from oyez.turns.endpointing import Endpointer, EndpointerSettings, TurnEnd, TurnStart
-from oyez.turns.segment import WindowSettings
+from oyez.turns.segment import SegmentSettings
 
 REMEMBERED_WINDOWS = 32
 """How far back the start of speech may lie when the detector is sure of it."""
@@ -30,7 +30,7 @@ class VadListener(Listener):
         edges = EndpointerSettings.from_wire(
             detection.threshold, detection.silence_duration_ms, detection.prefix_padding_ms
         )
-        settings = WindowSettings(
+        settings = SegmentSettings(
             release=edges.release,
             lead_samples=edges.padding_samples,
             silence_samples=edges.silence_samples,
