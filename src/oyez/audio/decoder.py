@@ -132,12 +132,12 @@ class PcmDecoder:
 class OpusDecoder:
     """An AudioDecoder of mono or stereo Opus, which becomes mono.
 
-    The first bytes tell the container; without one, each feed is one packet. Other codecs in
+    The first bytes identify the container; without one, each feed is one packet. Other codecs in
     these containers and corrupt packets are faults.
     """
 
     def __init__(self) -> None:
-        # The first bytes, until there are enough of them to tell the container
+        # The first bytes, until there are enough of them to identify the container
         self._beginning = b""
         self._demuxer: _Demuxer | None = None
         # What the demuxer still has to yield of the last feed
@@ -165,7 +165,7 @@ class OpusDecoder:
         blocks: list[Samples] = []
         fault: AudioError | None = None
         work = 0
-        # The bytes come from strangers: not their number is limited but the work that they cause
+        # A few hostile bytes can cause much work: what is bounded is the work, not the bytes
         while work < _STEP_WORK:
             try:
                 item = next(self._demuxed)

@@ -56,7 +56,7 @@ class OggDemuxer:
                 start = max(place, len(self._buffer) - len(OGG_MAGIC) + 1)
             self._garbage_bytes += start - place
             if self._garbage_bytes > _MAX_GARBAGE_BYTES:
-                self._garbage_bytes = 0  # one fault for each so many bytes
+                self._garbage_bytes = 0  # one fault for each _MAX_GARBAGE_BYTES
                 yield AudioError("The Ogg stream is damaged: no page where one should begin.")
             size = _page_bytes(self._buffer, start)
             if size is None or start + size > len(self._buffer):

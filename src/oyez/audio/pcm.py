@@ -10,7 +10,7 @@ SAMPLE_RATE = 16_000
 """The sample rate of all audio inside oyez, in Hz."""
 
 Samples = NDArray[np.float32]
-"""Audio as float32 [n], mono, 16 kHz unless said otherwise, in [-1, 1]."""
+"""Audio as float32 [n], mono, in [-1, 1]; at 16 kHz unless another rate is given."""
 
 _PCM16_FULL_SCALE = 32_768.0
 _RESAMPLER_BLOCK_SAMPLES = 65_536

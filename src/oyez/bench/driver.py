@@ -10,7 +10,9 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from oyez.audio.pcm import SAMPLE_RATE, Samples, samples_to_pcm16
+import numpy as np
+
+from oyez.audio.pcm import SAMPLE_RATE, Samples
 from oyez.bench.scoring import same_words
 from oyez.engines.base import Purpose, Recogniser
 from oyez.engines.emotion.base import EmotionListener
@@ -132,7 +134,7 @@ class _Stream:
         return self._transcript
 
     def _append(self, samples: Samples) -> None:
-        pcm = samples_to_pcm16(samples)
+        pcm = (np.clip(samples, -1, 1) * 32767).astype("<i2")
         for start in range(0, len(pcm), PACKET_SAMPLES):
             packet = pcm[start : start + PACKET_SAMPLES].tobytes()
             self._now_ms += 100

@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 
 import aiohttp
 import msgspec
+import numpy as np
 
-from oyez.audio.pcm import Samples, samples_to_pcm16
+from oyez.audio.pcm import Samples
 from oyez.bench.paced import PACKET_S, PACKET_SAMPLES, Recording
 
 FINISH = '{"type":"session.finish"}'
@@ -58,7 +59,7 @@ class Take:
 
 def encode(samples: Samples) -> list[str]:
     """Float32 [n], 16 kHz, as append messages of 100 ms."""
-    pcm = samples_to_pcm16(samples)
+    pcm = (np.clip(samples, -1, 1) * 32767).astype("<i2")
     return [
         append(pcm[at : at + PACKET_SAMPLES].tobytes()) for at in range(0, len(pcm), PACKET_SAMPLES)
     ]

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
+import numpy as np
 
-from oyez.audio.pcm import SAMPLE_RATE, Samples, samples_to_pcm16
+from oyez.audio.pcm import SAMPLE_RATE, Samples
 
 PACKET_S = 0.1
 PACKET_SAMPLES = round(PACKET_S * SAMPLE_RATE)
@@ -55,7 +56,7 @@ async def stream(
 
 
 async def _send(socket: aiohttp.ClientWebSocketResponse, samples: Samples, began_s: float) -> None:
-    pcm = samples_to_pcm16(samples)
+    pcm = (np.clip(samples, -1, 1) * 32767).astype("<i2")
     for number, start in enumerate(range(0, len(pcm), PACKET_SAMPLES), start=1):
         await asyncio.sleep(began_s + number * PACKET_S - time.perf_counter())
         audio = base64.b64encode(pcm[start : start + PACKET_SAMPLES].tobytes()).decode()

@@ -1,8 +1,8 @@
-"""Which language comes next, given the languages of what was said before: a Bayesian filter.
+"""Which language comes next, given the languages spoken before: a Bayesian filter.
 
-Between two finals the speaker changes language with a small probability, and each final tells how
-well every language fits its audio. Short audio tells little: an "ok" sounds like many languages,
-and models are more certain of one than they should be.
+Between two finals the speaker changes language with a small probability, and each final comes with
+a score of how well every language fits its audio. The scores of short audio mean little: an "ok"
+sounds like many languages, and models are more certain of one than they should be.
 """
 
 from __future__ import annotations

@@ -144,7 +144,7 @@ class Segment:
         self.stabilizer = Stabilizer()
         """The segment's text so far."""
         self.language_prior = language_prior
-        """The languages to expect, given everything said before the segment."""
+        """The languages to expect, given the finals before the segment."""
         self._settings = settings
         self._language = language
         self._state = State.SILENT
@@ -156,7 +156,7 @@ class Segment:
         # Where its latest speech ends; `start` while there is none
         self._speech_end = start
         self._speech_spans: list[Span] = []
-        # Where the audio of the requested final ends; of no meaning before it is requested
+        # Where the audio of the requested final ends; it means nothing before one is requested
         self._final_end = start
         # The answer to that request, and the prior it was decoded with: see `final` and `failure`
         self._final: Hypothesis | None = None
@@ -201,8 +201,8 @@ class Segment:
 
     @property
     def language_changed(self) -> bool:
-        """Whether the final is there, but would be decoded in another language with what is known
-        now of the languages said before."""
+        """Whether the final is there, but would be decoded in another language with the current
+        `language_prior`: it was requested before all finals in front of it were there."""
         final = self.final
         if final is None or not final.language_scores:
             return False
@@ -273,6 +273,7 @@ class Segment:
             self._enter(State.SILENT)
             return None
         if self._state is State.FAILED or self._final_end > end:
+            # A failed final gets a second chance; one of audio behind the end is discarded
             self._enter(State.SPEECH)
         return self._request_final(speculative=False) if self._state is State.SPEECH else None
 
@@ -302,8 +303,8 @@ class Segment:
         return self._settings.partials or self.closed
 
     def retry(self) -> RecognitionNeed:
-        """Return a new request for the final, whose language has changed, with the language prior
-        of now."""
+        """Return a new request for the final, whose language has changed, with the current
+        `language_prior`."""
         self._enter(State.AWAITING)
         return self._final_need(speculative=not self.closed)
 

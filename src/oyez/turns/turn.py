@@ -20,8 +20,8 @@ from oyez.turns.text_style import TextJoiner, separator, styled, with_full_stop
 from oyez.turns.word_times import LetterTimes, Word
 
 MIN_FEATURES_SAMPLES = SAMPLE_RATE * 3 // 2
-"""Acoustic features of shorter audio tell nothing about the speaker's emotion. This is one second
-of speech with the audio around it that is recognised with it."""
+"""Acoustic features of shorter audio do not show the speaker's emotion. This is one second of
+speech with the audio around it that is recognised with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +39,8 @@ class CutSettings:
 class Turn:
     """One turn from sample `start` on. Feed it each detector window, then close it.
 
-    It has settled once it is closed and the final of each of its segments is known. The turn
-    before may still be unsettled while this one is fed; then the language to expect is a guess:
+    It has settled once it is closed and the final of each of its segments is there. The turn
+    before may still be unsettled while this one is fed; then the languages to expect are a guess:
     see `guess_language_prior`.
     """
 
@@ -74,8 +74,8 @@ class Turn:
         # only a guess while finals before the turn are missing
         self._language_prior = FLAT
         self._prior_is_exact = True
-        # What was shown of the settled segments, and what their finals say: they differ where a
-        # final contradicts confirmed text
+        # What was shown of the settled segments, and their finals: these differ where a final
+        # contradicts confirmed text
         self._shown = TextJoiner()
         self._finals = TextJoiner()
         self._letter_times = LetterTimes()
@@ -87,7 +87,7 @@ class Turn:
     @property
     def language(self) -> str | None:
         """The language of most of the text; before any segment has settled, that of the latest
-        hypothesis, else the requested one; None if nothing is known yet."""
+        hypothesis, else the requested one; None without any of these."""
         if self._chars_by_language:
             return max(self._chars_by_language, key=self._chars_by_language.__getitem__)
         recognised = (s.stabilizer.language for s in self._segments if s.stabilizer.hypothesis)
@@ -95,7 +95,7 @@ class Turn:
 
     @property
     def settled(self) -> bool:
-        """Whether the turn is closed and every segment's final is known."""
+        """Whether the turn is closed and every segment's final is there."""
         return self.closed and not self._segments
 
     @property
@@ -163,7 +163,7 @@ class Turn:
         self._set_language_prior(prior)
 
     def confirm_language_prior(self, prior: Prior) -> list[RecognitionNeed]:
-        """Set the languages to expect, now that all finals before the turn are known.
+        """Set the languages to expect, now that all finals before the turn are there.
 
         Only the first call sets them; each call returns the request for the first segment's final
         if that was decoded in another language than these priors give.

@@ -61,16 +61,16 @@ class LetterTimes:
         of the final begins. speech: where the segment has speech, in order.
         """
         # Times of the letters that the engine wrote: each has an equal share of its piece
-        heard: list[tuple[int, int, float]] = []
+        engine_letters: list[tuple[int, int, float]] = []
         spoken = [piece for piece in pieces if _has_letter(piece.text)]
         for piece, (first, last) in zip(spoken, _piece_spans(spoken, start, speech), strict=True):
             count = sum(map(_is_letter, piece.text))
             edges = [first + (last - first) * n // count for n in range(count + 1)]
-            heard += [(*edge, piece.probability) for edge in pairwise(edges)]
+            engine_letters += [(*edge, piece.probability) for edge in pairwise(edges)]
         # Another script may have more letters or fewer: they are matched in proportion
         written = sum(map(_is_letter, text))
-        for index in range(written if heard else 0):
-            first, last, probability = heard[index * len(heard) // written]
+        for index in range(written if engine_letters else 0):
+            first, last, probability = engine_letters[index * len(engine_letters) // written]
             self._starts.append(first)
             self._ends.append(last)
             self._probabilities.append(probability)
