@@ -10,7 +10,13 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from oyez.audio.pcm import SAMPLE_RATE, Resampler, Samples, pcm16_to_samples
+from oyez.audio.pcm import (
+    SAMPLE_RATE,
+    Resampler,
+    Samples,
+    pcm16_to_samples,
+    samples_to_pcm16,
+)
 from oyez.cli.pipe_audio import Readable, pipe_samples
 
 PACKET_S = 0.1
@@ -196,7 +202,7 @@ def _samples(pcm: bytes) -> Samples:
 
 
 def _to_pcm(samples: Samples) -> bytes:
-    return (np.clip(samples, -1, 1) * 32767).round().astype("<i2").tobytes()
+    return samples_to_pcm16(samples).tobytes()
 
 
 class _Feed:

@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Iterator
 
-from oyez.audio.pcm import SAMPLE_RATE, Samples
+from oyez.audio.pcm import SAMPLE_RATE, Samples, samples_to_pcm16
 from oyez.client.captions import Captions, Utterance
 from oyez.client.events import Refused
 from oyez.client.session import ClientError, Session, Target, Wishes, open_session
@@ -49,7 +49,7 @@ async def _send(session: Session, blocks: Iterator[Samples]) -> float:
         while (block := await _next(blocks)) is not None:
             for start in range(0, len(block), PACKET_SAMPLES):
                 packet = block[start : start + PACKET_SAMPLES]
-                await session.send((packet * 32767).round().astype("<i2").tobytes())
+                await session.send(samples_to_pcm16(packet).tobytes())
                 sent_samples += len(packet)
     except Exception:
         with contextlib.suppress(ClientError):
