@@ -14,8 +14,7 @@ from oyez.engines.base import RecognitionError, Request
 from oyez.protocol import codec
 from oyez.protocol.client_events import CLIENT_EVENTS
 from oyez.protocol.server_events import SERVER_EVENTS, ServerEvent, SpeechStarted
-from oyez.server.reference.asyncapi import asyncapi
-from oyez.server.reference.courses import COURSES
+from oyez.server.reference.asyncapi import COURSES, asyncapi
 from oyez.settings import Settings
 from oyez.testing import FakeRecogniser
 from support.closed import complaints_about_event

@@ -14,7 +14,7 @@ from oyez.protocol import codec
 from oyez.protocol.client_events import CLIENT_EVENTS
 from oyez.protocol.errors import ClientError
 from oyez.server.reference.asyncapi import asyncapi
-from oyez.server.reference.rows import rows
+from oyez.server.reference.schemas import rows
 from oyez.settings import Settings
 from support.closed import complaints
 from support.driver import Driver

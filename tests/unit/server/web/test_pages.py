@@ -6,7 +6,7 @@ from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
 from oyez.metrics import Metrics
-from oyez.server.web.metrics import metrics_routes
+from oyez.server.web.pages import metrics_routes
 from oyez.settings import Settings
 
 

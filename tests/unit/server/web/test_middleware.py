@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from aiohttp import ClientSession, web
-from aiohttp.test_utils import TestServer
+from aiohttp.test_utils import TestServer, make_mocked_request
 
-from oyez.server.web.proxies import TrustedProxies, believe
+from oyez.metrics import Metrics
+from oyez.server.web.middleware import TrustedProxies, count_requests, resolve_client
 
 INNER = TrustedProxies(["10.0.0.0/8", "127.0.0.1", "::1"])
 
@@ -58,9 +61,43 @@ async def test_handlers_see_it(trusted: list[str], seen: str) -> None:
     async def tell(request: web.Request) -> web.Response:
         return web.Response(text=f"{request.remote} {request.scheme}")
 
-    app = web.Application(middlewares=[believe(TrustedProxies(trusted))])
+    app = web.Application(middlewares=[resolve_client(TrustedProxies(trusted))])
     app.router.add_get("/", tell)
     async with TestServer(app) as server, ClientSession() as http:
         headers = {"X-Forwarded-For": "198.51.100.1", "X-Forwarded-Proto": "https"}
         async with http.get(server.make_url("/"), headers=headers) as response:
             assert await response.text() == seen
+
+
+async def counted(answer: web.StreamResponse | BaseException) -> str:
+    """The status under which a request with this end is counted."""
+    metrics = Metrics()
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+    request = make_mocked_request("GET", "/made-up")
+    try:
+        await count_requests(metrics)(request, handler)
+    except BaseException as raised:  # noqa: BLE001 - whatever it is, it must come through
+        assert raised is answer
+    lines = metrics.exposition().decode().splitlines()
+    (line,) = [line for line in lines if line.startswith("oyez_http_requests_total{")]
+    return line
+
+
+@pytest.mark.parametrize(
+    ("answer", "status"),
+    [
+        (web.Response(status=204), "204"),
+        (web.HTTPForbidden(), "403"),
+        (ValueError("our bug"), "500"),
+        (asyncio.CancelledError(), "499"),
+    ],
+)
+async def test_every_end_of_a_request_is_counted(
+    answer: web.StreamResponse | BaseException, status: str
+) -> None:
+    assert f',status="{status}"}} 1.0' in await counted(answer)
