@@ -138,7 +138,7 @@ def _server(host: str | None, secure: bool) -> dict[str, Any]:
     server = {"protocol": "wss" if secure else "ws", "security": security}
     if host is not None:
         return {"host": host, **server}
-    description = "Name and port under which this document was read."
+    description = "The name and port at which this document was read."
     variable = {"default": DEFAULT_HOST, "description": description}
     return {"host": "{host}", **server, "variables": {"host": variable}}
 

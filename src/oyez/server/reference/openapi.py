@@ -26,8 +26,8 @@ def openapi(settings: Settings) -> dict[str, Any]:
         "info": {
             "title": "oyez over HTTP",
             "version": __version__,
-            "description": "What oyez answers over plain HTTP. What is said on the socket is in "
-            "`/docs/asyncapi.json`.",
+            "description": "The plain HTTP requests that oyez answers. The messages on the "
+            "socket are in `/docs/asyncapi.json`.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/"}],
@@ -107,8 +107,8 @@ def _document(file: str, name: str, summary: str, media_type: str) -> Operation:
 
 DOCUMENTS = (
     _document("", "reference", "The reference as a page.", "text/html"),
-    _document("openapi.json", "openapi", "This document.", JSON),
-    _document("asyncapi.json", "asyncapi", "What is said on the socket.", JSON),
+    _document("openapi.json", "openapi", "The OpenAPI document: the requests.", JSON),
+    _document("asyncapi.json", "asyncapi", "The AsyncAPI document: the messages.", JSON),
     _document("docs.css", "referenceStyle", "Part of the page.", "text/css"),
     _document("docs.js", "referenceScript", "Part of the page.", "text/javascript"),
     _document("theme.css", "themeStyle", "Part of the page.", "text/css"),

@@ -16,7 +16,6 @@ from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup, escape
 
 from oyez.engines.base import LANGUAGES
-from oyez.server.operations import Handler
 from oyez.server.reference.asyncapi import asyncapi
 from oyez.server.reference.openapi import DOCUMENTS, openapi
 from oyez.server.reference.schemas import Row, rows
@@ -46,15 +45,12 @@ HEADERS = {
 
 def reference_routes(settings: Settings) -> list[web.RouteDef]:
     """Return the routes of `/docs`. This makes the documents: call it before the server listens."""
+    served = _static_files(settings)
 
-    def handler(file: StaticFile) -> Handler:
-        async def handle(request: web.Request) -> web.StreamResponse:
-            return file.answer(request)
+    async def handle(request: web.Request) -> web.Response:
+        return served[request.path].answer(request)
 
-        return handle
-
-    made = _static_files(settings)
-    return [operation.route(handler(made[operation.path])) for operation in DOCUMENTS]
+    return [operation.route(handle) for operation in DOCUMENTS]
 
 
 @lru_cache(maxsize=4)
@@ -64,23 +60,22 @@ def _static_files(settings: Settings) -> Mapping[str, StaticFile]:
     served = {}
     for operation in DOCUMENTS:
         (media_type,) = operation.answers[200]["content"]
-        name = operation.path.removeprefix("/docs").removeprefix("/") or "docs.html"
-        served[operation.path] = StaticFile.of(made[name], media_type, HEADERS)
+        served[operation.path] = StaticFile.of(made[operation.path], media_type, HEADERS)
     return served
 
 
 def reference_files(settings: Settings) -> Mapping[str, bytes]:
-    """Make every file of `/docs`, by name.
+    """Make every file of `/docs`, by path.
 
     The files are the same wherever the server is reached, so that a request costs no work. This
     reads source files and takes about 0.1 s: do not call it while sessions run.
     """
     socket, http = asyncapi(settings), openapi(settings)
     return {
-        "docs.html": render(socket, http).encode(),
-        "openapi.json": _json(http),
-        "asyncapi.json": _json(socket),
-        **{name: (folder / name).read_bytes() for name, folder in FILES.items()},
+        "/docs": render(socket, http).encode(),
+        "/docs/openapi.json": _json(http),
+        "/docs/asyncapi.json": _json(socket),
+        **{f"/docs/{name}": (folder / name).read_bytes() for name, folder in FILES.items()},
     }
 
 
@@ -96,18 +91,19 @@ def render(asyncapi: Document, openapi: Document) -> str:
         "path_anchor": _path_anchor,
     }
     (channel,) = asyncapi["channels"].values()
-    operations = asyncapi["operations"].values()
-    limits = channel["x-limits"].items()
+    names = [(each["action"], key) for key, each in asyncapi["operations"].items()]
     return environment.get_template("docs.html.jinja").render(
         asyncapi=asyncapi,
         openapi=openapi,
         channel=channel,
         address=_address(asyncapi),
-        client_events=_event_names(*(each for each in operations if each["action"] == "receive")),
-        server_events=_event_names(*(each for each in operations if each["action"] == "send")),
-        event_names=lambda messages: _event_names({"messages": messages}),
-        paths=_paths_on_page(openapi),
-        limits={f"{name} = {each['value']:,}": each["description"] for name, each in limits},
+        client_events=[key.partition(".")[2] for action, key in names if action == "receive"],
+        server_events=[key.partition(".")[2] for action, key in names if action == "send"],
+        paths={
+            path: methods
+            for path, methods in openapi["paths"].items()
+            if any(operation.get("x-page", True) for operation in methods.values())
+        },
         languages=LANGUAGES,
         rows=rows,
         parameters=_parameters,
@@ -136,20 +132,6 @@ def _address(asyncapi: Document) -> str:
         host = host.replace(f"{{{name}}}", variable["default"])
     model = channel["bindings"]["ws"]["query"]["properties"]["model"]["examples"][0]
     return f"{server['protocol']}://{host}{channel['address']}?model={model}"
-
-
-def _event_names(*operations: Document) -> list[str]:
-    """The types of the events that these operations refer to."""
-    references = [message["$ref"] for each in operations for message in each["messages"]]
-    return [reference.rpartition("/")[2] for reference in references]
-
-
-def _paths_on_page(openapi: Document) -> list[str]:
-    return [
-        path
-        for path, methods in openapi["paths"].items()
-        if any(operation.get("x-page", True) for operation in methods.values())
-    ]
 
 
 def _path_anchor(path: str) -> str:

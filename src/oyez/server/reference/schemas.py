@@ -24,8 +24,8 @@ BASE64 = "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
 BEARER: Schema = {
     "type": "http",
     "scheme": "bearer",
-    "description": "`Authorization: Bearer KEY`; the scheme in any case. A server without keys "
-    "lets in everybody but web pages of other origins.",
+    "description": "`Authorization: Bearer KEY`; the scheme in any case. A server that needs no "
+    "keys accepts requests without one, except those of web pages of other origins.",
 }
 API_KEY_HEADER: Schema = {
     "name": "X-API-Key",
@@ -68,12 +68,12 @@ def client_schemas(
         fields = schema["properties"]
         fields["event_id"] = {
             "type": "string",
-            "description": "Comes back in the `error` it causes.",
+            "description": "The server repeats it in the `error` that the event causes.",
         }
         schema["properties"] = {"type": {"const": name}, **fields}
         schema["required"] = ["type", *(key for key in fields if key != "event_id")]
     schemas["SessionUpdate"]["properties"]["session"] = {
-        "description": "What is to change.",
+        "description": "The changes.",
         "allOf": [reference_to(session_patch.SessionPatch)],
     }
     audio = schemas["AudioAppend"]["properties"]["audio"]

@@ -30,14 +30,14 @@ from oyez.settings import Settings
 
 FAILURES = {
     400: "A field or the file is wrong: `param` names it.",
-    401: "The key is not known, expired, or was revoked.",
-    403: "A web page that may not use the server.",
-    404: "There is no such thing.",
-    408: "The file came too slowly.",
+    401: "The key is unknown, has expired, or was revoked.",
+    403: "The request comes from a web page that may not use the server.",
+    404: "There is no model of this name.",
+    408: "The file arrived too slowly.",
     413: "The file is larger than `max_upload_bytes`.",
-    429: "Too many requests, or files at a time, or the key's audio of the day is used up.",
-    500: "A fault of the server, or a part of the audio could not be recognised.",
-    503: "No more files can wait, or the server shuts down.",
+    429: "Too many requests, too many files at a time, or the key's audio of the day is used up.",
+    500: "The server failed, or a part of the audio could not be recognised.",
+    503: "No more files can wait, or the server is shutting down.",
 }
 FAILURE_EXAMPLES = {
     error.status: error.body
@@ -64,16 +64,16 @@ def _failures(*statuses: int) -> dict[int, Description]:
 LIST_MODELS = Operation(
     path="/v1/models",
     name="listModels",
-    summary="Names that clients may ask for; all are the one model the server runs.",
-    answers={200: json_answer("All names.", ModelList), **_failures(400, 401, 403)},
+    summary="List the names of models. All are names of the one model that the server runs.",
+    answers={200: json_answer("All names of the model.", ModelList), **_failures(400, 401, 403)},
     security=API_KEY,
 )
 GET_MODEL = Operation(
     path="/v1/models/{name}",
     name="getModel",
-    summary="One of these names.",
-    answers={200: json_answer("It is served.", Model), **_failures(400, 401, 403, 404)},
-    parameters=({**NAME_IN_PATH, "description": "A model's name."},),
+    summary="Get one of these names.",
+    answers={200: json_answer("The server has this name.", Model), **_failures(400, 401, 403, 404)},
+    parameters=({**NAME_IN_PATH, "description": "The name of a model."},),
     security=API_KEY,
 )
 
@@ -86,8 +86,8 @@ def transcribe(settings: Settings) -> Operation:
         path="/v1/audio/transcriptions",
         name="transcribe",
         summary="Transcribe a file, in the form of OpenAI's audio API.",
-        description="Containers and codecs that are read, limits, formats and differences from "
-        "OpenAI's: docs/http.md.",
+        description="docs/http.md has the containers and codecs, the limits, the formats and the "
+        "differences from OpenAI's API.",
         request_body={"required": True, "content": {"multipart/form-data": form}},
         answers={200: _transcripts(), **_failures(*(each for each in FAILURES if each != 404))},
         security=API_KEY,
@@ -106,35 +106,35 @@ def _form(settings: Settings) -> Description:
         "model": {
             "type": "string",
             "maxLength": MAX_MODEL_CHARS,
-            "description": "Any name: the server runs one model.",
+            "description": "Any name, because the server runs one model.",
         },
         "language": {
             "type": "string",
             "enum": LANGUAGES,
-            "description": "Without one, each sentence is in the language it is heard in.",
+            "description": "Without it, the language of each sentence is detected.",
         },
         "prompt": {
             "type": "string",
             "maxLength": MAX_PROMPT_CHARS,
-            "description": "Names and terms that may be said.",
+            "description": "Names and terms that may occur in the audio.",
         },
         "response_format": {"type": "string", "enum": FORMATS, "default": "json"},
         "timestamp_granularities[]": {
             "type": "array",
             "items": {"type": "string", "enum": sorted(GRANULARITIES)},
-            "description": "What `verbose_json` tells the times of; `segment` if nothing is said.",
+            "description": "The parts for which `verbose_json` has times; `segment` by default.",
         },
         "temperature": {
             "type": "number",
             "minimum": 0,
             "maximum": 1,
-            "description": "Without effect.",
+            "description": "It has no effect.",
         },
         "stream": {
             "type": "boolean",
             "default": False,
-            "description": "Answer with server-sent events while the file is transcribed; with "
-            "`json` and `text`.",
+            "description": "Answer with server-sent events while the file is transcribed. The "
+            "`response_format` must be `json` or `text`.",
         },
     }
     return {"type": "object", "properties": fields, "required": ["file"]}
@@ -145,7 +145,7 @@ def _transcripts() -> Description:
     events = (TextDelta(delta=EXAMPLE_TEXT), TextDone(text=EXAMPLE_TEXT, usage=EXAMPLE_USAGE))
     text = {"type": "string"}
     return {
-        "description": "What was said, in the form that was asked for.",
+        "description": "The transcript, in the requested form.",
         "content": {
             JSON: {
                 "schema": {"anyOf": [Transcription, VerboseTranscription]},

@@ -71,11 +71,11 @@ class Readiness(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 HEALTH = Operation(
     path="/healthz",
     name="health",
-    summary="Whether the process lives.",
+    summary="Tell whether the process is alive.",
     answers={
-        200: json_answer("It does.", Health(version=__version__)),
+        200: json_answer("The process is alive.", Health(version=__version__)),
         503: json_answer(
-            "The engine hangs, and nothing is recognised.",
+            "The engine does not return from a call, and nothing is recognised.",
             Health(status="engine_stuck", version=__version__),
         ),
     },
@@ -83,11 +83,11 @@ HEALTH = Operation(
 READINESS = Operation(
     path="/readyz",
     name="readiness",
-    summary="Whether sessions are let in. The socket listens only once the model is warm.",
+    summary="Tell whether the server accepts sessions. It listens only once the model is warm.",
     answers={
-        200: json_answer("They are.", Readiness(status="ready", room=24)),
+        200: json_answer("The server accepts sessions.", Readiness(status="ready", room=24)),
         503: json_answer(
-            "The server shuts down, or the engine does not work now.",
+            "The server is shutting down, or the engine does not work at the moment.",
             Readiness(status="draining"),
         ),
     },
@@ -96,14 +96,14 @@ PAGE = Operation(
     path="/",
     name="webPage",
     summary="The web page.",
-    answers={200: text_answer("HTML.", "text/html; charset=utf-8")},
+    answers={200: text_answer("The page.", "text/html; charset=utf-8")},
     is_on_page=False,
 )
 PAGE_CONFIG = Operation(
     path="/page/config.json",
     name="webPageConfig",
-    summary="For the page.",
-    answers={200: json_answer("What the page must know of the server.", None)},
+    summary="The configuration of the web page.",
+    answers={200: json_answer("The version, the model and the languages of the server.", None)},
     is_on_page=False,
 )
 PAGE_FILE = Operation(
@@ -113,7 +113,7 @@ PAGE_FILE = Operation(
     answers={
         200: text_answer("A file that the page loads.", "*/*"),
         304: {"description": "It has not changed."},
-        404: text_answer("No such file belongs to the page."),
+        404: text_answer("The page has no file of this name."),
     },
     parameters=(NAME_IN_PATH,),
     is_on_page=False,
@@ -168,13 +168,13 @@ class _Exposition:
 
 def metrics_operation(settings: Settings) -> Operation:
     """Describe `/metrics`, with a key if these settings have one."""
-    answers = {200: text_answer("Text format.", CONTENT_TYPE)}
+    answers = {200: text_answer("The metrics in text format.", CONTENT_TYPE)}
     if settings.metrics_key:
         answers[401] = text_answer("The server's `metrics_key` is missing or wrong.")
     return Operation(
         path="/metrics",
         name="metrics",
-        summary="Figures for Prometheus.",
+        summary="Metrics for Prometheus.",
         answers=answers,
         security=BEARER_KEY if settings.metrics_key else (),
     )
@@ -198,7 +198,7 @@ def metrics_routes(settings: Settings, metrics: Metrics) -> list[web.RouteDef]:
 
 
 def page_routes() -> list[web.RouteDef]:
-    """Return the routes of the web page: `/`, its files, and what it must know of this server.
+    """Return the routes of the web page: `/`, its files, and its configuration.
 
     This reads the files from the disk: call it before the server listens.
     """
