@@ -3,8 +3,8 @@
 Each server has a registry of its own, so that servers in one process do not mix their figures.
 Clients cannot invent values of labels: ids, keys and unknown names are never labels.
 
-The values of a label are listed here where this module is the one place that knows them. Labels
-declared with `()` get their values from the room that knows them, before the server listens.
+Labels declared with `()` get their values from the code that defines these values, before the
+server listens. The values of all other labels are listed in this file.
 """
 
 from __future__ import annotations

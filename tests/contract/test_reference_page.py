@@ -21,7 +21,7 @@ VOID = {"meta", "link", "br", "hr", "img", "wbr"}
 
 
 class Page(HTMLParser):
-    """What is linked, what can be linked to, what is fetched. Raises for elements left open."""
+    """The links, the ids and the fetched files of a page. Fails if an element is not closed."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -93,7 +93,7 @@ def test_what_is_text_stays_text() -> None:
 
 
 def test_text_of_the_documents_is_no_markup_wherever_it_stands() -> None:
-    """Every text of both documents once with marks behind it that would be an element."""
+    """Every text of both documents ends with characters that would begin an element."""
     evil = '<em title="x">&amp;\'`'
     plain = Page(render(asyncapi(Settings()), openapi(Settings())))
     marked = render(_with(evil, asyncapi(Settings())), _with(evil, openapi(Settings())))
@@ -104,7 +104,7 @@ def test_text_of_the_documents_is_no_markup_wherever_it_stands() -> None:
 
 
 def _with(mark: str, value: Any, key: str = "") -> Any:
-    """A copy of a document; references, types and what is looked up stay as they are."""
+    """A copy of a document with `mark` behind every text, except those that the page looks up."""
     if isinstance(value, dict):
         return {name: _with(mark, each, name) for name, each in value.items()}
     if isinstance(value, list | tuple):
@@ -124,8 +124,8 @@ async def test_it_is_served_with_a_strict_policy_and_once() -> None:
 
 
 @pytest.mark.parametrize("path", ["/docs", "/docs/asyncapi.json", "/docs/openapi.json"])
-async def test_whatever_a_request_says_the_answer_is_the_one_that_was_made(path: str) -> None:
-    """And no thread is started for it: work per request is what a crowd of strangers multiplies."""
+async def test_headers_of_a_request_change_nothing_in_the_answer(path: str) -> None:
+    """No thread is started either: many requests would multiply the work of each."""
     async with running_server() as running:
         threads = threading.active_count()
         _, usual, _ = await running.get(path)

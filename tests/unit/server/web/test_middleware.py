@@ -16,10 +16,14 @@ INNER = TrustedProxies(["10.0.0.0/8", "127.0.0.1", "::1"])
     ("peer", "forwarded_for", "client"),
     [
         ("203.0.113.9", [], "203.0.113.9"),
-        ("203.0.113.9", ["198.51.100.1"], "203.0.113.9"),  # not trusted: not believed
+        ("203.0.113.9", ["198.51.100.1"], "203.0.113.9"),  # not a trusted proxy
         ("127.0.0.1", [], "127.0.0.1"),
         ("127.0.0.1", ["198.51.100.1"], "198.51.100.1"),
-        ("127.0.0.1", ["1.1.1.1, 198.51.100.1"], "198.51.100.1"),  # the client's own word
+        (
+            "127.0.0.1",
+            ["1.1.1.1, 198.51.100.1"],
+            "198.51.100.1",
+        ),  # the client's claim
         ("127.0.0.1", ["1.1.1.1, 198.51.100.1, 10.1.2.3"], "198.51.100.1"),
         ("127.0.0.1", ["1.1.1.1", "198.51.100.1", "10.1.2.3"], "198.51.100.1"),
         ("127.0.0.1", ["10.1.2.3"], "10.1.2.3"),
@@ -32,7 +36,7 @@ INNER = TrustedProxies(["10.0.0.0/8", "127.0.0.1", "::1"])
         (None, ["198.51.100.1"], None),
     ],
 )
-def test_the_client_is_who_the_outermost_trusted_proxy_heard(
+def test_the_client_is_the_peer_of_the_outermost_trusted_proxy(
     peer: str | None, forwarded_for: list[str], client: str | None
 ) -> None:
     assert INNER.client(peer, forwarded_for) == client
@@ -49,7 +53,9 @@ def test_the_client_is_who_the_outermost_trusted_proxy_heard(
         ("203.0.113.9", ["https"], None),
     ],
 )
-def test_the_scheme(peer: str, forwarded_proto: list[str], scheme: str | None) -> None:
+def test_the_scheme_is_that_of_the_nearest_proxy(
+    peer: str, forwarded_proto: list[str], scheme: str | None
+) -> None:
     assert INNER.scheme(peer, forwarded_proto) == scheme
 
 
@@ -57,12 +63,12 @@ def test_the_scheme(peer: str, forwarded_proto: list[str], scheme: str | None) -
     ("trusted", "seen"),
     [(["127.0.0.1"], "198.51.100.1 https"), (["10.0.0.0/8"], "127.0.0.1 http")],
 )
-async def test_handlers_see_it(trusted: list[str], seen: str) -> None:
-    async def tell(request: web.Request) -> web.Response:
+async def test_handlers_get_address_and_scheme_of_the_client(trusted: list[str], seen: str) -> None:
+    async def show(request: web.Request) -> web.Response:
         return web.Response(text=f"{request.remote} {request.scheme}")
 
     app = web.Application(middlewares=[resolve_client(TrustedProxies(trusted))])
-    app.router.add_get("/", tell)
+    app.router.add_get("/", show)
     async with TestServer(app) as server, ClientSession() as http:
         headers = {"X-Forwarded-For": "198.51.100.1", "X-Forwarded-Proto": "https"}
         async with http.get(server.make_url("/"), headers=headers) as response:
@@ -70,7 +76,7 @@ async def test_handlers_see_it(trusted: list[str], seen: str) -> None:
 
 
 async def counted(answer: web.StreamResponse | BaseException) -> str:
-    """The status under which a request with this end is counted."""
+    """The line of the exposition for a request that ends like this."""
     metrics = Metrics()
 
     async def handler(request: web.Request) -> web.StreamResponse:
@@ -81,7 +87,7 @@ async def counted(answer: web.StreamResponse | BaseException) -> str:
     request = make_mocked_request("GET", "/made-up")
     try:
         await count_requests(metrics)(request, handler)
-    except BaseException as raised:  # noqa: BLE001 - whatever it is, it must come through
+    except BaseException as raised:  # noqa: BLE001 - every exception must pass
         assert raised is answer
     lines = metrics.exposition().decode().splitlines()
     (line,) = [line for line in lines if line.startswith("oyez_http_requests_total{")]
