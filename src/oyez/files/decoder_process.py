@@ -26,8 +26,7 @@ import av
 from oyez.audio.pcm import Samples
 from oyez.files.decoder_main import END, OPENED, READY, REFUSED, SOUND
 from oyez.files.decoding import BLOCK_BYTES, SAMPLE_BYTES, MediaError
-from oyez.files.media import as_samples
-from oyez.files.threads import in_thread
+from oyez.files.media import as_samples, run_blocking
 
 COMMAND = "import sys; sys.path += sys.argv[3:]; from oyez.files.decoder_main import main; main()"
 PACKAGES = [str(Path(file).parents[depth]) for file, depth in ((__file__, 2), (av.__file__, 1))]
@@ -136,7 +135,7 @@ class _Process:
 
     async def start(self, file: BinaryIO, limits: DecoderLimits) -> None:
         try:
-            await in_thread(self._spawn, file, limits)
+            await run_blocking(self._spawn, file, limits)
             assert self._popen is not None
             self._transport, _ = await asyncio.get_running_loop().connect_read_pipe(
                 lambda: asyncio.StreamReaderProtocol(self._answers), self._popen.stdout

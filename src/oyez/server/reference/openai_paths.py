@@ -12,9 +12,8 @@ from oyez.server.access.quotas import used_up
 from oyez.server.access.refusals import INVALID_KEY
 from oyez.server.reference.schemas import REFERENCE, Schema
 from oyez.server.reference.security import ANY_OF_THEM
-from oyez.server.transcriptions import errors, routes
-from oyez.server.transcriptions.bodies import (
-    Failure,
+from oyez.server.transcriptions import endpoint, errors
+from oyez.server.transcriptions.answers import (
     Model,
     ModelList,
     TextDelta,
@@ -23,7 +22,8 @@ from oyez.server.transcriptions.bodies import (
     Usage,
     VerboseTranscription,
 )
-from oyez.server.transcriptions.parameters import (
+from oyez.server.transcriptions.errors import Failure
+from oyez.server.transcriptions.form import (
     FORMATS,
     GRANULARITIES,
     MAX_MODEL_CHARS,
@@ -52,11 +52,11 @@ USAGE = Usage(seconds=2.9)
 FAILED = {
     error.status: error.body
     for error in (
-        errors.bad_value("response_format", "xml", one_of(FORMATS)),
-        errors.ApiError.of(INVALID_KEY),
-        errors.too_large(200 << 20),
-        errors.ApiError.of(used_up(7200, 3600)),
-        errors.too_many(8),
+        errors.invalid_value("response_format", "xml", one_of(FORMATS)),
+        errors.ApiError.from_refusal(INVALID_KEY),
+        errors.file_too_large(200 << 20),
+        errors.ApiError.from_refusal(used_up(7200, 3600)),
+        errors.too_many_files(8),
     )
 }
 """An example of some."""
@@ -66,7 +66,7 @@ def openai_paths(settings: Settings) -> dict[str, Any]:
     """Path to what may be asked of it."""
     name = {"name": "name", "in": "path", "required": True, "description": "A model's name."}
     return {
-        routes.PATH: {"post": _transcribe(settings)},
+        endpoint.PATH: {"post": _transcribe(settings)},
         "/v1/models": {
             "get": _operation(
                 "listModels",

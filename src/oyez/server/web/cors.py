@@ -13,7 +13,7 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from oyez.server.access.origins import ANY
-from oyez.server.transcriptions.plain_errors import PREFIX
+from oyez.server.transcriptions.errors import PREFIX
 
 METHODS = "GET, POST"
 HEADERS = ("Authorization", "X-API-Key", "Content-Type")

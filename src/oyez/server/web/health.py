@@ -8,7 +8,7 @@ from oyez import __version__
 from oyez.server.access.accounts import Accounts
 from oyez.server.access.admission import Admission
 from oyez.server.bodies import Health, Readiness, json_response
-from oyez.server.process.engine_watch import EngineWatch
+from oyez.server.process.watchdog import EngineWatch
 
 
 def http_routes(
