@@ -43,7 +43,7 @@ class UploadSlots:
             max_waiting: The most complete files that wait to be transcribed.
             max_disk_bytes: The most bytes of all files together, those at work included.
             max_file_bytes: The most bytes of one file; a key may always have one such file.
-            callers: Tells whether there are several keys.
+            callers: Shows whether there are several keys.
         """
         self._max_working, self._max_waiting = max_working, max_waiting
         self._max_uploads = max(MAX_UPLOADS, max_working + max_waiting)
