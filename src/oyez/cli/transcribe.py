@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from oyez.cli.file_progress import FileProgress
     from oyez.cli.transcribing import Summary
     from oyez.client.session import Target
-    from oyez.files.options import Options
+    from oyez.files.results import Options
     from oyez.runtime.loader import Engines
 
 
@@ -74,7 +74,7 @@ def transcribe(
     130 Ctrl-C.
     """
     from oyez.cli.outputs import STDIN, OutputError, plan
-    from oyez.files.options import Options
+    from oyez.files.results import Options
 
     if STDIN in files and sys.stdin.isatty():
         raise click.UsageError("there is no pipe: stdin is the terminal")

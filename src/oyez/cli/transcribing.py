@@ -19,10 +19,8 @@ from oyez.cli.pipe_input import PipeInput
 from oyez.cli.terminal import clock, counted
 from oyez.cli.wrapping import printable
 from oyez.client.session import ClientError
-from oyez.files.media import Media, MediaError, open_media
-from oyez.files.options import TranscriptionError
-from oyez.files.results import Partial, Progress, Result, Segment
-from oyez.files.threads import in_thread
+from oyez.files.media import Media, MediaError, open_media, run_blocking
+from oyez.files.results import Partial, Progress, Result, Segment, TranscriptionError
 
 Recognise = Callable[[Iterator[Samples]], AsyncGenerator[Result]]
 """From the audio of a file to what is said in it."""
@@ -98,7 +96,7 @@ class Transcribing:
     ) -> None:
         printing = output is None and self._streams_text
         with contextlib.ExitStack() as stack:
-            media = await in_thread(stack.enter_context, open_media(file))
+            media = await run_blocking(stack.enter_context, open_media(file))
             self._progress.begin(transcript.name, media.duration_s)
             async with contextlib.aclosing(self._recognise(media.blocks())) as results:
                 async for result in results:
