@@ -13,9 +13,8 @@ from oyez.files.transcriber import Transcriber
 from oyez.metrics import Metrics
 from oyez.runtime.loader import Engines
 from oyez.server import realtime
-from oyez.server.access.access import Access
-from oyez.server.access.accounts import Accounts
-from oyez.server.access.key_watch import KeyWatch
+from oyez.server.access.access import Access, Accounts
+from oyez.server.access.callers import KeyWatch
 from oyez.server.process.connections import Connections
 from oyez.server.process.engine_watch import EngineWatch
 from oyez.server.process.loop_watch import loop_watch

@@ -13,10 +13,9 @@ from sqlalchemy import MetaData, inspect, text
 from oyez.accounts import database as database_module
 from oyez.accounts import schema
 from oyez.accounts.database import Database, DatabaseError, NoDatabase, open_database
-from oyez.accounts.key_store import all_keys, create_key, revoke_key
+from oyez.accounts.keys import all_keys, create_key, revoke_key
 from oyez.accounts.ledger import Ledger
-from oyez.accounts.reports import usage_report
-from oyez.accounts.session_report import session_report
+from oyez.accounts.reports import session_report, usage_report
 from support.postgres import Postgres
 from support.usage import NOON, a_usage
 

@@ -8,9 +8,15 @@ import pytest
 from sqlalchemy import text
 
 from oyez.accounts.database import Database, DatabaseError, open_database
-from oyez.accounts.directory import KeyDirectory
-from oyez.accounts.key_store import all_keys, change_limits, create_key, revoke_key
-from oyez.accounts.keys import NO_LIMITS, KeyLimits
+from oyez.accounts.keys import (
+    NO_LIMITS,
+    KeyDirectory,
+    KeyLimits,
+    all_keys,
+    change_limits,
+    create_key,
+    revoke_key,
+)
 
 EVERY_LIMIT = KeyLimits(
     sessions=2,

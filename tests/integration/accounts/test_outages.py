@@ -28,7 +28,7 @@ WAIT_S = 10.0
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database_module, "BUSY_TIMEOUT_MS", 20)
-    monkeypatch.setattr(ledger_module, "LONGEST_PAUSE_S", 0.2)
+    monkeypatch.setattr(ledger_module, "MAX_PAUSE_S", 0.2)
 
 
 @pytest.fixture

@@ -8,8 +8,7 @@ import msgspec
 
 from oyez.engines.base import LANGUAGES
 from oyez.protocol.errors import one_of
-from oyez.server.access.quotas import used_up
-from oyez.server.access.refusals import INVALID_KEY
+from oyez.server.access.refusals import INVALID_KEY, used_up
 from oyez.server.reference.schemas import REFERENCE, Schema
 from oyez.server.reference.security import ANY_OF_THEM
 from oyez.server.transcriptions import errors, routes

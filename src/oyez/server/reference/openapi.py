@@ -10,9 +10,6 @@ import msgspec
 from oyez import __version__
 from oyez.metrics import CONTENT_TYPE
 from oyez.server import realtime
-from oyez.server.access.admission import too_fast, too_many_sessions
-from oyez.server.access.gate import foreign_page
-from oyez.server.access.quotas import used_up
 from oyez.server.access.refusals import (
     BUSY,
     DRAINING,
@@ -24,6 +21,10 @@ from oyez.server.access.refusals import (
     NO_KEYS_YET,
     REVOKED_KEY,
     Refusal,
+    foreign_page,
+    too_fast,
+    too_many_sessions,
+    used_up,
 )
 from oyez.server.bodies import Health, Readiness, RefusalBody
 from oyez.server.reference.openai_paths import OPENAI_BODIES, openai_paths

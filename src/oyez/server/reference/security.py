@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from oyez.server.access.credentials import KEY_SUBPROTOCOL, SUBPROTOCOL
+from oyez.server.access.auth import KEY_SUBPROTOCOL, SUBPROTOCOL
 
 Scheme = dict[str, Any]
 

@@ -66,6 +66,6 @@ def openai_routes(
 
 
 def _check(access: Access, request: web.Request) -> None:
-    caller = access.gate.identify(request)
+    caller = access.authenticate(request)
     if isinstance(caller, Refusal):
         raise ApiError.of(caller)

@@ -117,10 +117,10 @@ class Transcriptions:
             log.warning("%d files did not end in time: they are left", len(self._requests))
 
     def _admit(self, http: web.Request) -> Caller:
-        caller = self._access.gate.identify(http)
+        caller = self._access.authenticate(http)
         if isinstance(caller, Refusal):
             raise ApiError.of(caller)
-        if refusal := self._admission.refuse_request(caller):
+        if refusal := self._admission.enter_request(caller):
             raise ApiError.of(refusal)
         return caller
 

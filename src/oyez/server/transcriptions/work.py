@@ -28,6 +28,7 @@ from oyez.server.access.access import Access
 from oyez.server.access.callers import Caller
 from oyez.server.access.refusals import DRAINING
 from oyez.server.session.figures import Figures
+from oyez.server.session.usage_recorder import UsageRecorder
 from oyez.server.transcriptions.errors import SERVER, ApiError, bad_file, no_decoder, too_long
 from oyez.server.transcriptions.parameters import Parameters
 
@@ -64,7 +65,9 @@ class FileWork(Observer):
         self._max_audio_s = max_audio_s
         self._log = SessionLog(log, work_id)
         self._status, self._outcome = GONE, "the client did not wait"
-        self._usage = access.recorder(
+        self._usage = UsageRecorder(
+            access.ledger,
+            access.quotas,
             caller,
             self.figures,
             session_id=work_id,
@@ -122,11 +125,11 @@ class FileWork(Observer):
 
     def heard(self, samples: int) -> None:
         access, caller = self._access, self._caller
-        if refusal := access.callers.objection(caller) or access.quotas.refusal(caller):
+        if refusal := access.callers.check(caller) or access.quotas.check(caller):
             raise ApiError.of(refusal)
         if self.figures.audio_s + samples / SAMPLE_RATE > self._max_audio_s:
             raise too_long(self._max_audio_s)
-        self._usage.heard(samples / SAMPLE_RATE)
+        self._usage.add_audio(samples / SAMPLE_RATE)
         self.figures.audio_samples += samples
         self._metrics.tally.audio_samples += samples
 

@@ -12,7 +12,7 @@ from collections.abc import Collection
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
-from oyez.server.access.origins import ANY
+from oyez.server.access.auth import ANY_ORIGIN
 from oyez.server.transcriptions.plain_errors import PREFIX
 
 METHODS = "GET, POST"
@@ -55,7 +55,7 @@ class Cors:
     async def _mark(self, request: web.Request, response: web.StreamResponse) -> None:
         if not request.path.startswith(PREFIX):
             return
-        if ANY not in self._allowed:
+        if ANY_ORIGIN not in self._allowed:
             response.headers.add(hdrs.VARY, hdrs.ORIGIN)  # whoever is asking, for caches
         if named := self._named(request):
             response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = named
@@ -66,6 +66,6 @@ class Cors:
         origin = request.headers.get(hdrs.ORIGIN)
         if origin is None or not request.path.startswith(PREFIX):
             return None
-        if ANY in self._allowed:
-            return ANY
+        if ANY_ORIGIN in self._allowed:
+            return ANY_ORIGIN
         return origin if origin.lower() in self._allowed else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from oyez import __version__
-from oyez.server.access.accounts import Accounts
+from oyez.server.access.access import Accounts
 from oyez.server.access.admission import Admission
 from oyez.server.bodies import Health, Readiness, json_response
 from oyez.server.process.engine_watch import EngineWatch

@@ -11,9 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oyez.accounts.keys import Key, KeyLimits
-from oyez.server.access.callers import ANYONE, Caller, Callers
+from oyez.server.access.callers import ANONYMOUS, Caller, Callers, StaticKeys
 from oyez.server.access.refusals import EXPIRED_KEY, INVALID_KEY, NO_KEY, REVOKED_KEY
-from oyez.server.access.static_keys import StaticKeys
 from oyez.settings import Settings, SettingsError
 from support.keys import FakeDirectory, a_key, own_key
 
@@ -32,8 +31,8 @@ class Known:
 
 
 def test_without_keys_anybody_is_anyone() -> None:
-    assert Known().callers.find(None) is ANYONE
-    assert Known().callers.find("whatever") is ANYONE
+    assert Known().callers.find(None) is ANONYMOUS
+    assert Known().callers.find("whatever") is ANONYMOUS
 
 
 def test_static_keys_are_named_by_number_never_by_themselves() -> None:
@@ -77,23 +76,23 @@ def test_a_revoked_key_and_one_that_is_gone_do_not_count() -> None:
     known = Known(keys=(a_key("a"), a_key("b")))
     caller = known.callers.find("a")
     assert isinstance(caller, Caller)
-    assert known.callers.objection(caller) is None
+    assert known.callers.check(caller) is None
     known.directory.set(replace(a_key("a"), revoked_at=NOON), a_key("b"))
     assert known.callers.find("a") is REVOKED_KEY
-    assert known.callers.objection(caller) is REVOKED_KEY
+    assert known.callers.check(caller) is REVOKED_KEY
     known.directory.set(a_key("b"))
     assert known.callers.find("a") is INVALID_KEY
-    assert known.callers.objection(caller) is REVOKED_KEY
+    assert known.callers.check(caller) is REVOKED_KEY
 
 
 def test_a_key_expires_to_the_moment() -> None:
     known = Known(keys=(a_key("a", expires_at=NOON + timedelta(seconds=1)),))
     caller = known.callers.find("a")
     assert isinstance(caller, Caller)
-    assert known.callers.objection(caller) is None
+    assert known.callers.check(caller) is None
     known.now += timedelta(seconds=1)
     assert known.callers.find("a") is EXPIRED_KEY
-    assert known.callers.objection(caller) is EXPIRED_KEY
+    assert known.callers.check(caller) is EXPIRED_KEY
 
 
 def test_revoking_the_last_key_lets_nobody_in() -> None:
@@ -132,10 +131,10 @@ def test_a_setting_for_keys_without_a_key_lets_nobody_in(tmp_path: Path) -> None
 
 def test_who_came_in_before_there_were_keys_may_stay() -> None:
     known = Known()
-    assert known.callers.find(None) is ANYONE
+    assert known.callers.find(None) is ANONYMOUS
     known.directory.set(a_key("a"))
     assert known.callers.find(None) is NO_KEY
-    assert known.callers.objection(ANYONE) is None
+    assert known.callers.check(ANONYMOUS) is None
 
 
 def lines(*words: str) -> str:
@@ -227,5 +226,5 @@ def test_an_emptied_file_revokes_its_keys(keys_file: Callable[[str], Path], empt
     assert isinstance(caller, Caller)
     keys_file(emptied)
     poll(callers._static)
-    assert callers.objection(caller) is REVOKED_KEY
+    assert callers.check(caller) is REVOKED_KEY
     assert callers.find(None) is NO_KEY
