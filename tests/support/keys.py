@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 def own_key(word: str) -> str:
-    """A key that somebody made up, long enough to be taken."""
+    """A key made of a word, long enough to be accepted."""
     return word.ljust(LEAST_KEY_CHARACTERS, ".")
 
 
@@ -55,7 +55,7 @@ class KeyOffice:
         self.url = f"sqlite:///{folder / 'accounts.db'}"
 
     def create(self, name: str, **limits: Any) -> tuple[str, Key]:
-        """The key, and what is kept of it."""
+        """Create a key. Returns it, and what is kept of it."""
         return self._do(lambda database: create_key(database, name, KeyLimits(**limits)))
 
     async def create_later(self, name: str, **limits: Any) -> tuple[str, Key]:
@@ -71,7 +71,7 @@ class KeyOffice:
         await asyncio.to_thread(self._do, change)
 
     def sessions(self) -> dict[str, dict[str, Any]]:
-        """By id; `languages`: code to turns and milliseconds of speech."""
+        """The rows of sessions by id, with the turns and milliseconds of speech by language."""
 
         def read(database: Database) -> dict[str, dict[str, Any]]:
             with database.read() as connection:

@@ -72,7 +72,7 @@ def test_a_database_of_a_newer_program_is_left_alone(url: str) -> None:
 
 
 def test_server_and_commands_work_side_by_side(url: str) -> None:
-    """A ledger writes, other processes make and revoke keys: nobody is told to try again."""
+    """A ledger writes, other processes make and revoke keys: none of them has to try again."""
     database = open_database(url)
     ledger = Ledger(database)
     ledger.start()

@@ -95,7 +95,7 @@ def test_a_directory_keeps_what_it_knew_when_the_database_fails(tmp_path: Path) 
     assert directory.find(secret) == key
 
 
-def test_a_directory_without_database_knows_nobody() -> None:
+def test_a_directory_without_a_database_is_empty() -> None:
     directory = KeyDirectory(None)
     directory.refresh()
     assert directory.find("any") is None

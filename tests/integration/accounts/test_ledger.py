@@ -78,7 +78,7 @@ def test_open_sessions_are_written_too_and_without_hurry(
     assert (row["audio_ms"], row["ended_at"]) == (2000, None)
 
 
-def test_nobody_who_stops_waiting_cancels_it_for_others(ledger: Ledger) -> None:
+def test_a_future_cannot_be_cancelled_because_others_may_wait_for_it(ledger: Ledger) -> None:
     future = ledger.put(a_usage(ended_at=NOON))
     assert not future.cancel()
     future.result(WAIT_S)
@@ -226,7 +226,7 @@ def test_a_server_that_was_cut_off_takes_its_sessions_back(database: Database) -
 
 
 def _runs_elsewhere(database: Database, instance_id: str, *, last_beat_s_ago: float) -> None:
-    """Make it a server of another machine."""
+    """Change the row of this server so that it seems to run on another machine."""
     with database.write() as connection:
         connection.execute(instances.delete().where(instances.c.id == instance_id))
         now = datetime.now(UTC)

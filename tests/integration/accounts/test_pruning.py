@@ -28,7 +28,7 @@ ENGLISH = {"en": LanguageUsage(1, 0.5)}
 
 
 def write(database: Database, session_id: str, days_ago: int, **figures: Any) -> None:
-    """A session of an hour, at noon or when it says, at 0.1 EUR a second."""
+    """A session of an hour at noon, unless `figures` says otherwise, at 0.1 EUR a second."""
     began_at = figures.pop("began_at", NOON - timedelta(days=days_ago))
     at = figures.pop("at", began_at + timedelta(hours=1))
     ended = {"ended_at": figures.pop("ended_at", at)}
@@ -76,7 +76,7 @@ def test_a_session_over_midnight_stays_whole_or_goes_whole(database: Database) -
     assert rows(database) == [0, 0]
 
 
-def test_open_sessions_stay_and_are_told(database: Database) -> None:
+def test_open_sessions_stay_and_are_reported(database: Database) -> None:
     write(database, "open", 3, ended_at=None)
     write(database, "ended", 3)
     assert first_open(database, TODAY) == NOON - timedelta(days=3)

@@ -101,7 +101,7 @@ def test_a_key_has_so_many_sessions_at_once_and_no_more() -> None:
     assert admission.enter(two) is None
 
 
-def test_who_is_refused_for_another_reason_has_not_used_up_the_rate() -> None:
+def test_a_refusal_for_another_reason_does_not_count_for_the_rate() -> None:
     admission, _, quotas = an_admission(sessions_per_second=1)
     quotas.used_up = Refusal(429, "Throttling.AllocationQuota", "used up", 60)
     for _ in range(3):
@@ -131,13 +131,13 @@ def test_callers_without_a_key_share_one_rate() -> None:
     assert refusal is not None and refusal.status == 429
 
 
-def test_a_draining_server_lets_nobody_in() -> None:
+def test_a_draining_server_admits_no_session() -> None:
     admission, _, _ = an_admission()
     admission.draining = True
     assert admission.enter(A) is DRAINING
 
 
-def test_who_finds_no_room_in_the_engine_is_refused_and_takes_no_place() -> None:
+def test_without_room_in_the_engine_a_caller_is_refused_and_takes_no_place() -> None:
     room = [0.9]
     admission, _, _ = an_admission(sessions_per_second=1, load_room=lambda: room[0])
     for _ in range(5):
@@ -211,13 +211,13 @@ def test_the_smallest_server_lets_in_a_first_session(fitting: int) -> None:
 
 @given(
     fitting=st.integers(5, 60),
-    comers=st.lists(st.sampled_from("abc"), max_size=200),
+    names=st.lists(st.sampled_from("abc"), max_size=200),
 )
-def test_however_others_come_a_new_key_finds_room(fitting: int, comers: list[str]) -> None:
+def test_a_new_key_finds_room_in_whatever_order_others_came(fitting: int, names: list[str]) -> None:
     admission, _, _ = an_admission(
         max_sessions=fitting, sessions_per_second=999, reserved_share=0.2
     )
-    for name in comers:
+    for name in names:
         admission.enter(Caller(name, name))
     if fitting >= 5 * 5:
         assert admission.enter(Caller("new", "new")) is None

@@ -79,14 +79,14 @@ def test_a_name_that_is_not_of_this_machine(host: str) -> None:
     [{"host": "0.0.0.0"}, {"host": "::"}, {"host": "192.168.1.2"}, {"trusted_proxies": "10.0.0.1"}],
     ids=str,
 )
-def test_a_server_for_other_machines_too_lets_in_nobody_unless_it_is_to_let_in_everybody(
+def test_a_server_for_other_machines_accepts_no_caller_without_a_key_unless_it_accepts_all(
     given_settings: dict[str, str],
 ) -> None:
     request = make_mocked_request("GET", "/", {"Host": "localhost"}).clone(remote="127.0.0.1")
     assert AnonymousAccess(Settings()).check(request) is None
     assert AnonymousAccess(Settings(**given_settings)).check(request) is NO_KEYS_YET
-    everybody = Settings(**given_settings, allow_insecure=True)
-    assert AnonymousAccess(everybody).check(request) is None
+    for_all = Settings(**given_settings, allow_insecure=True)
+    assert AnonymousAccess(for_all).check(request) is None
 
 
 PEER, PROXY, HOST, LISTENING, TRUSTED, STATIC, ROW = range(7)

@@ -30,7 +30,7 @@ class Known:
         self.callers = Callers(static_keys, self.directory, lambda: self.now)
 
 
-def test_without_keys_anybody_is_anyone() -> None:
+def test_without_keys_every_caller_is_anonymous() -> None:
     assert Known().callers.find(None) is ANONYMOUS
     assert Known().callers.find("whatever") is ANONYMOUS
 
@@ -95,7 +95,7 @@ def test_a_key_expires_to_the_moment() -> None:
     assert known.callers.check(caller) is EXPIRED_KEY
 
 
-def test_revoking_the_last_key_lets_nobody_in() -> None:
+def test_revoking_the_last_key_opens_nothing() -> None:
     known = Known(keys=(a_key("a"),))
     assert known.callers.need_keys
     known.directory.set(replace(a_key("a"), revoked_at=NOON))
@@ -119,7 +119,7 @@ def test_a_key_that_does_not_count_any_more_is_needed_all_the_same(key: Key) -> 
     assert not known.callers.has_active
 
 
-def test_a_setting_for_keys_without_a_key_lets_nobody_in(tmp_path: Path) -> None:
+def test_a_source_of_keys_without_a_key_opens_nothing(tmp_path: Path) -> None:
     (tmp_path / "keys").write_text("# none yet\n")
     for settings in (Settings(api_key=""), Settings(api_keys_file=tmp_path / "keys")):
         callers = Callers(StaticKeys(settings), FakeDirectory())
@@ -129,7 +129,7 @@ def test_a_setting_for_keys_without_a_key_lets_nobody_in(tmp_path: Path) -> None
         assert not callers.has_active
 
 
-def test_who_came_in_before_there_were_keys_may_stay() -> None:
+def test_a_caller_let_in_before_the_first_key_may_stay() -> None:
     known = Known()
     assert known.callers.find(None) is ANONYMOUS
     known.directory.set(a_key("a"))
@@ -138,7 +138,7 @@ def test_who_came_in_before_there_were_keys_may_stay() -> None:
 
 
 def lines(*words: str) -> str:
-    """Of a keys file."""
+    """The lines of a keys file."""
     return "".join(own_key(word) + "\n" for word in words)
 
 
@@ -172,7 +172,7 @@ def test_a_changed_file_counts_once_it_stays_as_it_is(keys_file: Callable[[str],
     assert static.find(own_key("c")) and not static.find(own_key("b"))
 
 
-def test_a_key_that_stays_keeps_its_id_and_nobody_inherits_one(
+def test_a_key_that_stays_keeps_its_id_and_no_id_is_used_again(
     keys_file: Callable[[str], Path],
 ) -> None:
     static = StaticKeys(Settings(api_keys_file=keys_file(lines("a", "b", "c"))))
@@ -191,7 +191,7 @@ def test_a_key_that_stays_keeps_its_id_and_nobody_inherits_one(
 
 
 @pytest.mark.parametrize("broken", ["two words\n", "short\n"])
-def test_a_broken_file_keeps_the_old_keys_and_is_told_once(
+def test_a_broken_file_keeps_the_old_keys_and_is_logged_once(
     keys_file: Callable[[str], Path], broken: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     static = StaticKeys(Settings(api_keys_file=keys_file(lines("a-secret"))))

@@ -56,7 +56,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(callers, "FILE_INTERVAL_S", 0.01)
 
 
-async def test_a_database_that_is_away_is_told_once_each_time(
+async def test_each_outage_of_the_database_is_logged_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     directory = FlakyDirectory()

@@ -48,7 +48,9 @@ def test_a_line_names_the_address_and_what_was_wrong(lines: Lines) -> None:
     ]
 
 
-def test_who_goes_on_is_named_again_in_each_window_and_counted_between(lines: Lines) -> None:
+def test_an_address_that_goes_on_is_logged_again_in_each_window_and_counted_between(
+    lines: Lines,
+) -> None:
     lines.tell(GUESSER, times=100)
     assert lines.count() == MAX_LINES_PER_ADDRESS
     lines.now_s += 60.0
@@ -77,7 +79,7 @@ def test_a_crowd_of_addresses_fills_neither_log_nor_memory(lines: Lines) -> None
 
 
 @pytest.mark.parametrize("address", [GUESSER, "2001:db8::7"])
-def test_the_filter_that_is_shown_for_fail2ban_finds_who_guesses(
+def test_the_filter_shown_for_fail2ban_finds_addresses_that_guess(
     lines: Lines, address: str
 ) -> None:
     shown = re.search(r"^failregex = (.*)$", OPERATIONS.read_text(), re.MULTILINE)
