@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 import websocket
 
-from oyez.server.access import key_watch
+from oyez.server.access import callers
 from support.keys import KeyOffice, own_key
 from support.process import a_process
 from support.server import MODEL, PATH, RunningServer, running_server
@@ -107,7 +107,7 @@ async def test_who_is_refused_is_told_whether_the_key_was_revoked_or_expired(
 async def test_the_first_key_closes_an_open_server_and_the_last_one_does_not_open_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(key_watch, "DIRECTORY_S", 0.05)
+    monkeypatch.setattr(callers, "DIRECTORY_INTERVAL_S", 0.05)
     office = KeyOffice(tmp_path)
     async with running_server(database=office.url, sessions_per_second=1000) as running:
         assert await is_let_in(running)

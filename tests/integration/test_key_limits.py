@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from oyez.server.access import key_watch
+from oyez.server.access import callers
 from oyez.server.session import usage_recorder
 from support.keys import KeyOffice, own_key
 from support.server import (
@@ -177,7 +177,7 @@ async def test_a_key_that_expires_ends_its_sessions(tmp_path: Path) -> None:
 async def test_a_key_taken_out_of_the_file_ends_its_sessions_and_no_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(key_watch, "FILE_S", 0.1)
+    monkeypatch.setattr(callers, "FILE_INTERVAL_S", 0.1)
     file = tmp_path / "keys"
     file.write_text(f"{STAYS}\n{GOES}\n")
     async with running_server(api_keys_file=file) as running:
@@ -196,7 +196,7 @@ async def test_a_key_taken_out_of_the_file_ends_its_sessions_and_no_others(
 async def test_a_revoked_session_whose_answer_does_not_come_ends_all_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(key_watch, "DIRECTORY_S", 0.1)
+    monkeypatch.setattr(callers, "DIRECTORY_INTERVAL_S", 0.1)
     office = KeyOffice(tmp_path)
     key, its = office.create("stuck")
     async with running_server(held_engine(), database=office.url) as running:

@@ -19,8 +19,7 @@ from openai import AsyncOpenAI, OpenAI
 from sqlalchemy import select
 
 from oyez.accounts.database import open_database
-from oyez.accounts.key_store import create_key
-from oyez.accounts.keys import KeyLimits
+from oyez.accounts.keys import KeyLimits, create_key
 from oyez.accounts.schema import sessions
 from oyez.engines.base import RecognitionError, Request
 from oyez.testing import FakeRecogniser

@@ -20,7 +20,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from oyez.server.access import key_watch
+from oyez.server.access import callers
 from oyez.server.access.refusals import NO_KEYS_YET
 from support.keys import KeyOffice, own_key
 from support.process import ENVIRONMENT, a_process, command, later_line, run_to_end
@@ -53,7 +53,7 @@ async def answers(running: RunningServer, headers: dict[str, str] = BY_PROXY) ->
 async def test_revoking_the_last_key_and_starting_anew_lets_nobody_in(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, behind_proxy: dict[str, str]
 ) -> None:
-    monkeypatch.setattr(key_watch, "DIRECTORY_S", 0.05)
+    monkeypatch.setattr(callers, "DIRECTORY_INTERVAL_S", 0.05)
     office = KeyOffice(tmp_path)
     key, its = office.create("app")
     async with running_server(database=office.url, **behind_proxy) as running:
@@ -111,7 +111,7 @@ async def test_programs_of_this_machine_need_no_key_while_there_is_none() -> Non
 async def test_allow_insecure_lets_in_everybody_until_there_is_a_key(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(key_watch, "DIRECTORY_S", 0.05)
+    monkeypatch.setattr(callers, "DIRECTORY_INTERVAL_S", 0.05)
     office = KeyOffice(tmp_path)
     everybody = {"host": "0.0.0.0", "allow_insecure": True, **BEHIND_PROXY}
     async with running_server(database=office.url, **everybody) as running:

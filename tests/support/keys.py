@@ -10,10 +10,16 @@ from typing import Any, TypeVar
 
 from sqlalchemy import select
 
-from oyez.accounts import key_store
 from oyez.accounts.database import Database, open_database
-from oyez.accounts.directory import KeyDirectory
-from oyez.accounts.keys import Key, KeyLimits, hash_key
+from oyez.accounts.keys import (
+    Key,
+    KeyDirectory,
+    KeyLimits,
+    change_limits,
+    create_key,
+    hash_key,
+    revoke_key,
+)
 from oyez.accounts.schema import session_languages, sessions
 from oyez.settings.checks import LEAST_KEY_CHARACTERS
 
@@ -21,7 +27,7 @@ T = TypeVar("T")
 
 
 def own_key(word: str) -> str:
-    """A key that somebody made up, long enough to be taken."""
+    """A key made of a word, long enough to be accepted."""
     return word.ljust(LEAST_KEY_CHARACTERS, ".")
 
 
@@ -33,7 +39,7 @@ class FakeDirectory(KeyDirectory):
         self.set(*keys)
 
     def set(self, *keys: Key) -> None:
-        self._take(keys)
+        self._replace(keys)
 
 
 def a_key(secret: str, **limits: Any) -> Key:
@@ -49,23 +55,23 @@ class KeyOffice:
         self.url = f"sqlite:///{folder / 'accounts.db'}"
 
     def create(self, name: str, **limits: Any) -> tuple[str, Key]:
-        """The key, and what is kept of it."""
-        return self._do(lambda database: key_store.create_key(database, name, KeyLimits(**limits)))
+        """Create a key. Returns it, and what is kept of it."""
+        return self._do(lambda database: create_key(database, name, KeyLimits(**limits)))
 
     async def create_later(self, name: str, **limits: Any) -> tuple[str, Key]:
         return await asyncio.to_thread(self.create, name, **limits)
 
     async def revoke(self, key: Key) -> None:
-        await asyncio.to_thread(self._do, lambda database: key_store.revoke_key(database, key.id))
+        await asyncio.to_thread(self._do, lambda database: revoke_key(database, key.id))
 
     async def change(self, key: Key, **limits: Any) -> None:
         def change(database: Database) -> None:
-            key_store.change_limits(database, key.id, KeyLimits(**limits))
+            change_limits(database, key.id, KeyLimits(**limits))
 
         await asyncio.to_thread(self._do, change)
 
     def sessions(self) -> dict[str, dict[str, Any]]:
-        """By id; `languages`: code to turns and milliseconds of speech."""
+        """The rows of sessions by id, with the turns and milliseconds of speech by language."""
 
         def read(database: Database) -> dict[str, dict[str, Any]]:
             with database.read() as connection:

@@ -19,7 +19,7 @@ from oyez.engines.emotion.base import EmotionClassifier
 from oyez.engines.emotion.neutral import Neutral
 from oyez.metrics import Metrics
 from oyez.runtime.loader import Engines
-from oyez.server.access.accounts import Accounts
+from oyez.server.access.access import Accounts
 from oyez.server.app import Server
 from oyez.server.process.listening import Listening, bind, listen
 from oyez.server.realtime import PATH

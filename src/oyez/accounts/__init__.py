@@ -1,3 +1,3 @@
-"""EDGE: who may use the server, and what they used: keys and usage in a database."""
+"""EDGE: API keys and usage in a database: who may use the server, and what they used."""
 
 from __future__ import annotations

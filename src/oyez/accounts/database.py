@@ -1,6 +1,6 @@
-"""Opening the database: SQLite in a file by default, or PostgreSQL.
+"""Opens the database, which is an SQLite file by default, or PostgreSQL.
 
-Everything here blocks: call it from a thread or before the event loop runs.
+Every function here blocks: call it from a thread, or before the event loop runs.
 """
 
 from __future__ import annotations
@@ -16,15 +16,16 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
-from oyez.accounts.migrations import NoTables, SchemaError, migrate
+from oyez.accounts.schema import NoTables, SchemaError, migrate
 
 OFF = "off"
+"""The value of the setting `database` with which nothing is kept."""
 BUSY_TIMEOUT_MS = 5_000
 POSTGRES_DRIVER = "postgresql+psycopg"
 POSTGRES_OPTIONS = {
     "connect_timeout": "5",
     "application_name": "oyez",
-    # a server that is gone without a word is noticed within half a minute
+    # A PostgreSQL server that disappears without closing is noticed within half a minute.
     "keepalives_idle": "10",
     "keepalives_interval": "5",
     "keepalives_count": "3",
@@ -35,11 +36,11 @@ EXAMPLES = "such as sqlite:////var/lib/oyez/oyez.db or postgresql://oyez@localho
 
 
 class DatabaseError(Exception):
-    """The database cannot be used; the message names it and says what to do, never a password."""
+    """The database cannot be used. The message names it, says what to do and holds no password."""
 
 
 class NoDatabase(DatabaseError):
-    """There is none of this name yet; perhaps the name is mistyped."""
+    """There is no database of this name yet; the name may be mistyped."""
 
 
 class Database:
@@ -51,32 +52,36 @@ class Database:
 
     @property
     def name(self) -> str:
-        """Its URL without the password."""
+        """The URL of the database without the password."""
         return shown(self._engine.url)
 
     @property
     def file(self) -> Path | None:
-        """Of SQLite; None otherwise."""
+        """The file of an SQLite database; None for PostgreSQL."""
         url = self._engine.url
         return Path(url.database or "") if url.get_backend_name() == "sqlite" else None
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """One transaction that sees one state. Raises DatabaseError."""
-        with self._told(), self._engine.begin() as connection:
+        """Open a transaction that reads one consistent state. Raises DatabaseError."""
+        with self._clean_errors(), self._engine.begin() as connection:
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """One transaction: durable after it, or it never was. Raises DatabaseError."""
-        with self._told(), self._writing.begin() as connection:
+        """Open a transaction that is durable once it is left, or undone if it fails.
+
+        Raises DatabaseError.
+        """
+        with self._clean_errors(), self._writing.begin() as connection:
             yield connection
 
     def close(self) -> None:
+        """Close all connections to the database."""
         self._engine.dispose()
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _clean_errors(self) -> Iterator[None]:
         try:
             yield
         except SQLAlchemyError as error:
@@ -84,10 +89,10 @@ class Database:
 
 
 def open_database(url: str, *, create: bool = True) -> Database:
-    """Connect, and bring the schema up to date.
+    """Connect to the database at this SQLAlchemy URL, and bring its schema up to date.
 
-    url: as SQLAlchemy writes it. create: make what is missing, the tables and with SQLite the file,
-    which is its owner's alone; False raises NoDatabase instead. Raises DatabaseError.
+    With `create`, missing tables are created, and so is a missing SQLite file, which only its owner
+    can read. Without it, NoDatabase is raised in these cases. Raises DatabaseError.
     """
     parsed = _parse(url)
     is_sqlite = parsed.get_backend_name() == "sqlite"
@@ -115,15 +120,15 @@ def _advice(is_sqlite: bool) -> str:
 
 
 def shown(url: URL) -> str:
-    """A URL fit for people and logs."""
+    """The URL with its password masked, as people and logs may see it."""
     query = {name: "***" if "password" in name else value for name, value in url.query.items()}
     return url.set(query=query).render_as_string(hide_password=True)
 
 
 def reason(error: SQLAlchemyError) -> str:
-    """What the driver said, in one line, without statement and parameters."""
-    said = str(error.orig) if isinstance(error, DBAPIError) else str(error)
-    return " ".join(said.split()) or type(error).__name__
+    """The driver's message in one line, without the statement and its parameters."""
+    message = str(error.orig) if isinstance(error, DBAPIError) else str(error)
+    return " ".join(message.split()) or type(error).__name__
 
 
 def _parse(url: str) -> URL:
@@ -131,7 +136,7 @@ def _parse(url: str) -> URL:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
         raise DatabaseError(f"database must be 'off' or a URL {EXAMPLES}") from None
-    if "@" in (parsed.host or ""):  # it would be shown as a part of the host
+    if "@" in (parsed.host or ""):  # the rest of the password would be shown as part of the host
         raise DatabaseError("database: write an @ in the user or the password as %40")
     if parsed.drivername in ("postgresql", "postgres"):
         parsed = parsed.set(drivername=POSTGRES_DRIVER)
@@ -179,7 +184,7 @@ def _create_private(file: Path, name: str) -> None:
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:
-    connection.isolation_level = None  # the driver begins nothing by itself: _begin_sqlite does
+    connection.isolation_level = None  # _begin_sqlite begins transactions, not the driver
     connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
     _use_wal(connection)
     connection.execute("PRAGMA synchronous = FULL")
@@ -187,7 +192,8 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
 
 
 def _use_wal(connection: Any) -> None:
-    # while others do the same to a new file SQLite does not wait: it fails or changes nothing
+    # SQLite ignores the busy timeout here: while another process switches a new file to the
+    # write-ahead log, the statement fails or leaves the mode as it is. So it is tried again.
     deadline_s = time.monotonic() + BUSY_TIMEOUT_MS / 1000
     while True:
         try:
@@ -204,7 +210,8 @@ def _use_wal(connection: Any) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    # a writer takes the lock at once: one that read first would fail when it comes to write
+    # A writer takes the lock at once. If it read first, its first write could fail with
+    # "database is locked", because another process may have written in between.
     writes = connection.get_execution_options().get("oyez_writes")
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 

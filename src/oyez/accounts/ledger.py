@@ -1,4 +1,4 @@
-"""Usage on its way to the database: taken at once, written by a thread of its own."""
+"""The way of usage to the database: taken without waiting, written by a thread of its own."""
 
 from __future__ import annotations
 
@@ -6,39 +6,110 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import Future
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
-from oyez.accounts import instances, journal
+from oyez.accounts import recovery
+from oyez.accounts.daily_usage import DailyUsage, read_others
 from oyez.accounts.database import Database
-from oyez.accounts.record import Record
-from oyez.accounts.today import Today
-from oyez.accounts.usage import SessionUsage
-from oyez.accounts.usage_store import audio_ms_of_others, write_what_can_be
-from oyez.accounts.waiting import Entry, Waiting
+from oyez.accounts.usage import Record, SessionUsage, write_valid
 from oyez.metrics import Metrics
 
 MAX_ENDED = 10_000
+"""The default number of ended sessions that may wait before new sessions are refused."""
 MAX_BATCH = 500
 LINGER_S = 0.5
-"""Figures of open sessions wait so long for company: nobody is waiting for them."""
-FIRST_PAUSE_S = 0.1
-LONGEST_PAUSE_S = 5.0
+"""How long figures of open sessions wait, so that more of them share one transaction."""
+MIN_PAUSE_S = 0.1
+MAX_PAUSE_S = 5.0
+"""The shortest and the longest pause before a write that failed is tried again."""
 
 log = logging.getLogger(__name__)
 
 
 class NotWritten(Exception):
-    """This usage is not in the database, and the ledger has given it up."""
+    """The usage is not in the database, and the ledger does not try again."""
+
+
+@dataclass(slots=True)
+class PendingWrite:
+    """The newest record of one session and day."""
+
+    record: Record
+    futures: list[Future[None]]
+    """Done when this record, or a newer one in its place, is in the database."""
+
+    @property
+    def key(self) -> tuple[str, date]:
+        return self.record.usage.session_id, self.record.usage.day
+
+    @property
+    def has_ended(self) -> bool:
+        return self.record.usage.ended_at is not None
+
+    def resolve(self, problem: Exception | None = None) -> None:
+        """Complete the futures. If two threads call this, the first call counts."""
+        for future in self.futures:
+            with suppress(InvalidStateError):
+                future.set_exception(problem) if problem else future.set_result(None)
+
+
+class PendingWrites:
+    """The records that wait to be written, oldest first. Not thread-safe.
+
+    A record replaces a waiting one of the same session and day, because its figures include those
+    of the other. Records of different days stay apart, so that each day keeps its figures.
+    """
+
+    def __init__(self) -> None:
+        self._writes: dict[tuple[str, date], PendingWrite] = {}
+        self.ended = 0
+        """How many of the records belong to sessions that have ended."""
+
+    def __len__(self) -> int:
+        return len(self._writes)
+
+    def put(self, record: Record) -> Future[None]:
+        """Add a record. The future is done when its figures are written."""
+        future: Future[None] = Future()
+        future.set_running_or_notify_cancel()  # others may wait for the same write
+        fresh = PendingWrite(record, [future])
+        pending = self._writes.setdefault(fresh.key, fresh)
+        if pending is not fresh:
+            self.ended -= pending.has_ended
+            pending.record = record
+        self.ended += pending.has_ended
+        return pending.futures[0]
+
+    def take(self, max_writes: int) -> list[PendingWrite]:
+        """Remove and return the records that have waited longest."""
+        taken = [self._writes.pop(key) for key in list(self._writes)[:max_writes]]
+        self.ended -= sum(write.has_ended for write in taken)
+        return taken
+
+    def put_back(self, writes: Iterable[PendingWrite]) -> None:
+        """Return records that could not be written to the front. Newer records replace them."""
+        older = {}
+        for write in writes:
+            newer = self._writes.get(write.key)
+            if newer:
+                newer.futures += write.futures
+            else:
+                older[write.key] = write
+        self.ended += sum(write.has_ended for write in older.values())
+        self._writes = older | self._writes
 
 
 class Ledger:
-    """Keeps what sessions used until it is in the database, however long that is away.
+    """Keeps the usage of sessions until it is in the database, however long that takes.
 
-    `start` it before the event loop runs and `stop` it after; both block. Everything else may be
-    called from any thread and never blocks. database: None keeps today's sums and nothing else.
+    Call `start` before the event loop runs and `stop` after it; both block. All other methods may
+    be called from any thread and do not block. Without a database, only the sums of the day are
+    kept.
     """
 
     def __init__(
@@ -51,7 +122,8 @@ class Ledger:
         max_ended: int = MAX_ENDED,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """price_per_second: of audio, for sessions from now on. clock: with time zone."""
+        """price_per_second: the price of audio for sessions that begin from now on. clock: returns
+        the time with a time zone."""
         self.instance_id = f"srv_{secrets.token_hex(8)}"
         self._database = database
         self._price = None if price_per_second is None else f"{price_per_second.normalize():f}"
@@ -60,177 +132,181 @@ class Ledger:
         self._max_ended = max_ended
         self._clock = clock
         self._changed = threading.Condition()
-        self._today = Today()
-        self._waiting = Waiting()
-        self._in_work: list[Entry] = []
-        self._is_away = False
-        self._stop_by_s: float | None = None
+        """Guards the fields below, and wakes the thread."""
+        self._daily_usage = DailyUsage()
+        self._pending = PendingWrites()
+        self._being_written: list[PendingWrite] = []
+        self._is_failing = False
+        self._stop_deadline_s: float | None = None
         self._has_stopped = False
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Take in what an earlier run left and close its sessions; then write. Blocks.
+        """Write what earlier runs left, close their sessions, and start the thread. Blocks.
 
         Raises DatabaseError.
         """
         if self._database is None:
             return
-        journal.take_in(self._database)
-        self._beat(self._database)
+        recovery.replay_spool(self._database)
+        self._heartbeat(self._database)
         self._thread = threading.Thread(
             target=self._run, args=[self._database], name="oyez-ledger", daemon=True
         )
         self._thread.start()
 
     def put(self, usage: SessionUsage) -> Future[None]:
-        """Take the newest figures of a session; the future is done when they are durable.
+        """Take the newest figures of a session. The future is done when they are durable.
 
-        It holds NotWritten if the database refuses these figures or the ledger is stopped before
-        they are written. Nothing cancels it.
+        It raises NotWritten if the database rejects these figures, or if the ledger stops before
+        they are written. It cannot be cancelled.
         """
         record = Record(usage, self.instance_id, self._price, self._currency)
         with self._changed:
-            self._today.put(usage)
+            self._daily_usage.add(usage)
             if self._database is None:
-                return _settled(None)
+                return _done(None)
             if self._has_stopped:
-                return _settled(NotWritten("put after the ledger was stopped"))
-            future = self._waiting.put(record)
+                return _done(NotWritten("put after the ledger was stopped"))
+            future = self._pending.put(record)
             self._changed.notify()
         return future
 
     def audio_today_s(self, key_id: str) -> float:
-        """Audio of a key since midnight UTC; of other servers, as of some seconds ago."""
+        """The audio of a key since midnight UTC. That of other servers is some seconds old."""
         with self._changed:
-            return self._today.audio_s(key_id, self._day())
+            return self._daily_usage.audio_s(key_id, self._day())
 
     @property
     def full(self) -> bool:
-        """So many sessions have ended unwritten that no new ones should begin."""
-        return self._waiting.ended >= self._max_ended
+        """True if so many ended sessions are not written yet that no new ones should begin."""
+        return self._pending.ended >= self._max_ended
 
     @property
     def behind(self) -> bool:
-        """The database does not answer; what is put waits."""
-        return self._is_away
+        """True while the database cannot be written and usage waits."""
+        return self._is_failing
 
     def stop(self, timeout_s: float) -> int:
-        """Write what waits, for so long. Blocks. Returns how many sessions could not be written.
+        """Write what is pending, for at most `timeout_s`. Blocks.
 
-        Their usage goes to a file beside the database, which the next start takes in.
+        The rest goes to a spool file, which the next start writes to the database. Returns the
+        number of sessions that could not be written.
         """
         if self._database is None or self._thread is None:
             return 0
         with self._changed:
-            self._stop_by_s = time.monotonic() + timeout_s
+            self._stop_deadline_s = time.monotonic() + timeout_s
             self._changed.notify()
         self._thread.join(timeout_s)
         with self._changed:
-            self._waiting.put_back(self._in_work)
-            left = self._waiting.take(len(self._waiting))
+            # The thread may still wait for the database with a batch: that counts as unwritten.
+            self._pending.put_back(self._being_written)
+            left = self._pending.take(len(self._pending))
             self._has_stopped = True
         if left:
-            journal.leave(self._database, self.instance_id, [entry.record for entry in left])
-        for entry in left:
-            entry.done(NotWritten("stopped before the database answered"))
-        return len({entry.record.usage.session_id for entry in left})
+            records = [write.record for write in left]
+            recovery.write_spool(self._database, self.instance_id, records)
+        for write in left:
+            write.resolve(NotWritten("stopped before the database answered"))
+        return len({write.record.usage.session_id for write in left})
 
     def _run(self, database: Database) -> None:
-        beat_at_s = time.monotonic() + instances.BEAT_S
+        """Write until stopped. After a failure, pause twice as long each time, and try again."""
+        heartbeat_at_s = time.monotonic() + recovery.HEARTBEAT_S
         pause_s = 0.0
-        while not self._is_over():
-            self._rest(pause_s) if pause_s else self._await_work(beat_at_s)
+        while not self._should_end():
+            self._pause(pause_s) if pause_s else self._wait_for_work(heartbeat_at_s)
             try:
                 self._write(database)
-                if time.monotonic() >= beat_at_s:
-                    self._beat(database)
-                    beat_at_s = time.monotonic() + instances.BEAT_S
-            except Exception as error:  # noqa: BLE001 - whatever it is, what waits is tried again
-                pause_s = min(max(FIRST_PAUSE_S, 2 * pause_s), LONGEST_PAUSE_S)
+                if time.monotonic() >= heartbeat_at_s:
+                    self._heartbeat(database)
+                    heartbeat_at_s = time.monotonic() + recovery.HEARTBEAT_S
+            except Exception as error:  # noqa: BLE001 - no error may end the thread
+                pause_s = min(max(MIN_PAUSE_S, 2 * pause_s), MAX_PAUSE_S)
                 self._failed(error)
             else:
                 pause_s = 0.0
                 self._succeeded()
-        if not self._waiting:
-            self._leave(database)
+        if not self._pending:
+            self._sign_off(database)
 
-    def _is_over(self) -> bool:
-        """Asked to stop, and everything is written or time is up."""
-        stop_by_s = self._stop_by_s
-        return stop_by_s is not None and (not self._waiting or time.monotonic() >= stop_by_s)
+    def _should_end(self) -> bool:
+        """True once `stop` was called, and everything is written or the time is over."""
+        deadline_s = self._stop_deadline_s
+        return deadline_s is not None and (not self._pending or time.monotonic() >= deadline_s)
 
-    def _rest(self, pause_s: float) -> None:
-        """Leave the database alone for a while; when asked to stop, for a short one."""
+    def _pause(self, pause_s: float) -> None:
+        """Wait before the next attempt; only a short time once `stop` was called."""
         with self._changed:
-            self._changed.wait_for(lambda: self._stop_by_s is not None, pause_s)
-        if self._stop_by_s is not None:
-            time.sleep(FIRST_PAUSE_S)
+            self._changed.wait_for(lambda: self._stop_deadline_s is not None, pause_s)
+        if self._stop_deadline_s is not None:
+            time.sleep(MIN_PAUSE_S)
 
-    def _await_work(self, beat_at_s: float) -> None:
+    def _wait_for_work(self, heartbeat_at_s: float) -> None:
         with self._changed:
-            until_beat_s = max(0.0, beat_at_s - time.monotonic())
-            self._changed.wait_for(lambda: self._waiting or self._is_urgent(), until_beat_s)
-            self._changed.wait_for(self._is_urgent, LINGER_S if self._waiting else 0.0)
+            until_heartbeat_s = max(0.0, heartbeat_at_s - time.monotonic())
+            self._changed.wait_for(lambda: self._pending or self._is_urgent(), until_heartbeat_s)
+            self._changed.wait_for(self._is_urgent, LINGER_S if self._pending else 0.0)
 
     def _is_urgent(self) -> bool:
-        return self._waiting.ended > 0 or self._stop_by_s is not None
+        """True if a client may be waiting: a session has ended, or the server stops."""
+        return self._pending.ended > 0 or self._stop_deadline_s is not None
 
     def _write(self, database: Database) -> None:
-        while self._waiting:
+        while self._pending:
             with self._changed:
-                self._in_work = entries = self._waiting.take(MAX_BATCH)
+                self._being_written = writes = self._pending.take(MAX_BATCH)
             try:
-                refused = write_what_can_be(database, [entry.record for entry in entries])
+                rejected = write_valid(database, [write.record for write in writes])
             except BaseException:
                 with self._changed:
-                    self._waiting.put_back(self._in_work)
-                    self._in_work = []
+                    self._pending.put_back(self._being_written)
+                    self._being_written = []
                 raise
-            self._in_work = []
-            for entry in entries:
-                why = refused.get(id(entry.record))
-                entry.done(NotWritten(f"the database refuses it: {why}") if why else None)
-            self._metrics.usage_waiting.set(len(self._waiting))
+            self._being_written = []
+            for write in writes:
+                reason = rejected.get(id(write.record))
+                problem = NotWritten(f"the database refuses it: {reason}") if reason else None
+                write.resolve(problem)
+            self._metrics.usage_waiting.set(len(self._pending))
 
-    def _beat(self, database: Database) -> None:
+    def _heartbeat(self, database: Database) -> None:
         with database.write() as connection:
-            instances.beat(connection, self.instance_id)
-            if lost := instances.close_lost(connection, self.instance_id):
-                log.warning("sessions of a server that is gone: lost", extra=_fields(sessions=lost))
+            recovery.heartbeat(connection, self.instance_id)
+            if orphaned := recovery.close_orphaned(connection, self.instance_id):
+                fields = {"sessions": orphaned}
+                log.warning("sessions of a server that is gone: lost", extra={"fields": fields})
         day = self._day()
         with database.read() as connection:
-            audio_ms = audio_ms_of_others(connection, day, self.instance_id)
+            audio_ms = read_others(connection, day, self.instance_id)
         with self._changed:
-            self._today.others(day, audio_ms)
+            self._daily_usage.set_others(day, audio_ms)
 
-    def _leave(self, database: Database) -> None:
+    def _sign_off(self, database: Database) -> None:
         try:
             with database.write() as connection:
-                instances.leave(connection, self.instance_id)
-        except Exception as error:  # noqa: BLE001 - others will find out by themselves
+                recovery.sign_off(connection, self.instance_id)
+        except Exception as error:  # noqa: BLE001 - other servers notice it by the heartbeat
             log.debug("could not sign off: %s", error)
 
     def _failed(self, error: Exception) -> None:
         self._metrics.usage_write_failures.inc()
-        self._metrics.usage_waiting.set(len(self._waiting))
-        if not self._is_away:
-            self._is_away = True
+        self._metrics.usage_waiting.set(len(self._pending))
+        if not self._is_failing:
+            self._is_failing = True
             log.error("usage waits, it cannot be written: %s", error)
 
     def _succeeded(self) -> None:
-        if self._is_away:
-            self._is_away = False
+        if self._is_failing:
+            self._is_failing = False
             log.info("usage is written again")
 
     def _day(self) -> date:
         return self._clock().astimezone(UTC).date()
 
 
-def _settled(problem: Exception | None) -> Future[None]:
+def _done(problem: Exception | None) -> Future[None]:
     future: Future[None] = Future()
     future.set_exception(problem) if problem else future.set_result(None)
     return future
-
-
-def _fields(**fields: object) -> dict[str, object]:
-    return {"fields": fields}

@@ -46,7 +46,7 @@ def complete_key(
 ) -> list[CompletionItem]:
     """For the Tab key: names and ids of keys that are not revoked; none where anything is wrong."""
     from oyez.accounts.database import DatabaseError, open_database
-    from oyez.accounts.key_store import all_keys
+    from oyez.accounts.keys import all_keys
     from oyez.settings import SettingsError, load
 
     given = {"database": ctx.params["database"]} if ctx.params.get("database") else {}

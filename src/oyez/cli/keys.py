@@ -96,8 +96,7 @@ def create(name: str, is_json: bool, settings: Settings, **given: Any) -> None:
 
     The key is the only thing on standard output; the rest goes to standard error.
     """
-    from oyez.accounts.key_store import all_keys, create_key
-    from oyez.accounts.keys import KeyLimits
+    from oyez.accounts.keys import KeyLimits, all_keys, create_key
 
     name = _name(name)
     with opened(settings, create=True) as found:
@@ -118,7 +117,7 @@ def create(name: str, is_json: bool, settings: Settings, **given: Any) -> None:
 @database_options
 def list_keys(is_all: bool, is_json: bool, settings: Settings) -> None:
     """Show the keys there are, without the keys themselves."""
-    from oyez.accounts.key_store import all_keys
+    from oyez.accounts.keys import all_keys
     from oyez.accounts.reports import last_use
 
     with opened(settings) as found:
@@ -142,7 +141,7 @@ def rename(wanted: str, name: str, settings: Settings) -> None:
 
     Sessions that were keep the name they had; sums of usage are shown under the new one.
     """
-    from oyez.accounts.key_store import all_keys, rename_key
+    from oyez.accounts.keys import all_keys, rename_key
 
     name = _name(name)
     with opened(settings) as found:
@@ -159,7 +158,7 @@ def rename(wanted: str, name: str, settings: Settings) -> None:
 @database_options
 def revoke(wanted: str, yes: bool, settings: Settings) -> None:
     """Never let this key in again, and end its sessions. This cannot be undone."""
-    from oyez.accounts.key_store import all_keys, revoke_key
+    from oyez.accounts.keys import all_keys, revoke_key
 
     with opened(settings) as found:
         key = meant_key(all_keys(found), wanted)
@@ -189,8 +188,7 @@ def limits(
     **given: Any,
 ) -> None:
     """Show what a key may do; with options, change it. The other limits stay."""
-    from oyez.accounts.key_store import all_keys, change_limits
-    from oyez.accounts.keys import NO_LIMITS
+    from oyez.accounts.keys import NO_LIMITS, all_keys, change_limits
     from oyez.accounts.reports import usage_report
 
     chosen = _chosen(given)

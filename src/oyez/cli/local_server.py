@@ -16,7 +16,7 @@ from aiohttp import web
 from oyez.client.session import Target
 from oyez.metrics import Metrics
 from oyez.runtime.loader import Engines
-from oyez.server.access.accounts import Accounts
+from oyez.server.access.access import Accounts
 from oyez.server.app import Server
 from oyez.settings import Settings
 

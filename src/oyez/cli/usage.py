@@ -65,8 +65,7 @@ def usage(
     """
     if _is_for_another_command():
         return
-    from oyez.accounts.reports import usage_report
-    from oyez.accounts.session_report import session_report
+    from oyez.accounts.reports import session_report, usage_report
     from oyez.cli.usage_sessions import print_sessions
 
     until = until or datetime.now(UTC).date()
@@ -109,7 +108,7 @@ def _key_id(database: Database, wanted: str) -> str:
 
     Raises Fault naming those there are.
     """
-    from oyez.accounts.key_store import all_keys
+    from oyez.accounts.keys import all_keys
     from oyez.accounts.reports import used_keys
 
     names = used_keys(database) | {key.id: key.name for key in all_keys(database)}

@@ -35,8 +35,8 @@ def prune(before: date, yes: bool, settings: Settings) -> None:
       oyez usage --since 2020-01 --until 2025-12 --by session --csv > old.csv
       oyez usage prune --before 365d
     """
-    from oyez.accounts.pruning import old_usage
-    from oyez.accounts.pruning import prune as delete
+    from oyez.accounts.reports import old_usage
+    from oyez.accounts.reports import prune as delete
 
     with opened(settings) as found:
         _check(found, before)
@@ -54,7 +54,7 @@ def prune(before: date, yes: bool, settings: Settings) -> None:
 
 
 def _check(database: Database, before: date) -> None:
-    from oyez.accounts.pruning import first_open
+    from oyez.accounts.reports import first_open
 
     today = datetime.now(UTC).date()
     if before > today:

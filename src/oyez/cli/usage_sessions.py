@@ -17,13 +17,13 @@ from oyez.cli.quantities import clock
 from oyez.cli.table import print_table, spreadsheet_cells
 
 if TYPE_CHECKING:
-    from oyez.accounts.session_report import Session
+    from oyez.accounts.reports import SessionLine
 
 MOST_SHOWN = 200
 HEADER = ["BEGAN (UTC)", "SESSION", "KEY", "AUDIO", "CLOSED"]
 
 
-def print_sessions(sessions: Sequence[Session], form: str | None) -> None:
+def print_sessions(sessions: Sequence[SessionLine], form: str | None) -> None:
     """form: csv, json, or None for a table, which shows the newest only."""
     if form == "json":
         click.echo(json.dumps([_fields(each) for each in sessions], indent=2, default=float))
@@ -39,16 +39,16 @@ def print_sessions(sessions: Sequence[Session], form: str | None) -> None:
             click.echo(f"{shown}; --csv and --json have all.", err=True)
 
 
-def _print_csv(sessions: Sequence[Session]) -> None:
-    from oyez.accounts.session_report import Session
+def _print_csv(sessions: Sequence[SessionLine]) -> None:
+    from oyez.accounts.reports import SessionLine
 
-    names = [field.name.replace("_ms", "_s") for field in fields(Session)]
+    names = [field.name.replace("_ms", "_s") for field in fields(SessionLine)]
     out = csv.writer(sys.stdout, lineterminator="\n")
     out.writerow(names)
     out.writerows(spreadsheet_cells(_fields(each).values()) for each in sessions)
 
 
-def _fields(session: Session) -> dict[str, Any]:
+def _fields(session: SessionLine) -> dict[str, Any]:
     """Durations in seconds, times in UTC, cost written out."""
     shown: dict[str, Any] = {}
     for name, value in asdict(session).items():
@@ -63,7 +63,7 @@ def _fields(session: Session) -> dict[str, Any]:
     return shown
 
 
-def _cells(session: Session) -> list[str]:
+def _cells(session: SessionLine) -> list[str]:
     return [
         f"{session.began_at:%m-%d %H:%M:%S}",
         session.id,
@@ -73,7 +73,7 @@ def _cells(session: Session) -> list[str]:
     ]
 
 
-def _closed(session: Session) -> str:
+def _closed(session: SessionLine) -> str:
     if session.ended_at is None:
         return "open"
     return " ".join(str(part) for part in (session.close_code, session.close_reason) if part)

@@ -12,9 +12,8 @@ from oyez import __version__
 from oyez.files.transcriber import Transcriber
 from oyez.metrics import Metrics
 from oyez.runtime.loader import Engines
-from oyez.server.access.access import Access
-from oyez.server.access.accounts import Accounts
-from oyez.server.access.key_watch import KeyWatch
+from oyez.server.access.access import Access, Accounts
+from oyez.server.access.callers import KeyWatch
 from oyez.server.process.connections import Connections
 from oyez.server.process.event_loop import lag_watch
 from oyez.server.process.watchdog import EngineWatch

@@ -21,8 +21,7 @@ from oyez import __version__
 from oyez.accounts.database import DatabaseError
 from oyez.metrics import Metrics
 from oyez.runtime.loader import Engines, LoadError, load_configured
-from oyez.server.access.access import Access
-from oyez.server.access.accounts import Accounts
+from oyez.server.access.access import Access, Accounts
 from oyez.server.app import Server
 from oyez.server.process import listening, resources, signals, tls
 from oyez.server.process.connections import limit_bad_request_logs, max_connections
@@ -226,7 +225,7 @@ def _announce(
     host = f"[{settings.host}]" if ":" in settings.host else settings.host or "0.0.0.0"
     port = listener.getsockname()[1]
     secure = "s" if settings.tls_cert else ""
-    if access.asks_for_keys:
+    if access.requires_key:
         show("callers need an API key")
     if settings.web_page:
         show(f"web page: http{secure}://{host}:{port}/")

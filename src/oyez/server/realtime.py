@@ -23,13 +23,14 @@ from oyez.runtime.scheduler import Scheduler
 from oyez.runtime.vad_batcher import VadPool
 from oyez.server.access.access import Access
 from oyez.server.access.admission import Admission, query_value, serves_model
+from oyez.server.access.auth import SUBPROTOCOL
 from oyez.server.access.callers import Caller
-from oyez.server.access.credentials import SUBPROTOCOL
 from oyez.server.access.refusals import Refusal, refuse
 from oyez.server.process.resources import MEBIBYTE, MemoryGuard, resident_mb
 from oyez.server.session.byte_budget import ByteBudget
 from oyez.server.session.connection import LEAVING, Connection, ConnectionLimits
 from oyez.server.session.outbox import CLOSE_HANDSHAKE_S
+from oyez.server.session.usage_recorder import UsageRecorder
 from oyez.server.session.watch import ServerWatch
 from oyez.server.session.websocket import WebSocket
 from oyez.settings import Settings
@@ -83,13 +84,13 @@ class Realtime:
         self.vad_pool = VadPool(engines.detector, metrics.tally)
         self.watch = ServerWatch(metrics, settings.models)
         self.admission = Admission(
+            access.callers,
             access.quotas,
             max_sessions=settings.max_sessions,
             sessions_per_second=settings.sessions_per_second,
             clock=time.monotonic,
             load_room=self._load_room,
             reserved_share=settings.reserved_share,
-            has_several_keys=lambda: access.callers.has_several_keys,
         )
         self.connections: set[Connection] = set()
         for urgency in Urgency:
@@ -107,13 +108,13 @@ class Realtime:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Serve one upgrade, or say over HTTP why not."""
-        caller = self._access.gate.identify(request)
+        caller = self._access.authenticate(request)
         if isinstance(caller, Refusal):
             return self._refuse(caller)
         upgrade = web.WebSocketResponse(protocols=(SUBPROTOCOL,)).can_prepare(request)
         if not upgrade.ok:
             # a browser is never told why an upgrade failed: it asks again without one
-            if refusal := self.admission.why_not(caller):
+            if refusal := self.admission.check(caller):
                 return self._refuse(refusal)
             return refuse(NO_UPGRADE, {"Upgrade": "websocket"})
         if refusal := self.admission.enter(caller):
@@ -175,10 +176,16 @@ class Realtime:
             memory=memory,
             client=request.remote,
             caller=caller,
-            usage=self._access.recorder(
-                caller, watch.figures, session_id=session.id, endpoint="realtime", model=model
+            usage=UsageRecorder(
+                self._access.ledger,
+                self._access.quotas,
+                caller,
+                watch.figures,
+                session_id=session.id,
+                endpoint="realtime",
+                model=model,
             ),
-            why_end=lambda: self._access.why_end(caller),
+            check_session=lambda: self._access.check_session(caller),
         )
         self.connections.add(connection)
         try:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from oyez.server.access.admission import too_fast, too_many_sessions
-from oyez.server.access.gate import foreign_page
-from oyez.server.access.quotas import used_up
 from oyez.server.access.refusals import (
     BUSY,
     DRAINING,
@@ -18,6 +15,10 @@ from oyez.server.access.refusals import (
     NO_KEYS_YET,
     REVOKED_KEY,
     RefusalBody,
+    foreign_page,
+    too_fast,
+    too_many_sessions,
+    used_up,
 )
 from oyez.server.operations import API_KEY, JSON, Description, Operation
 from oyez.server.realtime import NO_UPGRADE, PATH

@@ -20,7 +20,7 @@ def postgres() -> Iterator[Postgres]:
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Of a database that does not exist yet, once of each kind."""
+    """The URL of a database that does not exist yet, once for each kind."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'accounts.db'}"
     server: Postgres = request.getfixturevalue("postgres")

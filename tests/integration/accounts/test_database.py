@@ -13,10 +13,9 @@ from sqlalchemy import MetaData, inspect, text
 from oyez.accounts import database as database_module
 from oyez.accounts import schema
 from oyez.accounts.database import Database, DatabaseError, NoDatabase, open_database
-from oyez.accounts.key_store import all_keys, create_key, revoke_key
+from oyez.accounts.keys import all_keys, create_key, revoke_key
 from oyez.accounts.ledger import Ledger
-from oyez.accounts.reports import usage_report
-from oyez.accounts.session_report import session_report
+from oyez.accounts.reports import session_report, usage_report
 from support.postgres import Postgres
 from support.usage import NOON, a_usage
 
@@ -73,7 +72,7 @@ def test_a_database_of_a_newer_program_is_left_alone(url: str) -> None:
 
 
 def test_server_and_commands_work_side_by_side(url: str) -> None:
-    """A ledger writes, other processes make and revoke keys: nobody is told to try again."""
+    """A ledger writes, other processes make and revoke keys: none of them has to try again."""
     database = open_database(url)
     ledger = Ledger(database)
     ledger.start()

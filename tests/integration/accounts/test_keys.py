@@ -8,9 +8,15 @@ import pytest
 from sqlalchemy import text
 
 from oyez.accounts.database import Database, DatabaseError, open_database
-from oyez.accounts.directory import KeyDirectory
-from oyez.accounts.key_store import all_keys, change_limits, create_key, revoke_key
-from oyez.accounts.keys import NO_LIMITS, KeyLimits
+from oyez.accounts.keys import (
+    NO_LIMITS,
+    KeyDirectory,
+    KeyLimits,
+    all_keys,
+    change_limits,
+    create_key,
+    revoke_key,
+)
 
 EVERY_LIMIT = KeyLimits(
     sessions=2,
@@ -89,7 +95,7 @@ def test_a_directory_keeps_what_it_knew_when_the_database_fails(tmp_path: Path) 
     assert directory.find(secret) == key
 
 
-def test_a_directory_without_database_knows_nobody() -> None:
+def test_a_directory_without_a_database_is_empty() -> None:
     directory = KeyDirectory(None)
     directory.refresh()
     assert directory.find("any") is None

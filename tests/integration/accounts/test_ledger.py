@@ -15,14 +15,12 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from oyez.accounts import instances as instances_module
+from oyez.accounts import recovery
 from oyez.accounts.database import Database, open_database
 from oyez.accounts.ledger import Ledger, NotWritten
-from oyez.accounts.record import Record
 from oyez.accounts.reports import usage_report
 from oyez.accounts.schema import instances, session_days, session_languages, sessions
-from oyez.accounts.usage import LOST, LanguageUsage
-from oyez.accounts.usage_store import write_records
+from oyez.accounts.usage import ORPHANED, LanguageUsage, Record, write_records
 from support.usage import NOON, a_usage
 
 WAIT_S = 10.0
@@ -80,7 +78,7 @@ def test_open_sessions_are_written_too_and_without_hurry(
     assert (row["audio_ms"], row["ended_at"]) == (2000, None)
 
 
-def test_nobody_who_stops_waiting_cancels_it_for_others(ledger: Ledger) -> None:
+def test_a_future_cannot_be_cancelled_because_others_may_wait_for_it(ledger: Ledger) -> None:
     future = ledger.put(a_usage(ended_at=NOON))
     assert not future.cancel()
     future.result(WAIT_S)
@@ -152,7 +150,7 @@ def test_sessions_of_a_server_that_is_gone_are_lost_and_no_others(database: Data
     later.stop(WAIT_S)
     reasons = {row["id"]: row["close_reason"] for row in rows(database)}
     assert reasons == {
-        f"open_{gone.instance_id}": LOST,
+        f"open_{gone.instance_id}": ORPHANED,
         f"ended_{gone.instance_id}": "finished",
         f"open_{alive.instance_id}": None,
         f"ended_{alive.instance_id}": "finished",
@@ -174,7 +172,7 @@ def test_sessions_of_a_killed_process_are_lost_at_once_and_of_a_running_one_neve
     other = Ledger(database)
     other.start()
     reasons = {row["id"]: row["close_reason"] for row in rows(database)}
-    assert reasons == {"killed": LOST, "running": None, "here": None}
+    assert reasons == {"killed": ORPHANED, "running": None, "here": None}
     for ledger in (here, other):
         ledger.stop(WAIT_S)
     running.kill()
@@ -185,14 +183,14 @@ def test_sessions_of_a_killed_process_are_lost_at_once_and_of_a_running_one_neve
 def test_an_earlier_process_of_the_same_number_is_gone(database: Database) -> None:
     """As in a container, where every server is process 1."""
     with database.write() as connection:
-        instances_module.beat(connection, "srv_before")
-        instances_module._of_this_process.discard("srv_before")
+        recovery.heartbeat(connection, "srv_before")
+        recovery._of_this_process.discard("srv_before")
         open_before = Record(a_usage("before"), "srv_before", None, None)
         write_records(connection, [open_before])
     now = Ledger(database)
     now.start()
     now.stop(WAIT_S)
-    assert rows(database)[0]["close_reason"] == LOST
+    assert rows(database)[0]["close_reason"] == ORPHANED
 
 
 def _with_open_session(url: str, name: str) -> subprocess.Popen[bytes]:
@@ -219,7 +217,7 @@ def test_a_server_that_was_cut_off_takes_its_sessions_back(database: Database) -
     other = Ledger(database)
     other.start()
     other.stop(WAIT_S)
-    assert rows(database)[0]["close_reason"] == LOST
+    assert rows(database)[0]["close_reason"] == ORPHANED
     cut_off.put(a_usage(audio_s=2)).result(WAIT_S)
     assert (rows(database)[0]["ended_at"], rows(database)[0]["close_reason"]) == (None, None)
     cut_off.put(a_usage(audio_s=3, ended_at=NOON, close_reason="finished")).result(WAIT_S)
@@ -228,7 +226,7 @@ def test_a_server_that_was_cut_off_takes_its_sessions_back(database: Database) -
 
 
 def _runs_elsewhere(database: Database, instance_id: str, *, last_beat_s_ago: float) -> None:
-    """Make it a server of another machine."""
+    """Change the row of this server so that it seems to run on another machine."""
     with database.write() as connection:
         connection.execute(instances.delete().where(instances.c.id == instance_id))
         now = datetime.now(UTC)
@@ -293,7 +291,9 @@ def test_killed_at_any_moment_it_has_what_was_promised_once(url: str, tmp_path: 
     for session_id in promised:
         row = found[session_id]
         assert (row["audio_ms"], row["turns"], row["close_code"]) == (3750, 3, 1000)
-    assert all(row["close_reason"] == LOST for row in found.values() if row["close_code"] is None)
+    assert all(
+        row["close_reason"] == ORPHANED for row in found.values() if row["close_code"] is None
+    )
     days = Counter(row["session_id"] for row in rows(database, session_days))
     assert all(days[session_id] == 2 for session_id in promised)
     assert {row["id"]: row["audio_ms"] for row in found.values()} == _summed_days(database)

@@ -9,9 +9,9 @@ from sqlalchemy import Connection, inspect, text
 
 from oyez.accounts import schema
 from oyez.accounts.database import Database, DatabaseError, open_database
-from oyez.accounts.key_store import all_keys
-from oyez.accounts.migrations import STEPS, SchemaError, migrate
+from oyez.accounts.keys import all_keys
 from oyez.accounts.reports import usage_report
+from oyez.accounts.schema import STEPS, SchemaError, migrate
 
 VERSION_1 = Path(__file__).parent / "version_1.sql"
 

@@ -28,7 +28,7 @@ WAIT_S = 10.0
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database_module, "BUSY_TIMEOUT_MS", 20)
-    monkeypatch.setattr(ledger_module, "LONGEST_PAUSE_S", 0.2)
+    monkeypatch.setattr(ledger_module, "MAX_PAUSE_S", 0.2)
 
 
 @pytest.fixture
@@ -47,22 +47,22 @@ def local(tmp_path: Path) -> Iterator[Database]:
 
 
 class Lock:
-    """Somebody else writes to the database and does not come to an end."""
+    """Another connection that writes to the database until it is released."""
 
     def __init__(self, database: Database) -> None:
-        self._taken, self._let_go = threading.Event(), threading.Event()
+        self._taken, self._release = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._hold, args=[database])
         self._thread.start()
         assert self._taken.wait(5)
 
-    def let_go(self) -> None:
-        self._let_go.set()
+    def release(self) -> None:
+        self._release.set()
         self._thread.join()
 
     def _hold(self, database: Database) -> None:
         with database.write():
             self._taken.set()
-            self._let_go.wait(30)
+            self._release.wait(30)
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -90,14 +90,14 @@ def test_putting_never_waits_for_the_database(local: Database) -> None:
     assert time.perf_counter() - began_s < 1.0
     until(lambda: ledger.behind)
     assert not any(future.done() for future in futures)
-    lock.let_go()
+    lock.release()
     wait(futures, WAIT_S)
     assert audio_ms(local) == 1_000_000
     until(lambda: not ledger.behind)
     ledger.stop(WAIT_S)
 
 
-def test_the_log_tells_once_and_the_metric_every_time(
+def test_an_outage_is_logged_once_and_counted_every_time(
     local: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -107,7 +107,7 @@ def test_the_log_tells_once_and_the_metric_every_time(
     future = ledger.put(a_usage(ended_at=NOON))
     until(lambda: _failures(metrics) >= 3)
     assert b"oyez_usage_waiting 1.0" in metrics.exposition()
-    lock.let_go()
+    lock.release()
     future.result(WAIT_S)
     ledger.stop(WAIT_S)
     lines = [record.message for record in caplog.records if "usage" in record.message]
@@ -130,7 +130,7 @@ def test_it_is_full_when_so_many_sessions_have_ended_unwritten(local: Database) 
     assert not ledger.full
     futures.append(ledger.put(a_usage("s2", ended_at=NOON)))
     until(lambda: ledger.full)
-    lock.let_go()
+    lock.release()
     assert wait(futures, WAIT_S).not_done == set()
     assert not ledger.full
     ledger.stop(WAIT_S)
@@ -142,7 +142,7 @@ def test_newer_figures_come_while_older_ones_could_not_be_written(local: Databas
     older = ledger.put(a_usage(audio_s=1, ended_at=None))
     until(lambda: ledger.behind)
     newer = ledger.put(a_usage(audio_s=2, ended_at=NOON))
-    lock.let_go()
+    lock.release()
     older.result(WAIT_S)
     newer.result(WAIT_S)
     assert audio_ms(local) == 2000
@@ -161,7 +161,7 @@ def test_what_could_not_be_written_at_the_end_is_taken_in_at_the_next_start(
     for future in futures:
         with pytest.raises(NotWritten):
             future.result(0)
-    lock.let_go()
+    lock.release()
     (file,) = tmp_path.glob("*.jsonl")
     assert file.stat().st_mode & 0o777 == 0o600
     assert audio_ms(local) == 1000
@@ -182,7 +182,7 @@ def test_a_damaged_file_gives_what_can_be_read_and_is_kept(
     for number in range(2):
         first.put(a_usage(f"s{number}", audio_s=1, ended_at=NOON))
     first.stop(0.1)
-    lock.let_go()
+    lock.release()
     (file,) = tmp_path.glob("*.jsonl")
     file.write_bytes(file.read_bytes()[:-20])  # as a full disk leaves it
     started(local).stop(WAIT_S)

@@ -7,16 +7,20 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
-from oyez.accounts import pruning
+from oyez.accounts import reports
+from oyez.accounts.daily_usage import read_others
 from oyez.accounts.database import Database
-from oyez.accounts.key_store import create_key
-from oyez.accounts.pruning import first_open, old_usage, prune
-from oyez.accounts.record import Record
-from oyez.accounts.reports import last_use, usage_report
+from oyez.accounts.keys import create_key
+from oyez.accounts.reports import (
+    first_open,
+    last_use,
+    old_usage,
+    prune,
+    session_report,
+    usage_report,
+)
 from oyez.accounts.schema import session_days, session_languages
-from oyez.accounts.session_report import session_report
-from oyez.accounts.usage import LanguageUsage
-from oyez.accounts.usage_store import audio_ms_of_others, write_records
+from oyez.accounts.usage import LanguageUsage, Record, write_records
 from support.usage import NOON, a_usage
 
 TODAY = NOON.date()
@@ -24,7 +28,7 @@ ENGLISH = {"en": LanguageUsage(1, 0.5)}
 
 
 def write(database: Database, session_id: str, days_ago: int, **figures: Any) -> None:
-    """A session of an hour, at noon or when it says, at 0.1 EUR a second."""
+    """A session of an hour at noon, unless `figures` says otherwise, at 0.1 EUR a second."""
     began_at = figures.pop("began_at", NOON - timedelta(days=days_ago))
     at = figures.pop("at", began_at + timedelta(hours=1))
     ended = {"ended_at": figures.pop("ended_at", at)}
@@ -72,7 +76,7 @@ def test_a_session_over_midnight_stays_whole_or_goes_whole(database: Database) -
     assert rows(database) == [0, 0]
 
 
-def test_open_sessions_stay_and_are_told(database: Database) -> None:
+def test_open_sessions_stay_and_are_reported(database: Database) -> None:
     write(database, "open", 3, ended_at=None)
     write(database, "ended", 3)
     assert first_open(database, TODAY) == NOON - timedelta(days=3)
@@ -91,11 +95,11 @@ def test_keys_used_today_have_used_as_much_and_those_used_before_still_were(
     write(database, "o", 7, key_id=other.id)
     write(database, "nobody", 7, key_id=None, key_name=None)
     with database.read() as connection:
-        used = audio_ms_of_others(connection, TODAY, "another")
+        used = read_others(connection, TODAY, "another")
     last = last_use(database)
     assert prune(database, TODAY) == 4
     with database.read() as connection:
-        assert audio_ms_of_others(connection, TODAY, "another") == used == {key.id: 10_000}
+        assert read_others(connection, TODAY, "another") == used == {key.id: 10_000}
     assert last_use(database) == last
     assert set(last) == {key.id, other.id}
 
@@ -103,7 +107,7 @@ def test_keys_used_today_have_used_as_much_and_those_used_before_still_were(
 def test_many_go_in_several_transactions(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pruning, "BATCH", 2)
+    monkeypatch.setattr(reports, "PRUNE_BATCH", 2)
     _, key = create_key(database, "ci")
     for days_ago in range(1, 6):
         write(database, f"s{days_ago}", days_ago, key_id=key.id)

@@ -11,10 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oyez.accounts.database import open_database
-from oyez.accounts.record import Record
 from oyez.accounts.reports import usage_report
-from oyez.accounts.usage import LanguageUsage, SessionUsage
-from oyez.accounts.usage_store import write_records
+from oyez.accounts.usage import LanguageUsage, Record, SessionUsage, write_records
 from support.usage import NOON, a_usage
 
 PRICES = [None, "0.00009", "0.1"]

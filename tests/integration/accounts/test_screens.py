@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from oyez.accounts.database import open_database
-from oyez.accounts.key_store import all_keys, create_key
-from oyez.accounts.keys import Key, KeyLimits
+from oyez.accounts.keys import Key, KeyLimits, all_keys, create_key
 from oyez.accounts.ledger import Ledger
 from support.terminal import a_terminal
 from support.usage import a_usage

@@ -15,7 +15,7 @@ def test_a_time_has_a_time_zone(field: str) -> None:
 
 
 @pytest.mark.parametrize("seconds", [math.nan, math.inf, -0.1])
-def test_a_duration_is_one(seconds: float) -> None:
+def test_a_duration_is_finite_and_not_negative(seconds: float) -> None:
     with pytest.raises(ValueError, match="no duration"):
         a_usage(audio_s=seconds)
     with pytest.raises(ValueError, match="no duration"):

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from oyez.accounts.database import open_database
-from oyez.accounts.directory import KeyDirectory
+from oyez.accounts.keys import KeyDirectory
 from oyez.accounts.ledger import Ledger
 from oyez.accounts.reports import usage_report
 from oyez.cli.keys import keys

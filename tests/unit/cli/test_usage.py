@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from oyez.accounts.database import open_database
-from oyez.accounts.key_store import create_key
+from oyez.accounts.keys import create_key
 from oyez.accounts.ledger import Ledger
 from oyez.accounts.usage import LanguageUsage
 from oyez.cli.usage import usage

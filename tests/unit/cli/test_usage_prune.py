@@ -8,7 +8,7 @@ from click.testing import CliRunner, Result
 
 from oyez.accounts.database import open_database
 from oyez.accounts.ledger import Ledger
-from oyez.accounts.session_report import session_report
+from oyez.accounts.reports import session_report
 from oyez.cli.usage import usage
 from support.usage import a_usage
 

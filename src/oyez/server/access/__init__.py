@@ -1,3 +1,3 @@
-"""EDGE: who may use the server, and what for."""
+"""EDGE: who may use the server, and for what."""
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Who may open a session, decided before the upgrade: room, rate, and what their key allows.
+"""Admission: which callers may open a session now, by room, rate, and what their key allows.
 
-Event loop only; never blocks.
+For the event loop: nothing here blocks.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ import math
 import re
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, time, timedelta
 from urllib.parse import unquote_plus
 
-from oyez.server.access.callers import Caller
-from oyez.server.access.quotas import Quotas
+from oyez.accounts.ledger import Ledger
+from oyez.server.access.callers import Caller, Callers, utc_now
 from oyez.server.access.refusals import (
     BUSY,
     DRAINING,
@@ -20,16 +21,62 @@ from oyez.server.access.refusals import (
     LEDGER_FULL,
     SHARE_USED,
     Refusal,
+    too_fast,
+    too_many_sessions,
+    used_up,
 )
 
 RATE_WINDOW_S = 1.0
-SESSION_ENDS_S = 5
-"""When to try again whose sessions are all open: nobody knows when one ends."""
+
+
+class Quotas:
+    """How much audio each key may still send today (UTC)."""
+
+    def __init__(
+        self, ledger: Ledger, callers: Callers, clock: Callable[[], datetime] = utc_now
+    ) -> None:
+        self._ledger = ledger
+        self._callers = callers
+        self._clock = clock
+        self._unreported_s: defaultdict[str, float] = defaultdict(float)
+
+    @property
+    def ledger_full(self) -> bool:
+        """True if so much usage waits for the database that no session should begin."""
+        return self._ledger.full
+
+    def add_audio(self, caller: Caller, audio_s: float) -> None:
+        """Count audio that is not in the ledger yet. A negative amount takes it off again."""
+        if caller.key_id is None:
+            return
+        self._unreported_s[caller.key_id] += audio_s
+        if self._unreported_s[caller.key_id] < 1e-6:
+            del self._unreported_s[caller.key_id]
+
+    def left_s(self, caller: Caller) -> float:
+        """The seconds of audio that the caller may still send today; negative if it sent more."""
+        max_s = self._callers.limits(caller).audio_s_per_day
+        if max_s is None or caller.key_id is None:
+            return math.inf
+        used_s = self._ledger.audio_today_s(caller.key_id)
+        return max_s - used_s - self._unreported_s.get(caller.key_id, 0.0)
+
+    def check(self, caller: Caller) -> Refusal | None:
+        """The refusal if the caller has used up its audio of the day, or None."""
+        if self.left_s(caller) > 0:
+            return None
+        now = self._clock().astimezone(UTC)
+        midnight = datetime.combine(now.date() + timedelta(days=1), time(), UTC)
+        wait_s = math.ceil((midnight - now).total_seconds())
+        return used_up(self._callers.limits(caller).audio_s_per_day or 0.0, wait_s)
 
 
 class Admission:
+    """Counts the open sessions and the new ones per second, and decides about the next one."""
+
     def __init__(
         self,
+        callers: Callers,
         quotas: Quotas,
         *,
         max_sessions: int,
@@ -37,124 +84,120 @@ class Admission:
         clock: Callable[[], float],
         load_room: Callable[[], float] = lambda: math.inf,
         reserved_share: float = 0.0,
-        has_several_keys: Callable[[], bool] = lambda: False,
     ) -> None:
-        """sessions_per_second: of keys without a limit of their own, and of all callers without
-        a key together. clock: seconds that never go back. load_room: how many more sessions the
-        engine can take. reserved_share: of the sessions that fit, kept for keys that have few
-        where there are several keys."""
+        """sessions_per_second: the rate of each key without a rate of its own, and of all callers
+        without a key together. clock: returns seconds that never go back. load_room: returns how
+        many more sessions the engine can take. reserved_share: the part of the room that is kept
+        for keys with few sessions where there are several keys."""
+        self._callers = callers
         self._quotas = quotas
         self._max_sessions = max_sessions
         self._sessions_per_second = sessions_per_second
         self._clock = clock
         self._load_room = load_room
         self._reserved_share = reserved_share
-        self._has_several_keys = has_several_keys
-        self._recent: defaultdict[str | None, deque[float]] = defaultdict(deque)
+        self._recent_s: defaultdict[str | None, deque[float]] = defaultdict(deque)
         self._open: Counter[str | None] = Counter()
         self.draining = False
+        """True once the server shuts down: no session is admitted any more."""
 
     @property
     def open_sessions(self) -> int:
         return self._open.total()
 
+    @property
+    def room(self) -> int:
+        """How many more sessions would be admitted now."""
+        if self.draining or self._quotas.ledger_full:
+            return 0
+        return int(max(0, min(self._max_sessions - self.open_sessions, self._load_room())))
+
     def enter(self, caller: Caller) -> Refusal | None:
-        """Let a caller in, or say why not. Who was let in must `leave`."""
-        refusal = self.why_not(caller)
+        """Admit a session, or return the refusal. Call `leave` when an admitted session ends."""
+        refusal = self.check(caller)
         if refusal is None:
-            self._came(caller)
+            self._count_request(caller)
             self._open[caller.key_id] += 1
         return refusal
 
-    def why_not(self, caller: Caller) -> Refusal | None:
-        """Why the caller would not be let in now; None: it would be. Asking counts for nothing."""
-        return (
-            self._own_refusal(caller)
-            or self._refusal_of_all()
-            or self._share_refusal(caller)
-            or self._too_fast(caller)
-        )
-
-    def refuse_request(self, caller: Caller) -> Refusal | None:
-        """Why a request that is no session is not answered now; None: it may begin, and counts
-        against the caller's rate."""
+    def enter_request(self, caller: Caller) -> Refusal | None:
+        """Admit a request that is not a session, or return the refusal. It counts for the rate."""
         if self.draining:
             return DRAINING
-        if self._quotas.unrecorded:
+        if self._quotas.ledger_full:
             return LEDGER_FULL
-        refusal = self._quotas.refusal(caller) or self._too_fast(caller)
+        refusal = self._quotas.check(caller) or self._check_rate(caller)
         if refusal is None:
-            self._came(caller)
+            self._count_request(caller)
         return refusal
 
     def leave(self, caller: Caller) -> None:
+        """Count that a session which was admitted has ended."""
         self._open[caller.key_id] -= 1
         if not self._open[caller.key_id]:
             del self._open[caller.key_id]
 
-    @property
-    def room(self) -> int:
-        """How many more sessions would be let in now."""
-        if self.draining or self._quotas.unrecorded:
-            return 0
-        return int(max(0, min(self._max_sessions - self.open_sessions, self._load_room())))
+    def check(self, caller: Caller) -> Refusal | None:
+        """The refusal if a session of this caller would not be admitted now, or None.
 
-    def _own_refusal(self, caller: Caller) -> Refusal | None:
-        """What its key does not allow."""
+        The call itself does not count for the rate.
+        """
+        return (
+            self._check_key(caller)
+            or self._check_room()
+            or self._check_share(caller)
+            or self._check_rate(caller)
+        )
+
+    def _check_key(self, caller: Caller) -> Refusal | None:
         if self.draining:
             return DRAINING
-        most = caller.limits.sessions
-        if most is not None and self._open[caller.key_id] >= most:
-            return too_many_sessions(most)
-        return self._quotas.refusal(caller)
+        max_sessions = caller.limits.sessions
+        if max_sessions is not None and self._open[caller.key_id] >= max_sessions:
+            return too_many_sessions(max_sessions)
+        return self._quotas.check(caller)
 
-    def _refusal_of_all(self) -> Refusal | None:
-        """What nobody gets now."""
-        if self._quotas.unrecorded:
+    def _check_room(self) -> Refusal | None:
+        if self._quotas.ledger_full:
             return LEDGER_FULL
         if self.open_sessions >= self._max_sessions:
             return FULL
         return BUSY if self._load_room() < 1 else None
 
-    def _share_refusal(self, caller: Caller) -> Refusal | None:
-        """The last part of the room is kept for keys that have less than an equal share of it,
-        counted as if one more key were to come. One key alone may have all of it."""
-        if not (self._reserved_share and self._has_several_keys()):
-            return None
-        room, mine = self.room, self._open[caller.key_id]
-        fitting = self.open_sessions + room
-        others = len(self._open.keys() - {caller.key_id})
-        is_large = mine * (others + 2) >= fitting
-        return SHARE_USED if is_large and room - 1 < self._reserved_share * fitting else None
+    def _check_share(self, caller: Caller) -> Refusal | None:
+        """Keep the last part of the room for keys that have less than an equal share of it.
 
-    def _too_fast(self, caller: Caller) -> Refusal | None:
-        most = caller.limits.sessions_per_second or self._sessions_per_second
+        The share is computed as if one more key were to come. If there is one key only, it may
+        have all of the room.
+        """
+        if not (self._reserved_share and self._callers.has_several_keys):
+            return None
+        room, own = self.room, self._open[caller.key_id]
+        capacity = self.open_sessions + room
+        other_keys = len(self._open.keys() - {caller.key_id})
+        has_its_share = own * (other_keys + 2) >= capacity
+        is_reserved = room - 1 < self._reserved_share * capacity
+        return SHARE_USED if has_its_share and is_reserved else None
+
+    def _check_rate(self, caller: Caller) -> Refusal | None:
+        max_per_second = caller.limits.sessions_per_second or self._sessions_per_second
         now_s = self._clock()
-        recent = self._recent[caller.key_id]
-        while recent and now_s - recent[0] >= RATE_WINDOW_S:
-            recent.popleft()
-        if len(recent) >= most:
-            return too_fast(most, RATE_WINDOW_S - (now_s - recent[0]))
+        recent_s = self._recent_s[caller.key_id]
+        while recent_s and now_s - recent_s[0] >= RATE_WINDOW_S:
+            recent_s.popleft()
+        if len(recent_s) >= max_per_second:
+            return too_fast(max_per_second, RATE_WINDOW_S - (now_s - recent_s[0]))
         return None
 
-    def _came(self, caller: Caller) -> None:
-        self._recent[caller.key_id].append(self._clock())
-
-
-def too_many_sessions(most: int) -> Refusal:
-    message = f"This API key may have {most} sessions open at a time: finish one first."
-    return Refusal(429, "Throttling.AllocationQuota", message, SESSION_ENDS_S, "sessions")
-
-
-def too_fast(most: int, wait_s: float) -> Refusal:
-    message = f"Requests rate limit exceeded: {most} per second."
-    return Refusal(429, "Throttling.RateQuota", message, math.ceil(wait_s), "rate")
+    def _count_request(self, caller: Caller) -> None:
+        self._recent_s[caller.key_id].append(self._clock())
 
 
 def query_value(query_string: str, name: str) -> str | None:
-    """A query parameter, also from the broken `a=b?model=…` that SDKs make of a URL with a query.
+    """The value of a query parameter, also in the malformed `a=b?model=…`.
 
-    The last one wins: SDKs append theirs.
+    SDKs build this form from a URL that has a query already. The last value wins, because SDKs
+    append theirs.
     """
     value = None
     for pair in re.split("[?&]", query_string):
@@ -165,5 +208,5 @@ def query_value(query_string: str, name: str) -> str | None:
 
 
 def serves_model(name: str | None, models: Sequence[str]) -> bool:
-    """Whether clients may ask for this model."""
+    """True if clients may ask for this model: a configured name, or one of the hosted family."""
     return name is not None and (name in models or name.startswith("qwen3-asr-flash-realtime"))

@@ -1,7 +1,8 @@
-"""What a request that is not answered is told, over HTTP."""
+"""The refusals: why a request is not served, as it is answered over HTTP."""
 
 from __future__ import annotations
 
+import math
 import uuid
 from dataclasses import dataclass
 
@@ -25,21 +26,28 @@ REASONS = {
     "share": "the rest of the room is kept for other keys (`reserved_share`)",
     "url": "a key in the URL",
 }
-"""Why a caller is turned away, as metrics and logs tell it."""
-ROOM = ("busy", "full", "ledger")
-"""Reasons that are the server's."""
+"""The reasons for refusals, as metrics and logs name them, and what each means."""
+SERVER_REASONS = ("busy", "full", "ledger")
+"""The reasons that lie with the server, not with the caller."""
+
+SESSION_RETRY_S = 5
+"""When to try again if all sessions of a key are open. When one of them ends is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A request that does not happen, as HTTP tells it."""
+    """Why a request is not served. Raises ValueError for a reason that is not in REASONS."""
 
     status: int
+    """The status of the HTTP response."""
     code: str
+    """A name of the kind of refusal, for programs."""
     message: str
+    """What is wrong and what to do, for people."""
     retry_after_s: int | None = None
+    """When to try again; None if the same request is always refused."""
     reason: str = "other"
-    """Why: one of REASONS."""
+    """One of REASONS."""
 
     def __post_init__(self) -> None:
         if self.reason not in REASONS:
@@ -47,7 +55,7 @@ class Refusal:
 
     @property
     def headers(self) -> dict[str, str]:
-        """What goes with it, whatever the form of the body."""
+        """The headers of the response, whatever the form of its body is."""
         headers = {"WWW-Authenticate": "Bearer"} if self.status == 401 else {}
         if self.retry_after_s is not None:
             headers["Retry-After"] = str(self.retry_after_s)
@@ -66,7 +74,7 @@ class RefusalBody(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def refuse(refusal: Refusal, headers: dict[str, str] | None = None) -> web.Response:
-    """The body that clients of the hosted service know."""
+    """The response, with a body in the form of the hosted service."""
     body = RefusalBody(code=refusal.code, message=refusal.message, request_id=str(uuid.uuid4()))
     return json_response(body, refusal.status, {**refusal.headers, **(headers or {})})
 
@@ -99,6 +107,19 @@ KEY_IN_URL = Refusal(
     "KEY', or from a web page in the WebSocket subprotocol 'oyez-key.' and the key in base64url.",
     reason="url",
 )
+
+
+def foreign_page(origin: str) -> Refusal:
+    """The refusal of a web page of another origin."""
+    return Refusal(
+        403,
+        "AccessDenied",
+        f"Web pages of {origin[:100]} may not use this server without a key; "
+        "its operator can list that origin in the setting allowed_origins.",
+        reason="origin",
+    )
+
+
 BUSY = Refusal(
     503,
     "ServiceUnavailable",
@@ -123,3 +144,21 @@ LEDGER_FULL = Refusal(
     30,
     "ledger",
 )
+
+
+def too_many_sessions(max_sessions: int) -> Refusal:
+    """The refusal of a key that has as many sessions open as it may have."""
+    message = f"This API key may have {max_sessions} sessions open at a time: finish one first."
+    return Refusal(429, "Throttling.AllocationQuota", message, SESSION_RETRY_S, "sessions")
+
+
+def too_fast(max_per_second: int, wait_s: float) -> Refusal:
+    """The refusal of a key that opens sessions faster than it may."""
+    message = f"Requests rate limit exceeded: {max_per_second} per second."
+    return Refusal(429, "Throttling.RateQuota", message, math.ceil(wait_s), "rate")
+
+
+def used_up(max_audio_s: float, wait_s: int) -> Refusal:
+    """The refusal of a key that has used its audio of the day."""
+    message = f"This API key may send {max_audio_s:g} s of audio a day; it may again at 00:00 UTC."
+    return Refusal(429, "Throttling.AllocationQuota", message, wait_s, "quota")

@@ -26,8 +26,8 @@ from oyez.runtime.job import MAX_FINALS
 from oyez.runtime.scheduler import Scheduler
 from oyez.runtime.vad_batcher import VadPool
 from oyez.runtime.worker import Outcome
+from oyez.server.access.access import Termination
 from oyez.server.access.callers import Caller
-from oyez.server.access.endings import Ending
 from oyez.server.session.byte_budget import ByteAccount
 from oyez.server.session.feeder import Feeder
 from oyez.server.session.figures import Figures
@@ -79,10 +79,10 @@ class Connection:
         client: str | None,
         caller: Caller,
         usage: UsageRecorder,
-        why_end: Callable[[], Ending | None],
+        check_session: Callable[[], Termination | None],
     ) -> None:
         """memory: the account of what waits here. client: its address, for the log. usage: of the
-        figures of `watch`. why_end: asked often whether the caller may go on."""
+        figures of `watch`. check_session: asked often whether the caller may go on."""
         self._client = client
         self._caller = caller
         self._socket = socket
@@ -95,7 +95,7 @@ class Connection:
         self._loop = asyncio.get_running_loop()
         self._watch = watch
         self._usage = usage
-        self._why_end = why_end
+        self._check_session = check_session
         self._jobs = Jobs(
             scheduler,
             session.id,
@@ -187,14 +187,14 @@ class Connection:
             self.close(*LEAVING)
             await self._ended.wait()
 
-    def end(self, ending: Ending) -> None:
+    def end(self, termination: Termination) -> None:
         """The session may not go on: say why, answer what was said, close 1008. Nothing happens
         the second time."""
         if self._ending or self._closing:
             return
-        self._parting = (1008, ending.reason)
-        self._ending = self._loop.call_later(ending.patience_s, self.close, *self._parting)
-        self._call(self._session.end, ending.error)
+        self._parting = (1008, termination.reason)
+        self._ending = self._loop.call_later(termination.grace_s, self.close, *self._parting)
+        self._call(self._session.end, termination.error)
         self._feeder.wake()
 
     def close(self, code: int, reason: str) -> None:
@@ -251,8 +251,8 @@ class Connection:
         self._ping_if_due()
         if self._is_stuck:
             self.close(*TOO_MUCH)
-        if ending := self._why_end():
-            self.end(ending)
+        if termination := self._check_session():
+            self.end(termination)
         more_waits = self._feeder.has_input
         self._call(lambda now_ms: self._session.tick(now_ms, more_waits))
         self._feeder.wake()
@@ -303,10 +303,10 @@ class Connection:
                 self.close(*self._parting)
 
     def _heard(self, samples: int, arrived_s: float) -> None:
-        self._usage.heard(samples / SAMPLE_RATE)
+        self._usage.add_audio(samples / SAMPLE_RATE)
         self._watch.heard(samples, arrived_s)
-        if ending := self._why_end():
-            self._loop.call_soon(self.end, ending)
+        if termination := self._check_session():
+            self._loop.call_soon(self.end, termination)
 
     def _carry_out(self, effect: Effect) -> None:
         self._watch.see(effect)

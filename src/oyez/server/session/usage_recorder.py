@@ -1,4 +1,4 @@
-"""Tells the ledger what one session used: when it begins, every few seconds, and at its end."""
+"""Reports the usage of one session to the ledger: when it begins, every few seconds, and last."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from datetime import UTC, datetime, time, timedelta
 
 from oyez.accounts.ledger import Ledger
 from oyez.accounts.usage import Endpoint, SessionUsage
-from oyez.server.access.callers import Caller
-from oyez.server.access.quotas import Quotas
+from oyez.server.access.admission import Quotas
+from oyez.server.access.callers import Caller, utc_now
 from oyez.server.session.figures import Figures
 
 INTERVAL_S = 5.0
 
 
 class UsageRecorder:
-    """Of one session. Event loop only; never blocks."""
+    """Reports one session. For the event loop: no method blocks. Call `end` when it is over."""
 
     def __init__(
         self,
@@ -29,10 +29,10 @@ class UsageRecorder:
         session_id: str,
         endpoint: Endpoint,
         model: str,
-        clock: Callable[[], datetime],
+        clock: Callable[[], datetime] = utc_now,
     ) -> None:
-        """figures: kept up to date by whoever serves the session. clock: the time, with time
-        zone."""
+        """figures: the endpoint that serves the session keeps them up to date. clock: returns the
+        time with a time zone."""
         self._ledger = ledger
         self._quotas = quotas
         self._caller = caller
@@ -42,48 +42,52 @@ class UsageRecorder:
         self._model = model
         self._clock = clock
         self._loop = asyncio.get_running_loop()
-        self._untold_s = 0.0
+        self._unreported_s = 0.0
         self._has_ended = False
-        self._began_at = self._told_at = clock().astimezone(UTC)
-        self._put(self._began_at)
-        self._tell_later()
+        self._began_at = self._reported_at = clock().astimezone(UTC)
+        self._report(self._began_at)
+        self._schedule_report()
 
-    def heard(self, audio_s: float) -> None:
-        """So much audio came in, and is about to be added to the figures."""
+    def add_audio(self, audio_s: float) -> None:
+        """Count audio that came in. Call this before the audio is added to the figures."""
         self._close_day(self._now())
-        self._untold_s += audio_s
-        self._quotas.heard(self._caller, audio_s)
+        self._unreported_s += audio_s
+        self._quotas.add_audio(self._caller, audio_s)
 
     def end(self, close_code: int, close_reason: str) -> Future[None] | None:
-        """The session's figures will not change any more. The future is done when they are in the
-        database, or holds an exception if they cannot be. The second time nothing happens: None."""
+        """Report the last figures of the session.
+
+        The future is done when they are in the database, and raises an exception if they cannot be
+        written. A second call does nothing and returns None.
+        """
         if self._has_ended:
             return None
         self._has_ended = True
-        self._next_put.cancel()
+        self._next_report.cancel()
         now = self._now()
         self._close_day(now)
-        return self._put(now, ended_at=now, close_code=close_code, close_reason=close_reason)
+        return self._report(now, ended_at=now, close_code=close_code, close_reason=close_reason)
 
     def _now(self) -> datetime:
-        return max(self._clock().astimezone(UTC), self._told_at)
+        """The time, which never goes back for this session."""
+        return max(self._clock().astimezone(UTC), self._reported_at)
 
-    def _tell(self) -> None:
+    def _report_now(self) -> None:
         now = self._now()
         self._close_day(now)
-        self._put(now)
-        self._tell_later()
+        self._report(now)
+        self._schedule_report()
 
     def _close_day(self, now: datetime) -> None:
-        """What came before midnight counts on the day before."""
-        if now.date() != self._told_at.date():
-            self._put(datetime.combine(now.date(), time(), UTC) - timedelta(microseconds=1))
-            self._told_at = now
+        """After midnight (UTC), first report what came before as usage of the day before."""
+        if now.date() != self._reported_at.date():
+            self._report(datetime.combine(now.date(), time(), UTC) - timedelta(microseconds=1))
+            self._reported_at = now
 
-    def _tell_later(self) -> None:
-        self._next_put = self._loop.call_later(INTERVAL_S, self._tell)
+    def _schedule_report(self) -> None:
+        self._next_report = self._loop.call_later(INTERVAL_S, self._report_now)
 
-    def _put(
+    def _report(
         self,
         at: datetime,
         *,
@@ -111,8 +115,8 @@ class UsageRecorder:
             close_code=close_code,
             close_reason=close_reason,
         )
-        self._told_at = at
+        self._reported_at = at
         written = self._ledger.put(usage)
-        self._quotas.heard(self._caller, -self._untold_s)
-        self._untold_s = 0.0
+        self._quotas.add_audio(self._caller, -self._unreported_s)
+        self._unreported_s = 0.0
         return written

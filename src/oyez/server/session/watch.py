@@ -25,7 +25,7 @@ from oyez.protocol.server_events import (
     TranscriptionCompleted,
     TranscriptionFailed,
 )
-from oyez.server.access.refusals import REASONS, ROOM
+from oyez.server.access.refusals import REASONS, SERVER_REASONS
 from oyez.server.session.arrivals import Arrivals
 from oyez.server.session.figures import Figures
 from oyez.server.session.jobs import AHEAD_S
@@ -54,7 +54,7 @@ class ServerWatch:
     def refused(self, reason: str) -> None:
         """A caller was turned away: one of REASONS."""
         self.metrics.refused.labels(reason).inc()
-        tell = self.seldom.warning if reason in ROOM else self.seldom.info
+        tell = self.seldom.warning if reason in SERVER_REASONS else self.seldom.info
         tell(f"callers are turned away: {reason}")
 
     def session(self, model: str, clock: Callable[[], float]) -> SessionWatch:

@@ -134,7 +134,7 @@ class Transcriptions:
     async def transcribe(self, http: web.Request) -> web.StreamResponse:
         """Transcribe one file. Raises ApiError if it is not answered otherwise."""
         caller = self._identify(http)
-        if refusal := self._admission.refuse_request(caller):
+        if refusal := self._admission.enter_request(caller):
             raise ApiError.from_refusal(refusal)
         request = _Request(http, caller)
         with self._slots.request(caller):
@@ -161,7 +161,7 @@ class Transcriptions:
             log.warning("%d files did not end in time: they are left", len(self._requests))
 
     def _identify(self, http: web.Request) -> Caller:
-        caller = self._access.gate.identify(http)
+        caller = self._access.authenticate(http)
         if isinstance(caller, Refusal):
             raise ApiError.from_refusal(caller)
         return caller

@@ -29,6 +29,7 @@ from oyez.server.access.access import Access
 from oyez.server.access.callers import Caller
 from oyez.server.access.refusals import DRAINING
 from oyez.server.session.figures import Figures
+from oyez.server.session.usage_recorder import UsageRecorder
 from oyez.server.transcriptions.errors import (
     CLIENT_GONE,
     SERVER,
@@ -71,7 +72,9 @@ class TranscriptionJob(Observer):
         self._seldom = seldom
         self._max_audio_s = max_audio_s
         self._log = SessionLog(log, job_id)
-        self._usage = access.recorder(
+        self._usage = UsageRecorder(
+            access.ledger,
+            access.quotas,
             caller,
             self.figures,
             session_id=job_id,
@@ -126,11 +129,11 @@ class TranscriptionJob(Observer):
     def heard(self, samples: int) -> None:
         """Check before each block of audio that the caller may go on, and count the block."""
         access, caller = self._access, self._caller
-        if refusal := access.callers.objection(caller) or access.quotas.refusal(caller):
+        if refusal := access.callers.check(caller) or access.quotas.check(caller):
             raise ApiError.from_refusal(refusal)
         if self.figures.audio_s + samples / SAMPLE_RATE > self._max_audio_s:
             raise audio_too_long(self._max_audio_s)
-        self._usage.heard(samples / SAMPLE_RATE)
+        self._usage.add_audio(samples / SAMPLE_RATE)
         self.figures.audio_samples += samples
         self._metrics.tally.audio_samples += samples
 

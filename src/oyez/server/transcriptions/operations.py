@@ -6,8 +6,7 @@ import msgspec
 
 from oyez.engines.base import LANGUAGES
 from oyez.protocol.errors import one_of
-from oyez.server.access.quotas import used_up
-from oyez.server.access.refusals import INVALID_KEY
+from oyez.server.access.refusals import INVALID_KEY, used_up
 from oyez.server.operations import API_KEY, JSON, NAME_IN_PATH, Description, Operation, json_answer
 from oyez.server.transcriptions import errors
 from oyez.server.transcriptions.answers import (

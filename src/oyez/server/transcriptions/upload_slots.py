@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
-from oyez.server.access.admission import too_many_sessions
 from oyez.server.access.callers import Caller, Callers
+from oyez.server.access.refusals import too_many_sessions
 from oyez.server.transcriptions.errors import (
     ApiError,
     disk_full,

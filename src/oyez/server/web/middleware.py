@@ -14,7 +14,7 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
 from oyez.metrics import OTHER, Metrics
-from oyez.server.access.origins import ANY
+from oyez.server.access.auth import ANY_ORIGIN
 from oyez.server.transcriptions.errors import PREFIX
 
 CORS_METHODS = "GET, POST"
@@ -70,7 +70,7 @@ class Cors:
     async def _add_headers(self, request: web.Request, response: web.StreamResponse) -> None:
         if not request.path.startswith(PREFIX):
             return
-        if ANY not in self._allowed:
+        if ANY_ORIGIN not in self._allowed:
             # caches must keep the answers to different origins apart
             response.headers.add(hdrs.VARY, hdrs.ORIGIN)
         if origin := self._allowed_origin(request):
@@ -82,8 +82,8 @@ class Cors:
         origin = request.headers.get(hdrs.ORIGIN)
         if origin is None or not request.path.startswith(PREFIX):
             return None
-        if ANY in self._allowed:
-            return ANY
+        if ANY_ORIGIN in self._allowed:
+            return ANY_ORIGIN
         return origin if origin.lower() in self._allowed else None
 
 

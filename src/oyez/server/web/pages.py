@@ -15,7 +15,7 @@ from aiohttp import web
 from oyez import __version__
 from oyez.engines.base import LANGUAGES
 from oyez.metrics import CONTENT_TYPE, Metrics
-from oyez.server.access.accounts import Accounts, DatabaseState
+from oyez.server.access.access import Accounts, DatabaseState
 from oyez.server.access.admission import Admission
 from oyez.server.operations import (
     BEARER_KEY,

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from oyez.accounts.keys import KeyLimits
 from oyez.server.access.admission import Admission, query_value, serves_model
-from oyez.server.access.callers import ANYONE, Caller
+from oyez.server.access.callers import ANONYMOUS, Caller
 from oyez.server.access.refusals import (
     BUSY,
     DRAINING,
@@ -30,11 +30,16 @@ class Clock:
 
 
 class FakeQuotas:
-    unrecorded = False
+    ledger_full = False
     used_up: Refusal | None = None
 
-    def refusal(self, caller: Caller) -> Refusal | None:
+    def check(self, caller: Caller) -> Refusal | None:
         return self.used_up
+
+
+class FakeCallers:
+    def __init__(self, has_several_keys: bool) -> None:
+        self.has_several_keys = has_several_keys
 
 
 def limited(**limits: int) -> Caller:
@@ -51,13 +56,13 @@ def an_admission(
 ) -> tuple[Admission, Clock, FakeQuotas]:
     clock, quotas = Clock(), FakeQuotas()
     admission = Admission(
+        FakeCallers(several_keys),  # type: ignore[arg-type]
         quotas,  # type: ignore[arg-type]
         max_sessions=max_sessions,
         sessions_per_second=sessions_per_second,
         clock=clock,
         load_room=load_room,
         reserved_share=reserved_share,
-        has_several_keys=lambda: several_keys,
     )
     return admission, clock, quotas
 
@@ -96,16 +101,16 @@ def test_a_key_has_so_many_sessions_at_once_and_no_more() -> None:
     assert admission.enter(two) is None
 
 
-def test_who_is_refused_for_another_reason_has_not_used_up_the_rate() -> None:
+def test_a_refusal_for_another_reason_does_not_count_for_the_rate() -> None:
     admission, _, quotas = an_admission(sessions_per_second=1)
     quotas.used_up = Refusal(429, "Throttling.AllocationQuota", "used up", 60)
     for _ in range(3):
         assert admission.enter(A) is quotas.used_up
-    quotas.used_up, quotas.unrecorded = None, True
+    quotas.used_up, quotas.ledger_full = None, True
     for _ in range(3):
         assert admission.enter(A) is LEDGER_FULL
     assert admission.room == 0
-    quotas.unrecorded = False
+    quotas.ledger_full = False
     assert admission.enter(A) is None
 
 
@@ -120,19 +125,19 @@ def test_refused_callers_take_no_place() -> None:
 
 def test_callers_without_a_key_share_one_rate() -> None:
     admission, _, _ = an_admission()
-    assert admission.enter(ANYONE) is None
-    assert admission.enter(ANYONE) is None
-    refusal = admission.enter(ANYONE)
+    assert admission.enter(ANONYMOUS) is None
+    assert admission.enter(ANONYMOUS) is None
+    refusal = admission.enter(ANONYMOUS)
     assert refusal is not None and refusal.status == 429
 
 
-def test_a_draining_server_lets_nobody_in() -> None:
+def test_a_draining_server_admits_no_session() -> None:
     admission, _, _ = an_admission()
     admission.draining = True
     assert admission.enter(A) is DRAINING
 
 
-def test_who_finds_no_room_in_the_engine_is_refused_and_takes_no_place() -> None:
+def test_without_room_in_the_engine_a_caller_is_refused_and_takes_no_place() -> None:
     room = [0.9]
     admission, _, _ = an_admission(sessions_per_second=1, load_room=lambda: room[0])
     for _ in range(5):
@@ -146,7 +151,7 @@ def test_room_is_the_least_of_places_and_load() -> None:
     room = [math.inf]
     admission, _, _ = an_admission(max_sessions=3, load_room=lambda: room[0])
     assert admission.room == 3
-    admission.enter(ANYONE)
+    admission.enter(ANONYMOUS)
     assert admission.room == 2
     room[0] = 1.7
     assert admission.room == 1
@@ -186,7 +191,7 @@ def test_the_load_is_shared_in_the_same_way() -> None:
 
 
 def test_a_key_alone_and_callers_without_one_may_have_everything() -> None:
-    for caller in (A, ANYONE):
+    for caller in (A, ANONYMOUS):
         admission, _, _ = an_admission(
             max_sessions=20, sessions_per_second=99, reserved_share=0.2, several_keys=False
         )
@@ -206,13 +211,13 @@ def test_the_smallest_server_lets_in_a_first_session(fitting: int) -> None:
 
 @given(
     fitting=st.integers(5, 60),
-    comers=st.lists(st.sampled_from("abc"), max_size=200),
+    names=st.lists(st.sampled_from("abc"), max_size=200),
 )
-def test_however_others_come_a_new_key_finds_room(fitting: int, comers: list[str]) -> None:
+def test_a_new_key_finds_room_in_whatever_order_others_came(fitting: int, names: list[str]) -> None:
     admission, _, _ = an_admission(
         max_sessions=fitting, sessions_per_second=999, reserved_share=0.2
     )
-    for name in comers:
+    for name in names:
         admission.enter(Caller(name, name))
     if fitting >= 5 * 5:
         assert admission.enter(Caller("new", "new")) is None

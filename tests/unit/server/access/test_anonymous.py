@@ -12,12 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oyez.accounts.keys import Key
-from oyez.server.access.anonymous import HEADERS_OF_PROXIES, Anonymous, is_of_this_machine
-from oyez.server.access.callers import ANYONE, Callers
-from oyez.server.access.gate import Gate
-from oyez.server.access.origins import Origins
+from oyez.server.access.auth import (
+    PROXY_HEADERS,
+    AnonymousAccess,
+    Authenticator,
+    Origins,
+    is_of_this_machine,
+)
+from oyez.server.access.callers import ANONYMOUS, Callers, StaticKeys
 from oyez.server.access.refusals import INVALID_KEY, NO_KEY, NO_KEYS_YET, Refusal
-from oyez.server.access.static_keys import StaticKeys
 from oyez.settings import Settings
 from support.keys import FakeDirectory, a_key, own_key
 
@@ -41,7 +44,7 @@ OTHER_HOSTS = [
     "",
     "box",
 ]
-OF_PROXIES = ["X-Forwarded-For", "x-forwarded-proto", "X-Forwarded-Anything", *HEADERS_OF_PROXIES]
+OF_PROXIES = ["X-Forwarded-For", "x-forwarded-proto", "X-Forwarded-Anything", *PROXY_HEADERS]
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 ROWS = [
     a_key("active"),
@@ -76,14 +79,14 @@ def test_a_name_that_is_not_of_this_machine(host: str) -> None:
     [{"host": "0.0.0.0"}, {"host": "::"}, {"host": "192.168.1.2"}, {"trusted_proxies": "10.0.0.1"}],
     ids=str,
 )
-def test_a_server_for_other_machines_too_lets_in_nobody_unless_it_is_to_let_in_everybody(
+def test_a_server_for_other_machines_accepts_no_caller_without_a_key_unless_it_accepts_all(
     given_settings: dict[str, str],
 ) -> None:
     request = make_mocked_request("GET", "/", {"Host": "localhost"}).clone(remote="127.0.0.1")
-    assert Anonymous(Settings()).objection(request) is None
-    assert Anonymous(Settings(**given_settings)).objection(request) is NO_KEYS_YET
-    everybody = Settings(**given_settings, allow_insecure=True)
-    assert Anonymous(everybody).objection(request) is None
+    assert AnonymousAccess(Settings()).check(request) is None
+    assert AnonymousAccess(Settings(**given_settings)).check(request) is NO_KEYS_YET
+    for_all = Settings(**given_settings, allow_insecure=True)
+    assert AnonymousAccess(for_all).check(request) is None
 
 
 PEER, PROXY, HOST, LISTENING, TRUSTED, STATIC, ROW = range(7)
@@ -124,14 +127,14 @@ def test_who_has_no_key_is_let_in_exactly_where_the_table_says_so(
     against, peer, headers, given_settings, rows = caller
     settings = Settings(allow_insecure=allow_insecure, **given_settings)
     known = Callers(StaticKeys(settings), FakeDirectory(*rows))
-    gate = Gate(known, Anonymous(settings), Origins((), local=True))
+    authenticator = Authenticator(known, AnonymousAccess(settings), Origins((), local=True))
     if offered:
         headers["Authorization"] = f"Bearer {offered}"
     request = make_mocked_request("GET", "/v1/models", headers)
-    found = gate.identify(request.clone(remote=peer) if peer is not None else request)
+    found = authenticator.authenticate(request.clone(remote=peer) if peer is not None else request)
 
     has_keys = bool(against & {STATIC, ROW})
-    assert (found is ANYONE) == (not has_keys and (allow_insecure or not against))
+    assert (found is ANONYMOUS) == (not has_keys and (allow_insecure or not against))
     if isinstance(found, Refusal):
         assert found.status == 401
         assert (found is NO_KEYS_YET) == (not has_keys)

@@ -11,9 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oyez.accounts.keys import Key, KeyLimits
-from oyez.server.access.callers import ANYONE, Caller, Callers
+from oyez.server.access.callers import ANONYMOUS, Caller, Callers, StaticKeys
 from oyez.server.access.refusals import EXPIRED_KEY, INVALID_KEY, NO_KEY, REVOKED_KEY
-from oyez.server.access.static_keys import StaticKeys
 from oyez.settings import Settings, SettingsError
 from support.keys import FakeDirectory, a_key, own_key
 
@@ -31,9 +30,9 @@ class Known:
         self.callers = Callers(static_keys, self.directory, lambda: self.now)
 
 
-def test_without_keys_anybody_is_anyone() -> None:
-    assert Known().callers.find(None) is ANYONE
-    assert Known().callers.find("whatever") is ANYONE
+def test_without_keys_every_caller_is_anonymous() -> None:
+    assert Known().callers.find(None) is ANONYMOUS
+    assert Known().callers.find("whatever") is ANONYMOUS
 
 
 def test_static_keys_are_named_by_number_never_by_themselves() -> None:
@@ -77,26 +76,26 @@ def test_a_revoked_key_and_one_that_is_gone_do_not_count() -> None:
     known = Known(keys=(a_key("a"), a_key("b")))
     caller = known.callers.find("a")
     assert isinstance(caller, Caller)
-    assert known.callers.objection(caller) is None
+    assert known.callers.check(caller) is None
     known.directory.set(replace(a_key("a"), revoked_at=NOON), a_key("b"))
     assert known.callers.find("a") is REVOKED_KEY
-    assert known.callers.objection(caller) is REVOKED_KEY
+    assert known.callers.check(caller) is REVOKED_KEY
     known.directory.set(a_key("b"))
     assert known.callers.find("a") is INVALID_KEY
-    assert known.callers.objection(caller) is REVOKED_KEY
+    assert known.callers.check(caller) is REVOKED_KEY
 
 
 def test_a_key_expires_to_the_moment() -> None:
     known = Known(keys=(a_key("a", expires_at=NOON + timedelta(seconds=1)),))
     caller = known.callers.find("a")
     assert isinstance(caller, Caller)
-    assert known.callers.objection(caller) is None
+    assert known.callers.check(caller) is None
     known.now += timedelta(seconds=1)
     assert known.callers.find("a") is EXPIRED_KEY
-    assert known.callers.objection(caller) is EXPIRED_KEY
+    assert known.callers.check(caller) is EXPIRED_KEY
 
 
-def test_revoking_the_last_key_lets_nobody_in() -> None:
+def test_revoking_the_last_key_opens_nothing() -> None:
     known = Known(keys=(a_key("a"),))
     assert known.callers.need_keys
     known.directory.set(replace(a_key("a"), revoked_at=NOON))
@@ -120,7 +119,7 @@ def test_a_key_that_does_not_count_any_more_is_needed_all_the_same(key: Key) -> 
     assert not known.callers.has_active
 
 
-def test_a_setting_for_keys_without_a_key_lets_nobody_in(tmp_path: Path) -> None:
+def test_a_source_of_keys_without_a_key_opens_nothing(tmp_path: Path) -> None:
     (tmp_path / "keys").write_text("# none yet\n")
     for settings in (Settings(api_key=""), Settings(api_keys_file=tmp_path / "keys")):
         callers = Callers(StaticKeys(settings), FakeDirectory())
@@ -130,16 +129,16 @@ def test_a_setting_for_keys_without_a_key_lets_nobody_in(tmp_path: Path) -> None
         assert not callers.has_active
 
 
-def test_who_came_in_before_there_were_keys_may_stay() -> None:
+def test_a_caller_let_in_before_the_first_key_may_stay() -> None:
     known = Known()
-    assert known.callers.find(None) is ANYONE
+    assert known.callers.find(None) is ANONYMOUS
     known.directory.set(a_key("a"))
     assert known.callers.find(None) is NO_KEY
-    assert known.callers.objection(ANYONE) is None
+    assert known.callers.check(ANONYMOUS) is None
 
 
 def lines(*words: str) -> str:
-    """Of a keys file."""
+    """The lines of a keys file."""
     return "".join(own_key(word) + "\n" for word in words)
 
 
@@ -173,7 +172,7 @@ def test_a_changed_file_counts_once_it_stays_as_it_is(keys_file: Callable[[str],
     assert static.find(own_key("c")) and not static.find(own_key("b"))
 
 
-def test_a_key_that_stays_keeps_its_id_and_nobody_inherits_one(
+def test_a_key_that_stays_keeps_its_id_and_no_id_is_used_again(
     keys_file: Callable[[str], Path],
 ) -> None:
     static = StaticKeys(Settings(api_keys_file=keys_file(lines("a", "b", "c"))))
@@ -192,7 +191,7 @@ def test_a_key_that_stays_keeps_its_id_and_nobody_inherits_one(
 
 
 @pytest.mark.parametrize("broken", ["two words\n", "short\n"])
-def test_a_broken_file_keeps_the_old_keys_and_is_told_once(
+def test_a_broken_file_keeps_the_old_keys_and_is_logged_once(
     keys_file: Callable[[str], Path], broken: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     static = StaticKeys(Settings(api_keys_file=keys_file(lines("a-secret"))))
@@ -227,5 +226,5 @@ def test_an_emptied_file_revokes_its_keys(keys_file: Callable[[str], Path], empt
     assert isinstance(caller, Caller)
     keys_file(emptied)
     poll(callers._static)
-    assert callers.objection(caller) is REVOKED_KEY
+    assert callers.check(caller) is REVOKED_KEY
     assert callers.find(None) is NO_KEY

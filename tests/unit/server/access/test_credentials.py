@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from oyez.server.access.credentials import has_key_in_url, key_in_headers, key_in_subprotocols
+from oyez.server.access.auth import has_key_in_url, key_in_headers, key_in_subprotocols
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,9 @@ import pytest
 from aiohttp import web
 
 from oyez.accounts.database import DatabaseError
-from oyez.accounts.directory import KeyDirectory
-from oyez.server.access import key_watch
-from oyez.server.access.key_watch import KeyWatch
-from oyez.server.access.static_keys import StaticKeys
+from oyez.accounts.keys import KeyDirectory
+from oyez.server.access import callers
+from oyez.server.access.callers import KeyWatch, StaticKeys
 from oyez.settings import Settings
 from support.keys import own_key
 from support.server import eventually
@@ -53,11 +52,11 @@ async def watching(keys: StaticKeys, directory: KeyDirectory) -> AsyncIterator[N
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(key_watch, "DIRECTORY_S", 0.01)
-    monkeypatch.setattr(key_watch, "FILE_S", 0.01)
+    monkeypatch.setattr(callers, "DIRECTORY_INTERVAL_S", 0.01)
+    monkeypatch.setattr(callers, "FILE_INTERVAL_S", 0.01)
 
 
-async def test_a_database_that_is_away_is_told_once_each_time(
+async def test_each_outage_of_the_database_is_logged_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     directory = FlakyDirectory()

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from oyez.logs import TextFormatter
+from oyez.server.access.auth import MAX_LINES, MAX_LINES_PER_ADDRESS, RefusedKeys
 from oyez.server.access.refusals import EXPIRED_KEY, INVALID_KEY, NO_KEY, REVOKED_KEY, Refusal
-from oyez.server.access.refused_keys import LINES_OF_ALL, LINES_OF_ONE, RefusedKeys
 
 OPERATIONS = Path(__file__).parents[4] / "docs" / "operations.md"
 GUESSER = "203.0.113.7"
@@ -24,7 +24,7 @@ class Lines:
 
     def tell(self, client: str, refusal: Refusal = INVALID_KEY, times: int = 1) -> None:
         for _ in range(times):
-            self._refused.tell(client, refusal)
+            self._refused.report(client, refusal)
 
     def count(self, text: str = "") -> int:
         return sum(text in line for line in self.all())
@@ -48,12 +48,14 @@ def test_a_line_names_the_address_and_what_was_wrong(lines: Lines) -> None:
     ]
 
 
-def test_who_goes_on_is_named_again_in_each_window_and_counted_between(lines: Lines) -> None:
+def test_an_address_that_goes_on_is_logged_again_in_each_window_and_counted_between(
+    lines: Lines,
+) -> None:
     lines.tell(GUESSER, times=100)
-    assert lines.count() == LINES_OF_ONE
+    assert lines.count() == MAX_LINES_PER_ADDRESS
     lines.now_s += 60.0
     lines.tell(GUESSER, times=100)
-    assert lines.count() == 2 * LINES_OF_ONE
+    assert lines.count() == 2 * MAX_LINES_PER_ADDRESS
     assert lines.count("left_out=95") == 1
 
 
@@ -66,10 +68,10 @@ def test_one_address_and_one_reason_hide_no_other(lines: Lines) -> None:
 
 
 def test_a_crowd_of_addresses_fills_neither_log_nor_memory(lines: Lines) -> None:
-    for number in range(3 * LINES_OF_ALL):
+    for number in range(3 * MAX_LINES):
         lines.tell(f"2001:db8::{number:x}")
-    assert lines.count() == LINES_OF_ALL
-    assert len(lines._refused._lines) <= LINES_OF_ALL
+    assert lines.count() == MAX_LINES
+    assert len(lines._refused._lines) <= MAX_LINES
     lines.now_s += 60.0
     lines.tell(GUESSER)
     assert lines.count(f"client={GUESSER}") == 1
@@ -77,7 +79,7 @@ def test_a_crowd_of_addresses_fills_neither_log_nor_memory(lines: Lines) -> None
 
 
 @pytest.mark.parametrize("address", [GUESSER, "2001:db8::7"])
-def test_the_filter_that_is_shown_for_fail2ban_finds_who_guesses(
+def test_the_filter_shown_for_fail2ban_finds_addresses_that_guess(
     lines: Lines, address: str
 ) -> None:
     shown = re.search(r"^failregex = (.*)$", OPERATIONS.read_text(), re.MULTILINE)
@@ -87,7 +89,7 @@ def test_the_filter_that_is_shown_for_fail2ban_finds_who_guesses(
     lines.now_s += 60.0
     lines.tell(address)
     found = [matches(line) for line in lines.all()]
-    assert [match and match["ip"] for match in found] == [address] * (LINES_OF_ONE + 1)
+    assert [match and match["ip"] for match in found] == [address] * (MAX_LINES_PER_ADDRESS + 1)
     lines.tell("198.51.100.1", NO_KEY)
     assert not matches(lines.all()[-1]), "a client that is not set up yet guesses nothing"
     forged = f"INFO a caller was refused client={address} key=unknown"

@@ -12,8 +12,8 @@ from oyez.accounts.ledger import Ledger
 from oyez.accounts.usage import LanguageUsage, SessionUsage
 from oyez.audio.pcm import SAMPLE_RATE
 from oyez.protocol.effects import Completed
-from oyez.server.access.callers import ANYONE, Caller
-from oyez.server.access.quotas import Quotas
+from oyez.server.access.admission import Quotas
+from oyez.server.access.callers import ANONYMOUS, Caller
 from oyez.server.session import usage_recorder
 from oyez.server.session.figures import Figures
 from oyez.server.session.usage_recorder import UsageRecorder
@@ -66,7 +66,7 @@ class Office:
 
     def hear(self, session: tuple[UsageRecorder, Figures], audio_s: float) -> None:
         recorder, figures = session
-        recorder.heard(audio_s)
+        recorder.add_audio(audio_s)
         figures.audio_samples += round(audio_s * SAMPLE_RATE)
 
 
@@ -83,7 +83,7 @@ async def test_audio_counts_before_the_ledger_is_told_of_it() -> None:
     first[0].end(1000, "")
     assert office.quotas.left_s(office.caller) == pytest.approx(1), "told, and counted once"
     office.hear(second, 1)
-    refusal = office.quotas.refusal(office.caller)
+    refusal = office.quotas.check(office.caller)
     assert refusal is not None
     assert (refusal.status, refusal.code) == (429, "Throttling.AllocationQuota")
     assert refusal.retry_after_s == 10, "until midnight UTC"
@@ -114,7 +114,7 @@ async def test_what_came_before_midnight_counts_there_if_nothing_comes_after() -
     assert office.quotas.left_s(office.caller) == pytest.approx(10)
 
 
-@pytest.mark.parametrize("caller", [ANYONE, limited(None)])
+@pytest.mark.parametrize("caller", [ANONYMOUS, limited(None)])
 async def test_without_a_limit_there_is_always_more(caller: Caller) -> None:
     office = Office(caller)
     session = office.session()

@@ -10,7 +10,7 @@ from support.keys import FakeDirectory, a_key
 
 
 class Watched(Sequence[Key]):
-    """Keys that look, whenever somebody goes through them, at what others would find."""
+    """Keys that look up, whenever they are iterated over, what others would find."""
 
     def __init__(self, directory: FakeDirectory, key: Key) -> None:
         self._directory = directory
@@ -40,7 +40,7 @@ class Watched(Sequence[Key]):
 def test_a_new_key_is_known_by_itself_and_by_its_id_at_the_same_time() -> None:
     directory = FakeDirectory()
     keys = Watched(directory, a_key("new"))
-    directory._take(keys)
+    directory._replace(keys)
     keys.look()
     assert keys.seen == {(False, False), (True, True)}
 

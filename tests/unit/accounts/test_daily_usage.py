@@ -22,7 +22,7 @@ class Clocked:
         self.ledger = Ledger(None, clock=lambda: self.now)
 
     def use(self, session_id: str, audio_s: float) -> None:
-        """So much audio that session has had until now."""
+        """The session has had `audio_s` of audio until now."""
         usage = SessionUsage(
             session_id=session_id,
             key_id="key_a",
@@ -66,11 +66,11 @@ def test_hours_back_and_forth_within_the_day_change_nothing() -> None:
 
 def test_others_are_those_of_the_day_they_were_read_for() -> None:
     clocked = Clocked()
-    today = clocked.ledger._today
-    today.others(NOON.date(), {"key_a": 7000})
-    today.others(NOON.date() + timedelta(days=1), {"key_a": 2000})
+    daily = clocked.ledger._daily_usage
+    daily.set_others(NOON.date(), {"key_a": 7000})
+    daily.set_others(NOON.date() + timedelta(days=1), {"key_a": 2000})
     assert clocked.used_s == 7.0
-    today.others(NOON.date(), {"key_a": 8000})
+    daily.set_others(NOON.date(), {"key_a": 8000})
     clocked.use("s1", 1.0)
     assert clocked.used_s == 9.0
     clocked.now += timedelta(days=1)
@@ -84,4 +84,4 @@ def test_few_days_are_kept(jumps: list[int]) -> None:
         clocked.now = NOON + timedelta(days=days)
         clocked.use(f"s{number}", 1.0)
         assert clocked.used_s >= 1.0
-    assert len(clocked.ledger._today._days) <= 4
+    assert len(clocked.ledger._daily_usage._days) <= 4
