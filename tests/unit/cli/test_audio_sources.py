@@ -12,8 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from oyez.cli.audio_sources import MICROPHONE_PACKETS, PIPE_PACKETS, Microphone, Pipe, SourceError
-from oyez.cli.pipe_audio import PIPE_BLOCK_BYTES
+from oyez.cli.audio_sources import (
+    MICROPHONE_PACKETS,
+    PIPE_BLOCK_BYTES,
+    PIPE_PACKETS,
+    Microphone,
+    Pipe,
+    SourceError,
+)
 
 BLOCK_48K = bytes(2 * 4800)
 

@@ -16,8 +16,8 @@ import trustme
 from click.testing import CliRunner, Result
 
 from oyez.cli import checks
+from oyez.cli.doctor import words_of, words_right
 from oyez.cli.main import main
-from oyez.cli.self_test import words_of, words_right
 from oyez.runtime.cpu_limits import CpuShare
 from oyez.settings import Settings
 from support import tiny_whisper

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from oyez.cli import hub
 from oyez.cli.main import main
+from oyez.cli.models import hub_repository
 from oyez.engines.whisper_onnx.prepare import prepared_directory
 from oyez.engines.whisper_onnx.weights import PACKAGED_SHA256
 from support import tiny_whisper
@@ -131,9 +131,9 @@ def test_a_download_is_added_under_the_name_of_its_repository(
 def test_a_size_means_the_same_repository_as_in_faster_whisper(size: str) -> None:
     from faster_whisper import utils
 
-    assert hub.repository(size) == utils._MODELS[size]
+    assert hub_repository(size) == utils._MODELS[size]
 
 
 def test_a_size_means_the_repository_of_faster_whisper() -> None:
-    assert hub.repository("large-v3") == "Systran/faster-whisper-large-v3"
-    assert hub.repository("a/b") == "a/b"
+    assert hub_repository("large-v3") == "Systran/faster-whisper-large-v3"
+    assert hub_repository("a/b") == "a/b"

@@ -14,9 +14,9 @@ from click.testing import CliRunner
 
 from oyez.audio.pcm import Samples
 from oyez.cli import transcribe
-from oyez.cli.file_progress import NoProgress
 from oyez.cli.main import main
-from oyez.cli.transcribing import Transcribing
+from oyez.cli.screens import QuietProgress
+from oyez.cli.transcribe_files import FileTranscription
 from oyez.files.media import MediaError
 from oyez.files.options import Options
 from oyez.files.results import Progress, Result
@@ -77,7 +77,7 @@ async def test_ctrl_c_ends_the_wait_for_a_pipe(
             timer.start()
             stack.callback(timer.cancel)
         began_s = time.monotonic()
-        summary = await Transcribing(_listen, NoProgress(), "text", streams_text=True).run(
+        summary = await FileTranscription(_listen, QuietProgress(), "text", streams_text=True).run(
             ["-"], [None]
         )
     assert summary.interrupted

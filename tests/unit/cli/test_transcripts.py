@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from oyez.cli.outputs import OutputError, Transcript, plan, render, with_words, write
+from oyez.cli.transcripts import OutputError, Transcript, plan, render, with_words, write
 from oyez.files.results import Segment, Word
 
 SAID = Segment(1.0, 2.0, "Hello there.", "en", "happy", (Word("Hello", 1.0, 1.4, 0.91234),))

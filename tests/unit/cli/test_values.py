@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oyez.cli.quantities import Day, Duration, Expiry, duration_s, shown_duration
+from oyez.cli.values import Day, Duration, Expiry, duration_text, parse_duration_s
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_what_is_no_duration_is_told_how_to_write_one(text: str) -> None:
 @given(st.integers(1, 10**9))
 def test_a_duration_is_shown_as_it_can_be_written(milliseconds: int) -> None:
     seconds = milliseconds / 1000
-    assert duration_s(shown_duration(seconds)) == pytest.approx(seconds, abs=1e-6)
+    assert parse_duration_s(duration_text(seconds)) == pytest.approx(seconds, abs=1e-6)
 
 
 def test_expiry_from_now_and_by_date() -> None:
