@@ -15,14 +15,14 @@ from oyez.accounts.database import Database, open_database
 from oyez.accounts.directory import KeyDirectory
 from oyez.accounts.keys import Key, KeyLimits, hash_key
 from oyez.accounts.schema import session_languages, sessions
-from oyez.settings.checks import LEAST_KEY_CHARACTERS
+from oyez.settings.checks import MIN_KEY_CHARACTERS
 
 T = TypeVar("T")
 
 
 def own_key(word: str) -> str:
     """A key that somebody made up, long enough to be taken."""
-    return word.ljust(LEAST_KEY_CHARACTERS, ".")
+    return word.ljust(MIN_KEY_CHARACTERS, ".")
 
 
 class FakeDirectory(KeyDirectory):
