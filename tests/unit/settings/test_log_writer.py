@@ -5,7 +5,7 @@ import logging
 import threading
 import time
 
-from oyez.logs import JsonFormatter, TextFormatter, Writer
+from oyez.logs import BackgroundHandler, JsonFormatter, TextFormatter
 
 
 class Stalled(io.StringIO):
@@ -28,11 +28,11 @@ def record(text: str) -> logging.LogRecord:
 
 def test_lines_are_written_in_order_and_all_of_them_when_it_is_flushed() -> None:
     stream = io.StringIO()
-    writer = Writer(stream)
-    writer.setFormatter(TextFormatter())
+    handler = BackgroundHandler(stream)
+    handler.setFormatter(TextFormatter())
     for number in range(100):
-        writer.emit(record(f"line {number}"))
-    writer.flush()
+        handler.emit(record(f"line {number}"))
+    handler.flush()
     assert [line.rpartition(" ")[2] for line in stream.getvalue().splitlines()] == [
         str(number) for number in range(100)
     ]
@@ -40,16 +40,16 @@ def test_lines_are_written_in_order_and_all_of_them_when_it_is_flushed() -> None
 
 def test_whoever_logs_does_not_wait_for_who_reads() -> None:
     stream = Stalled()
-    writer = Writer(stream, max_waiting_lines=3)
-    writer.setFormatter(JsonFormatter())
-    writer.emit(record("first"))
+    handler = BackgroundHandler(stream, max_waiting_lines=3)
+    handler.setFormatter(JsonFormatter())
+    handler.emit(record("first"))
     stream.asked.wait(10.0)
     began_s = time.monotonic()
     for number in range(8):
-        writer.emit(record(f"line {number}"))
+        handler.emit(record(f"line {number}"))
     assert time.monotonic() - began_s < 1.0
     stream.may_take.set()
-    writer.flush()
+    handler.flush()
     while stream.getvalue().count("\n") < 5:
         time.sleep(0.01)
     lines = stream.getvalue()
@@ -59,9 +59,9 @@ def test_whoever_logs_does_not_wait_for_who_reads() -> None:
 
 def test_a_reader_that_is_gone_harms_nobody() -> None:
     stream = io.StringIO()
-    writer = Writer(stream)
+    handler = BackgroundHandler(stream)
     stream.close()
-    writer.emit(record("line"))
-    writer.flush()
-    writer.emit(record("line"))
-    writer.flush()
+    handler.emit(record("line"))
+    handler.flush()
+    handler.emit(record("line"))
+    handler.flush()

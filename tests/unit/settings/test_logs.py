@@ -8,11 +8,11 @@ import pytest
 
 from oyez.logs import (
     JsonFormatter,
-    Seldom,
-    SeldomFilter,
+    RateLimitedLogger,
+    RateLimitFilter,
     SessionLog,
     TextFormatter,
-    mark_as_crowd,
+    rate_limit_library,
 )
 
 
@@ -65,14 +65,14 @@ def test_a_crowd_of_warnings_is_one_line_that_says_how_many(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     now_s = 0.0
-    seldom = Seldom(logging.getLogger("oyez.test"), every_s=60.0, clock=lambda: now_s)
+    limited = RateLimitedLogger(logging.getLogger("oyez.test"), every_s=60.0, clock=lambda: now_s)
     for _ in range(5):
-        seldom.warning("late", after_s=2)
-    seldom.warning("blocked")
+        limited.warning("late", after_s=2)
+    limited.warning("blocked")
     now_s = 61.0
-    seldom.warning("late", after_s=3)
+    limited.warning("late", after_s=3)
     now_s = 200.0
-    seldom.warning("late", after_s=4)
+    limited.warning("late", after_s=4)
     lines = [(record.message, record.fields) for record in caplog.records]  # type: ignore[attr-defined]
     assert lines == [
         ("late", {"after_s": 2}),
@@ -84,30 +84,30 @@ def test_a_crowd_of_warnings_is_one_line_that_says_how_many(
 
 def test_a_line_marked_as_one_of_a_crowd_is_told_once_a_minute_for_each_kind_of_error() -> None:
     now_s = 0.0
-    crowds = SeldomFilter(every_s=60.0, clock=lambda: now_s)
+    limiter = RateLimitFilter(every_s=60.0, clock=lambda: now_s)
 
-    def passes(error: Exception | None = None, *, in_crowds: bool = True) -> bool | int:
+    def passes(error: Exception | None = None, *, rate_limit: bool = True) -> bool | int:
         record = a_record(requests=3)
-        record.in_crowds = in_crowds
+        record.rate_limit = rate_limit
         record.exc_info = (type(error), error, None) if error else None
-        return crowds.filter(record) and record.fields.get("left_out", 0)  # type: ignore[attr-defined]
+        return limiter.filter(record) and record.fields.get("left_out", 0)  # type: ignore[attr-defined]
 
     broken = MemoryError("too much")
     assert [passes(broken) for _ in range(3)] == [0, False, False]  # 0 were left out
     assert passes(OSError("another")) is not False
     assert passes() is not False
-    assert [passes(in_crowds=False) is False for _ in range(3)] == [False] * 3
+    assert [passes(rate_limit=False) is False for _ in range(3)] == [False] * 3
     now_s = 61.0
     assert passes(broken) == 2
 
 
 def test_what_libraries_write_for_each_connection_is_told_once_a_minute() -> None:
     """Their messages differ each time: they hold addresses and objects."""
-    crowds = SeldomFilter()
+    limiter = RateLimitFilter()
 
     def passes(name: str, message: str) -> bool:
         record = logging.LogRecord(name, logging.ERROR, "f", 1, message, (), None)
-        return bool(mark_as_crowd(record)) and crowds.filter(record)
+        return bool(rate_limit_library(record)) and limiter.filter(record)
 
     told = [passes("asyncio", f"Exception in callback <{number}>") for number in range(9)]
     assert told == [True, *[False] * 8]

@@ -7,7 +7,7 @@ import logging
 
 from aiohttp import web
 
-from oyez.logs import Seldom
+from oyez.logs import RateLimitedLogger
 from oyez.server.access.anonymous import Anonymous
 from oyez.server.access.callers import ANYONE, Caller, Callers
 from oyez.server.access.credentials import has_key_in_url, key_in_headers, key_in_subprotocols
@@ -26,7 +26,7 @@ class Gate:
         self._anonymous = anonymous
         self._origins = origins
         self._refused_keys = RefusedKeys()
-        self._seldom = Seldom(log)
+        self._seldom = RateLimitedLogger(log)
 
     def identify(self, request: web.Request) -> Caller | Refusal:
         """The caller, or why the request is not answered."""

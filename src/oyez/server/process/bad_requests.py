@@ -9,7 +9,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.log import server_logger
 
-from oyez.logs import Seldom
+from oyez.logs import RateLimitedLogger
 
 log = logging.getLogger(__name__)
 
@@ -19,7 +19,7 @@ class _Shorten(logging.Filter):
 
     def __init__(self) -> None:
         super().__init__()
-        self._seldom = Seldom(log)
+        self._seldom = RateLimitedLogger(log)
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None

@@ -19,7 +19,7 @@ from typing import Protocol
 from aiohttp import StreamReader, web
 from aiohttp.typedefs import Handler, Middleware
 
-from oyez.logs import Seldom
+from oyez.logs import RateLimitedLogger
 from oyez.server.process.resources import connections_that_fit
 from oyez.settings import Settings
 
@@ -95,7 +95,7 @@ class Connections:
         self._slow_reader_timeout_s = slow_reader_timeout_s
         self._unbounded = unbounded
         self._clock = clock
-        self._seldom = Seldom(log)
+        self._seldom = RateLimitedLogger(log)
         self._open = 0
         self.ended = 0
         """How many connections have ended since the start."""

@@ -12,7 +12,7 @@ from asyncio import sslproto
 from collections.abc import Callable
 from contextlib import suppress
 
-from oyez.logs import Seldom
+from oyez.logs import RateLimitedLogger
 from oyez.server.process.connections import Connection, Connections, Turns
 
 BACKLOG = 1024
@@ -99,7 +99,7 @@ class Listening:
         self._new_http = new_http
         self._connections = connections
         self._secure = secure
-        self._seldom = Seldom(log)
+        self._seldom = RateLimitedLogger(log)
         self._loop = asyncio.get_running_loop()
         self._opening: set[asyncio.Task[None]] = set()
         self._tasks = [self._loop.create_task(part) for part in (self._accept_all(), self._sweep())]
@@ -299,7 +299,7 @@ class _Early(asyncio.Protocol):
 
 
 def _log_fault(error: BaseException) -> None:
-    log.error("internal error", exc_info=error, extra={"in_crowds": True})
+    log.error("internal error", exc_info=error, extra={"rate_limit": True})
 
 
 def _taken(where: str, error: OSError) -> ListenError:

@@ -11,14 +11,16 @@ from contextlib import suppress
 from aiohttp import web
 from prometheus_client import Histogram
 
-from oyez.logs import Seldom
+from oyez.logs import RateLimitedLogger
 
 EVERY_S = 0.25
 BLOCKED_S = 0.25
 EVENTS_A_TURN = 64
 
 
-def loop_watch(lag: Histogram, seldom: Seldom) -> Callable[[web.Application], AsyncIterator[None]]:
+def loop_watch(
+    lag: Histogram, seldom: RateLimitedLogger
+) -> Callable[[web.Application], AsyncIterator[None]]:
     """For `Application.cleanup_ctx`: watches as long as the application runs."""
 
     async def watching(app: web.Application) -> AsyncIterator[None]:
@@ -54,7 +56,7 @@ def new_event_loop() -> asyncio.AbstractEventLoop:
     return asyncio.SelectorEventLoop(BoundedSelector())
 
 
-async def watch_loop(lag: Histogram, seldom: Seldom) -> None:
+async def watch_loop(lag: Histogram, seldom: RateLimitedLogger) -> None:
     """Observe the lag in seconds, until cancelled; warn of more than BLOCKED_S."""
     loop = asyncio.get_running_loop()
     while True:

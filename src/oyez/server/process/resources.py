@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-from oyez.logs import Seldom
+from oyez.logs import RateLimitedLogger
 
 MEBIBYTE = 1 << 20
 OWN_FILES = 128
@@ -130,7 +130,7 @@ class MemoryGuard:
         """max_mb: 0 means that it does not matter."""
         self._max_mb = max_mb
         self._measure = measure
-        self._seldom = Seldom(log)
+        self._seldom = RateLimitedLogger(log)
 
     @property
     def full(self) -> bool:

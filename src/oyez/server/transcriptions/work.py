@@ -20,7 +20,7 @@ from oyez.files.file_session import Observer
 from oyez.files.options import Options, TranscriptionError
 from oyez.files.results import Result, Segment
 from oyez.files.transcriber import Transcriber
-from oyez.logs import Seldom, SessionLog
+from oyez.logs import RateLimitedLogger, SessionLog
 from oyez.metrics import Metrics
 from oyez.protocol.effects import Completed
 from oyez.runtime.job import Stopped
@@ -52,7 +52,7 @@ class FileWork(Observer):
         *,
         access: Access,
         metrics: Metrics,
-        seldom: Seldom,
+        seldom: RateLimitedLogger,
         max_audio_s: float,
     ) -> None:
         self.figures = Figures()
