@@ -27,7 +27,7 @@ def models_dir(tmp_path: Path) -> Path:
 
 def add(
     models_dir: Path, source: Path, name: str = "small", *, link: bool = False
-) -> library.Added:
+) -> library.AddedModel:
     about = {"languages": ["en"]}
     return library.add(models_dir, name, source, origin="somewhere", about=about, link=link)
 
@@ -84,7 +84,7 @@ def test_no_model_takes_the_place_of_another(models_dir: Path, source: Path) -> 
 def test_what_cannot_be_copied_whole_leaves_nothing(
     models_dir: Path, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(path: Path, model: library.Added) -> None:
+    def full(path: Path, model: library.AddedModel) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(library, "_write", full)
