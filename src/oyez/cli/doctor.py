@@ -8,7 +8,6 @@ import math
 import re
 import sys
 import time
-import wave
 from dataclasses import asdict
 from difflib import SequenceMatcher
 from importlib.resources import as_file, files
@@ -23,8 +22,8 @@ from oyez.settings import Settings
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from oyez.audio.pcm import Samples
     from oyez.cli.checks import Finding
-    from oyez.client import Session
     from oyez.runtime.loader import Engines
 
 SETTINGS = (
@@ -48,8 +47,6 @@ AREA_COLUMNS = 12
 LEAST_SHARE_RIGHT = 0.9
 """The share of the sample's words that must be right; the built-in model gets every one."""
 REAL_TIME = 1.0
-BYTES_PER_S = 32_000
-PACKET_BYTES = 3_200
 
 
 @click.command()
@@ -109,21 +106,23 @@ def doctor(settings: Settings, quick: bool, running: bool, as_json: bool) -> Non
 
 def self_test(settings: Settings) -> list[Finding]:
     """Load the engines of these settings and transcribe the sample with them; takes seconds."""
+    from oyez.audio.pcm import SAMPLE_RATE
     from oyez.cli.checks import Finding
     from oyez.cli.engines import load_configured
     from oyez.client import ClientError
+    from oyez.files.media import read_media
 
     assets = files("oyez") / "assets"
-    with as_file(assets / "two_cities.wav") as path, wave.open(str(path)) as file:
-        audio = file.readframes(file.getnframes())
+    with as_file(assets / "two_cities.wav") as path:
+        samples = read_media(path)
     reference = words_of((assets / "two_cities.txt").read_text(encoding="utf-8"))
     try:
         engines = load_configured(settings)
         began_s = time.monotonic()
-        text = asyncio.run(_transcribe(engines, audio))
+        text = asyncio.run(_transcribe(engines, samples))
     except (CommandError, ClientError) as error:
         return [Finding("self-test", "fail", str(error), "see the findings above")]
-    took_s, audio_s = time.monotonic() - began_s, len(audio) / BYTES_PER_S
+    took_s, audio_s = time.monotonic() - began_s, len(samples) / SAMPLE_RATE
     speed = audio_s / took_s
     words = f"{audio_s:.0f} s of speech in {took_s:.1f} s: {speed:.1f}x real time"
     slow = speed < REAL_TIME
@@ -157,26 +156,16 @@ def words_of(text: str) -> list[str]:
     return re.findall(r"[^\W_]+", text.casefold())
 
 
-async def _transcribe(engines: Engines, audio: bytes) -> str:
+async def _transcribe(engines: Engines, samples: Samples) -> str:
     """Stream the audio through a whole server in this process."""
     from oyez.cli.engines import local_server
-    from oyez.client import Captions, SessionOptions, open_session
+    from oyez.cli.transcribe_files import remote_results
+    from oyez.client import SessionOptions
+    from oyez.files.results import Segment
 
-    captions, texts = Captions(), []
-    options = SessionOptions("en")
-    async with local_server(engines) as target, open_session(target, options) as session:
-        sending = asyncio.create_task(_send(session, audio))
-        async for event, _ in session.events():
-            if utterance := captions.take(event):
-                texts.append(utterance.text)
-        await sending
-    return " ".join(texts)
-
-
-async def _send(session: Session, audio: bytes) -> None:
-    for start in range(0, len(audio), PACKET_BYTES):
-        await session.send(audio[start : start + PACKET_BYTES])
-    await session.finish()
+    async with local_server(engines) as target:
+        results = remote_results(target, SessionOptions("en"), iter([samples]))
+        return " ".join([each.text async for each in results if isinstance(each, Segment)])
 
 
 def _show(finding: Finding, out: Console, as_json: bool) -> None:

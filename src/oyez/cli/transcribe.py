@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import sys
 from typing import TYPE_CHECKING
 
@@ -124,23 +125,14 @@ async def _run(
     from oyez.client import SessionOptions
     from oyez.files.transcriber import own_transcriber
 
-    streams_text = form == "text"
     if target is not None:
         asked = SessionOptions(options.language, options.context)
-        return await FileTranscription(
-            lambda blocks: remote_results(target, asked, blocks),
-            progress,
-            form,
-            streams_text=streams_text,
-        ).run(files, outputs)
+        through_server = functools.partial(remote_results, target, asked)
+        return await FileTranscription(through_server, progress, form).run(files, outputs)
     assert engines is not None
     async with own_transcriber(engines) as transcriber:
-        return await FileTranscription(
-            lambda blocks: transcriber.transcribe(blocks, options),
-            progress,
-            form,
-            streams_text=streams_text,
-        ).run(files, outputs)
+        here = functools.partial(transcriber.transcribe, options=options)
+        return await FileTranscription(here, progress, form).run(files, outputs)
 
 
 def _progress(quiet: bool) -> QuietProgress:

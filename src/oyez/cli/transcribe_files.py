@@ -27,7 +27,7 @@ from oyez.client import (
     Utterance,
     open_session,
 )
-from oyez.files.media import Media, MediaError, open_media
+from oyez.files.media import MediaError, open_media
 from oyez.files.options import TranscriptionError
 from oyez.files.results import Partial, Progress, Result, Segment
 from oyez.files.threads import in_thread
@@ -53,14 +53,11 @@ class Summary:
 class FileTranscription:
     """Use `run` once for each object, on an event loop."""
 
-    def __init__(
-        self, recognise: Recognise, progress: QuietProgress, form: str, *, streams_text: bool
-    ) -> None:
-        """streams_text: text that goes to stdout is printed segment by segment."""
+    def __init__(self, recognise: Recognise, progress: QuietProgress, form: str) -> None:
+        """form: one of FORMATS. Text that goes to stdout is printed segment by segment."""
         self._recognise = recognise
         self._progress = progress
         self._form = form
-        self._streams_text = streams_text
 
     async def run(self, inputs: Sequence[str], outputs: Sequence[Path | None]) -> Summary:
         """Transcribe every file. Errors of files and servers are counted in the summary."""
@@ -108,7 +105,7 @@ class FileTranscription:
     async def _transcribe(
         self, file: BinaryIO, output: Path | None, transcript: Transcript
     ) -> None:
-        prints_text = output is None and self._streams_text
+        streams_text = output is None and self._form == "text"
         with contextlib.ExitStack() as stack:
             media = await in_thread(stack.enter_context, open_media(file))
             self._progress.begin(transcript.name, media.duration_s)
@@ -117,7 +114,7 @@ class FileTranscription:
                     match result:
                         case Segment():
                             self._progress.segment()
-                            if prints_text and (line := text_line(result)):
+                            if streams_text and (line := text_line(result)):
                                 print(printable(line), flush=True)
                             transcript.segments.append(result)
                         case Partial():
@@ -125,20 +122,16 @@ class FileTranscription:
                         case Progress(done_s):
                             transcript.done_s = done_s
                             self._progress.reached(done_s)
-            self._complete(transcript, media)
-
-    def _complete(self, transcript: Transcript, media: Media) -> None:
-        transcript.complete = True
-        transcript.done_s = media.decoded_s
-        transcript.notes = list(media.notes)
-        for note in media.notes:
-            self._progress.notice(f"{transcript.name}: {note}")
+            transcript.complete = True
+            transcript.done_s = media.decoded_s
+            transcript.notes = list(media.notes)
+            for note in media.notes:
+                self._progress.notice(f"{transcript.name}: {note}")
 
     def _write(self, transcript: Transcript, output: Path | None) -> str | None:
         """Write what there is, also of a file that is not complete. Returns what went wrong."""
-        if not transcript.complete and not transcript.segments:
-            return None
-        if output is None and self._streams_text:
+        is_empty = not transcript.complete and not transcript.segments
+        if is_empty or (output is None and self._form == "text"):
             return None
         text = render(transcript, self._form)
         try:

@@ -19,28 +19,38 @@ FORMULA_SIGNS = ("=", "+", "-", "@")
 """A spreadsheet evaluates a cell that begins with one of these."""
 
 
-class Language(click.ParamType):  # type: ignore[type-arg]  # no parameter before click 8.2
+class ParsedType(click.ParamType):  # type: ignore[type-arg]  # no parameter before click 8.2
+    """A type whose `parse` reads a text, or raises ValueError with the message for the user."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Parse a text; other values are parsed already."""
+        if not isinstance(value, str):
+            return value
+        try:
+            return self.parse(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+    def parse(self, text: str) -> Any:
+        """Return the value. Raises ValueError."""
+        raise NotImplementedError
+
+
+class Language(ParsedType):
     """One of the 27 language codes; `auto` is None."""
 
     name = "CODE"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+    def parse(self, text: str) -> Any:
         """Return the code in lower case."""
-        code = str(value).lower()
-        return None if code in ("auto", "") else self._checked(code, value, " ", param, ctx)
+        code = text.lower()
+        return None if code in ("auto", "") else self._checked(code, text, " ")
 
-    def _checked(
-        self,
-        code: str,
-        written: str,
-        separator: str,
-        param: click.Parameter | None,
-        ctx: click.Context | None,
-    ) -> str:
+    def _checked(self, code: str, text: str, separator: str) -> str:
         from oyez.engines.base import LANGUAGES
 
         if code not in LANGUAGES:
-            self.fail(f"{written!r} is none of {separator.join(LANGUAGES)}", param, ctx)
+            raise ValueError(f"{text!r} is none of {separator.join(LANGUAGES)}")
         return code
 
     def shell_complete(
@@ -57,64 +67,55 @@ class Languages(Language):
 
     name = "code"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+    def parse(self, text: str) -> Any:
         """Return the codes; there is at least one."""
-        codes = [code for code in value.lower().replace(" ", "").split(",") if code]
-        return tuple(self._checked(code, code, ", ", param, ctx) for code in codes or [value])
+        codes = [code for code in text.lower().replace(" ", "").split(",") if code]
+        return tuple(self._checked(code, code, ", ") for code in codes or [text])
 
 
-class Duration(click.ParamType):  # type: ignore[type-arg]  # no parameter before click 8.2
+class Duration(ParsedType):
     """Seconds, as `7200`, `2h`, `1h30m` or `1.5h`; above 0, below a hundred years."""
 
     name = "duration"
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
+    def parse(self, text: str) -> float:
         """Return the seconds."""
-        if isinstance(value, (int, float)):
-            return float(value)
-        seconds = parse_duration_s(value)
+        seconds = parse_duration_s(text)
         if seconds is None or not 0.001 <= seconds <= MAX_S:
-            self.fail(f"{value!r} is no length of time: 7200 (seconds), 90m, 2h or 1h30m", param)
+            raise ValueError(f"{text!r} is no length of time: 7200 (seconds), 90m, 2h or 1h30m")
         return seconds
 
 
-class Expiry(click.ParamType):  # type: ignore[type-arg]  # no parameter before click 8.2
+class Expiry(ParsedType):
     """A point in time after now: `30d` from now, `2027-01-31` (its beginning, UTC) or a time."""
 
     name = "expiry"
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> datetime:
+    def parse(self, text: str) -> datetime:
         """Return the moment, in UTC."""
-        if isinstance(value, datetime):
-            return value
         now = datetime.now(UTC)
-        moment = self._parse(value, now)
+        moment = self._moment(text, now)
         if moment is None:
-            self.fail(
-                f"{value!r} is no time: 30d (from now), 2027-01-31 (its beginning, UTC) "
-                "or 2027-01-31T18:00+01:00",
-                param,
+            raise ValueError(
+                f"{text!r} is no time: 30d (from now), 2027-01-31 (its beginning, UTC) "
+                "or 2027-01-31T18:00+01:00"
             )
         if moment <= now:
-            self.fail(f"{value} is over", param)
+            raise ValueError(f"{text} is over")
         return moment
 
-    def _parse(self, value: str, now: datetime) -> datetime | None:
-        seconds = None if value.isdecimal() else parse_duration_s(value)
+    def _moment(self, text: str, now: datetime) -> datetime | None:
+        seconds = None if text.isdecimal() else parse_duration_s(text)
         if seconds is not None:
             return now + timedelta(seconds=seconds) if seconds <= MAX_S else None
         try:
-            moment = datetime.fromisoformat(value)
+            moment = datetime.fromisoformat(text)
             return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
         except (ValueError, OverflowError):
             return None
 
 
-class Day(click.ParamType):  # type: ignore[type-arg]  # no parameter before click 8.2
+class Day(ParsedType):
     """A day (UTC): `7d` (the first of the last seven), `today`, `2026-11-23` or `2026-11`."""
 
     name = "day"
@@ -123,31 +124,27 @@ class Day(click.ParamType):  # type: ignore[type-arg]  # no parameter before cli
         """is_last: a month stands for its last day instead of its first."""
         self._is_last = is_last
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> date:
+    def parse(self, text: str) -> date:
         """Return the day."""
-        if isinstance(value, date):
-            return value
-        found = self._parse(value, datetime.now(UTC).date())
+        found = self._day(text, datetime.now(UTC).date())
         if found is None:
-            self.fail(
-                f"{value!r} is no day: 7d (the last seven), today, yesterday, 2026-11-23 "
-                "or 2026-11",
-                param,
+            raise ValueError(
+                f"{text!r} is no day: 7d (the last seven), today, yesterday, 2026-11-23 or 2026-11"
             )
         return found
 
-    def _parse(self, value: str, today: date) -> date | None:
-        if value in ("today", "yesterday"):
-            return today - timedelta(days=value == "yesterday")
-        if back := re.fullmatch(r"(\d{1,5})([dw])", value):
+    def _day(self, text: str, today: date) -> date | None:
+        if text in ("today", "yesterday"):
+            return today - timedelta(days=text == "yesterday")
+        if back := re.fullmatch(r"(\d{1,5})([dw])", text):
             days = int(back[1]) * (7 if back[2] == "w" else 1)
             return today - timedelta(days=days - 1) if 1 <= days <= MAX_DAYS else None
         try:
-            if re.fullmatch(r"\d{4}-\d{2}", value):
-                first = date.fromisoformat(f"{value}-01")
+            if re.fullmatch(r"\d{4}-\d{2}", text):
+                first = date.fromisoformat(f"{text}-01")
                 next_month = (first + timedelta(days=31)).replace(day=1)
                 return next_month - timedelta(days=1) if self._is_last else first
-            return date.fromisoformat(value)
+            return date.fromisoformat(text)
         except (ValueError, OverflowError):
             return None
 

@@ -77,9 +77,7 @@ async def test_ctrl_c_ends_the_wait_for_a_pipe(
             timer.start()
             stack.callback(timer.cancel)
         began_s = time.monotonic()
-        summary = await FileTranscription(_listen, QuietProgress(), "text", streams_text=True).run(
-            ["-"], [None]
-        )
+        summary = await FileTranscription(_listen, QuietProgress(), "text").run(["-"], [None])
     assert summary.interrupted
     assert time.monotonic() - began_s < 4.0
 
