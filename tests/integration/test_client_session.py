@@ -34,7 +34,7 @@ async def test_what_is_said_comes_back() -> None:
     assert text.startswith("one two three")
 
 
-async def test_the_key_opens_the_door_and_is_never_told() -> None:
+async def test_the_key_gives_access_and_is_never_shown() -> None:
     async with running_server(api_key="hush-hush-very-secret") as server:
         url = f"http://{server.address}/"
         await texts(Target(url, "hush-hush-very-secret"), SessionOptions(), silence(0.1))
@@ -51,24 +51,24 @@ async def test_a_full_server_says_when_to_come_again() -> None:
                 await texts(target, SessionOptions(), b"")
 
 
-async def test_an_unknown_model_is_told() -> None:
+async def test_an_unknown_model_is_an_error() -> None:
     async with running_server() as server:
         with pytest.raises(ClientError, match="does not serve this model"):
             await texts(Target(f"ws://{server.address}?model=nosuch"), SessionOptions(), b"")
 
 
-async def test_a_refused_wish_is_told() -> None:
+async def test_a_refused_option_is_an_error() -> None:
     async with running_server() as server:
         with pytest.raises(ClientError, match="Supported values"):
             await texts(Target(f"ws://{server.address}"), SessionOptions("tlh"), b"")
 
 
-async def test_no_server_is_told(unused_tcp_port: int) -> None:
+async def test_no_server_is_an_error(unused_tcp_port: int) -> None:
     with pytest.raises(ClientError, match="is the server running there"):
         await texts(Target(f"ws://127.0.0.1:{unused_tcp_port}"), SessionOptions(), b"")
 
 
-async def test_a_server_of_something_else_is_told() -> None:
+async def test_a_server_of_another_protocol_is_an_error() -> None:
     async def nonsense(request: web.Request) -> web.WebSocketResponse:
         socket = web.WebSocketResponse()
         await socket.prepare(request)

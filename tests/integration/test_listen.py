@@ -47,7 +47,7 @@ def test_without_a_microphone_nothing_is_loaded_and_pipes_are_proposed(tmp_path:
     assert "loading" not in text
 
 
-def test_raw_audio_of_another_rate_is_heard_at_its_own_speed() -> None:
+def test_raw_audio_of_another_rate_keeps_its_speed() -> None:
     at = np.arange(2 * 8000) / 8000
     tone = (8000 * np.sin(2 * np.pi * 500 * at)).astype("<i2").tobytes()
     quiet = bytes(2 * 8000)
@@ -130,7 +130,7 @@ def test_a_second_ctrl_c_leaves_at_once(tmp_path: Path) -> None:
     assert asyncio.run(held()) == 130
 
 
-def test_a_server_that_goes_away_is_told(tmp_path: Path) -> None:
+def test_a_server_that_goes_away_is_an_error(tmp_path: Path) -> None:
     variables = fake_microphone(tmp_path, speech(600.0))
 
     async def cut() -> tuple[int, str]:
@@ -147,7 +147,7 @@ def test_a_server_that_goes_away_is_told(tmp_path: Path) -> None:
     assert "one two" in text
 
 
-def test_a_session_that_the_server_ends_is_told(tmp_path: Path) -> None:
+def test_a_session_that_the_server_ends_is_an_error(tmp_path: Path) -> None:
     variables = fake_microphone(tmp_path, SAID * 100)
 
     async def ended() -> tuple[int, str]:

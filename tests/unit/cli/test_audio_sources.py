@@ -96,7 +96,7 @@ async def test_what_is_lost_is_counted(devices: list[Device]) -> None:
     assert len([packet async for packet in microphone.packets()]) == MICROPHONE_PACKETS + 1
 
 
-async def test_audio_comes_as_it_is_heard(devices: list[Device]) -> None:
+async def test_audio_is_yielded_as_it_is_recorded(devices: list[Device]) -> None:
     microphone = Microphone(None)
     microphone.start()
     packets = microphone.packets()
@@ -119,7 +119,7 @@ class Endless(io.RawIOBase):
         return bytes(size)
 
 
-async def test_a_pipe_is_read_no_further_than_it_is_heard() -> None:
+async def test_a_pipe_is_read_only_as_far_as_its_audio_is_taken() -> None:
     file = Endless()
     pipe = Pipe(file, 16_000)  # type: ignore[arg-type]
     pipe.start()
@@ -135,7 +135,7 @@ async def test_a_pipe_is_read_no_further_than_it_is_heard() -> None:
     pipe.stop()
 
 
-async def test_a_broken_pipe_is_a_fault_of_the_source() -> None:
+async def test_a_broken_pipe_is_an_error_of_the_source() -> None:
     class Broken(io.RawIOBase):
         def read1(self, size: int) -> bytes:
             raise OSError(5, "Input/output error")

@@ -44,7 +44,7 @@ def test_a_model_is_added_listed_verified_and_removed(tiny: Path) -> None:
     assert "mine" not in run("list").output
 
 
-def test_a_damaged_model_is_told_and_exits_1(tiny: Path, tmp_path: Path) -> None:
+def test_a_damaged_model_is_named_and_exits_1(tiny: Path, tmp_path: Path) -> None:
     run("add", str(tiny))
     (tmp_path / "models" / "tiny" / "tokenizer.json").write_text("{}")
     verified = run("verify", "tiny")
@@ -53,7 +53,7 @@ def test_a_damaged_model_is_told_and_exits_1(tiny: Path, tmp_path: Path) -> None
     assert "1 of 1 models damaged" in verified.output
 
 
-def test_damaged_graphs_are_told_and_exit_1(tmp_path: Path) -> None:
+def test_damaged_graphs_are_named_and_exit_1(tmp_path: Path) -> None:
     graphs = prepared_directory(PACKAGED_SHA256["model.bin"], tmp_path)
     graphs.mkdir()
     (graphs / "sizes.json").touch()
@@ -85,7 +85,7 @@ def test_what_was_prepared_goes_with_the_model(tiny: Path, tmp_path: Path) -> No
         (["add", "."], 1, "was not added"),
     ],
 )
-def test_faults_say_what_to_do(
+def test_errors_say_what_to_do(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     arguments: list[str],
@@ -99,7 +99,9 @@ def test_faults_say_what_to_do(
     assert "Traceback" not in done.output
 
 
-def test_without_the_hub_it_is_told_how_to_fetch_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_hub_the_error_says_how_to_fetch_a_model(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     import huggingface_hub
 
     def unreachable(*_: object, **__: object) -> None:

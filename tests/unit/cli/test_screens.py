@@ -6,11 +6,14 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
+from oyez.cli import screens
 from oyez.cli.screens import (
+    LineProgress,
     PlainScreen,
     Status,
     TerminalScreen,
     finished_text,
+    progress_line,
     status_line,
     unfinished_text,
 )
@@ -50,7 +53,7 @@ def test_wide_characters_fit(columns: int) -> None:
     assert "".join(line.split("neutral")[-1].strip() for line in lines) == CHINESE.text
 
 
-def test_a_failure_is_told_with_what_was_confirmed() -> None:
+def test_a_failure_is_shown_with_the_confirmed_text() -> None:
     failed = Utterance(0.0, 1.0, "It was", "", "en", "neutral", "ServerOverloaded")
     assert finished_text(failed, 80).plain.endswith("It was [not recognised]")
 
@@ -85,7 +88,7 @@ def test_the_level_is_a_bar(level_db: float, meter: str) -> None:
     assert meter in status_line(Status(1.0, level_db, 0, False), 80, "#").plain
 
 
-def test_overflows_are_told() -> None:
+def test_overflows_are_shown() -> None:
     assert "3 overflows" in status_line(Status(1.0, -9.0, 3, False), 80, "#").plain
     assert "3 overflows" in status_line(Status(1.0, -9.0, 3, False), 40, "#").plain
     assert len(status_line(Status(1.0, -9.0, 3, False), 20, "#").plain) < 20
@@ -108,3 +111,31 @@ def test_plain_lines_have_tabs(capsys: pytest.CaptureFixture[str]) -> None:
     said, failed = capsys.readouterr().out.splitlines()
     assert said.split("\t") == ["0:03.2", "en", "sad", SAID.text]
     assert failed.split("\t")[-1] == "[not recognised: too much to do]"
+
+
+def test_the_progress_line_has_position_duration_and_speed() -> None:
+    line = progress_line("talk.mp3", 60.0, 120.0, 20.0, 80)
+    assert line == "talk.mp3  [############            ]  1:00 of 2:00  20.0x  0:03 left"
+
+
+@pytest.mark.parametrize("columns", [12, 20, 40, 60, 80])
+def test_the_progress_line_fits(columns: int) -> None:
+    line = progress_line("a very long name of a file " * 4 + ".mp3", 3600.0, 7200.0, 20.0, columns)
+    assert len(line) < columns
+    assert "1:00:00" in line or columns < 20
+
+
+def test_a_pipe_has_no_duration() -> None:
+    assert progress_line("stdin", 60.0, None, 0.0, 80) == "stdin  1:00"
+
+
+def test_outside_a_terminal_progress_is_a_line_now_and_then(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_s = 0.0
+    monkeypatch.setattr(screens.time, "monotonic", lambda: now_s)
+    progress = LineProgress()
+    progress.begin("talk.mp3", 120.0)
+    for now_s in (1.0, 9.0, 10.0, 11.0):
+        progress.reached(now_s * 2)
+    assert capsys.readouterr().err == "talk.mp3: 0:20 of 2:00\n"

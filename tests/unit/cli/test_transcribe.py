@@ -38,7 +38,7 @@ from support.terminal import recording
         (["a.wav", "--context", "@nowhere.txt"], 2, "nowhere.txt"),
     ],
 )
-def test_faults_say_what_to_do(
+def test_errors_say_what_to_do(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     arguments: list[str],
@@ -92,7 +92,7 @@ async def test_ctrl_c_ends_the_wait_for_a_pipe(
         (False, ["--live"], True),
     ],
 )
-def test_words_are_shown_while_they_are_heard_where_somebody_looks(
+def test_live_words_are_the_default_in_a_terminal_only(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     in_terminal: bool,

@@ -30,7 +30,7 @@ def test_durations(text: str, seconds: float) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "h", "2x", "2h3", "-1", "0", "0s", "1e3", "nan", "9999999w"])
-def test_what_is_no_duration_is_told_how_to_write_one(text: str) -> None:
+def test_a_wrong_duration_is_an_error_that_shows_how_to_write_one(text: str) -> None:
     with pytest.raises(click.BadParameter, match="90m"):
         Duration().convert(text, None, None)
 

@@ -51,7 +51,7 @@ def test_a_linked_model_stays_where_it_is(models_dir: Path, source: Path) -> Non
     assert library.added(models_dir) == []
 
 
-def test_a_changed_file_and_a_missing_one_are_faults(models_dir: Path, source: Path) -> None:
+def test_a_changed_file_and_a_missing_one_are_reported(models_dir: Path, source: Path) -> None:
     model = add(models_dir, source)
     (model.directory / "config.json").write_text("other")
     (model.directory / "tokenizer.json").unlink()

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import io
 import json
 import logging
 import sys
+import threading
+import time
 
 import pytest
 
 from oyez.logs import (
+    BackgroundHandler,
     JsonFormatter,
     RateLimitedLogger,
     RateLimitFilter,
@@ -52,7 +56,7 @@ def test_a_session_log_names_the_session_in_every_line() -> None:
     assert kwargs["extra"]["fields"] == {"session": "sess_1"}
 
 
-def test_what_others_made_up_stays_on_its_line_and_in_its_field() -> None:
+def test_a_value_cannot_look_like_another_line_or_field() -> None:
     record = a_record(
         reason='bye" level=ERROR\n2031-01-31T12:00:00Z ERROR x', code=1000, where="a=b"
     )
@@ -61,7 +65,7 @@ def test_what_others_made_up_stays_on_its_line_and_in_its_field() -> None:
     assert r'reason="bye\" level=ERROR\n2031-01-31T12:00:00Z ERROR x" code=1000 where="a=b"' in line
 
 
-def test_a_crowd_of_warnings_is_one_line_that_says_how_many(
+def test_repeated_warnings_are_one_line_with_a_count(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     now_s = 0.0
@@ -82,7 +86,7 @@ def test_a_crowd_of_warnings_is_one_line_that_says_how_many(
     ]
 
 
-def test_a_line_marked_as_one_of_a_crowd_is_told_once_a_minute_for_each_kind_of_error() -> None:
+def test_a_rate_limited_line_is_written_once_a_minute_for_each_kind_of_error() -> None:
     now_s = 0.0
     limiter = RateLimitFilter(every_s=60.0, clock=lambda: now_s)
 
@@ -101,7 +105,7 @@ def test_a_line_marked_as_one_of_a_crowd_is_told_once_a_minute_for_each_kind_of_
     assert passes(broken) == 2
 
 
-def test_what_libraries_write_for_each_connection_is_told_once_a_minute() -> None:
+def test_lines_of_libraries_are_written_once_a_minute() -> None:
     """Their messages differ each time: they hold addresses and objects."""
     limiter = RateLimitFilter()
 
@@ -112,3 +116,62 @@ def test_what_libraries_write_for_each_connection_is_told_once_a_minute() -> Non
     told = [passes("asyncio", f"Exception in callback <{number}>") for number in range(9)]
     assert told == [True, *[False] * 8]
     assert passes("asyncio", "Fatal error on transport") and passes("aiohttp.server", "Exception")
+
+
+class Stalled(io.StringIO):
+    """Takes nothing until it may, as a terminal after Ctrl-S."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_take = threading.Event()
+        self.asked = threading.Event()
+
+    def write(self, text: str) -> int:
+        self.asked.set()
+        self.may_take.wait(10.0)
+        return super().write(text)
+
+
+def record(text: str) -> logging.LogRecord:
+    return logging.LogRecord("oyez.x", logging.INFO, "f", 1, text, None, None)
+
+
+def test_lines_are_written_in_order_and_all_of_them_when_it_is_flushed() -> None:
+    stream = io.StringIO()
+    handler = BackgroundHandler(stream)
+    handler.setFormatter(TextFormatter())
+    for number in range(100):
+        handler.emit(record(f"line {number}"))
+    handler.flush()
+    assert [line.rpartition(" ")[2] for line in stream.getvalue().splitlines()] == [
+        str(number) for number in range(100)
+    ]
+
+
+def test_logging_does_not_wait_for_a_slow_reader() -> None:
+    stream = Stalled()
+    handler = BackgroundHandler(stream, max_waiting_lines=3)
+    handler.setFormatter(JsonFormatter())
+    handler.emit(record("first"))
+    stream.asked.wait(10.0)
+    began_s = time.monotonic()
+    for number in range(8):
+        handler.emit(record(f"line {number}"))
+    assert time.monotonic() - began_s < 1.0
+    stream.may_take.set()
+    handler.flush()
+    while stream.getvalue().count("\n") < 5:
+        time.sleep(0.01)
+    lines = stream.getvalue()
+    assert [f"line {number}" in lines for number in range(8)] == [True] * 3 + [False] * 5
+    assert '"message":"log lines were left out: nobody took them","lines":5' in lines
+
+
+def test_a_closed_stream_raises_no_error() -> None:
+    stream = io.StringIO()
+    handler = BackgroundHandler(stream)
+    stream.close()
+    handler.emit(record("line"))
+    handler.flush()
+    handler.emit(record("line"))
+    handler.flush()
