@@ -57,10 +57,7 @@ class LiveCaptions:
         self._end_on_signals()
         async with server as target, open_session(target, self._options) as session:
             self._source.start()
-            tasks = [
-                asyncio.create_task(self._send(session)),
-                asyncio.create_task(self._refresh()),
-            ]
+            tasks = [asyncio.create_task(self._send(session)), asyncio.create_task(self._refresh())]
             try:
                 await self._receive(session)
             finally:

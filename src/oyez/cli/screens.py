@@ -15,13 +15,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from oyez.cli.terminal import (
-    ECHO_COLUMNS,
-    NARROW_COLUMNS,
-    console,
-    joined_to_fit,
-    wrap,
-)
+from oyez.cli.terminal import ECHO_COLUMNS, NARROW_COLUMNS, console, joined_to_fit, wrap
 from oyez.cli.values import clock, printable
 from oyez.client import Utterance
 from oyez.files.results import Partial

@@ -48,11 +48,7 @@ SESSIONS_HEADER = ("BEGAN (UTC)", "SESSION", "KEY", "AUDIO", "CLOSED")
     help="What a line is.",
 )
 @click.option(
-    "--key",
-    "wanted",
-    metavar="ID|NAME",
-    shell_complete=complete_key,
-    help="Of this key only.",
+    "--key", "wanted", metavar="ID|NAME", shell_complete=complete_key, help="Of this key only."
 )
 @click.option("--csv", "form", flag_value="csv", help="For spreadsheets.")
 @click.option("--json", "form", flag_value="json", help="For machines.")

@@ -10,12 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 import platformdirs
 from pydantic import Field, SecretStr, field_validator, model_validator
-from pydantic_settings import (
-    BaseSettings,
-    NoDecode,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-)
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from oyez.settings.checks import is_loopback, key_problem, read_keys
 
@@ -113,8 +108,7 @@ class Settings(BaseSettings):
     device: Literal["cpu", "cuda"] = Field("cpu", description="Where the model runs.")
     threads: int = Field(0, ge=0, description="Threads of the engine; 0 means every core.")
     cache_dir: Path = Field(
-        Path(platformdirs.user_cache_dir("oyez")),
-        description="Where prepared models are kept.",
+        Path(platformdirs.user_cache_dir("oyez")), description="Where prepared models are kept."
     )
     models_dir: Path = Field(
         Path(platformdirs.user_data_dir("oyez")) / "models",
