@@ -12,7 +12,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
 
 import aiohttp
@@ -58,6 +58,12 @@ class Stopped(msgspec.Struct, tag="input_audio_buffer.speech_stopped", tag_field
     audio_end_ms: int = 0
 
 
+class Committed(msgspec.Struct, tag="input_audio_buffer.committed", tag_field="type"):
+    """A turn is over; its item will be answered."""
+
+    item_id: str = ""
+
+
 class Interim(msgspec.Struct, tag=_ITEM + "text", tag_field="type"):
     """The hypothesis of a turn that goes on."""
 
@@ -84,6 +90,8 @@ class Detail(msgspec.Struct):
 
     message: str = ""
     code: str | None = None
+    event_id: str | None = None
+    """The id of the client's event that was refused, if it had one."""
 
 
 class Failed(msgspec.Struct, tag=_ITEM + "failed", tag_field="type"):
@@ -109,15 +117,13 @@ class Other(msgspec.Struct):
     type: str = ""
 
 
-Known = Created | Updated | Started | Stopped | Interim | Final | Failed | ErrorEvent | Finished
+Turn = Started | Stopped | Committed | Interim | Final | Failed
+Known = Created | Updated | Turn | ErrorEvent | Finished
 Event = Known | Other
 
 _known: msgspec.json.Decoder[Known] = msgspec.json.Decoder(Known)
 _other = msgspec.json.Decoder(Other)
-_TYPES = {
-    each.__struct_config__.tag
-    for each in (Created, Updated, Started, Stopped, Interim, Final, Failed, ErrorEvent, Finished)
-}
+_TYPES = {each.__struct_config__.tag for each in get_args(Known)}
 
 
 def parse(message: str | bytes) -> Event:
@@ -256,20 +262,34 @@ class Session:
         self._finishing = True
         await self._send({"type": "session.finish"})
 
+    async def send_message(self, message: str) -> None:
+        """Send one client event that is JSON already. Raises ClientError."""
+        try:
+            await self._socket.send_str(message)
+        except (ConnectionError, aiohttp.ClientError) as error:
+            raise ClientError(self._end()) from error
+
+    async def next_event(self) -> tuple[Event, str]:
+        """Wait for the next event. Returns it parsed, and as received.
+
+        Raises ClientError if the server ends the session.
+        """
+        message = await self._receive()
+        if message.type not in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
+            raise ClientError(self._end())
+        try:
+            return parse(message.data), message.data
+        except msgspec.DecodeError as error:
+            raise ClientError(f"{self._place} does not speak the protocol: {error}") from error
+
     async def events(self) -> AsyncIterator[tuple[Event, str]]:
         """Yield each event, parsed and as received, up to and including `Finished`.
 
         Raises ClientError if the server ends the session before that.
         """
         while True:
-            message = await self._receive()
-            if message.type not in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
-                raise ClientError(self._end())
-            try:
-                event = parse(message.data)
-            except msgspec.DecodeError as error:
-                raise ClientError(f"{self._place} does not speak the protocol: {error}") from error
-            yield event, message.data
+            event, message = await self.next_event()
+            yield event, message
             if isinstance(event, Finished):
                 return
 
@@ -284,10 +304,7 @@ class Session:
                     raise ClientError(message) from error
 
     async def _send(self, event: dict[str, Any]) -> None:
-        try:
-            await self._socket.send_str(json.dumps(event))
-        except (ConnectionError, aiohttp.ClientError) as error:
-            raise ClientError(self._end()) from error
+        await self.send_message(json.dumps(event))
 
     def _end(self) -> str:
         code = self._socket.close_code
@@ -302,24 +319,33 @@ class Session:
 
 
 @asynccontextmanager
-async def open_session(target: Target, options: SessionOptions) -> AsyncIterator[Session]:
-    """Open a session and wait until its options are accepted. Raises ClientError."""
+async def open_session(
+    target: Target, options: SessionOptions, http: aiohttp.ClientSession | None = None
+) -> AsyncIterator[Session]:
+    """Open a session and wait until its options are accepted. Raises ClientError.
+
+    http: connects, for programs with many sessions; None: the session has a connector of its own.
+    """
+    if http is None:
+        connector = aiohttp.UnixConnector(target.socket_path) if target.socket_path else None
+        async with aiohttp.ClientSession(connector=connector) as own:
+            async with open_session(target, options, own) as session:
+                yield session
+            return
     place = urlsplit(target.url).netloc.rpartition("@")[2] if not target.socket_path else "oyez"
-    connector = aiohttp.UnixConnector(target.socket_path) if target.socket_path else None
     headers = {"Authorization": f"Bearer {target.key}"} if target.key else {}
-    async with aiohttp.ClientSession(connector=connector) as http:
-        try:
-            async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                socket = await http.ws_connect(
-                    normalised(target.url), headers=headers, max_msg_size=MAX_MESSAGE_BYTES
-                )
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise ClientError(_connection_advice(error, place)) from error
-        async with socket:
-            session = Session(socket, place)
-            await session.update(options)
-            await _wait_until_accepted(session, has_update=bool(options.as_update()))
-            yield session
+    try:
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            socket = await http.ws_connect(
+                normalised(target.url), headers=headers, max_msg_size=MAX_MESSAGE_BYTES
+            )
+    except (aiohttp.ClientError, OSError, ValueError) as error:
+        raise ClientError(_connection_advice(error, place)) from error
+    async with socket:
+        session = Session(socket, place)
+        await session.update(options)
+        await _wait_until_accepted(session, has_update=bool(options.as_update()))
+        yield session
 
 
 async def _wait_until_accepted(session: Session, *, has_update: bool) -> None:

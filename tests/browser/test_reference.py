@@ -18,7 +18,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 @asynccontextmanager
 async def reader(browser: Browser, **options: Any) -> AsyncIterator[Page]:
-    """Somebody at `/docs`; nothing may be fetched elsewhere, nothing complain."""
+    """A page at `/docs`. Fails if it fetches anything from another host or logs to the console."""
     context = await browser.new_context(**options)
     complaints: list[str] = []
     hosts: set[str] = set()

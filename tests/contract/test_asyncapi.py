@@ -14,8 +14,7 @@ from oyez.engines.base import RecognitionError, Request
 from oyez.protocol import codec
 from oyez.protocol.client_events import CLIENT_EVENTS
 from oyez.protocol.server_events import SERVER_EVENTS, ServerEvent, SpeechStarted
-from oyez.server.reference.asyncapi import asyncapi
-from oyez.server.reference.courses import COURSES
+from oyez.server.reference.asyncapi import COURSES, asyncapi
 from oyez.settings import Settings
 from oyez.testing import FakeRecogniser
 from support.closed import complaints_about_event
@@ -40,7 +39,7 @@ def examples(names: Any) -> list[Any]:
 
 @pytest.fixture(scope="session")
 def official_schema(request: pytest.FixtureRequest) -> dict[str, Any]:
-    """The specification's own JSON Schema of AsyncAPI 3.0 documents."""
+    """The JSON Schema of AsyncAPI 3.0 documents that belongs to the specification."""
     folder: Path = request.config.cache.mkdir("asyncapi")  # type: ignore[union-attr]
     file = folder / "node_modules/@asyncapi/specs/schemas/3.0.0.json"
     if not file.exists():
@@ -158,7 +157,7 @@ async def test_sessions_take_the_course_that_is_described(mode: str, golden: str
 
 
 def _once(types: list[str]) -> list[str]:
-    """The same event several times in a row counts once."""
+    """The types without repetitions of the one before."""
     return [each for place, each in enumerate(types) if types[place - 1 : place] != [each]]
 
 

@@ -1,4 +1,4 @@
-"""The document of HTTP routes against the routes there are, and what they answer."""
+"""The OpenAPI document agrees with the routes of the server and with their answers."""
 
 from __future__ import annotations
 
@@ -73,9 +73,9 @@ async def test_a_draining_server_and_refusals_are_as_described() -> None:
 
 
 async def test_nothing_sent_to_any_route_is_a_fault_of_the_server(tmp_path: Path) -> None:
-    """Requests made from the document, right and wrong ones, by Schemathesis."""
+    """Schemathesis makes right and wrong requests from the document."""
     async with running_server(api_key=("k-0123456789-0123456789",)) as running:
-        # 426 and 400 are their answers to what is no upgrade, and no recording
+        # These answer 426 to a request that is no upgrade, and 400 to a body that is no recording.
         others = ["--exclude-path-regex", "^/(api-ws|v1/audio)/"]
         for options in (others, ["--checks", "not_a_server_error"]):
             done = await asyncio.to_thread(_schemathesis, running.address, options, tmp_path)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 from html.parser import HTMLParser
+from typing import Any
 
 import pytest
 
@@ -9,16 +10,18 @@ from oyez.engines.base import LANGUAGES
 from oyez.protocol.client_events import CLIENT_EVENTS
 from oyez.protocol.codes import CLOSE_CODES, ERROR_CODES
 from oyez.protocol.server_events import SERVER_EVENTS
-from oyez.server.reference.html import breakable, join, prose, tag
-from oyez.server.reference.routes import FILES, make
+from oyez.server.reference.asyncapi import asyncapi
+from oyez.server.reference.openapi import openapi
+from oyez.server.reference.page import FILES, breakable, prose, reference_files, render
 from oyez.settings import Settings
 from support.server import running_server
 
+LOOKED_UP = ("$ref", "action", "type")
 VOID = {"meta", "link", "br", "hr", "img", "wbr"}
 
 
 class Page(HTMLParser):
-    """What is linked, what can be linked to, what is fetched. Raises for elements left open."""
+    """The links, the ids and the fetched files of a page. Fails if an element is not closed."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -52,7 +55,7 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def page() -> Page:
-    return Page(make(Settings())["docs.html"].decode())
+    return Page(reference_files(Settings())["/docs"].decode())
 
 
 def test_every_event_has_its_place(page: Page) -> None:
@@ -68,7 +71,11 @@ def test_every_link_leads_somewhere(page: Page) -> None:
 def test_nothing_comes_from_elsewhere(page: Page) -> None:
     assert set(page.fetched) == {f"docs/{name}" for name in FILES}
     for name in FILES:
-        text = make(Settings())[name].decode().replace("http://www.w3.org/2000/", "")
+        text = (
+            reference_files(Settings())[f"/docs/{name}"]
+            .decode()
+            .replace("http://www.w3.org/2000/", "")
+        )
         assert "//" not in text.replace("// ", "") and "url(" not in text and "@import" not in text
 
 
@@ -81,10 +88,28 @@ def test_codes_limits_and_languages_are_named(page: Page) -> None:
 
 
 def test_what_is_text_stays_text() -> None:
-    assert tag("p", "<b>&", title='"<') == '<p title="&quot;&lt;">&lt;b&gt;&amp;</p>'
-    assert join("<", None, tag("br"), ">") == "&lt;<br>&gt;"
     assert prose("see `a<b` & c") == "see <code>a&lt;b</code> &amp; c"
     assert breakable("a.b_<") == "a.<wbr>b_<wbr>&lt;<wbr>"
+
+
+def test_text_of_the_documents_is_no_markup_wherever_it_stands() -> None:
+    """Every text of both documents ends with characters that would begin an element."""
+    evil = '<em title="x">&amp;\'`'
+    plain = Page(render(asyncapi(Settings()), openapi(Settings())))
+    marked = render(_with(evil, asyncapi(Settings())), _with(evil, openapi(Settings())))
+    assert "<em" not in marked
+    shown = Page(marked)
+    assert len(shown.ids) == len(plain.ids)
+    assert shown.text.count(evil.removesuffix("`")) > 500
+
+
+def _with(mark: str, value: Any, key: str = "") -> Any:
+    """A copy of a document with `mark` behind every text, except those that the page looks up."""
+    if isinstance(value, dict):
+        return {name: _with(mark, each, name) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_with(mark, each, key) for each in value]
+    return value + mark if isinstance(value, str) and key not in LOOKED_UP else value
 
 
 async def test_it_is_served_with_a_strict_policy_and_once() -> None:
@@ -99,8 +124,8 @@ async def test_it_is_served_with_a_strict_policy_and_once() -> None:
 
 
 @pytest.mark.parametrize("path", ["/docs", "/docs/asyncapi.json", "/docs/openapi.json"])
-async def test_whatever_a_request_says_the_answer_is_the_one_that_was_made(path: str) -> None:
-    """And no thread is started for it: work per request is what a crowd of strangers multiplies."""
+async def test_headers_of_a_request_change_nothing_in_the_answer(path: str) -> None:
+    """No thread is started either: many requests would multiply the work of each."""
     async with running_server() as running:
         threads = threading.active_count()
         _, usual, _ = await running.get(path)

@@ -1,4 +1,4 @@
-"""Which web pages' programs may call `/v1/…` and read its answers, as browsers ask it."""
+"""Which web pages may call `/v1/…` and read its answers, with the requests of a browser."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ALLOW = "Access-Control-Allow-"
 async def ask(
     running: RunningServer, method: str, path: str, origin: str | None, **headers: str
 ) -> tuple[int, CIMultiDict[str]]:
-    """Status and headers."""
+    """Send a request; return the status and the headers of its answer."""
     if origin:
         headers["Origin"] = origin
     sent = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -46,25 +46,25 @@ def cors(headers: CIMultiDict[str]) -> dict[str, str]:
 
 async def test_a_listed_page_may_ask_and_read() -> None:
     async with running_server(api_key=GOOD, allowed_origins=PAGE) as running:
-        status, told = await preflight(running, PAGE)
+        status, headers = await preflight(running, PAGE)
         assert status == 204
-        assert told[ALLOW + "Origin"] == PAGE
-        assert told[ALLOW + "Methods"] == "GET, POST"
-        assert told[ALLOW + "Headers"] == "Authorization, X-API-Key, Content-Type"
-        assert ALLOW + "Credentials" not in told
-        status, told = await ask(running, "GET", MODELS, PAGE, Authorization=f"Bearer {GOOD}")
-        assert (status, told[ALLOW + "Origin"], told["Vary"]) == (200, PAGE, "Origin")
+        assert headers[ALLOW + "Origin"] == PAGE
+        assert headers[ALLOW + "Methods"] == "GET, POST"
+        assert headers[ALLOW + "Headers"] == "Authorization, X-API-Key, Content-Type"
+        assert ALLOW + "Credentials" not in headers
+        status, headers = await ask(running, "GET", MODELS, PAGE, Authorization=f"Bearer {GOOD}")
+        assert (status, headers[ALLOW + "Origin"], headers["Vary"]) == (200, PAGE, "Origin")
 
 
 async def test_errors_can_be_read_too_with_when_to_try_again() -> None:
     async with running_server(api_key=GOOD, allowed_origins=PAGE, sessions_per_second=1) as running:
         for key, wanted in [("bad", 401), (GOOD, 400), (GOOD, 429)]:
-            status, told = await ask(running, "POST", FILES, PAGE, Authorization=f"Bearer {key}")
-            assert (status, told[ALLOW + "Origin"]) == (wanted, PAGE)
-            assert told["Access-Control-Expose-Headers"] == "Retry-After"
-        assert told["Retry-After"]
-        status, told = await ask(running, "GET", "/v1/nothing", PAGE)
-        assert (status, told[ALLOW + "Origin"]) == (404, PAGE)
+            status, headers = await ask(running, "POST", FILES, PAGE, Authorization=f"Bearer {key}")
+            assert (status, headers[ALLOW + "Origin"]) == (wanted, PAGE)
+            assert headers["Access-Control-Expose-Headers"] == "Retry-After"
+        assert headers["Retry-After"]
+        status, headers = await ask(running, "GET", "/v1/nothing", PAGE)
+        assert (status, headers[ALLOW + "Origin"]) == (404, PAGE)
 
 
 async def test_a_stream_can_be_read_by_a_listed_page() -> None:
@@ -78,40 +78,40 @@ async def test_a_stream_can_be_read_by_a_listed_page() -> None:
 
 
 @pytest.mark.parametrize("allowed", [PAGE, ()])
-async def test_other_pages_are_told_nothing(allowed: object) -> None:
+async def test_other_pages_get_no_cors_headers(allowed: object) -> None:
     async with running_server(api_key=GOOD, allowed_origins=allowed) as running:
-        status, told = await preflight(running, OTHER)
-        assert (status, cors(told)) == (405, {})
+        status, headers = await preflight(running, OTHER)
+        assert (status, cors(headers)) == (405, {})
         for origin in (OTHER, f"{PAGE}.evil.example", f"{PAGE}:444", "null", None):
-            _, told = await ask(running, "GET", MODELS, origin, Authorization=f"Bearer {GOOD}")
-            assert cors(told) == {}
-            assert ("Origin" in told.get("Vary", "")) == bool(allowed), "caches must know"
+            _, headers = await ask(running, "GET", MODELS, origin, Authorization=f"Bearer {GOOD}")
+            assert cors(headers) == {}
+            assert ("Origin" in headers.get("Vary", "")) == bool(allowed), "for caches"
 
 
 async def test_only_the_files_api_is_open_to_them() -> None:
     async with running_server(allowed_origins=PAGE) as running:
         for path in ("/readyz", "/metrics", "/docs", "/api-ws/v1/realtime"):
-            _, told = await ask(running, "GET", path, PAGE)
-            assert cors(told) == {}
+            _, headers = await ask(running, "GET", path, PAGE)
+            assert cors(headers) == {}
         assert cors((await preflight(running, PAGE, "/metrics"))[1]) == {}
 
 
-async def test_all_pages_may_be_let_in() -> None:
+async def test_all_pages_can_be_allowed() -> None:
     async with running_server(allowed_origins="*") as running:
-        status, told = await preflight(running, OTHER)
-        assert (status, told[ALLOW + "Origin"]) == (204, "*")
-        assert "Authorization" in told[ALLOW + "Headers"], "a * would not mean this one"
-        status, told = await ask(running, "GET", MODELS, OTHER)
-        assert (status, told[ALLOW + "Origin"]) == (200, "*")
-        assert ALLOW + "Credentials" not in told and "Vary" not in told
+        status, headers = await preflight(running, OTHER)
+        assert (status, headers[ALLOW + "Origin"]) == (204, "*")
+        assert "Authorization" in headers[ALLOW + "Headers"], "a * would not mean this one"
+        status, headers = await ask(running, "GET", MODELS, OTHER)
+        assert (status, headers[ALLOW + "Origin"]) == (200, "*")
+        assert ALLOW + "Credentials" not in headers and "Vary" not in headers
 
 
-async def test_what_openais_library_sends_in_a_browser_is_let_through() -> None:
+async def test_headers_of_openais_library_in_a_browser_are_allowed() -> None:
     async with running_server(allowed_origins=PAGE) as running:
-        _, told = await preflight(
+        _, headers = await preflight(
             running, PAGE, headers="authorization,x-stainless-os, x-stainless-lang,x-forwarded-for"
         )
-        allowed = told[ALLOW + "Headers"].split(", ")
+        allowed = headers[ALLOW + "Headers"].split(", ")
         assert {"x-stainless-os", "x-stainless-lang"} < set(allowed)
         assert "x-forwarded-for" not in allowed
 

@@ -21,18 +21,10 @@ import pytest
 
 from oyez.engines.base import RecognitionError, Request
 from oyez.engines.fake import FakeRecogniser
-from oyez.metrics import (
-    CLOSE_CODES,
-    ENDS,
-    KINDS,
-    MODES,
-    OTHER,
-    OUTCOMES,
-    PACES,
-    STAGES,
-    TRANSCRIBED,
-    URGENCIES,
-)
+from oyez.metrics import CLOSE_CODES, MODES, OTHER, OUTCOMES, PACES, STAGES, TRANSCRIBED
+from oyez.runtime.job import Urgency
+from oyez.runtime.job_metrics import BATCH_KINDS
+from oyez.runtime.scheduler import End
 from oyez.server.access.refusals import REASONS
 from support.exposition import Exposition, selectors
 from support.prometheus import ask, program, prometheus
@@ -138,9 +130,9 @@ def test_every_value_of_a_label_is_documented() -> None:
         "mode": MODES,
         "outcome": [*OUTCOMES, *TRANSCRIBED],
         "reason": REASONS,
-        "urgency": URGENCIES,
-        "kind": KINDS,
-        "end": ENDS,
+        "urgency": [urgency.label for urgency in Urgency],
+        "kind": BATCH_KINDS,
+        "end": [end.value for end in End],
         "stage": STAGES,
         "model": [OTHER],
         "path": [OTHER],

@@ -13,7 +13,7 @@ import pytest
 from oyez.audio.pcm import Samples
 from oyez.engines.base import LANGUAGES, Hypothesis, Purpose, Recogniser, Request
 from oyez.engines.whisper_onnx import WhisperOnnx, clauses
-from oyez.turns.language import FLAT, after
+from oyez.turns.language import FLAT, prior_after
 
 pytestmark = pytest.mark.model
 
@@ -244,7 +244,7 @@ def test_a_scrap_of_speech_is_taken_for_the_language_spoken_before(
     engine: Recogniser, speech: Samples
 ) -> None:
     before = Request(speech[: 4 * 16_000], Purpose.FINAL)
-    expected = after(FLAT, recognise(engine, before).language_scores, len(before.samples))
+    expected = prior_after(FLAT, recognise(engine, before).language_scores, len(before.samples))
     scrap = Request(speech[16 * 16_000 :][:5_600], Purpose.FINAL)
     alone = recognise(engine, scrap)
     behind = recognise(engine, replace(scrap, language_prior=expected))
@@ -257,7 +257,7 @@ def test_long_clear_speech_is_taken_for_what_it_is_whatever_was_spoken_before(
     engine: Recogniser, speech: Samples
 ) -> None:
     german = {code: 0.97 if code == "de" else 0.03 / 26 for code in LANGUAGES}
-    expected = after(FLAT, german, 4 * 16_000)
+    expected = prior_after(FLAT, german, 4 * 16_000)
     clear = Request(speech[: 8 * 16_000], Purpose.FINAL, language_prior=expected)
     answer = recognise(engine, clear)
     assert answer.language == "en"

@@ -1,4 +1,4 @@
-"""What the reference allows and what the server takes are the same."""
+"""The server accepts exactly the messages that the reference describes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from oyez.protocol import codec
 from oyez.protocol.client_events import CLIENT_EVENTS
 from oyez.protocol.errors import ClientError
 from oyez.server.reference.asyncapi import asyncapi
-from oyez.server.reference.rows import rows
+from oyez.server.reference.schemas import rows
 from oyez.settings import Settings
 from support.closed import complaints
 from support.driver import Driver
@@ -77,7 +77,7 @@ def _nested(path: str, value: Any) -> dict[str, Any]:
 
 
 def tidy(session: dict[str, Any]) -> dict[str, Any]:
-    """Without what the server forgives: languages in capitals and with spaces around them."""
+    """The session with languages in small letters and without spaces: the server accepts others."""
     for holder in (session, session.get("input_audio_transcription")):
         if isinstance(holder, dict) and isinstance(holder.get("language"), str):
             holder["language"] = holder["language"].strip().lower()
@@ -111,7 +111,7 @@ def test_every_event_that_is_understood_is_described(name: str, value: Any, give
 
 
 def _plain(base64: str) -> str:
-    """As the reference has it: without line breaks and surplus padding, which are forgiven."""
+    """The text without line breaks and surplus padding, which the server accepts."""
     text = "".join(base64.split())
     bare = text.rstrip("=")
     return bare if bare and len(bare) % 4 == 0 else text

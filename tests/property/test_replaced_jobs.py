@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from oyez.engines.base import Hypothesis, Piece, Purpose
 from oyez.engines.vad.base import WINDOW_SAMPLES
 from oyez.protocol.effects import Recognise
-from oyez.turns.segment import Wanted, WindowSettings
+from oyez.turns.segment import RecognitionNeed, SegmentSettings
 from oyez.turns.turn import Turn
 from support.driver import Driver, silence, speech
 from support.order import check_events
@@ -78,13 +78,13 @@ def test_replaced_jobs_change_no_final(
     check_events(driver.events)
 
 
-WINDOWS = WindowSettings(release=0.4)
+WINDOWS = SegmentSettings(release=0.4)
 
 
-def answer(turn: Turn, wanted: Wanted) -> None:
-    count = (wanted.end - wanted.start) // 4800
+def answer(turn: Turn, need: RecognitionNeed) -> None:
+    count = (need.end - need.start) // 4800
     pieces = tuple(Piece(f" w{n}", (n,), (n + 1) * 4800, 0.9) for n in range(count))
-    turn.hear(wanted, Hypothesis((*wanted.prefix, *pieces[len(wanted.prefix) :]), "en"))
+    turn.on_result(need, Hypothesis((*need.prefix, *pieces[len(need.prefix) :]), "en"))
 
 
 @settings(max_examples=100, deadline=None)
@@ -95,7 +95,7 @@ def answer(turn: Turn, wanted: Wanted) -> None:
 def test_while_somebody_speaks_partials_are_asked_for_whatever_was_never_answered(
     runs: list[tuple[int, int]], random: Random
 ) -> None:
-    turn, asked, position = Turn(0, WINDOWS), list[Wanted](), 0
+    turn, asked, position = Turn(0, WINDOWS), list[RecognitionNeed](), 0
     for speaking, silent in runs:
         resumed = position
         for index in range(speaking + silent):
@@ -103,6 +103,6 @@ def test_while_somebody_speaks_partials_are_asked_for_whatever_was_never_answere
             asked += turn.feed(0.9 if index < speaking else 0.0, position)
             if index < speaking:
                 since = max(resumed, asked[-1].end if asked else 0)
-                assert position - since <= WINDOWS.patience_samples + WINDOW_SAMPLES
+                assert position - since <= WINDOWS.replace_after_samples + WINDOW_SAMPLES
             if asked and random.random() < 0.1:
                 answer(turn, random.choice(asked[-3:]))

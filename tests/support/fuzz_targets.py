@@ -18,7 +18,7 @@ from aiohttp.streams import StreamReader
 from aiohttp.test_utils import make_mocked_request
 
 from oyez.audio.ogg import OggDemuxer
-from oyez.audio.opus_head import OpusHead
+from oyez.audio.opus import OpusHead
 from oyez.audio.pcm import AudioError
 from oyez.audio.webm import WebmDemuxer
 from oyez.engines.base import RecognitionError, Request

@@ -31,7 +31,7 @@ def test_all_that_sessions_count_is_shown_from_the_start() -> None:
     assert all(f'oyez_occurrences_total{{name="{name}"}} 0.0' in text for name in counted)
 
 
-def test_what_was_tallied_is_told_once() -> None:
+def test_tallies_are_counted_once() -> None:
     metrics = Metrics()
     metrics.tally.audio_samples += 16_000
     metrics.tally.decode_s += 0.25

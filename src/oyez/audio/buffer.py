@@ -1,4 +1,4 @@
-"""The samples of a session that are still needed, addressed by their place in the session."""
+"""The samples of a session that are still needed, addressed by their position in the session."""
 
 from __future__ import annotations
 
@@ -10,35 +10,36 @@ _MIN_CAPACITY_SAMPLES = SAMPLE_RATE
 
 
 class SampleBuffer:
-    """A window onto a stream of samples: grows at the end, is dropped from the beginning.
+    """The latest samples of a stream: it grows at the end and is dropped from the beginning.
 
-    Indices count samples since the session began. Every call costs time in proportion to the
-    samples it touches (amortised), and memory in proportion to the samples held.
+    Indices count samples since the session began. Each call takes time in proportion to the
+    samples it touches (amortised), and the buffer takes memory in proportion to the samples held.
     """
 
     def __init__(self) -> None:
         self._storage: Samples = np.empty(_MIN_CAPACITY_SAMPLES, np.float32)
-        self._offset = 0  # where in the storage the first held sample lies
+        # The place of the first held sample in the storage
+        self._offset = 0
         self._start = 0
         self._end = 0
 
     @property
     def start(self) -> int:
-        """Index of the first sample still held."""
+        """The index of the first sample that is still held."""
         return self._start
 
     @property
     def end(self) -> int:
-        """Index after the last sample: how many were ever appended."""
+        """The index after the last sample, which is the number of samples ever appended."""
         return self._end
 
     @property
     def held_bytes(self) -> int:
-        """Memory taken, in bytes."""
+        """The memory of the storage, in bytes."""
         return self._storage.nbytes
 
     def append(self, samples: Samples) -> None:
-        """Add float32 [n] at the end; the samples are copied."""
+        """Add float32 [n] at the end. The samples are copied."""
         if self._offset + self._held + len(samples) > len(self._storage):
             self._move(self._held + len(samples))
         place = self._offset + self._held
@@ -46,7 +47,7 @@ class SampleBuffer:
         self._end += len(samples)
 
     def slice(self, start: int, end: int) -> Samples:
-        """A copy of samples start…end (end excluded), float32 [end - start].
+        """Return a copy of samples `start` to `end` (excluded), float32 [end - start].
 
         Raises IndexError unless self.start <= start <= end <= self.end.
         """
@@ -59,7 +60,7 @@ class SampleBuffer:
         return self._storage[first : first + end - start].copy()
 
     def drop_before(self, index: int) -> None:
-        """Forget the samples before `index`. An index past the end forgets all there are."""
+        """Drop the samples before `index`. An index past the end drops all of them."""
         index = min(index, self._end)
         if index <= self._start:
             return
@@ -73,7 +74,8 @@ class SampleBuffer:
         return self._end - self._start
 
     def _move(self, needed: int) -> None:
-        """Put the held samples at the front of storage with room for `needed` and half as many."""
+        """Move the held samples to the front of a new storage with room for one and a half times
+        `needed` samples."""
         capacity = max(needed + needed // 2, _MIN_CAPACITY_SAMPLES)
         storage: Samples = np.empty(capacity, np.float32)
         storage[: self._held] = self._storage[self._offset : self._offset + self._held]

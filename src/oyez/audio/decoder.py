@@ -1,72 +1,76 @@
-"""Bytes from the wire become samples."""
+"""Decoders: encoded bytes from a client become samples, a bounded piece of work at a time."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Protocol
 
 import numpy as np
 
-from oyez.audio.opus import OpusDecoder
+from oyez.audio.ogg import OGG_MAGIC, OggDemuxer
+from oyez.audio.opus import OPUS_SAMPLE_RATE, Demuxed, OpusHead, PacketDecoder
 from oyez.audio.pcm import SAMPLE_RATE, AudioError, Resampler, Samples, join, pcm16_to_samples
+from oyez.audio.webm import WEBM_MAGIC, WebmDemuxer
 
 PCM_SAMPLE_RATES = (8_000, 16_000, 24_000, 48_000)
-"""The rates `make_decoder` accepts for "pcm", in Hz."""
+"""The rates that `make_decoder` accepts for "pcm", in Hz."""
 
-MAX_STEP_S = 2
-"""Most audio that is decoded at once."""
+_MAX_STEP_S = 2
+"""One call of `PcmDecoder.decode` decodes at most this much audio."""
+
+# The work of one call of `OpusDecoder.decode` is counted in units of some 4 microseconds (Intel
+# Xeon, Emerald Rapids)
+_STEP_WORK = 400
+"""A call stops once it has done this much work."""
+_DEMUXED_WORK = 2
+"""The work of each thing that a demuxer yields."""
+_PACKET_WORK = 6
+"""The work of each packet, besides that of what a demuxer yields and of its samples."""
+_SAMPLES_A_UNIT = 64
+"""Decoding this many samples of a packet is one unit of work."""
 
 
 class AudioDecoder(Protocol):
     """Decodes the audio of one session, a bounded piece of work at a time. How the bytes are cut
-    into feeds changes nothing."""
+    into feeds changes nothing, except that an Opus packet without a container is one feed."""
 
     @property
     def waiting_bytes(self) -> int:
-        """Bytes of the last feed, as long as not all of it has been decoded; else 0."""
+        """The length of the last feed as long as not all of it has been decoded; else 0."""
         ...
 
     def feed(self, data: bytes) -> None:
-        """Take encoded audio, of any length. Only when nothing waits."""
+        """Take encoded audio of any length. Call it only when nothing waits."""
         ...
 
     def decode(self) -> tuple[Samples, AudioError | None]:
-        """Decode some of what waits: float32 [n], 16 kHz, some 2 s at most, possibly empty; and
-        the first thing in it that could not be decoded. The decoder stays usable after that.
+        """Decode some of what waits.
 
-        A call costs some 2 ms at most, whatever the bytes are: what it does is counted.
+        Returns float32 [n] at 16 kHz, some 2 s at most and possibly empty, and the first fault in
+        what was decoded. The decoder stays usable after a fault. A call takes some 2 ms at most,
+        whatever the bytes are, because its work is counted.
         """
         ...
 
     def drop(self) -> None:
-        """Forget what waits. Nothing may be fed any more."""
+        """Drop what waits. Nothing may be fed after this."""
         ...
 
     def flush(self) -> Samples:
-        """The tail of the audio decoded so far: float32 [n], 16 kHz. Only when nothing waits.
+        """Return the tail of the audio decoded so far, float32 [n] at 16 kHz. Call it only when
+        nothing waits.
 
-        Audio fed later is resampled afresh, but goes on in the same container, packet or sample.
+        Audio fed later is resampled afresh, but continues the same container, packet or sample.
         """
         ...
 
 
-def decode_all(decoder: AudioDecoder, data: bytes) -> Samples:
-    """Decode `data` in one go: float32 [n], 16 kHz. Raises the first AudioError in it."""
-    decoder.feed(data)
-    blocks: list[Samples] = []
-    while decoder.waiting_bytes:
-        samples, error = decoder.decode()
-        if error:
-            raise error
-        blocks.append(samples)
-    return join(blocks)
-
-
 def make_decoder(audio_format: str, sample_rate: int) -> AudioDecoder:
-    """The decoder for one session.
+    """Return the decoder of one session.
 
     audio_format: "pcm" (16 bit, little-endian, mono) or "opus" (in Ogg, in WebM, or one packet
-    per feed). sample_rate: of the PCM, in Hz; Opus brings its own. Raises AudioError for
-    anything else.
+    per feed). sample_rate: that of PCM, in Hz; Opus has its own. Raises AudioError for anything
+    else.
     """
     if audio_format == "opus":
         return OpusDecoder()
@@ -78,12 +82,25 @@ def make_decoder(audio_format: str, sample_rate: int) -> AudioDecoder:
     return PcmDecoder(sample_rate)
 
 
+def decode_all(decoder: AudioDecoder, data: bytes) -> Samples:
+    """Decode all of `data` to float32 [n] at 16 kHz. Raises the first AudioError in it."""
+    decoder.feed(data)
+    blocks: list[Samples] = []
+    while decoder.waiting_bytes:
+        samples, error = decoder.decode()
+        if error:
+            raise error
+        blocks.append(samples)
+    return join(blocks)
+
+
 class PcmDecoder:
-    """16-bit little-endian mono PCM. An AudioDecoder."""
+    """An AudioDecoder of 16-bit little-endian mono PCM at any sample rate."""
 
     def __init__(self, sample_rate: int) -> None:
+        """sample_rate: in Hz."""
         self._resampler = None if sample_rate == SAMPLE_RATE else Resampler(sample_rate)
-        self._step_bytes = 2 * sample_rate * MAX_STEP_S
+        self._step_bytes = 2 * sample_rate * _MAX_STEP_S
         self._data = b""
         self._place = 0
 
@@ -100,7 +117,8 @@ class PcmDecoder:
         count = min(self._step_bytes, len(self._data) - self._place) // 2
         samples = pcm16_to_samples(np.frombuffer(self._data, "<i2", count, self._place))
         self._place += 2 * count
-        if self._place + 1 >= len(self._data):  # let go of what has been decoded
+        if self._place + 1 >= len(self._data):
+            # All is decoded but for half a sample: release the memory of the rest
             self._data, self._place = self._data[self._place :], 0
         return self._resampler.feed(samples) if self._resampler else samples, None
 
@@ -109,3 +127,83 @@ class PcmDecoder:
 
     def flush(self) -> Samples:
         return self._resampler.flush() if self._resampler else np.zeros(0, np.float32)
+
+
+class OpusDecoder:
+    """An AudioDecoder of mono or stereo Opus, which becomes mono.
+
+    The first bytes identify the container; without one, each feed is one packet. Other codecs in
+    these containers and corrupt packets are faults.
+    """
+
+    def __init__(self) -> None:
+        # The first bytes, until there are enough of them to identify the container
+        self._beginning = b""
+        self._demuxer: _Demuxer | None = None
+        # What the demuxer still has to yield of the last feed
+        self._demuxed: Iterator[Demuxed] = iter(())
+        self._waiting_bytes = 0
+        self._packets = PacketDecoder()
+        self._resampler = Resampler(OPUS_SAMPLE_RATE)
+
+    @property
+    def waiting_bytes(self) -> int:
+        return self._waiting_bytes
+
+    def feed(self, data: bytes) -> None:
+        self._waiting_bytes = len(data)
+        if self._demuxer is None:
+            data = self._beginning = self._beginning + data
+            if any(magic != data and magic.startswith(data) for magic in _CONTAINERS):
+                return
+            container = _CONTAINERS.get(data[:4], _BarePackets)
+            self._demuxer = container()
+            self._beginning = b""
+        self._demuxed = self._demuxer.feed(data)
+
+    def decode(self) -> tuple[Samples, AudioError | None]:
+        blocks: list[Samples] = []
+        fault: AudioError | None = None
+        work = 0
+        # A few hostile bytes can cause much work: what is bounded is the work, not the bytes
+        while work < _STEP_WORK:
+            try:
+                item = next(self._demuxed)
+            except StopIteration:
+                self._waiting_bytes = 0
+                break
+            work += _DEMUXED_WORK
+            if isinstance(item, OpusHead):
+                self._packets.begin(item)
+            elif isinstance(item, AudioError):
+                fault = fault or item
+            elif item is not None:
+                work += _PACKET_WORK
+                try:
+                    blocks.append(self._packets.decode(item))
+                except AudioError as error:
+                    fault = fault or error
+                else:
+                    work += len(blocks[-1]) // _SAMPLES_A_UNIT
+        return self._resampler.feed(join(blocks)) if blocks else join(blocks), fault
+
+    def drop(self) -> None:
+        self._demuxed, self._waiting_bytes = iter(()), 0
+
+    def flush(self) -> Samples:
+        return self._resampler.flush()
+
+
+class _Demuxer(Protocol):
+    def feed(self, data: bytes) -> Iterator[Demuxed]: ...
+
+
+class _BarePackets:
+    """The demuxer of Opus without a container."""
+
+    def feed(self, data: bytes) -> Iterator[Demuxed]:
+        if data:
+            yield data
+
+
+_CONTAINERS: dict[bytes, type[_Demuxer]] = {OGG_MAGIC: OggDemuxer, WEBM_MAGIC: WebmDemuxer}

@@ -1,122 +1,79 @@
-"""Opus, however it is wrapped: in Ogg, in WebM, or as bare packets (RFC 6716)."""
+"""Opus packets become samples (RFC 6716), and what stands before them in a container (RFC 7845)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Protocol
+from dataclasses import dataclass
 
 import av
 import numpy as np
 
-from oyez.audio.ogg import OGG_MAGIC, OggDemuxer
-from oyez.audio.opus_head import MAX_PACKET_BYTES, Demuxed, OpusHead
-from oyez.audio.pcm import AudioError, Resampler, Samples, join, pcm16_to_samples
-from oyez.audio.webm import WEBM_MAGIC, WebmDemuxer
+from oyez.audio.pcm import AudioError, Samples, join, pcm16_to_samples
 
-_OPUS_SAMPLE_RATE = 48_000
-_STEP_WORK = 400
-"""What one call may do, in units of some 4 microseconds (Intel Xeon, Emerald Rapids)."""
-_PIECE_WORK = 2
-"""Of everything a demuxer finds …"""
-_PACKET_WORK = 6
-"""… of a packet besides …"""
-_SAMPLES_A_UNIT = 64
-"""… and of decoding so many samples of it."""
+OPUS_SAMPLE_RATE = 48_000
+"""The rate at which packets are decoded, in Hz."""
+MAX_PACKET_BYTES = 61_440
+"""No Opus packet is longer (RFC 7845, section 6)."""
+
+_MAGIC = b"OpusHead"
+_HEAD_BYTES = 19
+_MAX_VERSION = 15
+_MONO_OR_STEREO = 0
 
 
-class _Demuxer(Protocol):
-    def feed(self, data: bytes) -> Iterator[Demuxed]: ...
+@dataclass(frozen=True, slots=True)
+class OpusHead:
+    """The properties of a mono or stereo stream that its decoder needs before the first packet."""
+
+    pre_skip_samples: int
+    """This many samples at 48 kHz are dropped at the beginning."""
+    gain: float
+    """The decoded samples are multiplied by this factor."""
 
 
-class OpusDecoder:
-    """Mono or stereo Opus as mono. An AudioDecoder.
+Demuxed = OpusHead | bytes | AudioError | None
+"""What a demuxer yields: the beginning of a stream, a packet of it, a fault, or nothing.
 
-    The first bytes tell the container; without one, each feed is one packet. Other codecs in
-    those containers and corrupt packets are AudioErrors.
-    """
+Between two of them a demuxer does a small piece of work, at most what reading BLOCK_BYTES takes,
+so that its caller can stop at any time."""
 
-    def __init__(self) -> None:
-        self._beginning = b""
-        self._demuxer: _Demuxer | None = None
-        self._found: Iterator[Demuxed] = iter(())
-        self._waiting_bytes = 0
-        self._packets = _PacketDecoder()
-        self._resampler = Resampler(_OPUS_SAMPLE_RATE)
-
-    @property
-    def waiting_bytes(self) -> int:
-        return self._waiting_bytes
-
-    def feed(self, data: bytes) -> None:
-        self._waiting_bytes = len(data)
-        if self._demuxer is None:
-            data = self._beginning = self._beginning + data
-            if any(magic != data and magic.startswith(data) for magic in _CONTAINERS):
-                return
-            container = _CONTAINERS.get(data[:4], _BarePackets)
-            self._demuxer = container()
-            self._beginning = b""
-        self._found = self._demuxer.feed(data)
-
-    def decode(self) -> tuple[Samples, AudioError | None]:
-        blocks: list[Samples] = []
-        problem: AudioError | None = None
-        work = 0
-        while work < _STEP_WORK:
-            try:
-                item = next(self._found)
-            except StopIteration:
-                self._waiting_bytes = 0
-                break
-            work += _PIECE_WORK
-            if isinstance(item, OpusHead):
-                self._packets.begin(item)
-            elif isinstance(item, AudioError):
-                problem = problem or item
-            elif item is not None:
-                work += _PACKET_WORK
-                try:
-                    blocks.append(self._packets.decode(item))
-                except AudioError as error:
-                    problem = problem or error
-                else:
-                    work += len(blocks[-1]) // _SAMPLES_A_UNIT
-        return self._resampler.feed(join(blocks)) if blocks else join(blocks), problem
-
-    def drop(self) -> None:
-        self._found, self._waiting_bytes = iter(()), 0
-
-    def flush(self) -> Samples:
-        return self._resampler.flush()
+BLOCK_BYTES = 2_048
+"""A demuxer takes in this much input at a time."""
 
 
-class _BarePackets:
-    def feed(self, data: bytes) -> Iterator[Demuxed]:
-        if data:
-            yield data
+def parse_opus_head(packet: bytes) -> OpusHead | None:
+    """Return the head in `packet` (RFC 7845, section 5.1), or None if it is not the head of a mono
+    or stereo stream."""
+    if len(packet) < _HEAD_BYTES or not packet.startswith(_MAGIC):
+        return None
+    version, channel_mapping_family = packet[8], packet[18]
+    if version > _MAX_VERSION or channel_mapping_family != _MONO_OR_STEREO:
+        return None
+    gain_q8_db = int.from_bytes(packet[16:18], "little", signed=True)
+    return OpusHead(
+        pre_skip_samples=int.from_bytes(packet[10:12], "little"),
+        gain=10 ** (gain_q8_db / 256 / 20),
+    )
 
 
-_CONTAINERS: dict[bytes, type[_Demuxer]] = {OGG_MAGIC: OggDemuxer, WEBM_MAGIC: WebmDemuxer}
-
-
-class _PacketDecoder:
-    """Opus packets of one stream after another become mono samples at 48 kHz."""
+class PacketDecoder:
+    """Decodes the Opus packets of one stream after another to mono samples at 48 kHz."""
 
     def __init__(self) -> None:
         self._codec = av.CodecContext.create("libopus", "r")
-        self._codec.sample_rate = _OPUS_SAMPLE_RATE
+        self._codec.sample_rate = OPUS_SAMPLE_RATE
         self._codec.layout = "mono"  # libopus mixes stereo packets down by itself
         self._samples_to_skip = 0
         self._gain = 1.0
 
     def begin(self, head: OpusHead) -> None:
-        """Forget the stream before; `head` describes the next one."""
+        """Forget the previous stream and begin the one that `head` describes."""
         self._codec.flush_buffers()
         self._samples_to_skip = head.pre_skip_samples
         self._gain = head.gain
 
     def decode(self, packet: bytes) -> Samples:
-        """One packet, not empty → float32 [n]. Raises AudioError if it is corrupt."""
+        """Decode one packet, which is not empty, to float32 [n]. Raises AudioError if it is
+        corrupt or too long."""
         if len(packet) > MAX_PACKET_BYTES:
             raise AudioError(f"An Opus packet is longer than {MAX_PACKET_BYTES} bytes.")
         try:

@@ -1,7 +1,9 @@
-"""Opus packets out of a WebM stream cut anywhere, live streams of unknown size too.
+"""The demuxer of WebM: Opus packets from a stream that is cut anywhere, also from a live stream
+of unknown size.
 
-The format: RFC 8794 (EBML) and RFC 9559 (Matroska). Elements are read as one flat sequence: the
-masters that lead to audio are entered and their ends ignored, everything else is skipped.
+The format is that of RFC 8794 (EBML) and RFC 9559 (Matroska). Elements are read as one flat
+sequence: the masters that contain audio are entered and their ends ignored, and everything else is
+skipped.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from oyez.audio.opus_head import BLOCK_BYTES, MAX_PACKET_BYTES, Demuxed, parse_opus_head
+from oyez.audio.opus import BLOCK_BYTES, MAX_PACKET_BYTES, Demuxed, parse_opus_head
 from oyez.audio.pcm import AudioError
 
 WEBM_MAGIC = b"\x1a\x45\xdf\xa3"
@@ -41,31 +43,38 @@ _LACING = 0x06
 
 @dataclass(slots=True)
 class _Track:
+    """What has been read of a TrackEntry."""
+
     number: int = 0
     codec: bytes = b""
     private: bytes = b""
     encoded: bool = False
+    """Whether its frames are compressed or encrypted once more."""
 
 
 class _Malformed(Exception):
-    """The bytes are not an element that can stand here."""
+    """The bytes are not an element that can stand at this place."""
 
 
 class WebmDemuxer:
     """Finds the packets of the first Opus track of a WebM stream; one stream may follow another.
 
-    After damage it goes on at the next Cluster. Holds at most one packet and one block of input.
+    After damage it continues at the next Cluster. It holds at most one packet and one block of
+    input.
     """
 
     def __init__(self) -> None:
         self._buffer = bytearray()
+        # Bytes of the current element that are still to be skipped
         self._bytes_to_skip = 0
+        # Whether the next Cluster or the next stream is looked for, after damage
         self._is_lost = False
         self._entry = _Track()
+        # The number of the track that is decoded; None before it is known
         self._opus_track: int | None = None
 
     def feed(self, data: bytes) -> Iterator[Demuxed]:
-        """Yields what `data` completes, None for every element and block without anything in it.
+        """Yield what `data` completes, and None for each element and block without anything in it.
         The iterator must be used up before the next call."""
         for start in range(0, len(data), BLOCK_BYTES):
             self._buffer += data[start : start + BLOCK_BYTES]
@@ -80,11 +89,11 @@ class WebmDemuxer:
                 except _Malformed:
                     self._is_lost = True
                     self._bytes_to_skip = 0
-                    del self._buffer[:1]
+                    del self._buffer[:1]  # so that the same bytes are not read again
                     yield AudioError("The WebM stream is damaged: no element where one should be.")
 
     def _find_element(self) -> bool:
-        """Drop what is skipped; is there anything left to read?"""
+        """Drop what is skipped, and return whether anything is left to read."""
         skipped = min(self._bytes_to_skip, len(self._buffer))
         del self._buffer[:skipped]
         self._bytes_to_skip -= skipped
@@ -92,11 +101,14 @@ class WebmDemuxer:
             starts = [self._buffer.find(magic) for magic in (_CLUSTER_ID, WEBM_MAGIC)]
             found = [start for start in starts if start >= 0]
             self._is_lost = not found
+            # If nothing is found, the last bytes may be the beginning of an id
             start = min(found, default=len(self._buffer) - _MAX_ID_BYTES + 1)
             del self._buffer[: max(start, 0)]
         return bool(self._buffer) and not self._is_lost
 
     def _is_complete(self, element: int, size: int | None, header_bytes: int) -> bool:
+        """Return whether enough of the element is in the buffer to work on it. Raises _Malformed if
+        it cannot have this size."""
         if size is None:
             if element not in _MAY_BE_ENDLESS:
                 raise _Malformed
@@ -109,6 +121,7 @@ class WebmDemuxer:
         return not must_be_read or len(self._buffer) >= header_bytes + size
 
     def _element(self, element: int, size: int | None, header_bytes: int) -> Iterator[Demuxed]:
+        """Yield what the element completes, and plan to skip it, or only its header."""
         if element in _ENTERED:
             self._bytes_to_skip = header_bytes
         else:
@@ -116,9 +129,9 @@ class WebmDemuxer:
         if element == _EBML:
             self._entry, self._opus_track = _Track(), None
         elif element == _TRACK_ENTRY:
-            yield from self._settle_entry()
+            yield from self._end_track()
         elif element == _CLUSTER:
-            yield from self._settle_entry()
+            yield from self._end_track()
             if self._opus_track is None:
                 yield AudioError(
                     "The WebM stream has no mono or stereo Opus; nothing else is read."
@@ -128,8 +141,8 @@ class WebmDemuxer:
         elif element in _READ and size is not None and size <= _MAX_READ_BYTES:
             yield from self._read(element, bytes(self._buffer[header_bytes : header_bytes + size]))
 
-    def _settle_entry(self) -> Iterator[Demuxed]:
-        """The track described so far is complete: is it the one to listen to?"""
+    def _end_track(self) -> Iterator[Demuxed]:
+        """End the description of a track, and yield its head if this is the track to decode."""
         entry, self._entry = self._entry, _Track()
         if self._opus_track is not None or entry.codec != b"A_OPUS" or entry.encoded:
             return
@@ -139,6 +152,7 @@ class WebmDemuxer:
             yield head
 
     def _read(self, element: int, payload: bytes) -> Iterator[Demuxed]:
+        """Take the payload of an element in _READ."""
         if element == _TRACK_NUMBER:
             self._entry.number = int.from_bytes(payload, "big")
         elif element == _CODEC_ID:
@@ -149,7 +163,8 @@ class WebmDemuxer:
             yield from self._block(payload)
 
     def _block(self, block: bytes) -> Iterator[Demuxed]:
-        """RFC 9559, section 10: track number, 16-bit timestamp, flags, then the frame."""
+        """Yield the frame of a block, which is: track number, 16-bit timestamp, flags, and then the
+        frame (RFC 9559, section 10)."""
         number = _read_vint(block, 0, _MAX_SIZE_BYTES)
         if number is None or len(block) < number[1] + 3:
             yield AudioError("The WebM stream is damaged: a block is too short.")
@@ -165,9 +180,9 @@ class WebmDemuxer:
 
 
 def _read_header(buffer: bytearray) -> tuple[int, int | None, int] | None:
-    """Id, payload size (None: unknown) and header length of the element at the beginning.
+    """Return id, payload size (None: unknown) and header length of the element at the beginning.
 
-    None while the header is incomplete; raises _Malformed if it can be no header.
+    Returns None while the header is incomplete. Raises _Malformed if it cannot be a header.
     """
     number = _read_vint(buffer, 0, _MAX_ID_BYTES)
     if number is None:
@@ -183,9 +198,9 @@ def _read_header(buffer: bytearray) -> tuple[int, int | None, int] | None:
 
 
 def _read_vint(buffer: bytes | bytearray, start: int, max_bytes: int) -> tuple[int, int] | None:
-    """Value and length of the variable-size integer at `start` (RFC 8794, section 4).
+    """Return value and length of the variable-size integer at `start` (RFC 8794, section 4).
 
-    None while it is incomplete; raises _Malformed if it is longer than max_bytes.
+    Returns None while it is incomplete. Raises _Malformed if it is longer than `max_bytes`.
     """
     if start >= len(buffer):
         return None

@@ -41,13 +41,13 @@ def endpoints(
     cases = needs("oyez.bench.endpoints_cases")
     from oyez.bench import endpoints_report as report
     from oyez.engines.vad import registry
-    from oyez.turns.endpointing import EdgeSettings
+    from oyez.turns.endpointing import EndpointerSettings
 
     try:
         detector = registry.load(vad)
     except (ValueError, OSError) as error:
         raise click.ClickException(str(error)) from error
-    settings = EdgeSettings.from_wire(threshold, silence_ms, _DEFAULT.prefix_padding_ms)
+    settings = EndpointerSettings.from_wire(threshold, silence_ms, _DEFAULT.prefix_padding_ms)
     clips = _read(manifest, languages, limit)
     silent = [(clip.kind, samples) for clip, samples in clips if not clip.has_speech]
     scenes = cases.scenes(

@@ -12,14 +12,14 @@ import numpy as np
 from oyez.audio.pcm import SAMPLE_RATE, Samples
 from oyez.engines.base import Purpose, Recogniser, RecognitionError, Request
 from oyez.engines.vad.base import WINDOW_SAMPLES, VoiceDetector
-from oyez.turns.endpointing import EdgeDetector, EdgeSettings, Started, Stopped
+from oyez.turns.endpointing import Endpointer, EndpointerSettings, TurnEnd, TurnStart
 
 FIRST_S = (1, 2, 3)
 TURN = "turn"
 PARTS = (*(f"{seconds} s" for seconds in FIRST_S), TURN)
 """What is listened to: seconds from where speech begins, or the turn to its end."""
 
-_EDGES = EdgeSettings.from_wire(threshold=0.2, silence_duration_ms=800, prefix_padding_ms=300)
+_EDGES = EndpointerSettings.from_wire(threshold=0.2, silence_duration_ms=800, prefix_padding_ms=300)
 """What a session uses when it is told nothing."""
 _SHORTEST_SAMPLES = FIRST_S[0] * SAMPLE_RATE
 
@@ -55,14 +55,14 @@ def first_turn(samples: Samples, detector: VoiceDetector) -> Turn | None:
     """The first turn with a second of speech between its first and its last."""
     whole = len(samples) // WINDOW_SAMPLES * WINDOW_SAMPLES
     probabilities, _ = detector.score(samples[:whole], detector.initial_state())
-    edges = EdgeDetector(_EDGES)
+    edges = Endpointer(_EDGES)
     start = onset = 0
     found = [edge for probability in probabilities if (edge := edges.feed(float(probability)))]
     for edge in [*found, *edges.finish(len(samples))]:
         match edge:
-            case Started():
+            case TurnStart():
                 start, onset = edge.at_samples, edge.onset_samples
-            case Stopped() if edge.speech_end_samples - onset >= _SHORTEST_SAMPLES:
+            case TurnEnd() if edge.speech_end_samples - onset >= _SHORTEST_SAMPLES:
                 return Turn(start, onset, edge.speech_end_samples)
     return None
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from oyez.audio.pcm import SAMPLE_RATE, Samples
 from oyez.bench.sounds import as_sent
 from oyez.engines.vad.base import WINDOW_SAMPLES, VoiceDetector
-from oyez.turns.endpointing import EdgeDetector, EdgeSettings, Started, Stopped
+from oyez.turns.endpointing import Endpointer, EndpointerSettings, TurnEnd, TurnStart
 
 Span = tuple[int, int]
 """First sample, and the one behind the last."""
@@ -133,26 +133,26 @@ def score(detector: VoiceDetector, samples: Samples) -> NDArray[np.float32]:
     return np.concatenate(scores)
 
 
-def turns(detector: VoiceDetector, samples: Samples, settings: EdgeSettings) -> list[Heard]:
+def turns(detector: VoiceDetector, samples: Samples, settings: EndpointerSettings) -> list[Heard]:
     """The turns a session would have, were it sent these samples."""
-    edges = EdgeDetector(settings)
+    edges = Endpointer(settings)
     found: list[Heard] = []
-    begun: tuple[Started, int] | None = None
+    begun: tuple[TurnStart, int] | None = None
     scores = score(detector, as_sent(samples)).tolist()
     for edge in chain(map(edges.feed, scores), _last(edges, len(samples))):
-        if isinstance(edge, Started):
+        if isinstance(edge, TurnStart):
             begun = edge, edges.position_samples
         elif edge and begun:
             found.append(_heard(*begun, edge.speech_end_samples, edge.at_samples))
     return found
 
 
-def _last(edges: EdgeDetector, end: int) -> Iterator[Started | Stopped]:
+def _last(edges: Endpointer, end: int) -> Iterator[TurnStart | TurnEnd]:
     """Asked for once all windows have been fed."""
     yield from edges.finish(end)
 
 
-def _heard(begun: Started, told: int, speech_end: int, end: int) -> Heard:
+def _heard(begun: TurnStart, told: int, speech_end: int, end: int) -> Heard:
     return Heard(begun.onset_samples, told, speech_end, begun.at_samples, end)
 
 

@@ -16,7 +16,7 @@ from oyez.bench import sounds
 from oyez.bench.endpoints import HOP_SAMPLES, Span, Tally, likelihoods, reference, turns
 from oyez.bench.sounds import WITHOUT_SPEECH, amplified, level_db
 from oyez.engines.vad.base import VoiceDetector
-from oyez.turns.endpointing import EdgeSettings
+from oyez.turns.endpointing import EndpointerSettings
 
 SEED = 20_261
 MAKE_S = 60
@@ -92,7 +92,7 @@ def scenes(
 
 
 def try_conditions(
-    detector: VoiceDetector, scenes_: Sequence[Scene], settings: EdgeSettings
+    detector: VoiceDetector, scenes_: Sequence[Scene], settings: EndpointerSettings
 ) -> Iterator[tuple[str, Tally]]:
     """Every condition on every scene."""
     recordings = WITH_RECORDINGS if scenes_ and scenes_[0].noises else {}
@@ -126,7 +126,7 @@ class Sentence:
 
 
 def sentences(
-    detector: VoiceDetector, scenes_: Iterable[Scene], settings: EdgeSettings
+    detector: VoiceDetector, scenes_: Iterable[Scene], settings: EndpointerSettings
 ) -> list[Sentence]:
     """The longest of each scene, if it is long enough, and one turn as long as nobody pauses."""
     found = []
@@ -145,7 +145,7 @@ def sentences(
 
 
 def turn_counts(
-    detector: VoiceDetector, said: Iterable[Sentence], settings: EdgeSettings, pause_ms: int
+    detector: VoiceDetector, said: Iterable[Sentence], settings: EndpointerSettings, pause_ms: int
 ) -> list[int]:
     """How many turns each makes with such a pause in it, on silence and in noise."""
     return [
@@ -156,7 +156,7 @@ def turn_counts(
 
 
 def try_pauses(
-    detector: VoiceDetector, scenes_: Iterable[Scene], settings: EdgeSettings
+    detector: VoiceDetector, scenes_: Iterable[Scene], settings: EndpointerSettings
 ) -> Iterator[tuple[int, list[int]]]:
     """Each pause in ms, and how many turns the sentences with it make."""
     said = sentences(detector, scenes_, settings)
@@ -164,7 +164,9 @@ def try_pauses(
         yield pause_ms, turn_counts(detector, said, settings, pause_ms)
 
 
-def try_sounds(detector: VoiceDetector, settings: EdgeSettings) -> Iterator[tuple[str, float, int]]:
+def try_sounds(
+    detector: VoiceDetector, settings: EndpointerSettings
+) -> Iterator[tuple[str, float, int]]:
     """Name of each synthesised sound, its seconds, and how many turns it starts."""
     for name, make in WITHOUT_SPEECH.items():
         count = 0
@@ -175,7 +177,7 @@ def try_sounds(detector: VoiceDetector, settings: EdgeSettings) -> Iterator[tupl
 
 
 def try_recordings(
-    detector: VoiceDetector, recordings: Iterable[tuple[str, Samples]], settings: EdgeSettings
+    detector: VoiceDetector, recordings: Iterable[tuple[str, Samples]], settings: EndpointerSettings
 ) -> Iterator[tuple[str, float, int]]:
     """The same for recordings without speech, by kind."""
     seconds: dict[str, float] = {}

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.random import Generator
 
-from oyez.audio.pcm import SAMPLE_RATE, Samples
+from oyez.audio.pcm import SAMPLE_RATE, Samples, pcm16_to_samples, samples_to_pcm16
 
 _DTMF_HZ = ((697, 770, 852, 941), (1209, 1336, 1477))
 _CHORDS_HZ = ((262, 330, 392), (220, 262, 330), (175, 220, 262), (196, 247, 294))
@@ -29,8 +29,7 @@ def amplified(samples: Samples, gain_db: float) -> Samples:
 
 def as_sent(samples: Samples) -> Samples:
     """As 16-bit integers on the wire carry it: rounded, and clipped at full scale."""
-    sent: Samples = np.clip(np.rint(samples * 32_768), -32_768, 32_767).astype(np.float32)
-    return sent / np.float32(32_768)
+    return pcm16_to_samples(samples_to_pcm16(samples))
 
 
 def noise(count: int, random: Generator, *, low_hz: float = 0, high_hz: float = 8_000) -> Samples:

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, Protocol
 import numpy as np
 
 from oyez.audio.decoder import PcmDecoder, decode_all
-from oyez.audio.pcm import SAMPLE_RATE, Resampler, Samples, pcm16_to_samples
+from oyez.audio.pcm import SAMPLE_RATE, Resampler, Samples, pcm16_to_samples, samples_to_pcm16
 from oyez.files.media import open_media
 
 PACKET_S = 0.1
@@ -94,9 +94,11 @@ class Microphone(Source):
 
     async def packets(self) -> AsyncIterator[bytes]:
         async for pcm in self._queue.packets():
-            yield to_pcm16(self._resampler.feed(_to_samples(pcm))) if self._resampler else pcm
+            if self._resampler:
+                pcm = samples_to_pcm16(self._resampler.feed(_to_samples(pcm))).tobytes()
+            yield pcm
         if self._resampler:
-            yield to_pcm16(self._resampler.flush())
+            yield samples_to_pcm16(self._resampler.flush()).tobytes()
 
     def _on_audio(self, data: Any, frames: int, time: Any, status: Any) -> None:
         """Copy the audio; runs in a thread of PortAudio, which reuses `data` afterwards."""
@@ -201,7 +203,7 @@ class Pipe(Source):
     def _read(self) -> None:
         try:
             for samples in self._samples():
-                if not self._queue.put(to_pcm16(samples)):
+                if not self._queue.put(samples_to_pcm16(samples).tobytes()):
                     break
         except Exception as error:  # noqa: BLE001 - decoders raise anything; `packets` raises it
             self._error = error
@@ -351,11 +353,6 @@ def level_db(pcm: bytes) -> float:
         return SILENT_DB
     power = float(np.mean(np.square(_to_samples(pcm))))
     return max(SILENT_DB, 10 * math.log10(power)) if power > 0 else SILENT_DB
-
-
-def to_pcm16(samples: Samples) -> bytes:
-    """float32 [n] in [-1, 1] → little-endian PCM16."""
-    return (np.clip(samples, -1, 1) * 32767).round().astype("<i2").tobytes()
 
 
 def _to_samples(pcm: bytes) -> Samples:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from oyez.audio.pcm import SAMPLE_RATE, Samples
-from oyez.cli.audio_sources import InterruptiblePipe, to_pcm16
+from oyez.audio.pcm import SAMPLE_RATE, Samples, samples_to_pcm16
+from oyez.cli.audio_sources import InterruptiblePipe
 from oyez.cli.screens import QuietProgress
 from oyez.cli.transcripts import STDIN, Transcript, render, text_line, write
 from oyez.cli.values import clock, counted, printable
@@ -203,7 +203,7 @@ async def _send(session: Session, blocks: Iterator[Samples]) -> float:
         while (block := await in_thread(next, blocks, None)) is not None:
             for start in range(0, len(block), PACKET_SAMPLES):
                 packet = block[start : start + PACKET_SAMPLES]
-                await session.send(to_pcm16(packet))
+                await session.send(samples_to_pcm16(packet).tobytes())
                 sent_samples += len(packet)
     except Exception:
         with contextlib.suppress(ClientError):

@@ -8,7 +8,7 @@ from typing import Any
 
 from oyez.files.layout import ends_sentence
 from oyez.files.results import Segment, Word
-from oyez.turns.stabilizer import glue
+from oyez.turns.text_style import separator
 
 
 def plain_text(segments: Sequence[Segment]) -> str:
@@ -21,7 +21,7 @@ def plain_text(segments: Sequence[Segment]) -> str:
 
 def joined(text: str, more: str) -> str:
     """With a space between, where both scripts have spaces."""
-    return text + glue(text, more) + more
+    return text + separator(text, more) + more
 
 
 def main_language(segments: Sequence[Segment]) -> str | None:

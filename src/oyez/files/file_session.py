@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Hashable, Iterator
 from typing import Any
 
-from oyez.audio.pcm import SAMPLE_RATE, Samples
+from oyez.audio.pcm import SAMPLE_RATE, Samples, samples_to_pcm16
 from oyez.engines.base import Purpose
 from oyez.engines.emotion.base import EmotionListener
 from oyez.engines.vad.base import Scores, Stretch
@@ -295,4 +295,4 @@ def _s(samples: int) -> float:
 
 
 def _pcm(block: Samples) -> bytes:
-    return (block * 32768.0).round().clip(-32768, 32767).astype("<i2").tobytes()
+    return samples_to_pcm16(block).tobytes()

@@ -26,9 +26,9 @@ from oyez.protocol.server_events import (
     TranscriptionCompleted,
     TranscriptionFailed,
 )
-from oyez.turns.language import Prior, among
-from oyez.turns.segment import Wanted, Window
-from oyez.turns.stabilizer import glue
+from oyez.turns.language import Prior, uniform_over
+from oyez.turns.segment import RecognitionNeed, Segment
+from oyez.turns.text_style import separator
 from oyez.turns.turn import Turn
 from oyez.turns.word_times import Word
 
@@ -43,7 +43,7 @@ class OpenItem:
 
     id: str
     turn: Turn
-    make: Callable[[Wanted], Request]
+    make: Callable[[RecognitionNeed], Request]
     """From what its turn wants to a request, with the audio."""
     shown: tuple[str, str] = ("", "")
     """`text` and `stash` of its last interim event."""
@@ -52,7 +52,7 @@ class OpenItem:
 @dataclass(frozen=True, slots=True)
 class _Job:
     item: OpenItem
-    wanted: Wanted
+    wanted: RecognitionNeed
 
     @property
     def is_final(self) -> bool:
@@ -79,7 +79,7 @@ class Items:
         self._max_transcript_chars = max_transcript_chars
         self._committed: deque[OpenItem] = deque()
         self._newest: OpenItem | None = None
-        self._expected: Prior = among(languages)
+        self._expected: Prior = uniform_over(languages)
         """What language is expected behind the items completed so far."""
         self._jobs: dict[int, _Job] = {}
         self._next_job = 1
@@ -97,14 +97,14 @@ class Items:
     def backlog_samples(self) -> int:
         """Audio that waits for its final, as far as speech does not go on."""
         waiting = (job.wanted for job in self._jobs.values())
-        held = sum(item.turn.held_samples for item in self._committed)
-        return held + sum(w.samples for w in waiting if w.window.awaits(w))
+        held = sum(item.turn.answered_samples for item in self._committed)
+        return held + sum(w.length_samples for w in waiting if w.segment.is_awaited(w))
 
     def needed_from(self, default: int) -> int:
         """The first sample that committed items may still want; `default` if there is none."""
         return self._committed[0].turn.needed_from if self._committed else default
 
-    def begin(self, turn: Turn, make: Callable[[Wanted], Request]) -> OpenItem:
+    def begin(self, turn: Turn, make: Callable[[RecognitionNeed], Request]) -> OpenItem:
         """A turn begins; its item gets its id. make: from what it wants to a request."""
         item = OpenItem(self._new_id("item"), turn, make)
         self.restart(item, turn)
@@ -114,11 +114,13 @@ class Items:
     def restart(self, item: OpenItem, turn: Turn) -> None:
         """The item is about `turn` instead, which has heard nothing yet."""
         item.turn = turn
-        turn.assume(self._committed[-1].turn.expected if self._committed else self._expected)
+        turn.guess_language_prior(
+            self._committed[-1].turn.language_prior_after if self._committed else self._expected
+        )
         if not self._committed:
-            turn.follow(self._expected)
+            turn.confirm_language_prior(self._expected)
 
-    def request(self, item: OpenItem, wanted: list[Wanted]) -> list[Effect]:
+    def request(self, item: OpenItem, wanted: list[RecognitionNeed]) -> list[Effect]:
         """Have what a turn wants recognised."""
         effects: list[Effect] = []
         for want in wanted:
@@ -126,7 +128,9 @@ class Items:
             self._jobs[job] = _Job(item, want)
             due_s = want.due_samples / SAMPLE_RATE
             effects.append(
-                Recognise(job, item.id, want.window.start, item.make(want), due_s, want.speculative)
+                Recognise(
+                    job, item.id, want.segment.start, item.make(want), due_s, want.speculative
+                )
             )
         return effects
 
@@ -152,9 +156,9 @@ class Items:
         effects: list[Effect] = []
         if isinstance(outcome, Exception) and not job.is_final:
             effects.append(Count("failed_partials"))
-        news = job.item.turn.hear(job.wanted, outcome)
+        news = job.item.turn.on_result(job.wanted, outcome)
         if isinstance(outcome, Hypothesis):
-            effects += self._overtaken(number, job.wanted.window)
+            effects += self._overtaken(number, job.wanted.segment)
         if news and not job.item.turn.settled:
             effects += self._interim(job.item)
         return effects + self.complete()
@@ -164,7 +168,7 @@ class Items:
         effects = self._follow()
         while self._committed and self._committed[0].turn.settled:
             item = self._committed.popleft()
-            self._expected = item.turn.expected
+            self._expected = item.turn.language_prior_after
             effects += self.forget(item)
             failure = item.turn.failure
             effects += self._failed(item, failure) if failure else self._completed(item)
@@ -174,16 +178,18 @@ class Items:
     def _follow(self) -> list[Effect]:
         """Nothing is unknown any more before the first item that is not complete."""
         first = self._committed[0] if self._committed else self._newest
-        return self.request(first, first.turn.follow(self._expected)) if first else []
+        return (
+            self.request(first, first.turn.confirm_language_prior(self._expected)) if first else []
+        )
 
-    def _overtaken(self, number: int, window: Window) -> list[Effect]:
+    def _overtaken(self, number: int, window: Segment) -> list[Effect]:
         """What was asked of a window before the job just answered can tell nothing new, if it is
         answered at all; once the window has settled, nothing can."""
         return self._cancel(
             [
                 other
                 for other, job in self._jobs.items()
-                if job.wanted.window is window and (other < number or window.settled)
+                if job.wanted.segment is window and (other < number or window.settled)
             ]
         )
 
@@ -193,7 +199,7 @@ class Items:
         return [Cancel(number) for number in numbers]
 
     def _interim(self, item: OpenItem) -> list[Effect]:
-        text, stash = item.turn.text, item.turn.stash
+        text, stash = item.turn.stable_text, item.turn.unstable_text
         if not text and not stash and item.shown == ("", ""):
             return []
         item.shown = (text, stash)
@@ -258,7 +264,7 @@ class Items:
         ]
 
     def _keep(self, final: str) -> None:
-        joined = self.transcript + glue(self.transcript, final) + final
+        joined = self.transcript + separator(self.transcript, final) + final
         self.transcript = joined[-self._max_transcript_chars :]
 
     def send(self, event: type[ServerEvent], **fields: Any) -> Send:

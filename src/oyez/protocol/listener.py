@@ -22,7 +22,7 @@ from oyez.protocol.effects import Effect, Send
 from oyez.protocol.items import Items, OpenItem
 from oyez.protocol.server_events import ServerEvent
 from oyez.protocol.session_config import SessionConfig
-from oyez.turns.segment import Wanted, WindowSettings
+from oyez.turns.segment import RecognitionNeed, SegmentSettings
 from oyez.turns.turn import Turn
 
 SAMPLES_PER_MS = SAMPLE_RATE // 1000
@@ -35,12 +35,12 @@ class _Requests:
         self._buffer = buffer
         self._config = config
 
-    def make(self, wanted: Wanted) -> Request:
+    def make(self, wanted: RecognitionNeed) -> Request:
         return Request(
             samples=self._buffer.slice(wanted.start, wanted.end),
             purpose=wanted.purpose,
             language=wanted.language,
-            language_prior=wanted.prior,
+            language_prior=wanted.language_prior,
             context=self._config.corpus_text,
             prefix=wanted.prefix,
             hint=wanted.hint,
@@ -50,7 +50,7 @@ class _Requests:
 class Listener(ABC):
     """What a session hears, and the item that is open."""
 
-    def __init__(self, config: SessionConfig, items: Items, settings: WindowSettings) -> None:
+    def __init__(self, config: SessionConfig, items: Items, settings: SegmentSettings) -> None:
         self._config = config
         self._items = items
         self._settings = settings

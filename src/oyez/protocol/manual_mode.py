@@ -9,7 +9,7 @@ from oyez.protocol.items import Items
 from oyez.protocol.limits import SessionLimits
 from oyez.protocol.listener import SAMPLES_PER_MS, Listener
 from oyez.protocol.session_config import SessionConfig
-from oyez.turns.segment import WindowSettings
+from oyez.turns.segment import SegmentSettings
 
 RELEASE = 0.25
 """There is no threshold in this mode. The client says that there is speech, so weak evidence of
@@ -24,7 +24,7 @@ COMMIT_SAMPLES = MARGIN_SAMPLES + SAMPLE_RATE // 2
 
 class ManualListener(Listener):
     def __init__(self, config: SessionConfig, items: Items, limits: SessionLimits) -> None:
-        settings = WindowSettings(
+        settings = SegmentSettings(
             release=RELEASE,
             lead_samples=MARGIN_SAMPLES,
             tail_samples=MARGIN_SAMPLES,

@@ -12,8 +12,8 @@ from oyez.protocol.limits import SessionLimits
 from oyez.protocol.listener import SAMPLES_PER_MS, Listener
 from oyez.protocol.server_events import SpeechStarted, SpeechStopped
 from oyez.protocol.session_config import SessionConfig, TurnDetection
-from oyez.turns.endpointing import EdgeDetector, EdgeSettings, Started, Stopped
-from oyez.turns.segment import WindowSettings
+from oyez.turns.endpointing import Endpointer, EndpointerSettings, TurnEnd, TurnStart
+from oyez.turns.segment import SegmentSettings
 
 REMEMBERED_WINDOWS = 32
 """How far back the start of speech may lie when the detector is sure of it."""
@@ -27,12 +27,12 @@ class VadListener(Listener):
         detection: TurnDetection,
         limits: SessionLimits,
     ) -> None:
-        edges = EdgeSettings.from_wire(
+        edges = EndpointerSettings.from_wire(
             detection.threshold, detection.silence_duration_ms, detection.prefix_padding_ms
         )
-        settings = WindowSettings(
+        settings = SegmentSettings(
             release=edges.release,
-            lead_samples=edges.prefix_samples,
+            lead_samples=edges.padding_samples,
             silence_samples=edges.silence_samples,
             partials=limits.live,
             speculation=limits.live,
@@ -41,9 +41,9 @@ class VadListener(Listener):
         self._patience_ms = limits.stalled_turn_ms
         if self._patience_ms:
             self._patience_ms += detection.silence_duration_ms
-        self._edges = EdgeDetector(edges)
+        self._edges = Endpointer(edges)
         self._recent: deque[tuple[float, int]] = deque(maxlen=REMEMBERED_WINDOWS)
-        self._reach_samples = edges.prefix_samples + REMEMBERED_WINDOWS * WINDOW_SAMPLES
+        self._reach_samples = edges.padding_samples + REMEMBERED_WINDOWS * WINDOW_SAMPLES
 
     def commit(self) -> list[Effect] | None:
         """Switched off in this mode; the session does not ask."""
@@ -71,13 +71,13 @@ class VadListener(Listener):
             return self._at_edges([edge])
         return self._feed(self._open, probability, end) if self._open else []
 
-    def _at_edges(self, edges: Sequence[Started | Stopped]) -> list[Effect]:
+    def _at_edges(self, edges: Sequence[TurnStart | TurnEnd]) -> list[Effect]:
         effects: list[Effect] = []
         for edge in edges:
-            effects += self._start(edge) if isinstance(edge, Started) else self._stop(edge)
+            effects += self._start(edge) if isinstance(edge, TurnStart) else self._stop(edge)
         return effects
 
-    def _start(self, edge: Started) -> list[Effect]:
+    def _start(self, edge: TurnStart) -> list[Effect]:
         item = self._begin(edge.at_samples)
         effects: list[Effect] = [
             self._send(
@@ -92,12 +92,12 @@ class VadListener(Listener):
                 effects += self._feed(item, probability, end)
         return effects
 
-    def _stop(self, edge: Stopped) -> list[Effect]:
+    def _stop(self, edge: TurnEnd) -> list[Effect]:
         item = self._open
         assert item is not None, "the detector stopped what it never started"
         return [self._stopped(item, edge), *self._end(item, edge.at_samples)]
 
-    def _stopped(self, item: OpenItem, edge: Stopped) -> Effect:
+    def _stopped(self, item: OpenItem, edge: TurnEnd) -> Effect:
         return self._send(
             SpeechStopped, audio_end_ms=edge.at_samples // SAMPLES_PER_MS, item_id=item.id
         )

@@ -13,7 +13,7 @@ from importlib.resources import as_file, files
 
 import numpy as np
 
-from oyez.audio.pcm import SAMPLE_RATE, Samples
+from oyez.audio.pcm import SAMPLE_RATE, Samples, pcm16_to_samples
 from oyez.engines.base import Hypothesis, Purpose, Recogniser, RecognitionError, Request
 
 BATCH = 4
@@ -102,4 +102,4 @@ def _sample() -> Samples:
         wave.open(str(path)) as audio,
     ):
         data = audio.readframes(FINAL_SAMPLES)
-    return np.frombuffer(data, "<i2").astype(np.float32) / np.float32(32768)
+    return pcm16_to_samples(np.frombuffer(data, "<i2"))

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from oyez.audio.pcm import SAMPLE_RATE
+from oyez.engines.base import Purpose
 from oyez.metrics import Metrics
-from oyez.runtime.job import Job
+from oyez.runtime.job import Job, Urgency
 from oyez.runtime.scheduler import End
+
+BATCH_KINDS = (*(purpose.value for purpose in Purpose), "background")
+"""What the jobs of a batch are for."""
 
 
 class Watch:
@@ -15,6 +19,14 @@ class Watch:
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
+        for urgency in Urgency:
+            for by_urgency in (metrics.jobs_waiting, metrics.job_wait, metrics.job_late):
+                by_urgency.labels(urgency.label)
+            for end in End:
+                metrics.jobs_ended.labels(urgency.label, end.value)
+        for kind in BATCH_KINDS:
+            for by_kind in (metrics.batch_run, metrics.batch_jobs, metrics.batch_audio):
+                by_kind.labels(kind)
 
     def ran(self, batch: Sequence[Job], began_s: float, ended_s: float) -> None:
         for job in batch:

@@ -12,24 +12,20 @@ from oyez import __version__
 from oyez.files.transcriber import Transcriber
 from oyez.metrics import Metrics
 from oyez.runtime.loader import Engines
-from oyez.server import realtime
 from oyez.server.access.access import Access
 from oyez.server.access.accounts import Accounts
 from oyez.server.access.key_watch import KeyWatch
 from oyez.server.process.connections import Connections
 from oyez.server.process.engine_watch import EngineWatch
 from oyez.server.process.loop_watch import loop_watch
-from oyez.server.realtime import Realtime
-from oyez.server.reference.routes import reference_routes
+from oyez.server.realtime import Realtime, new_id
+from oyez.server.reference.page import reference_routes
 from oyez.server.transcriptions.plain_errors import plain_errors
 from oyez.server.transcriptions.routes import openai_routes
 from oyez.server.transcriptions.transcriptions import Transcriptions
-from oyez.server.web.cors import Cors
-from oyez.server.web.health import http_routes
-from oyez.server.web.metrics import metrics_routes
-from oyez.server.web.page import page_routes
-from oyez.server.web.proxies import TrustedProxies, believe
-from oyez.server.web.watch import http_watch
+from oyez.server.upgrade import upgrade_operations
+from oyez.server.web.middleware import Cors, TrustedProxies, count_requests, resolve_client
+from oyez.server.web.pages import health_routes, metrics_routes, page_routes
 from oyez.settings import Settings
 
 FILES_STOP_S = 1.0
@@ -55,7 +51,7 @@ class Server:
             engines.recogniser.info.parallel,
         )
         self.transcriptions = Transcriptions(
-            settings, metrics, self.access, self.realtime.admission, transcriber, realtime.new_id
+            settings, metrics, self.access, self.realtime.admission, transcriber, new_id
         )
         metrics.build.info(
             {
@@ -78,10 +74,9 @@ class Server:
         self.app.cleanup_ctx.append(KeyWatch(self.access.static, accounts.directory).run_with)
         self.app.add_routes(
             [
-                web.get(realtime.PATH, self.realtime.handle),
-                web.get(realtime.PATH + "/", self.realtime.handle),
-                *http_routes(self.realtime.admission, accounts, self.engine_watch),
-                *openai_routes(self.transcriptions, self.access, watch, settings.models),
+                *(each.route(self.realtime.handle) for each in upgrade_operations(settings)),
+                *health_routes(self.realtime.admission, accounts, self.engine_watch),
+                *openai_routes(settings, self.transcriptions, self.access, watch),
                 *metrics_routes(settings, metrics),
                 *(reference_routes(settings) if settings.docs else []),
                 *(page_routes() if settings.web_page else []),
@@ -100,5 +95,5 @@ class Server:
 
 def _middlewares(settings: Settings, metrics: Metrics, cors: Cors) -> list[Middleware]:
     proxies = settings.trusted_proxies
-    believing = [believe(TrustedProxies(proxies))] if proxies else []
-    return [http_watch(metrics), *believing, cors.middleware, plain_errors]
+    resolving = [resolve_client(TrustedProxies(proxies))] if proxies else []
+    return [count_requests(metrics), *resolving, cors.middleware, plain_errors]

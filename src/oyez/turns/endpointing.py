@@ -1,4 +1,7 @@
-"""Where speech begins and ends: speech probabilities in, edges out, all counted in samples."""
+"""Endpointing: from one speech probability for each detector window to where turns start and end.
+
+All positions and lengths are counted in samples at 16 kHz from the start of the session.
+"""
 
 from __future__ import annotations
 
@@ -9,173 +12,198 @@ from oyez.audio.pcm import SAMPLE_RATE
 from oyez.engines.vad.base import WINDOW_SAMPLES
 
 _SAMPLES_PER_MS = SAMPLE_RATE // 1000
-_MIN_START, _MAX_START = 0.05, 0.95
+
+# How `EndpointerSettings.from_wire` derives its values
+_MIN_THRESHOLD, _MAX_THRESHOLD = 0.05, 0.95
 _HYSTERESIS = 0.15
 _MIN_RELEASE = 0.02
 _MIN_SPEECH_SAMPLES = 3 * WINDOW_SAMPLES
-_LAPSE_WINDOWS = 1
-_DOUBTFUL_SHARE = 0.75
-_MIN_DOUBTFUL_SAMPLES = 2 * _MIN_SPEECH_SAMPLES
-_RISE = 2.0
-_PATIENCE_SAMPLES = 3 * WINDOW_SAMPLES
+_SUSTAINED_SHARE = 0.75
+_MIN_SUSTAINED_SAMPLES = 2 * _MIN_SPEECH_SAMPLES
+
+_MAX_GAP_WINDOWS = 1
+"""This many windows below the threshold may lie among those that start a turn."""
+_RESUME_RISE = 2.0
+"""Speech seems to resume when its probability is this many times the lowest one of the pause."""
+_RESUME_GRACE_SAMPLES = 3 * WINDOW_SAMPLES
+"""A turn stays open this much longer while speech seems to resume."""
 
 
 @dataclass(frozen=True, slots=True)
-class EdgeSettings:
+class EndpointerSettings:
     """When a turn starts and when it ends."""
 
     threshold: float
-    """Speech probability of a window that counts towards a start."""
+    """A window of at least this speech probability counts towards the start of a turn."""
     release: float
-    """Speech probability that keeps an open turn going; not above `threshold`."""
+    """A window of at least this speech probability keeps an open turn going. It is not above
+    `threshold`."""
     silence_samples: int
-    """This much silence in one piece ends a turn."""
-    prefix_samples: int
-    """A turn begins this long before its first speech, where there is room."""
+    """This much uninterrupted silence ends a turn."""
+    padding_samples: int
+    """A turn begins this long before its first speech, as far as there is audio for it."""
     min_speech_samples: int
-    """This much speech starts a turn, one window's lapse allowed. Clicks are shorter."""
-    doubtful: float
-    """Speech probability that starts a turn too if it lasts; not above `threshold`."""
-    min_doubtful_samples: int
-    """So long, without a lapse: reverberation makes plain speech doubtful."""
+    """This much speech starts a turn. One window may fall below `threshold`. Clicks are shorter
+    than this."""
+    sustained_threshold: float
+    """Windows of at least this speech probability also start a turn if they last long enough. It
+    is not above `threshold`."""
+    min_sustained_samples: int
+    """Speech above `sustained_threshold` starts a turn when it lasts this long without a gap:
+    reverberation keeps the probability of clear speech below `threshold`."""
 
     @classmethod
     def from_wire(
         cls, threshold: float, silence_duration_ms: int, prefix_padding_ms: int
-    ) -> EdgeSettings:
-        """From `turn_detection`: threshold in -1…1 (higher is less sensitive), times in ms."""
-        start = min(max((threshold + 1) / 2, _MIN_START), _MAX_START)
+    ) -> EndpointerSettings:
+        """Derive the settings from the fields of `turn_detection`.
+
+        threshold: -1…1; a higher one is less sensitive. The other two are in milliseconds.
+        """
+        start = min(max((threshold + 1) / 2, _MIN_THRESHOLD), _MAX_THRESHOLD)
         return cls(
             threshold=start,
             release=max(start - _HYSTERESIS, _MIN_RELEASE),
             silence_samples=silence_duration_ms * _SAMPLES_PER_MS,
-            prefix_samples=prefix_padding_ms * _SAMPLES_PER_MS,
+            padding_samples=prefix_padding_ms * _SAMPLES_PER_MS,
             min_speech_samples=_MIN_SPEECH_SAMPLES,
-            doubtful=start * _DOUBTFUL_SHARE,
-            min_doubtful_samples=_MIN_DOUBTFUL_SAMPLES,
+            sustained_threshold=start * _SUSTAINED_SHARE,
+            min_sustained_samples=_MIN_SUSTAINED_SAMPLES,
         )
 
 
 @dataclass(frozen=True, slots=True)
-class Started:
+class TurnStart:
     """A turn has begun."""
 
     at_samples: int
-    """Its first sample, prefix included; never before 0 or the end of the turn before."""
+    """The turn's first sample, padding included. It is never before 0 or before the end of the
+    previous turn."""
     onset_samples: int
-    """Start of its first window of speech."""
+    """The start of the turn's first window of speech."""
 
 
 @dataclass(frozen=True, slots=True)
-class Stopped:
+class TurnEnd:
     """A turn has ended."""
 
     at_samples: int
-    """Its end, with the silence that closed it."""
+    """The turn's end; the silence that closed it is part of the turn."""
     speech_end_samples: int
-    """End of its last window of speech."""
+    """The end of the turn's last window of speech."""
 
 
-class EdgeDetector:
-    """Finds the edges of speech in the windows of one session."""
+class Endpointer:
+    """Finds where the turns of one session start and end."""
 
-    def __init__(self, settings: EdgeSettings) -> None:
+    def __init__(self, settings: EndpointerSettings) -> None:
         self._settings = settings
         self._windows_to_start = max(1, -(-settings.min_speech_samples // WINDOW_SAMPLES))
-        # onsets of the windows lately heard as speech while no turn is open
-        self._evidence: deque[int] = deque(maxlen=self._windows_to_start)
-        self._doubtful_samples = 0
+        # While no turn is open: where the latest windows above the threshold begin
+        self._onsets: deque[int] = deque(maxlen=self._windows_to_start)
+        # While no turn is open: the length of the current run above the sustained threshold
+        self._sustained_samples = 0
         self._in_speech = False
         self._position = 0
         self._last_speech_end = 0
         self._turn_end = 0
-        # least likely speech since the last speech
-        self._lowest = 1.0
+        # The lowest probability since the last window of speech
+        self._lowest_probability = 1.0
 
     @property
     def in_speech(self) -> bool:
-        """Is a turn open?"""
+        """Whether a turn is open."""
         return self._in_speech
 
     @property
     def position_samples(self) -> int:
-        """End of the last window heard."""
+        """The end of the last window that was fed."""
         return self._position
 
     @property
     def last_speech_end_samples(self) -> int:
-        """End of the last window of speech of the open turn, else of the last one; 0 at first."""
+        """The end of the last window of speech of the open turn, or of the previous one if none is
+        open; 0 before the first turn."""
         return self._last_speech_end
 
     @property
     def silence_samples(self) -> int:
-        """Length of the silence at the end of the open turn; 0 if none is open."""
+        """The length of the silence at the end of the open turn; 0 if none is open."""
         return self._position - self._last_speech_end if self._in_speech else 0
 
-    def feed(self, probability: float) -> Started | Stopped | None:
-        """The next WINDOW_SAMPLES are speech with this probability: the edge there, if any."""
-        return self._keep_on(probability) if self._in_speech else self._listen(probability)
+    def feed(self, probability: float) -> TurnStart | TurnEnd | None:
+        """Take the speech probability of the next WINDOW_SAMPLES and return the start or end of a
+        turn that it brings, if any."""
+        if self._in_speech:
+            return self._feed_in_turn(probability)
+        return self._feed_between_turns(probability)
 
-    def finish(self, end_samples: int) -> list[Started | Stopped]:
-        """The audio ends at `end_samples`: close the open turn. A word that was just beginning is
-        a turn too, if no more than one window of speech was missing."""
-        edges: list[Started | Stopped] = []
+    def finish(self, end_samples: int) -> list[TurnStart | TurnEnd]:
+        """End the audio at `end_samples` and close the open turn.
+
+        A word that was just beginning is a turn too, if at most one window of speech is missing.
+        """
+        boundaries: list[TurnStart | TurnEnd] = []
         onset = self._onset(max(1, self._windows_to_start - 1))
         if onset is not None:
-            edges.append(self._start(onset))
-        return [*edges, *self.close(end_samples)]
+            boundaries.append(self._start(onset))
+        return [*boundaries, *self.close(end_samples)]
 
-    def close(self, end_samples: int) -> list[Stopped]:
-        """Close the open turn, if there is one, at `end_samples`, and forget what was heard."""
-        self._forget_evidence()
-        return [self._stop(end_samples)] if self._in_speech else []
+    def close(self, end_samples: int) -> list[TurnEnd]:
+        """Close the open turn, if there is one, at `end_samples`. Speech before this call does not
+        count towards the next turn."""
+        self._forget_speech()
+        return [self._end(end_samples)] if self._in_speech else []
 
-    def _listen(self, probability: float) -> Started | None:
+    def _feed_between_turns(self, probability: float) -> TurnStart | None:
         begin = self._position
         self._position += WINDOW_SAMPLES
         if probability >= self._settings.threshold:
-            self._evidence.append(begin)
-        lasts = probability >= self._settings.doubtful
-        self._doubtful_samples = self._doubtful_samples + WINDOW_SAMPLES if lasts else 0
+            self._onsets.append(begin)
+        if probability >= self._settings.sustained_threshold:
+            self._sustained_samples += WINDOW_SAMPLES
+        else:
+            self._sustained_samples = 0
         onset = self._onset(self._windows_to_start)
-        if onset is None and self._doubtful_samples >= self._settings.min_doubtful_samples:
-            onset = self._position - self._doubtful_samples
+        if onset is None and self._sustained_samples >= self._settings.min_sustained_samples:
+            onset = self._position - self._sustained_samples
         return None if onset is None else self._start(onset)
 
     def _onset(self, windows: int) -> int | None:
-        """Where the last so many windows of speech began, if they are close together."""
-        if len(self._evidence) < windows:
+        """Where the last `windows` windows of speech begin, if they lie close together."""
+        if len(self._onsets) < windows:
             return None
-        onset = self._evidence[-windows]
-        longest_span = (windows + _LAPSE_WINDOWS) * WINDOW_SAMPLES
+        onset = self._onsets[-windows]
+        longest_span = (windows + _MAX_GAP_WINDOWS) * WINDOW_SAMPLES
         return onset if self._position - onset <= longest_span else None
 
-    def _start(self, onset: int) -> Started:
-        self._forget_evidence()
+    def _start(self, onset: int) -> TurnStart:
+        self._forget_speech()
         self._in_speech = True
         self._last_speech_end = self._position
-        return Started(max(onset - self._settings.prefix_samples, self._turn_end, 0), onset)
+        return TurnStart(max(onset - self._settings.padding_samples, self._turn_end, 0), onset)
 
-    def _forget_evidence(self) -> None:
-        self._evidence.clear()
-        self._doubtful_samples = 0
+    def _forget_speech(self) -> None:
+        self._onsets.clear()
+        self._sustained_samples = 0
 
-    def _keep_on(self, probability: float) -> Stopped | None:
+    def _feed_in_turn(self, probability: float) -> TurnEnd | None:
         self._position += WINDOW_SAMPLES
         if probability >= self._settings.release:
             self._last_speech_end = self._position
-            self._lowest = 1.0
-        self._lowest = min(self._lowest, probability)
-        patience = _PATIENCE_SAMPLES if self._seems_to_resume(probability) else 0
-        if self.silence_samples < max(self._settings.silence_samples + patience, 1):
+            self._lowest_probability = 1.0
+        self._lowest_probability = min(self._lowest_probability, probability)
+        grace = _RESUME_GRACE_SAMPLES if self._may_resume(probability) else 0
+        if self.silence_samples < max(self._settings.silence_samples + grace, 1):
             return None
-        return self._stop(self._position)
+        return self._end(self._position)
 
-    def _seems_to_resume(self, probability: float) -> bool:
-        """Detectors believe in speech a few windows after it has begun: the pause may be over."""
-        return probability > _RISE * self._lowest
+    def _may_resume(self, probability: float) -> bool:
+        """Whether the pause may be over: a detector's probability reaches `release` only a few
+        windows after speech has resumed, but rises before."""
+        return probability > _RESUME_RISE * self._lowest_probability
 
-    def _stop(self, at_samples: int) -> Stopped:
+    def _end(self, at_samples: int) -> TurnEnd:
         self._in_speech = False
         self._turn_end = at_samples
-        return Stopped(at_samples, min(self._last_speech_end, at_samples))
+        return TurnEnd(at_samples, min(self._last_speech_end, at_samples))

@@ -1,311 +1,395 @@
-"""Stage 4a: one window of a turn, short enough for one request → what to recognise, and when.
+"""A segment: a stretch of a turn, short enough for one request to an engine.
 
-A window asks for partials while speech goes on, and for its final once silence lasts, early
-enough that the answer is there when the turn ends. What it asks as a final follows from the audio
-alone, never from when answers come: the same audio gives the same finals. That is why a final
-carries no hint: engines that round may turn a near-tie the other way. Positions are samples of
-the session.
+A segment requests partials while speech goes on, and its final once silence lasts, early enough
+that the answer is there when the turn ends. Which audio a final covers follows from the audio
+alone, never from when answers come: the same audio gives the same finals. For the same reason a
+final carries no hint, because engines that round may then decide a near-tie the other way.
 
-What it asks last is answered some day; anything older, unless it is a definite final, may never
-be: it may have given its place to something newer.
+The latest request of a segment is always answered. An older one, unless it is a final that is not
+speculative, may never be: a newer one may have replaced it while it waited.
+
+Positions are samples of the session at 16 kHz.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from enum import Enum, auto
 
 from oyez.audio.pcm import SAMPLE_RATE
 from oyez.engines.base import Hypothesis, Piece, Purpose
 from oyez.engines.vad.base import WINDOW_SAMPLES
-from oyez.turns.language import FLAT, Prior, after, leaning, likeliest
-from oyez.turns.partial_context import WHOLE, Excerpt, excerpt, moved
-from oyez.turns.stabilizer import CUT_MARGIN_SAMPLES, Words, heard_before
+from oyez.turns.language import FLAT, Prior, likeliest, prior_after, prior_favouring
+from oyez.turns.stabilizer import (
+    CUT_MARGIN_SAMPLES,
+    WHOLE_AUDIO,
+    AudioTail,
+    Stabilizer,
+    audio_tail,
+    count_before,
+    shifted,
+)
 from oyez.turns.word_times import Span
 
 
 @dataclass(frozen=True, slots=True)
-class WindowSettings:
+class SegmentSettings:
+    """When a segment requests partials and finals, and of which audio."""
+
     release: float
-    """Speech probability from which 32 ms of audio count as speech."""
+    """Detector windows of at least this speech probability are speech."""
     first_partial_samples: int = SAMPLE_RATE * 35 // 100
-    """Speech before the first partial is asked for."""
-    eager_samples: int = SAMPLE_RATE * 25 // 100
-    """Between partials as long as none had words."""
-    steady_samples: int = SAMPLE_RATE // 2
-    """Between partials afterwards."""
-    patience_samples: int = SAMPLE_RATE
-    """While a partial is not answered, between it and a fresher one that takes its place."""
+    """The first partial is requested after this much speech."""
+    interval_before_words_samples: int = SAMPLE_RATE * 25 // 100
+    """The interval between partials as long as none had words."""
+    interval_samples: int = SAMPLE_RATE // 2
+    """The interval between partials afterwards."""
+    replace_after_samples: int = SAMPLE_RATE
+    """A partial that is not answered is replaced by a newer one after this interval."""
     lead_samples: int = SAMPLE_RATE * 3 // 10
-    """Audio before the first speech that is recognised with it."""
+    """This much audio before the first speech is recognised with it."""
     tail_samples: int = 6 * WINDOW_SAMPLES
-    """Silence after the last speech that is recognised with it."""
+    """This much silence after the last speech is recognised with it."""
     silence_samples: int = SAMPLE_RATE * 8 // 10
-    """Silence after which the turn is expected to end: a final is needed then."""
-    hesitation_samples: int = 10 * WINDOW_SAMPLES
-    """Silence that is often not the end: a final is not asked for before, if there is time."""
+    """The turn is expected to end after this much silence: the final is needed then."""
+    min_silence_for_final_samples: int = 10 * WINDOW_SAMPLES
+    """Shorter silence is often a hesitation: the final is not requested before, unless the turn
+    ends too soon for that."""
     partials: bool = True
+    """Whether partials are requested."""
     speculation: bool = True
-    """Whether a final is asked for before its audio is known to be complete."""
+    """Whether a final is requested before its audio is known to be complete."""
 
     @property
-    def speculation_samples(self) -> int:
-        """Silence after which a final is asked for, in case the turn ends."""
-        return max(self.tail_samples, min(self.hesitation_samples, self.silence_samples // 2))
+    def silence_before_final_samples(self) -> int:
+        """A speculative final is requested after this much silence."""
+        early_enough = min(self.min_silence_for_final_samples, self.silence_samples // 2)
+        return max(self.tail_samples, early_enough)
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """Audio from `start` to `end` that a window wants recognised."""
+class RecognitionNeed:
+    """A request for recognition of the audio from sample `start` to `end`, without the audio."""
 
-    window: Window
+    segment: Segment
     purpose: Purpose
     start: int
     end: int
     speculative: bool = False
-    """Speech may resume, and then this final was in vain."""
+    """Speech may resume; then this final is discarded."""
     due_samples: int = 0
-    """How much more audio comes before the answer is needed."""
+    """The answer is needed when this much more audio has come."""
     language: str | None = None
-    prior: Prior = field(default_factory=dict)
-    """Of languages, where none is given."""
+    language_prior: Prior = field(default_factory=dict)
+    """Used where `language` is None."""
     prefix: tuple[Piece, ...] = ()
+    """The confirmed pieces in this audio: see `Request.prefix`."""
     hint: tuple[Piece, ...] = ()
-    excerpt: Excerpt = WHOLE
-    """Of the window's audio, what is between `start` and `end`."""
+    """The latest hypothesis of this audio: see `Request.hint`."""
+    tail: AudioTail = WHOLE_AUDIO
+    """Which part of the segment's audio this is."""
 
     @property
-    def samples(self) -> int:
-        """How much audio it is."""
+    def length_samples(self) -> int:
+        """How much audio is to be recognised."""
         return self.end - self.start
 
 
-@dataclass(frozen=True, slots=True)
-class _Answered:
-    """What a final was the answer to; not the `Wanted`, which refers to its window."""
+class State(Enum):
+    """How far the final of a segment is."""
 
-    start: int
-    end: int
-    prior: Prior
+    SILENT = auto()
+    """There is no speech: no final is needed."""
+    SPEECH = auto()
+    """There is speech, and no final has been requested since the last of it."""
+    AWAITING = auto()
+    """A final of all speech so far has been requested and is not answered yet."""
+    ANSWERED = auto()
+    """The final of all speech so far is there."""
+    FAILED = auto()
+    """The final of all speech so far could not be recognised."""
 
-    @property
-    def samples(self) -> int:
-        return self.end - self.start
+
+_MAY_FOLLOW = {
+    State.SILENT: {State.SPEECH},
+    State.SPEECH: {State.SPEECH, State.AWAITING, State.SILENT},
+    # Back to SPEECH when speech resumes: a final without it is only one more hypothesis. Back to
+    # SPEECH or SILENT also when the segment is closed so early that the final covers too much.
+    State.AWAITING: {State.ANSWERED, State.FAILED, State.SPEECH, State.SILENT},
+    # AWAITING when the final is requested again because its language changed; ANSWERED and FAILED
+    # when the same audio was requested twice and both requests are answered
+    State.ANSWERED: {State.AWAITING, State.ANSWERED, State.FAILED, State.SPEECH, State.SILENT},
+    # A failed speculative final is requested anew when speech resumes or the segment is closed
+    State.FAILED: {State.SPEECH, State.SILENT},
+}
+"""Which states may follow which."""
 
 
-class Window:
-    """A stretch of a turn from sample `start` on. Feed it, then ask what it wants."""
+class Segment:
+    """A stretch of a turn from sample `start` on.
 
-    def __init__(self, start: int, settings: WindowSettings, language: str | None) -> None:
+    Feed each detector window and then ask for `next_request`; close the segment where it ends. It
+    has settled once it is closed and its final will not change any more.
+    """
+
+    def __init__(
+        self,
+        start: int,
+        settings: SegmentSettings,
+        language: str | None,
+        language_prior: Prior = FLAT,
+    ) -> None:
+        """language: the requested one; None: it is detected with `language_prior`."""
         self.start = start
-        self.words = Words()
-        self.final: Hypothesis | None = None
-        """The answer that counts, once it is there."""
-        self.failure: Exception | None = None
-        self.closed = False
-        """No more audio will belong to it."""
-        self.expected = FLAT
-        """What language is expected, from what was said before."""
-        self._answered: _Answered | None = None
-        """What `final` is the answer to."""
+        self.stabilizer = Stabilizer()
+        """The segment's text so far."""
+        self.language_prior = language_prior
+        """The languages to expect, given the finals before the segment."""
         self._settings = settings
         self._language = language
+        self._state = State.SILENT
         self._position = start
-        self._speech_start: int | None = None
-        self._speech_end = start
-        self._spoken: list[Span] = []
+        # Where its audio ends; None while the segment is open
         self._end: int | None = None
-        """Where its audio ends, once it is closed."""
-        self._final_end: int | None = None
-        """Where the audio ends of the final that counts, once it has been asked for."""
+        # Where its first speech begins; `start` while there is none
+        self._speech_start = start
+        # Where its latest speech ends; `start` while there is none
+        self._speech_end = start
+        self._speech_spans: list[Span] = []
+        # Where the audio of the requested final ends; it means nothing before one is requested
+        self._final_end = start
+        # The answer to that request, and the prior it was decoded with: see `final` and `failure`
+        self._final: Hypothesis | None = None
+        self._final_prior = FLAT
+        self._failure: Exception | None = None
+        # No partial is requested before this position
         self._next_partial = 0
-        self._heard_to = 0
+        # Where the audio of the latest hypothesis in `stabilizer` ends
+        self._hypothesis_end = 0
+
+    @property
+    def closed(self) -> bool:
+        """Whether the segment gets no more audio."""
+        return self._end is not None
 
     @property
     def has_speech(self) -> bool:
-        return self._speech_start is not None
-
-    @property
-    def settled(self) -> bool:
-        """Closed, and nothing more will be heard of it."""
-        if not self.closed or self.doubtful:
-            return False
-        return not self.has_speech or self.final is not None or self.failure is not None
+        """Whether there is speech in the segment."""
+        return self._state is not State.SILENT
 
     @property
     def silent_samples(self) -> int:
-        """How long it has been silent since its last speech."""
+        """The length of the silence since the last speech."""
         return self._position - self._speech_end
 
-    def feed(self, probability: float, end: int) -> None:
-        """The 32 ms that end at sample `end` are speech with this probability."""
-        self._position = end
-        if probability < self._settings.release:
-            return
-        if self._speech_start is None:
-            self._speech_start = max(self.start, end - WINDOW_SAMPLES)
-            self._next_partial = self._speech_start + self._settings.first_partial_samples
-        elif self._final_end is not None:
-            self._next_partial = end + self._settings.eager_samples
-        self._speech_end = end
-        self._note_speech(end)
-        self._final_end, self.final, self.failure = None, None, None
-
-    def wants(self) -> Wanted | None:
-        """What should be recognised now."""
-        pauses = self.has_speech and self.silent_samples >= self._patient_samples
-        if pauses and self._settings.speculation:
-            return self._want_final(speculative=True)
-        return self._want_partial()
-
-    def close(self, end: int) -> Wanted | None:
-        """Its audio ends at sample `end`. The final, if it has not been asked for yet."""
-        self.closed = True
-        self._end = end
-        self._speech_end = min(self._speech_end, end)
-        if self._speech_start is not None and self._speech_start >= end:
-            self._speech_start = None
-        if self.failure or (self._final_end is not None and self._final_end > end):
-            self._final_end, self.final, self.failure = None, None, None
-        return self._want_final(speculative=False, limit=end)
-
-    def awaits(self, wanted: Wanted) -> bool:
-        """Whether this is the final that counts, and not answered yet."""
-        return self._counts(wanted) and self.final is None and self.failure is None
-
-    def hear(self, wanted: Wanted, outcome: Hypothesis | Exception) -> bool:
-        """Take in the answer to what it wanted. True if there is something new to show."""
-        if wanted.purpose is Purpose.PARTIAL:
-            self._next_partial = min(self._next_partial, wanted.end + wanted.due_samples)
-        counts = self._counts(wanted)
-        if isinstance(outcome, Exception):
-            if counts:
-                self.failure = outcome
-            return False
-        if counts:
-            self.final = outcome
-            self._answered = _Answered(wanted.start, wanted.end, wanted.prior)
-        elif self.final is not None or wanted.end < self._heard_to:
-            return False
-        self._heard_to = wanted.end
-        audio_samples = wanted.end - wanted.start + wanted.excerpt.start
-        self.words.hear(self._own(wanted.excerpt.completed(outcome)), audio_samples)
-        return self._settings.partials or self.closed
+    @property
+    def final(self) -> Hypothesis | None:
+        """The final of all speech so far, if it is there."""
+        return self._final if self._state is State.ANSWERED else None
 
     @property
-    def doubtful(self) -> bool:
-        """Whether its final was decoded in another language than is now made of its audio."""
-        if self.final is None or self._answered is None or not self.final.language_scores:
-            return False
-        scores, samples = self.final.language_scores, self._answered.samples
-        then = likeliest(self._answered.prior, scores, samples)
-        return then != likeliest(self.expected, scores, samples)
+    def failure(self) -> Exception | None:
+        """Why the final of all speech so far could not be recognised, if so."""
+        return self._failure if self._state is State.FAILED else None
 
-    def ask_again(self) -> Wanted:
-        """The doubtful final once more, with what is expected now."""
-        assert self._answered is not None, "nothing was answered"
-        self.final = None
-        return self._final(self._answered.start, self._answered.end, speculative=not self.closed)
+    @property
+    def settled(self) -> bool:
+        """Whether the segment is closed and its final will not change any more."""
+        if not self.closed or self._state in (State.SPEECH, State.AWAITING):
+            return False
+        return not self.language_changed
+
+    @property
+    def language_changed(self) -> bool:
+        """Whether the final is there, but would be decoded in another language with the current
+        `language_prior`: it was requested before all finals in front of it were there."""
+        final = self.final
+        if final is None or not final.language_scores:
+            return False
+        scores, samples = final.language_scores, self._final_samples
+        then = likeliest(self._final_prior, scores, samples)
+        return then != likeliest(self.language_prior, scores, samples)
+
+    @property
+    def language_prior_after(self) -> Prior:
+        """The languages to expect after this segment. A final without words, which is noise,
+        changes nothing."""
+        final = self.final
+        if final is None or not final.pieces:
+            return self.language_prior
+        return prior_after(self.language_prior, final.language_scores, self._final_samples)
 
     @property
     def answered_samples(self) -> int:
-        """How much audio its final covers, if that is there."""
-        return self._answered.samples if self.final is not None and self._answered else 0
+        """How much audio the final covers, if it is there."""
+        return self._final_samples if self._state is State.ANSWERED else 0
 
     @property
-    def expected_behind(self) -> Prior:
-        """What language is expected behind it. Noise without words tells nothing."""
-        if self.final is None or self._answered is None or not self.final.pieces:
-            return self.expected
-        return after(self.expected, self.final.language_scores, self._answered.samples)
+    def audio_start(self) -> int:
+        """Where the audio to recognise begins: shortly before the first speech."""
+        return max(self.start, self._speech_start - self._settings.lead_samples)
 
     @property
-    def answered_from(self) -> int:
-        """Where the audio begins that its final covers, once that is there."""
-        assert self._answered is not None, "nothing was answered"
-        return self._answered.start
-
-    @property
-    def spoken(self) -> list[Span]:
-        """Where it heard speech, in order."""
+    def speech_spans(self) -> list[Span]:
+        """Where the segment has speech, in order."""
         limit = self._position if self._end is None else self._end
-        return [(start, min(end, limit)) for start, end in self._spoken if start < limit]
+        return [(start, min(end, limit)) for start, end in self._speech_spans if start < limit]
 
-    def take_over(self, before: Window) -> None:
-        """Words the window before has promised already may be of audio that became this one's."""
+    def feed(self, probability: float, end: int) -> None:
+        """Take the speech probability of the detector window that ends at sample `end`."""
+        self._position = end
+        if probability < self._settings.release:
+            return
+        begin = max(self.start, end - WINDOW_SAMPLES)
+        if self._state is State.SILENT:
+            self._speech_start = begin
+            self._next_partial = begin + self._settings.first_partial_samples
+        elif self._state is not State.SPEECH:
+            # Speech resumed after a pause: show its first words soon
+            self._next_partial = end + self._settings.interval_before_words_samples
+        self._speech_end = end
+        if self._speech_spans and self._speech_spans[-1][1] >= begin:
+            begin = self._speech_spans.pop()[0]
+        self._speech_spans.append((begin, end))
+        self._enter(State.SPEECH)
+
+    def next_request(self) -> RecognitionNeed | None:
+        """Return what should be recognised now, if anything. Call it once after each `feed`."""
+        if self._state is State.SILENT:
+            return None
+        if self._settings.speculation and self.silent_samples >= self._silence_before_final:
+            return self._request_final(speculative=True) if self._state is State.SPEECH else None
+        return self._request_partial()
+
+    def close(self, end: int) -> RecognitionNeed | None:
+        """End the segment's audio at sample `end`, which may lie before what was fed last. Return
+        the request for its final, if it has not been requested yet."""
+        self._end = end
+        self._speech_end = min(self._speech_end, end)
+        if self._state is State.SILENT:
+            return None
+        if self._speech_start >= end:
+            self._speech_start = self.start
+            self._enter(State.SILENT)
+            return None
+        if self._state is State.FAILED or self._final_end > end:
+            # A failed final gets a second chance; one of audio behind the end is discarded
+            self._enter(State.SPEECH)
+        return self._request_final(speculative=False) if self._state is State.SPEECH else None
+
+    def is_awaited(self, need: RecognitionNeed) -> bool:
+        """Return whether this is the request for the final of all speech so far, unanswered."""
+        return self._state is State.AWAITING and self._counts(need)
+
+    def on_result(self, need: RecognitionNeed, outcome: Hypothesis | Exception) -> bool:
+        """Take the answer to a request. Return whether there is new text to show."""
+        if need.purpose is Purpose.PARTIAL:
+            # Answered: the next one need not wait as long as one that replaces it
+            self._next_partial = min(self._next_partial, need.end + need.due_samples)
+        counts = self._counts(need)
+        if isinstance(outcome, Exception):
+            if counts:
+                self._failure = outcome
+                self._enter(State.FAILED)
+            return False  # a partial that failed, or a final without all speech, is not missed
+        if counts:
+            self._final, self._final_prior = outcome, need.language_prior
+            self._enter(State.ANSWERED)
+        elif self._state is State.ANSWERED or need.end < self._hypothesis_end:
+            return False  # it comes too late: more audio has been recognised
+        self._hypothesis_end = need.end
+        hypothesis = self._without_next_segment(need.tail.completed(outcome))
+        self.stabilizer.add_hypothesis(hypothesis, need.length_samples + need.tail.offset_samples)
+        return self._settings.partials or self.closed
+
+    def retry(self) -> RecognitionNeed:
+        """Return a new request for the final, whose language has changed, with the current
+        `language_prior`."""
+        self._enter(State.AWAITING)
+        return self._final_need(speculative=not self.closed)
+
+    def inherit(self, previous: Segment) -> None:
+        """Carry over the words that the previous segment has confirmed of audio that became this
+        one's when the turn was cut between them."""
         if self.has_speech:
-            shift = before._heard_from - self._heard_from
-            pieces = before.words.confirmed_behind(self.start - before._heard_from)
-            self.words = Words(moved(pieces, shift), before.words.language)
+            confirmed = previous.stabilizer.confirmed_after(self.start - previous.audio_start)
+            carried_over = shifted(confirmed, previous.audio_start - self.audio_start)
+            self.stabilizer = Stabilizer(carried_over, previous.stabilizer.language)
 
-    def _note_speech(self, end: int) -> None:
-        start = max(self.start, end - WINDOW_SAMPLES)
-        if self._spoken and self._spoken[-1][1] >= start:
-            start = self._spoken.pop()[0]
-        self._spoken.append((start, end))
+    def _enter(self, state: State) -> None:
+        assert state in _MAY_FOLLOW[self._state], f"{state} cannot follow {self._state}"
+        self._state = state
 
-    def _own(self, heard: Hypothesis) -> Hypothesis:
-        """Without what belongs to the next window."""
+    def _counts(self, need: RecognitionNeed) -> bool:
+        """Return whether this is a request for the final of all speech so far."""
+        requested = self._state in (State.AWAITING, State.ANSWERED)
+        return requested and need.purpose is Purpose.FINAL and need.end == self._final_end
+
+    def _without_next_segment(self, hypothesis: Hypothesis) -> Hypothesis:
+        """Leave out words behind the end of a segment that was closed in the meantime."""
         if self._end is None:
-            return heard
-        count = heard_before(heard.pieces, self._end - self._heard_from + CUT_MARGIN_SAMPLES)
-        return replace(heard, pieces=heard.pieces[:count])
-
-    def _counts(self, wanted: Wanted) -> bool:
-        return wanted.purpose is Purpose.FINAL and wanted.end == self._final_end
+            return hypothesis
+        limit = self._end - self.audio_start + CUT_MARGIN_SAMPLES
+        count = count_before(hypothesis.pieces, limit)
+        return replace(hypothesis, pieces=hypothesis.pieces[:count])
 
     @property
-    def _heard_from(self) -> int:
-        first = self._speech_start if self._speech_start is not None else self.start
-        return max(self.start, first - self._settings.lead_samples)
+    def _final_samples(self) -> int:
+        return self._final_end - self.audio_start
 
-    def _want_final(self, speculative: bool, limit: int | None = None) -> Wanted | None:
-        if not self.has_speech or self._final_end is not None:
-            return None
+    def _request_final(self, speculative: bool) -> RecognitionNeed:
         end = self._speech_end + self._settings.tail_samples
-        self._final_end = end if limit is None else min(end, limit)
-        return self._final(self._heard_from, self._final_end, speculative)
+        self._final_end = end if self._end is None else min(end, self._end)
+        self._enter(State.AWAITING)
+        return self._final_need(speculative)
 
-    def _final(self, start: int, end: int, speculative: bool) -> Wanted:
-        return Wanted(
+    def _final_need(self, speculative: bool) -> RecognitionNeed:
+        until_turn_ends = max(0, self._settings.silence_samples - self.silent_samples)
+        return RecognitionNeed(
             self,
             Purpose.FINAL,
-            start,
-            end,
+            self.audio_start,
+            self._final_end,
             speculative,
-            due_samples=self._until_turn_ends if speculative else 0,
+            due_samples=until_turn_ends if speculative else 0,
             language=self._language,
-            prior=self.expected,
+            language_prior=self.language_prior,
         )
 
     @property
-    def _patient_samples(self) -> int:
-        """Silence after which a final is asked for; the first words of all are not put off."""
-        settings = self._settings
-        return settings.speculation_samples if self.words.hypothesis else settings.tail_samples
+    def _silence_before_final(self) -> int:
+        """The silence after which a final is requested. A segment without any words so far does
+        not wait for a hesitation to end: its final may show the first ones."""
+        if self.stabilizer.hypothesis:
+            return self._settings.silence_before_final_samples
+        return self._settings.tail_samples
 
-    @property
-    def _until_turn_ends(self) -> int:
-        return max(0, self._settings.silence_samples - self.silent_samples)
-
-    def _want_partial(self) -> Wanted | None:
-        resting = not self.has_speech or self.silent_samples > 0
-        if resting or self._position < self._next_partial or not self._settings.partials:
+    def _request_partial(self) -> RecognitionNeed | None:
+        if not self._settings.partials or self.silent_samples > 0:
             return None
-        self._next_partial = self._position + self._settings.patience_samples
-        words = self.words
-        step = self._settings.steady_samples if words.hypothesis else self._settings.eager_samples
+        if self._position < self._next_partial:
+            return None
+        self._next_partial = self._position + self._settings.replace_after_samples
+        words = self.stabilizer
+        interval = self._settings.interval_samples
+        if not words.hypothesis:
+            interval = self._settings.interval_before_words_samples
+        # Confirmed words fix the language; before, the last one shown is only favoured
         language = self._language or (words.language if words.confirmed else None)
-        audio_samples = self._position - self._heard_from
-        part = excerpt(words.confirmed, audio_samples, language or "en")
-        return Wanted(
+        prior = self.language_prior
+        if language is None:
+            prior = prior_favouring(prior, words.language)
+        audio_samples = self._position - self.audio_start
+        tail = audio_tail(words.confirmed, audio_samples, language or "en")
+        return RecognitionNeed(
             self,
             Purpose.PARTIAL,
-            self._heard_from + part.start,
+            self.audio_start + tail.offset_samples,
             self._position,
-            due_samples=step,
+            due_samples=interval,
             language=language,
-            prior=self.expected if language else leaning(self.expected, words.language),
-            prefix=part.of(words.confirmed),
-            hint=part.of(words.hypothesis),
-            excerpt=part,
+            language_prior=prior,
+            prefix=tail.pieces_inside(words.confirmed),
+            hint=tail.pieces_inside(words.hypothesis),
+            tail=tail,
         )

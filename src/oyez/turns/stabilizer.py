@@ -1,172 +1,200 @@
-"""Stage 5: successive hypotheses of one window → words that only ever grow.
+"""Stabilizer: from successive hypotheses of one segment to text that only grows.
 
 Local agreement (Liu et al. 2020, "Low-Latency Sequence-to-Sequence Speech Recognition and
 Translation by Partial Hypothesis Selection"): what two successive hypotheses share is confirmed,
-except for a tail so close to the edge of the audio that more audio may still change it.
+except for a tail so close to the end of the audio that more audio may still change it.
+
+What was confirmed a while ago need not be recognised again. A partial of a long segment therefore
+covers only the tail of its audio, from shortly before the last confirmed words, and costs the same
+however long the segment is: see `AudioTail`.
+
+Positions of pieces are samples from the start of the audio that was recognised.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 
 from oyez.audio.pcm import SAMPLE_RATE
 from oyez.engines.base import Hypothesis, Piece
-from oyez.turns.text_style import SPACELESS, settled, styled
+from oyez.turns.text_style import SPACELESS, stable_prefix, styled
 
-HELD_BACK_SAMPLES = SAMPLE_RATE * 12 // 10
-"""Words heard closer than this to the edge of the audio are not firm yet. On 25 turns in ten
-languages 9 finals contradicted promised words at 0.6 s, 6 at 1.2 s, 7 at 2.0 s."""
-COMPARED_UNITS = 100
-"""So many words or characters at the end of what was shown are looked for in a hypothesis that
-contradicts it: an engine that repeats itself must not hold anybody up."""
+UNSTABLE_TAIL_SAMPLES = SAMPLE_RATE * 12 // 10
+"""Words closer than this to the end of the audio are not confirmed yet. On 25 turns in ten
+languages 9 finals contradicted confirmed words with 0.6 s, 6 with 1.2 s, 7 with 2.0 s."""
+MUST_CONFIRM_SAMPLES = SAMPLE_RATE * 5 // 2
+"""From this much audio on, a first word is confirmed even without agreement, because some clients
+show only confirmed text."""
 CUT_MARGIN_SAMPLES = SAMPLE_RATE * 3 // 20
-"""Where a word ends is an estimate; windows are cut between words."""
-MUST_SHOW_SAMPLES = SAMPLE_RATE * 5 // 2
-"""With so much audio heard, something is confirmed even without agreement: some clients show
-only confirmed text."""
+"""A word that ends at most this far behind a cut belongs to the segment before the cut: segments
+are cut between words, and where a word ends is an estimate."""
+MAX_COMPARED_UNITS = 100
+"""At most this many words or characters at the end of the shown text are looked for in a
+hypothesis that contradicts it, so that an engine that repeats itself takes no time."""
+
+WHOLE_SAMPLES = SAMPLE_RATE * 6
+"""Audio up to this length is recognised as a whole."""
+CONTEXT_SAMPLES = SAMPLE_RATE * 3
+"""This much confirmed audio is recognised again as context for the words behind it."""
+WORD_END_MARGIN_SAMPLES = SAMPLE_RATE * 3 // 10
+"""The tail of the audio begins this long before its first word, because where a word ends is an
+estimate."""
 
 _BETWEEN_WORDS = " ,.?!:;…。，、？！：；।"
 
 
-class Words:
-    """What the listener of one window has been promised, and the rest of the hypothesis."""
+class Stabilizer:
+    """The confirmed text of one segment and the rest of its latest hypothesis."""
 
-    def __init__(self, begun: tuple[Piece, ...] = (), language: str | None = None) -> None:
-        """begun: its first words, if they were promised with the window before."""
-        self.tentative = ""
-        """The rest of the hypothesis: `promised + tentative` is all of it."""
-        self.confirmed = begun
-        """The pieces behind `promised`, which the next partial must begin with."""
-        self.hypothesis = begun
-        """The last hypothesis that began with `confirmed`, for the engine to start from."""
+    def __init__(self, carried_over: tuple[Piece, ...] = (), language: str | None = None) -> None:
+        """carried_over: the segment's first words, if they were confirmed and shown with the
+        segment before. language: that of these words."""
+        self.unstable_text = ""
+        """The rest of the hypothesis: `stable_text + unstable_text` is all of it."""
+        self.confirmed = carried_over
+        """The pieces of `stable_text`, with which the next partial must begin."""
+        self.hypothesis = carried_over
+        """The latest hypothesis that began with `confirmed`. An engine may start from it."""
         self.language = language
-        """Of the last hypothesis."""
-        self._promised = settled(_text(begun), language) if language else ""
-        self._begun_chars = len(self._promised)
+        """The language of that hypothesis; None before the first one."""
+        self._shown = stable_prefix(_text(carried_over), language) if language else ""
+        self._carried_over_chars = len(self._shown)
 
     @property
-    def promised(self) -> str:
-        """Confirmed text, styled: it only grows."""
-        return self._promised[self._begun_chars :].lstrip(_BETWEEN_WORDS)
+    def stable_text(self) -> str:
+        """The confirmed text in its style, without the words carried over. It only grows."""
+        return self._shown[self._carried_over_chars :].lstrip(_BETWEEN_WORDS)
 
-    def hear(self, heard: Hypothesis, audio_samples: int) -> None:
-        """Take in a hypothesis about the window's first `audio_samples` samples."""
-        pieces = heard.pieces
+    def add_hypothesis(self, hypothesis: Hypothesis, audio_samples: int) -> None:
+        """Take a hypothesis of the segment's first `audio_samples` samples."""
+        pieces = hypothesis.pieces
+        # One that contradicts confirmed pieces only gives the unstable text: what follows its
+        # counterpart of the confirmed text
         if _texts(pieces[: len(self.confirmed)]) == _texts(self.confirmed):
-            count = self._firm_count(pieces, audio_samples, heard.language)
+            count = self._stable_count(pieces, audio_samples, hypothesis.language)
             self.confirmed = pieces[: max(count, len(self.confirmed))]
             self.hypothesis = pieces
-            self.language = heard.language
-            promised = settled(_text(self.confirmed), heard.language)
-            if promised.startswith(self._promised):
-                self._promised = promised
-        rest = remainder(styled(_text(pieces), heard.language), self._promised)
-        self.tentative = rest if self.promised else rest.lstrip(_BETWEEN_WORDS)
+            self.language = hypothesis.language
+            shown = stable_prefix(_text(self.confirmed), hypothesis.language)
+            if shown.startswith(self._shown):
+                self._shown = shown
+        rest = unseen_part(styled(_text(pieces), hypothesis.language), self._shown)
+        self.unstable_text = rest if self.stable_text else rest.lstrip(_BETWEEN_WORDS)
 
-    def finish(self, final: str) -> None:
-        """The window's final text is known: nothing is tentative any more."""
-        self._promised += remainder(final, self._promised)
-        self.tentative = ""
+    def set_final(self, text: str) -> None:
+        """Take the text of the segment's final: all of it is stable."""
+        self._shown += unseen_part(text, self._shown)
+        self.unstable_text = ""
 
-    def confirmed_behind(self, limit_samples: int) -> tuple[Piece, ...]:
-        """Whole words confirmed that were heard behind `limit_samples`."""
-        count = heard_before(self.confirmed, limit_samples + CUT_MARGIN_SAMPLES)
+    def confirmed_after(self, limit_samples: int) -> tuple[Piece, ...]:
+        """Return the confirmed whole words that end after `limit_samples`."""
+        count = count_before(self.confirmed, limit_samples + CUT_MARGIN_SAMPLES)
         if count < len(self.confirmed):
-            count = whole_words(self.confirmed, count, self.language or "en")
+            count = back_to_word_end(self.confirmed, count, self.language or "en")
         return self.confirmed[count:]
 
-    def _firm_count(self, pieces: Sequence[Piece], audio_samples: int, language: str) -> int:
+    def _stable_count(self, pieces: Sequence[Piece], audio_samples: int, language: str) -> int:
         agreed = _common_prefix(self.hypothesis, pieces)
-        firm = heard_before(pieces, audio_samples - HELD_BACK_SAMPLES)
-        count = whole_words(pieces, min(agreed, firm, len(pieces) - 1), language)
-        if count > 0 or self.confirmed or audio_samples < MUST_SHOW_SAMPLES:
+        before_tail = count_before(pieces, audio_samples - UNSTABLE_TAIL_SAMPLES)
+        # The last piece is never confirmed: nothing behind it shows that its word has ended
+        count = back_to_word_end(pieces, min(agreed, before_tail, len(pieces) - 1), language)
+        if count > 0 or self.confirmed or audio_samples < MUST_CONFIRM_SAMPLES:
             return count
         return _first_word(pieces, language)
 
 
-def remainder(whole: str, shown: str) -> str:
-    """What is left of `whole` behind `shown`.
+@dataclass(frozen=True, slots=True)
+class AudioTail:
+    """The part of a segment's audio that a partial covers, and the words that lie before it."""
 
-    Where `whole` contradicts what was shown, what follows its counterpart in `whole`: the
-    listener sees neither gap nor repetition.
+    offset_samples: int = 0
+    """Where the tail begins, from the beginning of the segment's audio."""
+    omitted: tuple[Piece, ...] = ()
+    """The confirmed pieces whose audio is left out."""
+
+    def pieces_inside(self, pieces: Sequence[Piece]) -> tuple[Piece, ...]:
+        """Return those of the whole segment's pieces, which begin with `omitted`, that lie in the
+        tail, with positions from its beginning."""
+        return shifted(pieces[len(self.omitted) :], -self.offset_samples)
+
+    def completed(self, hypothesis: Hypothesis) -> Hypothesis:
+        """Return a hypothesis of the tail as one of the whole segment."""
+        if not self.offset_samples:
+            return hypothesis
+        inside = shifted(hypothesis.pieces, self.offset_samples)
+        return replace(hypothesis, pieces=(*self.omitted, *inside))
+
+
+WHOLE_AUDIO = AudioTail()
+
+
+def audio_tail(confirmed: Sequence[Piece], audio_samples: int, language: str) -> AudioTail:
+    """Return the part of `audio_samples` samples of audio that the next partial should cover, when
+    their first words are confirmed."""
+    if audio_samples <= WHOLE_SAMPLES or not confirmed:
+        return WHOLE_AUDIO
+    count = count_before(confirmed, confirmed[-1].end_samples - CONTEXT_SAMPLES)
+    count = back_to_word_end(confirmed, count, language)
+    offset = confirmed[count - 1].end_samples - WORD_END_MARGIN_SAMPLES if count else 0
+    return AudioTail(offset, tuple(confirmed[:count])) if offset > 0 else WHOLE_AUDIO
+
+
+def unseen_part(whole: str, shown: str) -> str:
+    """Return what of `whole` follows `shown`.
+
+    Where `whole` contradicts what was shown, this is what follows the counterpart of the shown
+    text in `whole`, so that a reader sees neither a gap nor a repetition.
     """
     if whole.startswith(shown):
         return whole[len(shown) :]
     if " " not in whole:
-        return "".join(_behind(list(whole), list(shown)))
-    rest = " ".join(_behind(whole.split(" "), shown.split(" ")))
+        return "".join(_units_after(list(whole), list(shown)))
+    rest = " ".join(_units_after(whole.split(" "), shown.split(" ")))
     return " " + rest if rest else ""
 
 
-def _behind(whole: list[str], shown: list[str]) -> list[str]:
-    """The units of `whole` behind those that correspond to `shown`."""
-    first = max(0, len(shown) - COMPARED_UNITS)
-    shown_end, near = shown[first:], whole[first : first + 2 * COMPARED_UNITS]
+def _units_after(whole: list[str], shown: list[str]) -> list[str]:
+    """Return the words or characters of `whole` behind those that correspond to `shown`."""
+    first = max(0, len(shown) - MAX_COMPARED_UNITS)
+    shown_end, near = shown[first:], whole[first : first + 2 * MAX_COMPARED_UNITS]
     *matches, _ = SequenceMatcher(None, shown_end, near, autojunk=False).get_matching_blocks()
     if not matches:
         return whole[len(shown) :]
     last = matches[-1]
+    # Units shown behind the last match count as misheard ones: as many of `whole` are passed over
     return whole[first + last.b + len(shown_end) - last.a :]
 
 
-def glue(left: str, right: str) -> str:
-    """What belongs between two stretches of text: a space, or nothing where either side is of a
-    script without spaces, or empty."""
-    if not left or not right or right[0].isspace() or spaceless(left[-1]) or spaceless(right[0]):
-        return ""
-    return " "
+def count_before(pieces: Sequence[Piece], limit_samples: int) -> int:
+    """Return how many pieces at the beginning end before `limit_samples` or there."""
+    count = 0
+    for piece in pieces:
+        if piece.end_samples > limit_samples:
+            break
+        count += 1
+    return count
 
 
-class Passage:
-    """Texts of successive windows as one. A window that was cut inside a sentence is given a full
-    stop by the model; it goes when the next one begins with a small letter."""
-
-    def __init__(self) -> None:
-        self._body = ""
-        self._stop = ""
-
-    def add(self, text: str) -> None:
-        """`text` comes next."""
-        if not text:
-            return
-        self._body = self.followed_by(text)
-        self._stop = "." if self._body.endswith(".") and not self._body.endswith("..") else ""
-        self._body = self._body.removesuffix(self._stop)
-
-    def followed_by(self, text: str) -> str:
-        """All of it with `text` behind, for which an undecided full stop is decided. Grows as
-        `text` grows."""
-        if not text:
-            return self._body
-        before = self._body + ("" if text[0].islower() else self._stop)
-        return before + glue(before, text) + text
-
-    @property
-    def text(self) -> str:
-        """All of it."""
-        return self._body + self._stop
+def shifted(pieces: Sequence[Piece], by_samples: int) -> tuple[Piece, ...]:
+    """Return the pieces as pieces of audio that begins `by_samples` earlier."""
+    return tuple(replace(p, end_samples=p.end_samples + by_samples) for p in pieces)
 
 
-def spaceless(character: str) -> bool:
-    """Thai, Lao, CJK with its punctuation, kana, full-width forms; not Hangul."""
-    code = ord(character)
-    return (
-        0x0E00 <= code <= 0x0EFF
-        or 0x2E80 <= code <= 0x312F
-        or 0x31A0 <= code <= 0xA4CF
-        or 0xF900 <= code <= 0xFAFF
-        or 0xFF00 <= code <= 0xFFEF
-        or 0x20000 <= code <= 0x3FFFF
-    )
+def back_to_word_end(pieces: Sequence[Piece], count: int, language: str) -> int:
+    """Return the largest number of pieces, up to `count`, that ends where a word ends. In a
+    language without spaces every piece is a word."""
+    while count > 0 and language not in SPACELESS and not pieces[count].text.startswith(" "):
+        count -= 1
+    return count
 
 
-def _text(pieces: Sequence[Piece]) -> str:
-    return "".join(piece.text for piece in pieces)
-
-
-def _texts(pieces: Sequence[Piece]) -> list[str]:
-    return [piece.text for piece in pieces]
+def _first_word(pieces: Sequence[Piece], language: str) -> int:
+    for count in range(1, len(pieces)):
+        if back_to_word_end(pieces, count, language) == count:
+            return count
+    return len(pieces)
 
 
 def _common_prefix(one: Sequence[Piece], other: Sequence[Piece]) -> int:
@@ -178,25 +206,9 @@ def _common_prefix(one: Sequence[Piece], other: Sequence[Piece]) -> int:
     return count
 
 
-def heard_before(pieces: Sequence[Piece], limit_samples: int) -> int:
-    """How many pieces at the beginning were heard before `limit_samples`."""
-    count = 0
-    for piece in pieces:
-        if piece.end_samples > limit_samples:
-            break
-        count += 1
-    return count
+def _text(pieces: Sequence[Piece]) -> str:
+    return "".join(piece.text for piece in pieces)
 
 
-def whole_words(pieces: Sequence[Piece], count: int, language: str) -> int:
-    """The largest number of pieces up to `count` that ends where a word ends."""
-    while count > 0 and language not in SPACELESS and not pieces[count].text.startswith(" "):
-        count -= 1
-    return count
-
-
-def _first_word(pieces: Sequence[Piece], language: str) -> int:
-    for count in range(1, len(pieces)):
-        if whole_words(pieces, count, language) == count:
-            return count
-    return len(pieces)
+def _texts(pieces: Sequence[Piece]) -> list[str]:
+    return [piece.text for piece in pieces]

@@ -1,8 +1,8 @@
-"""Stage 6: recognised text → text in the style of its own language.
+"""Text style: recognised text is written as its own language is written, and joined.
 
-Script (simplified for `zh`, Hong Kong traditional for `yue`), the language's own punctuation,
-and spaces where the language has them. Everything here is decided by a character and its
-neighbours, so text that grows keeps its beginning: see `settled`.
+The style covers the script (simplified for `zh`, Hong Kong traditional for `yue`), the language's
+own punctuation, and spaces where the language has them. A character and its neighbours decide
+everything here, so that text that grows keeps its beginning: see `stable_prefix`.
 """
 
 from __future__ import annotations
@@ -28,14 +28,15 @@ _ARABIC = r"[\u0600-\u06ff\u0750-\u077f\ufb50-\ufdff\ufe70-\ufefc]"
 
 @dataclass(frozen=True, slots=True)
 class _Punctuation:
-    """How a language with marks of its own writes the ASCII ones."""
+    """How a language with its own punctuation marks writes the ASCII ones."""
 
     native: re.Pattern[str]
     """A character of the language's own script, or one of its own marks."""
     marks: Mapping[str, str]
+    """From ASCII marks to the language's own."""
     ellipsis: str
     gap: str
-    """What stands between a mark and the next word."""
+    """The text between a mark and the next word."""
 
 
 _CHINESE_MARKS = {",": "，", ".": "。", "?": "？", "!": "！", ":": "：", ";": "；"}
@@ -57,20 +58,23 @@ _FRENCH_SPACE_BEFORE_MARK = re.compile(r"\s+([,.…]+)(?=\s|$)")
 _SPACE_AMONG_CJK = re.compile(
     rf"(?<={_CJK})\s+(?={_CJK})|(?<=[{_FULL_WIDTH_MARKS}])\s+|\s+(?=[{_FULL_WIDTH_MARKS}])"
 )
-_UNDECIDED = re.compile(r"[\s,.?!:;…。，、？！：；।|]+$")
+_OPEN_MARKS = re.compile(r"[\s,.?!:;…。，、？！：；।|]+$")
 
-_UNSETTLED_CHINESE = {
+_UNSTABLE_CHINESE = {
     "zh": re.compile(r"[乾麼徵藉於瞭覆鍾沈鍊鉅薹彷牴衹祇著][^\n]?$"),
     "yue": re.compile(rf"[{_HAN_KANA}]{{1,2}}$"),
 }
-"""Characters at the end whose form the next ones may still change (乾 alone is 干, 乾隆 is not;
-simplified 发 is 發 or 髮)."""
+"""Characters at the end of a text whose form the next ones may still change: 乾 alone becomes 干,
+but 乾隆 stays; simplified 发 becomes 發 or 髮."""
+
+_PARTICLE = re.compile(r"(?<![显原名编巨专论土译遗昭卓合拙所])著(?![名作者称书述录有])")
+"""著 where it stands for the particle 着 rather than for writing or fame."""
 
 
 def styled(text: str, language: str) -> str:
-    """Write `text`, as an engine gave it, in the style of `language`, one of LANGUAGES.
+    """Return `text`, as an engine gave it, in the style of `language`, one of LANGUAGES.
 
-    Idempotent. Adds no words and drops none.
+    The function is idempotent; it adds no words and drops none.
     """
     text = " ".join(_in_script(text, language).split())
     if language == "ko":
@@ -86,24 +90,85 @@ def styled(text: str, language: str) -> str:
     return text.strip()
 
 
-def settled(text: str, language: str) -> str:
-    """The beginning of `styled(text)` that stays the same whatever text follows.
+def stable_prefix(text: str, language: str) -> str:
+    """Return the beginning of `styled(text)` that stays the same whatever text follows.
 
-    `styled(text + more).startswith(settled(text))`. The one exception: a Chinese phrase that
-    changes the script form of a character more than one (`zh`) or two (`yue`) places before it.
+    That is, `styled(text + more).startswith(stable_prefix(text))`. The one exception is a Chinese
+    phrase that changes the script form of a character more than one (`zh`) or two (`yue`) places
+    before it.
     """
-    text = _UNDECIDED.sub("", text)
-    unsettled = _UNSETTLED_CHINESE.get(language)
-    if unsettled is not None:
-        text = _UNDECIDED.sub("", unsettled.sub("", text))
+    text = _OPEN_MARKS.sub("", text)
+    unstable = _UNSTABLE_CHINESE.get(language)
+    if unstable is not None:
+        text = _OPEN_MARKS.sub("", unstable.sub("", text))
     return styled(text, language)
 
 
-def finished(text: str, language: str) -> str:
-    """Close styled text with the language's full stop if it ends in a word. Thai has none."""
+def with_full_stop(text: str, language: str) -> str:
+    """Return styled text, closed with the language's full stop if it ends in a word. Thai has no
+    full stop."""
     if not text or not _ends_in_word(text):
         return text
     return text + ("." if text.isascii() else _FULL_STOPS.get(language, "."))
+
+
+def separator(left: str, right: str) -> str:
+    """Return what belongs between two texts: a space, or nothing where either side is empty or in
+    a script without spaces, or where `right` already begins with a space."""
+    if not left or not right or right[0].isspace():
+        return ""
+    return "" if is_spaceless(left[-1]) or is_spaceless(right[0]) else " "
+
+
+def is_spaceless(character: str) -> bool:
+    """Return whether the character's script has no spaces between words: Thai, Lao, CJK with its
+    punctuation, kana and full-width forms, but not Hangul."""
+    code = ord(character)
+    return (
+        0x0E00 <= code <= 0x0EFF
+        or 0x2E80 <= code <= 0x312F
+        or 0x31A0 <= code <= 0xA4CF
+        or 0xF900 <= code <= 0xFAFF
+        or 0xFF00 <= code <= 0xFFEF
+        or 0x20000 <= code <= 0x3FFFF
+    )
+
+
+class TextJoiner:
+    """Joins the styled texts of successive segments into one.
+
+    A model ends a segment that was cut inside a sentence with a full stop. That stop is dropped
+    when the next text begins with a lower-case letter.
+    """
+
+    def __init__(self) -> None:
+        self._body = ""
+        self._open_stop = ""
+
+    def add(self, text: str) -> None:
+        """Append `text`."""
+        if not text:
+            return
+        self._body = self.with_next(text)
+        ends_in_one_stop = self._body.endswith(".") and not self._body.endswith("..")
+        self._open_stop = "." if ends_in_one_stop else ""
+        self._body = self._body.removesuffix(self._open_stop)
+
+    def with_next(self, text: str) -> str:
+        """Return the joined text as it is once `text` follows, without appending it.
+
+        It leaves out a full stop that the next text may still drop, so that it only grows as
+        `text` grows.
+        """
+        if not text:
+            return self._body
+        before = self._body + ("" if text[0].islower() else self._open_stop)
+        return before + separator(before, text) + text
+
+    @property
+    def text(self) -> str:
+        """The joined text, with its last full stop."""
+        return self._body + self._open_stop
 
 
 def _ends_in_word(text: str) -> bool:
@@ -119,16 +184,14 @@ def _own_marks(run: re.Match[str], own: _Punctuation) -> str:
 
 
 def _among_native(run: re.Match[str], native: re.Pattern[str]) -> bool:
-    """A run of marks is the language's own beside a character of its script, or at the end of
-    a text in that script. Numbers, names and addresses in Latin letters keep theirs."""
+    """Return whether a run of marks belongs to the language: it stands beside a character of the
+    language's script, or at the end of a text in that script. Numbers, names and addresses in
+    Latin letters keep the ASCII marks."""
     text = run.string
     before, after = text[: run.start()][-1:], text[run.end() :][:1]
     if after == "" and native.search(text):
         return True
     return any(native.match(char) for char in (before, after) if char)
-
-
-# Script
 
 
 def _in_script(text: str, language: str) -> str:
@@ -140,14 +203,10 @@ def _in_script(text: str, language: str) -> str:
 
 
 def _simplified(text: str) -> str:
-    # OpenCC reads simplified 坏 (bad) as traditional 坏 (unfired clay) and leaves every 著 alone
+    # OpenCC takes simplified 坏 (bad) for traditional 坏 (unfired clay) and changes no 著 at all
     changed = str(_converter("t2s").convert(text))
     kept = "".join(was if was == "坏" else now for was, now in zip(text, changed, strict=True))
     return _PARTICLE.sub("着", kept)
-
-
-_PARTICLE = re.compile(r"(?<![显原名编巨专论土译遗昭卓合拙所])著(?![名作者称书述录有])")
-"""著 that stands for the particle 着, not for writing or fame."""
 
 
 @lru_cache

@@ -1,7 +1,7 @@
-"""Stage 4: one turn of speech → windows to recognise, and its text.
+"""A turn of speech: it is cut into segments to recognise, and their texts are joined.
 
-A turn is cut at pauses once it is long, so that a monologue costs no more per second than a short
-sentence and no request outgrows what an engine can take.
+A long turn is cut at pauses, so that a monologue costs no more per second than a short sentence
+and no request is longer than an engine can take. Positions are samples of the session at 16 kHz.
 """
 
 from __future__ import annotations
@@ -15,198 +15,247 @@ from oyez.audio.pcm import SAMPLE_RATE
 from oyez.engines.base import Hypothesis
 from oyez.engines.vad.base import WINDOW_SAMPLES
 from oyez.turns.language import FLAT, Prior
-from oyez.turns.segment import Wanted, Window, WindowSettings
-from oyez.turns.stabilizer import Passage, glue
-from oyez.turns.text_style import finished, styled
-from oyez.turns.word_times import Timeline, Word
+from oyez.turns.segment import RecognitionNeed, Segment, SegmentSettings
+from oyez.turns.text_style import TextJoiner, separator, styled, with_full_stop
+from oyez.turns.word_times import LetterTimes, Word
 
-TELLING_SAMPLES = SAMPLE_RATE * 3 // 2
-"""Audio that is long enough to say something of how somebody sounds: a second of speech, with
-what is heard around it."""
+MIN_FEATURES_SAMPLES = SAMPLE_RATE * 3 // 2
+"""Acoustic features of shorter audio do not show the speaker's emotion. This is one second of
+speech with the audio around it that is recognised with it."""
 
 
 @dataclass(frozen=True, slots=True)
 class CutSettings:
-    easy_samples: int = 10 * SAMPLE_RATE
-    """A window so long is cut at the next pause …"""
-    hard_samples: int = 20 * SAMPLE_RATE
-    """… and one so long where speech is least likely …"""
-    reach_samples: int = 6 * SAMPLE_RATE
-    """… in its last seconds."""
+    """Where a long turn is cut into segments."""
+
+    soft_limit_samples: int = 10 * SAMPLE_RATE
+    """A segment of this length is cut at the next pause."""
+    hard_limit_samples: int = 20 * SAMPLE_RATE
+    """A segment of this length is cut where its speech is least likely."""
+    cut_search_samples: int = 6 * SAMPLE_RATE
+    """The place where speech is least likely is looked for in this much audio at the end."""
 
 
 class Turn:
-    """One turn from sample `start` on. Feed it every 32 ms of audio, then close it."""
+    """One turn from sample `start` on. Feed it each detector window, then close it.
+
+    It has settled once it is closed and the final of each of its segments is there. The turn
+    before may still be unsettled while this one is fed; then the languages to expect are a guess:
+    see `guess_language_prior`.
+    """
 
     def __init__(
         self,
         start: int,
-        settings: WindowSettings,
+        settings: SegmentSettings,
         language: str | None = None,
         cuts: CutSettings | None = None,
     ) -> None:
+        """language: the requested one; None: it is detected."""
         self.start = start
         self.closed = False
+        """Whether the turn gets no more audio."""
         self.end = start
-        """Where it ends, once it is closed."""
+        """Where the turn ends; only meaningful once it is closed."""
         self.speech_samples = 0
-        """How much speech was heard in the windows settled so far."""
+        """How much speech there is in the segments settled so far."""
         self.latest_features: NDArray[np.float32] | None = None
-        """Acoustic features of what was recognised last, if that was long enough to tell
-        anything; see `Hypothesis.features`."""
-        self._features: NDArray[np.float32] | None = None
-        self._features_samples = 0
+        """The acoustic features of the latest hypothesis of enough audio: see
+        `Hypothesis.features` and MIN_FEATURES_SAMPLES."""
         self._settings = settings
         self._requested_language = language
         self._cuts = cuts or CutSettings()
-        self._windows = [Window(start, settings, language)]
-        self._expected = FLAT
-        self._in_line = True
+        # The segments that have not settled; only the last one may be open
+        self._segments = [Segment(start, settings, language)]
         self._position = start
+        # Speech probabilities of the open segment's windows
         self._probabilities: list[float] = []
-        self._shown = Passage()
-        """What was shown of the windows settled so far."""
-        self._finals = Passage()
-        self._timeline = Timeline()
+        # The languages to expect, given everything before the first segment that has not settled;
+        # only a guess while finals before the turn are missing
+        self._language_prior = FLAT
+        self._prior_is_exact = True
+        # What was shown of the settled segments, and their finals: these differ where a final
+        # contradicts confirmed text
+        self._shown = TextJoiner()
+        self._finals = TextJoiner()
+        self._letter_times = LetterTimes()
+        self._features: NDArray[np.float32] | None = None
+        self._features_samples = 0
         self._failure: Exception | None = None
         self._chars_by_language: dict[str, int] = {}
 
     @property
     def language(self) -> str | None:
-        """That of most of what was heard, else the requested one; None: nothing heard yet."""
+        """The language of most of the text; before any segment has settled, that of the latest
+        hypothesis, else the requested one; None without any of these."""
         if self._chars_by_language:
             return max(self._chars_by_language, key=self._chars_by_language.__getitem__)
-        heard = (w.words.language for w in self._windows if w.words.hypothesis)
-        return next(heard, None) or self._requested_language
+        recognised = (s.stabilizer.language for s in self._segments if s.stabilizer.hypothesis)
+        return next(recognised, None) or self._requested_language
 
     @property
     def settled(self) -> bool:
-        """Closed, and every window's final is known."""
-        return self.closed and not self._windows
+        """Whether the turn is closed and every segment's final is there."""
+        return self.closed and not self._segments
 
     @property
     def failure(self) -> Exception | None:
-        """Why a window could not be recognised, once the turn has settled."""
+        """Why a segment could not be recognised, if so, once the turn has settled."""
         return self._failure
 
     @property
     def transcript(self) -> str:
-        """Finals of the windows settled so far; once the turn has settled, with the end its
-        language asks for."""
+        """The finals of the segments settled so far; once the turn has settled, with the full stop
+        of its language."""
         text = self._finals.text
-        return finished(text, self.language or "en") if self.settled else text
+        return with_full_stop(text, self.language or "en") if self.settled else text
 
     @property
     def words(self) -> tuple[Word, ...]:
-        """The words of `transcript`, and when they were said."""
-        return self._timeline.words(self.transcript)
+        """The words of `transcript`, with their times."""
+        return self._letter_times.words(self.transcript)
 
     @property
     def features(self) -> NDArray[np.float32] | None:
-        """Mean of the acoustic features of all windows with words that have settled."""
+        """The mean of the acoustic features of all settled segments with words, weighted by their
+        length; None without any."""
         return self._features
 
     @property
-    def text(self) -> str:
-        """Confirmed text: it only grows."""
-        return self._shown.followed_by(self._windows[0].words.promised if self._windows else "")
+    def stable_text(self) -> str:
+        """The confirmed text. It only grows."""
+        first = self._segments[0].stabilizer.stable_text if self._segments else ""
+        return self._shown.with_next(first)
 
     @property
-    def stash(self) -> str:
-        """The rest of the hypothesis behind `text`."""
-        whole = text = self.text
-        for index, window in enumerate(self._windows):
-            shown = window.words.tentative
+    def unstable_text(self) -> str:
+        """The rest of the hypothesis: `stable_text + unstable_text` is all of it."""
+        whole = stable = self.stable_text
+        for index, segment in enumerate(self._segments):
+            rest = segment.stabilizer.unstable_text
             if index > 0:
-                shown = window.words.promised + shown
-            inside = index == 0 and bool(window.words.promised)
-            whole += shown if inside else glue(whole, shown) + shown
-        return whole[len(text) :]
+                # Behind a segment that has not settled, nothing is stable for the turn
+                rest = segment.stabilizer.stable_text + rest
+            # The first segment's unstable text has the space behind its stable text in it
+            continues = index == 0 and segment.stabilizer.stable_text != ""
+            whole += rest if continues else separator(whole, rest) + rest
+        return whole[len(stable) :]
 
     @property
     def needed_from(self) -> int:
-        """The first sample of audio that may still be wanted."""
-        return self._windows[0].start if self._windows else self._position
+        """The first sample of audio that a later request may still cover."""
+        return self._segments[0].start if self._segments else self._position
 
     @property
-    def held_samples(self) -> int:
-        """Audio whose final is there, but may be asked for again."""
-        return sum(window.answered_samples for window in self._windows)
+    def answered_samples(self) -> int:
+        """How much audio of unsettled segments has a final, which may be requested again."""
+        return sum(segment.answered_samples for segment in self._segments)
 
     @property
-    def expected(self) -> Prior:
-        """What language is expected behind the windows settled so far."""
-        return self._expected
+    def language_prior_after(self) -> Prior:
+        """The languages to expect after the segments settled so far."""
+        return self._language_prior
 
-    def assume(self, expected: Prior) -> None:
-        """Finals before the turn are not known yet: what language is expected is a guess, and no
-        window settles. Tell it before anything is fed."""
-        self._in_line = False
-        self._expect(expected)
+    def guess_language_prior(self, prior: Prior) -> None:
+        """Set the languages to expect while finals before the turn are missing. No segment settles
+        until `confirm_language_prior` is called. Call it before anything is fed."""
+        self._prior_is_exact = False
+        self._set_language_prior(prior)
 
-    def follow(self, expected: Prior) -> list[Wanted]:
-        """All finals before the turn are known, and so what language is expected. May be told
-        again. The final to ask for again, if it was decoded in another language than that."""
-        if not self._in_line:
-            self._in_line = True
-            self._expect(expected)
+    def confirm_language_prior(self, prior: Prior) -> list[RecognitionNeed]:
+        """Set the languages to expect, now that all finals before the turn are there.
+
+        Only the first call sets them; each call returns the request for the first segment's final
+        if that was decoded in another language than these priors give.
+        """
+        if not self._prior_is_exact:
+            self._prior_is_exact = True
+            self._set_language_prior(prior)
         self._settle()
-        first = self._windows[:1]
-        return [window.ask_again() for window in first if window.doubtful]
+        return [segment.retry() for segment in self._segments[:1] if segment.language_changed]
 
-    def feed(self, probability: float, end: int) -> list[Wanted]:
-        """The 32 ms that end at sample `end` are speech with this probability."""
-        window = self._windows[-1]
-        window.feed(probability, end)
+    def feed(self, probability: float, end: int) -> list[RecognitionNeed]:
+        """Take the speech probability of the detector window that ends at sample `end`. Return
+        what should be recognised now."""
+        segment = self._segments[-1]
+        segment.feed(probability, end)
         self._position = end
         self._probabilities.append(probability)
-        length = end - window.start
-        pause = window.has_speech and window.silent_samples >= self._settings.tail_samples
-        if length >= self._cuts.hard_samples:
+        length = end - segment.start
+        if length >= self._cuts.hard_limit_samples:
             return self._cut(self._least_likely_speech())
-        if pause and length >= self._cuts.easy_samples:
+        pause = segment.has_speech and segment.silent_samples >= self._settings.tail_samples
+        if pause and length >= self._cuts.soft_limit_samples:
             return self._cut(end)
-        wanted = window.wants()
-        return [wanted] if wanted else []
+        need = segment.next_request()
+        return [need] if need else []
 
-    def close(self, end: int) -> list[Wanted]:
-        """The turn ends at sample `end`: the finals that have not been asked for yet."""
+    def close(self, end: int) -> list[RecognitionNeed]:
+        """End the turn at sample `end`. Return the request for its last final, if that has not been
+        requested yet."""
         self.closed = True
         self.end = end
-        wanted = self._windows[-1].close(end)
+        need = self._segments[-1].close(end)
         self._settle()
-        return [wanted] if wanted else []
+        return [need] if need else []
 
-    def hear(self, wanted: Wanted, outcome: Hypothesis | Exception) -> bool:
-        """Take in the answer to what was wanted. True if there is something new to show."""
-        if wanted.window not in self._windows:
+    def on_result(self, need: RecognitionNeed, outcome: Hypothesis | Exception) -> bool:
+        """Take the answer to a request. Return whether there is new text to show."""
+        if need.segment not in self._segments:
             return False
-        news = wanted.window.hear(wanted, outcome)
-        if isinstance(outcome, Hypothesis) and wanted.samples >= TELLING_SAMPLES:
+        news = need.segment.on_result(need, outcome)
+        if isinstance(outcome, Hypothesis) and need.length_samples >= MIN_FEATURES_SAMPLES:
             self.latest_features = outcome.features
         self._settle()
         return news
 
     def _least_likely_speech(self) -> int:
-        recent = np.asarray(self._probabilities[-self._cuts.reach_samples // WINDOW_SAMPLES :])
-        smooth = np.convolve(recent, np.ones(3), mode="valid")
-        middle = int(smooth.argmin()) + 1
+        """Return the middle of the three windows with the lowest mean probability near the end."""
+        windows = -(-self._cuts.cut_search_samples // WINDOW_SAMPLES)
+        recent = np.asarray(self._probabilities[-windows:])
+        means = np.convolve(recent, np.ones(3), mode="valid")
+        middle = int(means.argmin()) + 1
         return self._position - (len(recent) - middle - 1) * WINDOW_SAMPLES
 
-    def _cut(self, at: int) -> list[Wanted]:
-        """End the current window at sample `at` and begin the next one there."""
-        wanted = self._windows[-1].close(at)
+    def _cut(self, at: int) -> list[RecognitionNeed]:
+        """Close the open segment at sample `at` and open the next one there."""
+        segment = self._segments[-1]
+        need = segment.close(at)
+        successor = Segment(at, self._settings, self._requested_language, self._language_prior)
+        # The windows behind the cut were fed to the segment that has just been closed
         count = (self._position - at) // WINDOW_SAMPLES
-        later = self._probabilities[len(self._probabilities) - count :]
-        successor = Window(at, self._settings, self._requested_language)
-        successor.expected = self._expected
-        for index, probability in enumerate(later):
-            successor.feed(probability, at + (index + 1) * WINDOW_SAMPLES)
-        successor.take_over(self._windows[-1])
-        self._windows.append(successor)
-        self._probabilities = later
+        self._probabilities = self._probabilities[len(self._probabilities) - count :]
+        for index, probability in enumerate(self._probabilities, start=1):
+            successor.feed(probability, at + index * WINDOW_SAMPLES)
+        successor.inherit(segment)
+        self._segments.append(successor)
         self._settle()
-        return [wanted] if wanted else []
+        return [need] if need else []
+
+    def _set_language_prior(self, prior: Prior) -> None:
+        self._language_prior = prior
+        for segment in self._segments:
+            segment.language_prior = prior
+
+    def _settle(self) -> None:
+        """Make the text of the oldest segments final, in order."""
+        while self._prior_is_exact and self._segments and self._segments[0].settled:
+            segment = self._segments.pop(0)
+            self._set_language_prior(segment.language_prior_after)
+            self._failure = self._failure or segment.failure
+            self.speech_samples += sum(last - first for first, last in segment.speech_spans)
+            if segment.final is not None and segment.final.pieces:
+                self._add_final(segment, segment.final)
+            self._shown.add(segment.stabilizer.stable_text)
+
+    def _add_final(self, segment: Segment, final: Hypothesis) -> None:
+        text = styled(final.text, final.language)
+        segment.stabilizer.set_final(text)
+        self._finals.add(text)
+        self._letter_times.add(final.pieces, text, segment.audio_start, segment.speech_spans)
+        self._add_features(final.features, segment.answered_samples)
+        count = self._chars_by_language.get(final.language, 0)
+        self._chars_by_language[final.language] = count + len(text)
 
     def _add_features(self, features: NDArray[np.float32] | None, samples: int) -> None:
         if features is None:
@@ -217,28 +266,3 @@ class Turn:
         else:
             share = samples / max(1, self._features_samples)
             self._features = self._features + share * (features - self._features)
-
-    def _expect(self, expected: Prior) -> None:
-        self._expected = expected
-        for window in self._windows:
-            window.expected = expected
-
-    def _settle(self) -> None:
-        """Text of the oldest windows becomes final, in order."""
-        while self._in_line and self._windows and self._windows[0].settled:
-            window = self._windows.pop(0)
-            self._expect(window.expected_behind)
-            self._failure = self._failure or window.failure
-            self.speech_samples += sum(last - first for first, last in window.spoken)
-            if window.final is not None and window.final.pieces:
-                self._keep(window, window.final)
-            self._shown.add(window.words.promised)
-
-    def _keep(self, window: Window, final: Hypothesis) -> None:
-        text = styled(final.text, final.language)
-        window.words.finish(text)
-        self._finals.add(text)
-        self._timeline.add(final.pieces, text, window.answered_from, window.spoken)
-        self._add_features(final.features, window.answered_samples)
-        count = self._chars_by_language.get(final.language, 0)
-        self._chars_by_language[final.language] = count + len(text)

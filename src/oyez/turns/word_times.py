@@ -1,7 +1,8 @@
-"""Stage 6a: the pieces of finals → when each written word was said.
+"""Word times: from the pieces of finals to when each written word was spoken.
 
-A transcript is not what an engine wrote: marks, spaces and script are the language's own. Its
-letters are the same, one for one or nearly so, and carry the times over.
+A transcript is not written as the engine wrote it: its punctuation, spaces and script are the
+language's own. Its letters are the engine's, one for one or nearly so, and carry the times over.
+All times are samples of the session at 16 kHz.
 """
 
 from __future__ import annotations
@@ -16,83 +17,92 @@ from itertools import accumulate, pairwise
 
 from oyez.audio.pcm import SAMPLE_RATE
 from oyez.engines.base import Piece
-from oyez.turns.stabilizer import spaceless
+from oyez.turns.text_style import is_spaceless
 
 PAUSE_SAMPLES = SAMPLE_RATE // 10
-"""Silence shorter than this is part of a word, such as the one before a plosive."""
+"""Shorter silence is part of a word, such as the one before a plosive."""
 MAX_TAIL_SAMPLES = SAMPLE_RATE // 2
-"""A word before a pause lasts as long as the speech goes on behind it, but no longer than this."""
+"""A word before a pause lasts as long as the speech goes on after it, but not longer than this."""
 
 _THAI_LEADING_VOWELS = frozenset("เแโใไ")
 _THAI_SARA_AM = "ำ"
 _CHUNK = re.compile(r"\s*\S+(?:\s+\Z)?|\s+")
 
 Span = tuple[int, int]
-"""From sample to sample of the session."""
+"""A first sample and the sample after the last one, in samples of the session."""
 
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A word of a transcript; a character where words are not written apart."""
+    """A word of a transcript; one character in scripts that do not separate words."""
 
     text: str
-    """With the marks that belong to it and the space before it: the texts of a transcript's words,
-    joined, are the transcript."""
+    """The word with its punctuation and the space before it. The joined texts of a transcript's
+    words are the transcript."""
     start_samples: int
     end_samples: int
-    """In samples of the session, from its first sample of audio."""
+    """Both positions are samples of the session, counted from its first sample of audio."""
     probability: float
-    """0…1, as the engine says."""
+    """The engine's probability of the word, 0…1."""
 
 
-class Timeline:
-    """When each letter of a turn's transcript was said."""
+class LetterTimes:
+    """When each letter of a turn's transcript was spoken."""
 
     def __init__(self) -> None:
         self._starts = array("q")
         self._ends = array("q")
         self._probabilities = array("f")
 
-    def add(self, pieces: Sequence[Piece], text: str, at: int, spoken: Sequence[Span]) -> None:
-        """The next window reads `text`, which is written for `pieces` of audio that begins at
-        sample `at`; somebody spoke during `spoken`, in order."""
-        heard: list[tuple[int, int, float]] = []
-        said = [piece for piece in pieces if _has_letter(piece.text)]
-        for piece, (start, end) in zip(said, _spans(said, at, spoken), strict=True):
+    def add(self, pieces: Sequence[Piece], text: str, start: int, speech: Sequence[Span]) -> None:
+        """Append the letters of the next segment.
+
+        pieces: the segment's final. text: the transcript of these pieces. start: where the audio
+        of the final begins. speech: where the segment has speech, in order.
+        """
+        # Times of the letters that the engine wrote: each has an equal share of its piece
+        engine_letters: list[tuple[int, int, float]] = []
+        spoken = [piece for piece in pieces if _has_letter(piece.text)]
+        for piece, (first, last) in zip(spoken, _piece_spans(spoken, start, speech), strict=True):
             count = sum(map(_is_letter, piece.text))
-            edges = [start + (end - start) * n // count for n in range(count + 1)]
-            heard += [(*edge, piece.probability) for edge in zip(edges, edges[1:], strict=False)]
+            edges = [first + (last - first) * n // count for n in range(count + 1)]
+            engine_letters += [(*edge, piece.probability) for edge in pairwise(edges)]
+        # Another script may have more letters or fewer: they are matched in proportion
         written = sum(map(_is_letter, text))
-        for index in range(written if heard else 0):
-            start, end, probability = heard[index * len(heard) // written]
-            self._starts.append(start)
-            self._ends.append(end)
+        for index in range(written if engine_letters else 0):
+            first, last, probability = engine_letters[index * len(engine_letters) // written]
+            self._starts.append(first)
+            self._ends.append(last)
             self._probabilities.append(probability)
 
     def words(self, transcript: str) -> tuple[Word, ...]:
-        """The words of the texts added so far, as `transcript` writes them."""
-        texts = words_of(transcript)
+        """Return the words of `transcript`, which is written from the texts added so far."""
+        texts = split_words(transcript)
         counts = [sum(map(_is_letter, text)) for text in texts]
         last = len(self._ends)
         words = []
         for text, count, end in zip(texts, counts, accumulate(counts), strict=True):
             first, end = min(end - count, last), min(end, last)
             if first < end:
-                said = self._probabilities[first:end]
+                probabilities = self._probabilities[first:end]
                 span = (self._starts[first], self._ends[end - 1])
-                words.append(Word(text, *span, sum(said) / len(said)))
+                words.append(Word(text, *span, sum(probabilities) / len(probabilities)))
             else:
+                # A word without a letter, or behind the last letter that has a time
                 at = self._ends[-1] if last else 0
                 words.append(Word(text, at, at, 0.0))
         return tuple(words)
 
 
-def words_of(text: str) -> list[str]:
-    """Cut text into words; joined, they are the text again. Every word has a letter, unless the
-    whole text has none. In scripts without spaces a word is a character with its marks."""
+def split_words(text: str) -> list[str]:
+    """Cut text into words whose joined texts are the text again.
+
+    Every word has a letter, unless the whole text has none. In scripts without spaces a word is a
+    character with its punctuation.
+    """
     words: list[str] = []
     for chunk in _CHUNK.findall(text):
-        for word in _cut(chunk):
+        for word in _split_chunk(chunk):
             if words and not (_has_letter(words[-1]) and _has_letter(word)):
                 words[-1] += word
             else:
@@ -100,8 +110,8 @@ def words_of(text: str) -> list[str]:
     return words
 
 
-def _cut(chunk: str) -> list[str]:
-    """A chunk without spaces inside, between its characters if they are of such a script."""
+def _split_chunk(chunk: str) -> list[str]:
+    """Cut a chunk that has no spaces inside between its characters of scripts without spaces."""
     words = [""]
     for character in chunk:
         if _begins_word(words[-1], character):
@@ -113,14 +123,14 @@ def _cut(chunk: str) -> list[str]:
 def _begins_word(before: str, character: str) -> bool:
     if not _has_letter(before) or before[-1] in _THAI_LEADING_VOWELS:
         return False
-    if not (spaceless(character) or spaceless(before[-1])):
+    if not (is_spaceless(character) or is_spaceless(before[-1])):
         return False
     opens = unicodedata.category(character) in ("Ps", "Pi")
     return opens or (_is_letter(character) and not _is_attached(character))
 
 
 def _is_attached(character: str) -> bool:
-    """It is written on or behind another one."""
+    """Return whether the character is written on or behind another one."""
     return unicodedata.category(character)[0] == "M" or character in _THAI_SARA_AM
 
 
@@ -129,32 +139,36 @@ def _has_letter(text: str) -> bool:
 
 
 def _is_letter(character: str) -> bool:
-    """What somebody says; marks and spaces are silent."""
+    """Return whether the character is spoken. Punctuation and spaces are not."""
     return character != "|" and unicodedata.category(character)[0] not in "PZC"
 
 
-def _spans(pieces: Sequence[Piece], at: int, spoken: Sequence[Span]) -> list[Span]:
-    """When each piece was said, in samples of the session; `at` is where its audio begins."""
+def _piece_spans(pieces: Sequence[Piece], start: int, speech: Sequence[Span]) -> list[Span]:
+    """Return when each piece was spoken. `start` is where the audio of the pieces begins."""
     spans: list[Span] = []
-    before = at
-    for end in _consistent([_said_to(piece) for piece in pieces]):
-        start, before = _within_speech(before, max(before, at + end), spoken)
-        spans.append((start, before))
-    for index, (start, end) in enumerate(spans):
-        limit = spans[index + 1][0] if index + 1 < len(spans) else end + MAX_TAIL_SAMPLES
-        if rest := next((last for first, last in spoken if first <= end < last), 0):
-            pauses = index + 1 == len(spans) or rest + PAUSE_SAMPLES <= limit
-            spans[index] = (start, min(rest, limit, end + MAX_TAIL_SAMPLES) if pauses else end)
+    previous_end = start
+    for end in _consistent([_piece_end(piece) for piece in pieces]):
+        begin, previous_end = _within_speech(previous_end, max(previous_end, start + end), speech)
+        spans.append((begin, previous_end))
+    # A piece before a pause is prolonged to where its stretch of speech ends
+    for index, (begin, end) in enumerate(spans):
+        is_last = index + 1 == len(spans)
+        limit = end + MAX_TAIL_SAMPLES if is_last else spans[index + 1][0]
+        speech_end = next((last for first, last in speech if first <= end < last), 0)
+        if speech_end:
+            before_pause = is_last or speech_end + PAUSE_SAMPLES <= limit
+            prolonged = min(speech_end, limit, end + MAX_TAIL_SAMPLES)
+            spans[index] = (begin, prolonged if before_pause else end)
     return spans
 
 
-def _said_to(piece: Piece) -> int:
+def _piece_end(piece: Piece) -> int:
     return piece.end_samples if piece.said_to_samples is None else piece.said_to_samples
 
 
 def _consistent(ends: Sequence[int]) -> list[int]:
-    """Ends in order: the most that agree with one another stay as they are, and what lies between
-    two of them is spread evenly."""
+    """Return ends that never fall: as many of the given ones as agree with one another stay, and
+    those between two of them are spread evenly."""
     kept = _longest_rise(ends)
     rising = list(ends)
     edges = [(-1, min(0, ends[kept[0]]) if kept else 0), *((at, ends[at]) for at in kept)]
@@ -167,34 +181,36 @@ def _consistent(ends: Sequence[int]) -> list[int]:
 
 
 def _longest_rise(numbers: Sequence[int]) -> list[int]:
-    """Indices of the longest subsequence that never falls."""
-    tops: list[int] = []
-    top_at: list[int] = []
-    before: list[int] = []
+    """Return the indices of the longest subsequence that never falls (patience sorting)."""
+    # lowest[n] is the lowest number that ends a rise of n + 1 numbers, lowest_at[n] its index
+    lowest: list[int] = []
+    lowest_at: list[int] = []
+    previous: list[int] = []
     for index, number in enumerate(numbers):
-        place = bisect_right(tops, number)
-        before.append(top_at[place - 1] if place else -1)
-        tops[place : place + 1] = [number]
-        top_at[place : place + 1] = [index]
-    chain = []
-    at = top_at[-1] if top_at else -1
+        place = bisect_right(lowest, number)
+        previous.append(lowest_at[place - 1] if place else -1)
+        lowest[place : place + 1] = [number]
+        lowest_at[place : place + 1] = [index]
+    rise = []
+    at = lowest_at[-1] if lowest_at else -1
     while at >= 0:
-        chain.append(at)
-        at = before[at]
-    return chain[::-1]
+        rise.append(at)
+        at = previous[at]
+    return rise[::-1]
 
 
-def _within_speech(start: int, end: int, spoken: Sequence[Span]) -> Span:
-    """Of what an engine says of a piece, what was spoken: without the pause before or after it."""
-    heard = [
+def _within_speech(start: int, end: int, speech: Sequence[Span]) -> Span:
+    """Return the longest stretch of speech between `start` and `end`, which leaves out the pauses
+    before and after it; without any speech there, all of it."""
+    inside = [
         (max(start, first), min(end, last))
-        for first, last in spoken
+        for first, last in speech
         if first < end and last > start
     ]
-    if not heard:
+    if not inside:
         return start, end
-    joined = [heard[0]]
-    for first, last in heard[1:]:
+    joined = [inside[0]]
+    for first, last in inside[1:]:
         if first - joined[-1][1] < PAUSE_SAMPLES:
             joined[-1] = (joined[-1][0], last)
         else:

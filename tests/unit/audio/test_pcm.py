@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from oyez.audio.decoder import PCM_SAMPLE_RATES, decode_all, make_decoder
-from oyez.audio.pcm import AudioError
+from oyez.audio.pcm import AudioError, pcm16_to_samples, samples_to_pcm16
 
 
 def _tone(rate: int, seconds: float = 2.0, hz: float = 440.0) -> bytes:
@@ -21,6 +21,18 @@ def test_16_khz_pcm_is_scaled_and_nothing_else() -> None:
     samples = decode_all(make_decoder("pcm", 16_000), pcm.tobytes())
     assert samples.dtype == np.float32
     assert samples.tolist() == [-1.0, -0.5, 0.0, 1 / 32_768, 32_767 / 32_768]
+
+
+def test_every_pcm16_value_is_converted_back_exactly() -> None:
+    pcm = np.arange(-32_768, 32_768).astype("<i2")
+    assert np.array_equal(samples_to_pcm16(pcm16_to_samples(pcm)), pcm)
+
+
+def test_samples_are_rounded_and_clipped_to_pcm16() -> None:
+    samples = np.array([0.4 / 32_768, -0.6 / 32_768, 1.0, 2.0, -1.0, -2.0], np.float32)
+    pcm = samples_to_pcm16(samples)
+    assert pcm.dtype == np.dtype("<i2")
+    assert pcm.tolist() == [0, -1, 32_767, 32_767, -32_768, -32_768]
 
 
 def test_half_a_sample_waits_for_its_other_half() -> None:

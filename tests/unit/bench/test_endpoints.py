@@ -8,7 +8,7 @@ from oyez.audio.pcm import SAMPLE_RATE, Samples
 from oyez.bench.endpoints import Heard, Tally, likelihoods, reference, turns
 from oyez.engines.vad.base import WINDOW_SAMPLES, Scores, VoiceDetector
 from oyez.testing import FakeDetector
-from oyez.turns.endpointing import EdgeSettings
+from oyez.turns.endpointing import EndpointerSettings
 
 MS = SAMPLE_RATE // 1000
 SECOND = SAMPLE_RATE
@@ -53,7 +53,7 @@ def test_the_reference_is_in_time_where_the_detector_is_late() -> None:
     ((start, end),) = reference(_SlowDetector(), samples)
     assert abs(start - SECOND) <= 16 * MS
     assert abs(end - 3 * SECOND) <= 16 * MS
-    settings = EdgeSettings.from_wire(0.2, 400, 300)
+    settings = EndpointerSettings.from_wire(0.2, 400, 300)
     (heard,) = turns(_SlowDetector(), samples, settings)
     assert heard.onset - start >= 60 * MS and heard.speech_end - end >= 20 * MS
 
@@ -70,7 +70,7 @@ def test_likelihoods_cover_the_clip_whatever_its_length() -> None:
 
 
 def test_turns_are_those_of_the_edges_and_end_with_the_audio() -> None:
-    settings = EdgeSettings.from_wire(0.2, 400, 300)
+    settings = EndpointerSettings.from_wire(0.2, 400, 300)
     heard = turns(FakeDetector(), clip((1, 0), (1, 1), (1, 0), (1, 1)), settings)
     assert [round((one.speech_end - one.onset) / SECOND) for one in heard] == [1, 1]
     assert all(one.told - one.onset == 3 * WINDOW_SAMPLES for one in heard)

@@ -18,11 +18,11 @@ from oyez.bench.endpoints_cases import Scene, Sentence, turn_counts
 from oyez.bench.sounds import WITHOUT_SPEECH, amplified
 from oyez.engines.vad import registry
 from oyez.files.media import read_media
-from oyez.turns.endpointing import EdgeSettings
+from oyez.turns.endpointing import EndpointerSettings
 
 DETECTOR = registry.load("silero")
-RECOMMENDED = EdgeSettings.from_wire(0.0, 400, 300)
-DEFAULT = EdgeSettings.from_wire(0.2, 800, 300)
+RECOMMENDED = EndpointerSettings.from_wire(0.0, 400, 300)
+DEFAULT = EndpointerSettings.from_wire(0.2, 800, 300)
 
 
 @cache
@@ -38,7 +38,7 @@ def sentence() -> Sentence:
     return found
 
 
-def under(samples: Samples, settings: EdgeSettings = DEFAULT) -> Tally:
+def under(samples: Samples, settings: EndpointerSettings = DEFAULT) -> Tally:
     tally = Tally()
     heard = turns(DETECTOR, samples, settings)
     tally.add(heard, scene().spans, len(samples), settings.silence_samples)
@@ -83,7 +83,7 @@ def test_a_start_is_told_soon() -> None:
 @pytest.mark.parametrize("gain_db", [0, -20])
 @pytest.mark.parametrize("name", [n for n in WITHOUT_SPEECH if n not in ("knocks", "chords")])
 def test_sounds_without_speech_start_no_turn(
-    name: str, gain_db: float, settings: EdgeSettings
+    name: str, gain_db: float, settings: EndpointerSettings
 ) -> None:
     sound = WITHOUT_SPEECH[name](30 * SAMPLE_RATE, np.random.default_rng(7))
     assert turns(DETECTOR, amplified(sound, gain_db), settings) == []

@@ -121,7 +121,7 @@ class Endless(io.RawIOBase):
 
 async def test_a_pipe_is_read_only_as_far_as_its_audio_is_taken() -> None:
     file = Endless()
-    pipe = Pipe(file, 16_000)  # type: ignore[arg-type]
+    pipe = Pipe(file, 16_000)
     pipe.start()
     packets = pipe.packets()
     await anext(packets)
@@ -140,7 +140,7 @@ async def test_a_broken_pipe_is_an_error_of_the_source() -> None:
         def read1(self, size: int) -> bytes:
             raise OSError(5, "Input/output error")
 
-    pipe = Pipe(Broken(), 16_000)  # type: ignore[arg-type]
+    pipe = Pipe(Broken(), 16_000)
     pipe.start()
     with pytest.raises(SourceError, match="Input/output error"):
         _ = [packet async for packet in pipe.packets()]

@@ -180,8 +180,8 @@ def test_databases_are_tried(tmp_path: Path) -> None:
 def test_a_clock_that_was_never_set_is_to_be_mended(monkeypatch: pytest.MonkeyPatch) -> None:
     class Long(datetime):
         @classmethod
-        def now(cls, tz: Any = None) -> datetime:
-            return datetime(1970, 1, 1, tzinfo=UTC)
+        def now(cls, tz: Any = None) -> Long:
+            return cls(1970, 1, 1, tzinfo=UTC)
 
     assert checks.clock().grade == "ok"
     monkeypatch.setattr(checks, "datetime", Long)
@@ -204,7 +204,7 @@ def test_every_line_has_a_mark_and_words(tmp_path: Path) -> None:
 @pytest.mark.parametrize("variables", [{}, {"NO_COLOR": "1"}])
 def test_colours_are_left_out_with_no_color(variables: dict[str, str]) -> None:
     arguments = ["doctor", "--quick", "--port", "0", "--database", "off"]
-    with a_terminal(*arguments, columns=60, **variables) as terminal:
+    with a_terminal(*arguments, columns=60, variables=variables) as terminal:
         assert terminal.end() == 0, terminal.text
         rows = terminal.screen.buffer.values()
         colours = {row[0].fg for row in rows if row[0].data in "✓!"}

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 import io
+import time
 
 import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from oyez.cli import screens
 from oyez.cli.screens import (
     LineProgress,
     PlainScreen,
@@ -133,7 +133,7 @@ def test_outside_a_terminal_progress_is_a_line_now_and_then(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now_s = 0.0
-    monkeypatch.setattr(screens.time, "monotonic", lambda: now_s)
+    monkeypatch.setattr(time, "monotonic", lambda: now_s)
     progress = LineProgress()
     progress.begin("talk.mp3", 120.0)
     for now_s in (1.0, 9.0, 10.0, 11.0):

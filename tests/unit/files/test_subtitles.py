@@ -11,7 +11,7 @@ from oyez.files import layout
 from oyez.files.documents import document, main_language, plain_text
 from oyez.files.results import Segment, Word
 from oyez.files.subtitles import MAX_S, Cue, cues, srt, vtt
-from oyez.turns.word_times import words_of
+from oyez.turns.word_times import split_words
 
 WORD_S = 0.4
 
@@ -22,7 +22,7 @@ def segment(
     """Words one after the other without a pause."""
     words = tuple(
         Word(word, start_s + index * word_s, start_s + (index + 1) * word_s, 0.9)
-        for index, word in enumerate(words_of(text))
+        for index, word in enumerate(split_words(text))
     )
     return Segment(start_s, words[-1].end_s, text, language, "neutral", words)
 
@@ -122,7 +122,7 @@ def said(utterances: list[tuple[list[str], list[float], float]]) -> list[Segment
     for chunks, lengths_s, pause_s in utterances:
         text, words = " ".join(chunks), []
         now_s += pause_s
-        for index, word in enumerate(words_of(text)):
+        for index, word in enumerate(split_words(text)):
             length_s = lengths_s[index % len(lengths_s)]
             words.append(Word(word, now_s, now_s + length_s / 2, 0.5))
             now_s += length_s

@@ -8,7 +8,15 @@ from hypothesis import strategies as st
 
 from oyez.audio.pcm import SAMPLE_RATE
 from oyez.engines.base import LANGUAGES
-from oyez.turns.language import FLAT, Prior, after, among, is_possible, leaning, likeliest
+from oyez.turns.language import (
+    FLAT,
+    Prior,
+    is_possible,
+    likeliest,
+    prior_after,
+    prior_favouring,
+    uniform_over,
+)
 
 
 def seconds(count: float) -> int:
@@ -23,7 +31,7 @@ def mostly(language: str, score: float) -> dict[str, float]:
 def said(*utterances: tuple[str, float]) -> Prior:
     prior = FLAT
     for language, length_s in utterances:
-        prior = after(prior, mostly(language, 0.97), seconds(length_s))
+        prior = prior_after(prior, mostly(language, 0.97), seconds(length_s))
     return prior
 
 
@@ -53,7 +61,7 @@ def test_short_words_change_it_together() -> None:
     prior, heard = GERMAN, []
     for _ in range(5):
         heard.append(likeliest(prior, mostly("en", 0.97), seconds(1.5)))
-        prior = after(prior, mostly("en", 0.97), seconds(1.5))
+        prior = prior_after(prior, mostly("en", 0.97), seconds(1.5))
     assert heard[0] == "de" and heard[-1] == "en"
 
 
@@ -62,7 +70,7 @@ def test_a_short_first_word_taken_wrongly_does_not_outweigh_what_follows() -> No
 
 
 def test_without_scores_nothing_is_learned() -> None:
-    assert after(GERMAN, {}, seconds(5)) is GERMAN
+    assert prior_after(GERMAN, {}, seconds(5)) is GERMAN
 
 
 scores = st.dictionaries(
@@ -76,14 +84,14 @@ def test_no_history_makes_a_change_of_language_impossible(
 ) -> None:
     prior = FLAT
     for heard, samples in history:
-        prior = after(prior, heard, samples)
+        prior = prior_after(prior, heard, samples)
     assert sum(prior.values()) == pytest.approx(1 if history else 0)
     for code in LANGUAGES:
         assert likeliest(prior, mostly(code, 0.99), seconds(4)) == code
 
 
 def test_what_is_shown_changes_language_on_clear_evidence_only() -> None:
-    shown_in_english = leaning(FLAT, "en")
+    shown_in_english = prior_favouring(FLAT, "en")
     nearly = {"en": 0.45, "de": 0.55}
     clearly = {"en": 0.1, "de": 0.9}
     assert likeliest(FLAT, nearly, seconds(3)) == "de"
@@ -92,7 +100,7 @@ def test_what_is_shown_changes_language_on_clear_evidence_only() -> None:
 
 
 def test_before_anything_is_shown_nothing_leans() -> None:
-    assert leaning(GERMAN, None) is GERMAN
+    assert prior_favouring(GERMAN, None) is GERMAN
 
 
 @given(
@@ -103,14 +111,16 @@ def test_before_anything_is_shown_nothing_leans() -> None:
 def test_a_language_that_is_not_allowed_never_becomes_possible(
     allowed: list[str], history: list[tuple[Mapping[str, float], int]], heard: Mapping[str, float]
 ) -> None:
-    prior = among(allowed)
+    prior = uniform_over(allowed)
     for before, samples in history:
-        prior = after(leaning(prior, likeliest(prior, before, samples)), before, samples)
+        prior = prior_after(
+            prior_favouring(prior, likeliest(prior, before, samples)), before, samples
+        )
     assert {code for code in LANGUAGES if is_possible(prior, code)} == set(allowed)
     assert likeliest(prior, heard, seconds(5)) in allowed
 
 
 def test_among_allowed_languages_the_best_score_counts() -> None:
     scores = {"en": 0.9, "de": 0.07, "fr": 0.03}
-    assert likeliest(among(("de", "fr")), scores, seconds(5)) == "de"
-    assert among(()) is FLAT
+    assert likeliest(uniform_over(("de", "fr")), scores, seconds(5)) == "de"
+    assert uniform_over(()) is FLAT

@@ -13,21 +13,21 @@ import pytest
 from oyez.audio.pcm import SAMPLE_RATE
 from oyez.engines.base import Hypothesis, Piece, Purpose
 from oyez.engines.vad.base import WINDOW_SAMPLES
-from oyez.turns.segment import Wanted, WindowSettings
+from oyez.turns.segment import RecognitionNeed, SegmentSettings
 from oyez.turns.turn import Turn
 
 WORD_SAMPLES = 6_400
 """Of 150 words a minute."""
 
 
-def hear(wanted: Wanted) -> Hypothesis:
+def hear(need: RecognitionNeed) -> Hypothesis:
     """An engine that hears one numbered word after another."""
-    first = -(-wanted.start // WORD_SAMPLES)
+    first = -(-need.start // WORD_SAMPLES)
     pieces = tuple(
-        Piece(f" {n}", (n,), (n + 1) * WORD_SAMPLES - wanted.start, 0.9)
-        for n in range(first, wanted.end // WORD_SAMPLES)
+        Piece(f" {n}", (n,), (n + 1) * WORD_SAMPLES - need.start, 0.9)
+        for n in range(first, need.end // WORD_SAMPLES)
     )
-    return Hypothesis((*wanted.prefix, *pieces[len(wanted.prefix) :]), "en")
+    return Hypothesis((*need.prefix, *pieces[len(need.prefix) :]), "en")
 
 
 @dataclass
@@ -38,9 +38,9 @@ class Minute:
     calls: int = 0
     """Of Python and C functions."""
 
-    def note(self, wanted: Wanted) -> None:
-        samples = wanted.end - wanted.start
-        self.partials += wanted.purpose is Purpose.PARTIAL
+    def note(self, need: RecognitionNeed) -> None:
+        samples = need.end - need.start
+        self.partials += need.purpose is Purpose.PARTIAL
         self.audio_samples += samples
         self.longest_samples = max(self.longest_samples, samples)
 
@@ -51,21 +51,21 @@ class Minute:
 def talk(turn: Turn, minute: Minute, windows: range) -> None:
     for index in windows:
         sys.setprofile(minute.count)
-        wanted = turn.feed(0.9, (index + 1) * WINDOW_SAMPLES)
+        needs = turn.feed(0.9, (index + 1) * WINDOW_SAMPLES)
         sys.setprofile(None)
-        for want in wanted:
-            minute.note(want)
-            answer = hear(want)
+        for need in needs:
+            minute.note(need)
+            answer = hear(need)
             sys.setprofile(minute.count)
-            turn.hear(want, answer)
-            _ = turn.text, turn.stash
+            turn.on_result(need, answer)
+            _ = turn.stable_text, turn.unstable_text
             sys.setprofile(None)
 
 
 @pytest.fixture(scope="module")
 def monologue() -> tuple[Turn, list[Minute]]:
     """Ten minutes without a pause."""
-    turn, minutes = Turn(0, WindowSettings(release=0.4)), [Minute() for _ in range(10)]
+    turn, minutes = Turn(0, SegmentSettings(release=0.4)), [Minute() for _ in range(10)]
     edges = [SAMPLE_RATE * 60 * n // WINDOW_SAMPLES for n in range(11)]
     for minute, (start, end) in zip(minutes, pairwise(edges), strict=True):
         talk(turn, minute, range(start, end))
@@ -88,6 +88,6 @@ def test_a_monologue_is_shown_whole_and_no_word_twice(
     monologue: tuple[Turn, list[Minute]],
 ) -> None:
     turn, _ = monologue
-    numbers = [int(word) for word in turn.text.replace(".", "").split()]
+    numbers = [int(word) for word in turn.stable_text.replace(".", "").split()]
     assert numbers == list(range(len(numbers)))
     assert len(numbers) > 10 * 60 * 2.5 - 10

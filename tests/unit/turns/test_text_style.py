@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oyez.engines.base import LANGUAGES
-from oyez.turns.text_style import finished, settled, styled
+from oyez.turns.text_style import TextJoiner, separator, stable_prefix, styled, with_full_stop
 
 STYLED = [
     ("en", "  Hello ,  world . ", "Hello, world."),
@@ -57,8 +57,8 @@ def test_styled(language: str, text: str, expected: str) -> None:
         ("ko", "네", "네."),
     ],
 )
-def test_finished(language: str, text: str, expected: str) -> None:
-    assert finished(text, language) == expected
+def test_with_full_stop(language: str, text: str, expected: str) -> None:
+    assert with_full_stop(text, language) == expected
 
 
 LETTERS = "aBé7你好这後里發发カのはสวนी한국ںشक"
@@ -71,8 +71,8 @@ def test_styling_twice_changes_nothing(text: str, language: str) -> None:
 
 
 @given(texts, texts, st.sampled_from(LANGUAGES))
-def test_settled_text_stays_the_same_whatever_follows(begun: str, more: str, language: str) -> None:
-    assert styled(begun + more, language).startswith(settled(begun, language))
+def test_the_stable_prefix_stays_whatever_follows(text: str, more: str, language: str) -> None:
+    assert styled(text + more, language).startswith(stable_prefix(text, language))
 
 
 @given(texts, st.sampled_from(LANGUAGES))
@@ -85,6 +85,47 @@ def test_no_letter_is_lost(text: str, language: str) -> None:
 
 @given(st.text(max_size=40), st.sampled_from(LANGUAGES))
 def test_any_text_is_styled(text: str, language: str) -> None:
-    assert finished(styled(text, language), language).strip() == finished(
+    assert with_full_stop(styled(text, language), language).strip() == with_full_stop(
         styled(text, language), language
     )
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "between"),
+    [
+        ("a.", "b", " "),
+        ("", "b", ""),
+        ("a", "", ""),
+        ("好。", "今", ""),
+        ("ครับ", "ผม", ""),
+        ("です。", "OK", ""),
+        ("안녕.", "네", " "),
+    ],
+)
+def test_the_separator_depends_on_scripts_without_spaces(
+    left: str, right: str, between: str
+) -> None:
+    assert separator(left, right) == between
+
+
+@pytest.mark.parametrize(
+    ("texts", "whole"),
+    [
+        (["the exchange.", "or a connection."], "the exchange or a connection."),
+        (["the exchange.", "Or a connection."], "the exchange. Or a connection."),
+        (["so...", "it goes"], "so... it goes"),
+        (["why?", "because"], "why? because"),
+        (["它好。", "他来"], "它好。他来"),
+        (["", "one.", "", "two"], "one two"),
+    ],
+)
+def test_a_stop_inside_a_sentence_goes(texts: list[str], whole: str) -> None:
+    joiner = TextJoiner()
+    for text in texts:
+        shown = joiner.with_next("")
+        for length in range(1, len(text) + 1):
+            grown = joiner.with_next(text[:length])
+            assert grown.startswith(shown)
+            shown = grown
+        joiner.add(text)
+    assert joiner.text == whole

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oyez.engines.base import Piece
-from oyez.turns.word_times import MAX_TAIL_SAMPLES, Span, Timeline, Word, words_of
+from oyez.turns.word_times import MAX_TAIL_SAMPLES, LetterTimes, Span, Word, split_words
 
 
 def piece(text: str, end: int, probability: float = 0.5) -> Piece:
@@ -13,9 +13,9 @@ def piece(text: str, end: int, probability: float = 0.5) -> Piece:
 
 
 def timed(pieces: list[Piece], text: str, spoken: list[Span], at: int = 0) -> tuple[Word, ...]:
-    timeline = Timeline()
-    timeline.add(pieces, text, at, spoken)
-    return timeline.words(text)
+    times = LetterTimes()
+    times.add(pieces, text, at, spoken)
+    return times.words(text)
 
 
 @pytest.mark.parametrize(
@@ -33,12 +33,12 @@ def timed(pieces: list[Piece], text: str, spoken: list[Span], at: int = 0) -> tu
     ],
 )
 def test_a_word_has_its_marks_and_a_letter(text: str, words: list[str]) -> None:
-    assert words_of(text) == words
+    assert split_words(text) == words
 
 
 @given(st.text(st.sampled_from("ab é1%,.「」「我好เมืองำ। |“-\u0301\n"), max_size=30))
 def test_words_are_the_text_again(text: str) -> None:
-    assert "".join(words_of(text)) == text
+    assert "".join(split_words(text)) == text
 
 
 def test_words_carry_the_written_form_and_the_times_of_what_was_heard() -> None:
@@ -89,10 +89,10 @@ def test_another_script_may_have_other_letters() -> None:
 
 
 def test_text_without_a_letter_has_a_place_too() -> None:
-    timeline = Timeline()
-    timeline.add([piece(" one", 4000)], "one", 0, [(0, 4000)])
-    timeline.add([piece("…", 8000)], "…", 4000, [])
-    assert timeline.words("…") == (Word("…", 4000, 4000, 0.0),)
+    times = LetterTimes()
+    times.add([piece(" one", 4000)], "one", 0, [(0, 4000)])
+    times.add([piece("…", 8000)], "…", 4000, [])
+    assert times.words("…") == (Word("…", 4000, 4000, 0.0),)
 
 
 @given(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from oyez.accounts.database import OFF, Database, DatabaseError, open_database
 from oyez.accounts.directory import KeyDirectory
 from oyez.accounts.ledger import Ledger
 from oyez.metrics import Metrics
-from oyez.server.bodies import DatabaseState
 from oyez.settings import Settings
+
+DatabaseState = Literal["ok", "behind"]
 
 
 class Accounts:

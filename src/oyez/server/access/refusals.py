@@ -5,9 +5,10 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass
 
+import msgspec
 from aiohttp import web
 
-from oyez.server.bodies import RefusalBody, json_response
+from oyez.server.operations import json_response
 
 REASONS = {
     "busy": "the open sessions need the engine (`max_load`)",
@@ -51,6 +52,17 @@ class Refusal:
         if self.retry_after_s is not None:
             headers["Retry-After"] = str(self.retry_after_s)
         return headers
+
+
+class RefusalBody(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a request was refused, in the form of the hosted service."""
+
+    code: str
+    """A code for programs."""
+    message: str
+    """A text for people: what to do."""
+    request_id: str
+    """A new id for each refusal."""
 
 
 def refuse(refusal: Refusal, headers: dict[str, str] | None = None) -> web.Response:

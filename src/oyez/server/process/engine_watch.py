@@ -8,13 +8,14 @@ import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from typing import Literal
 
 from aiohttp import web
 
 from oyez.runtime.scheduler import Scheduler
 from oyez.runtime.watched_engine import CHECK_S
-from oyez.server.bodies import EngineState
 
+EngineState = Literal["ok", "engine_restarting", "engine_stuck"]
 STUCK_S = 30.0
 """A call that is over its limit for so long does not come back."""
 

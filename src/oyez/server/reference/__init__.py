@@ -1,1 +1,1 @@
-"""The reference: OpenAPI and AsyncAPI documents and a page, made from the code that serves."""
+"""The reference at `/docs`: OpenAPI and AsyncAPI documents and a page, made from the code."""

@@ -1,4 +1,4 @@
-"""One example of every event: a short session in VAD mode, and what may go wrong in one."""
+"""At least one example of every event: a short session in VAD mode, a failure, and two errors."""
 
 from __future__ import annotations
 
@@ -44,19 +44,19 @@ CLIENT_EXAMPLES: tuple[dict[str, Any], ...] = (
     {"type": "session.finish", "event_id": "event_5"},
 )
 _DEFAULTS = SessionConfig()
-_CHOSEN = merge(_DEFAULTS, UPDATE, SessionLimits())
-_TURN = {"item_id": ITEM_ID, "language": "en", "emotion": "neutral"}
-_TOO_HIGH = invalid_value("session.sample_rate", 44100, "8000, 16000")
+_UPDATED = merge(_DEFAULTS, UPDATE, SessionLimits())
+_RESULT = {"item_id": ITEM_ID, "language": "en", "emotion": "neutral"}
+_BAD_RATE = invalid_value("session.sample_rate", 44100, "8000, 16000")
 _OVERLOAD = Overload()
-_WITHOUT_ID: tuple[tuple[type[ServerEvent], dict[str, Any]], ...] = (
+_SERVER_EVENTS: tuple[tuple[type[ServerEvent], dict[str, Any]], ...] = (
     (SessionCreated, {"session": _DEFAULTS.as_wire(SESSION_ID, MODEL)}),
-    (SessionUpdated, {"session": _CHOSEN.as_wire(SESSION_ID, MODEL)}),
+    (SessionUpdated, {"session": _UPDATED.as_wire(SESSION_ID, MODEL)}),
     (SpeechStarted, {"audio_start_ms": 320, "item_id": ITEM_ID}),
-    (InterimText, {**_TURN, "text": "It was the", "stash": " best of time"}),
+    (InterimText, {**_RESULT, "text": "It was the", "stash": " best of time"}),
     (SpeechStopped, {"audio_end_ms": 2912, "item_id": ITEM_ID}),
     (BufferCommitted, {"previous_item_id": None, "item_id": ITEM_ID}),
     (ItemCreated, {"previous_item_id": None, "item": Item(id=ITEM_ID)}),
-    (TranscriptionCompleted, {**_TURN, "transcript": "It was the best of times."}),
+    (TranscriptionCompleted, {**_RESULT, "transcript": "It was the best of times."}),
     (
         TranscriptionFailed,
         {
@@ -66,7 +66,7 @@ _WITHOUT_ID: tuple[tuple[type[ServerEvent], dict[str, Any]], ...] = (
     ),
     (BufferCleared, {}),
     (SessionFinished, {"transcript": "It was the best of times."}),
-    (ErrorEvent, {"error": _TOO_HIGH.detail("event_1")}),
+    (ErrorEvent, {"error": _BAD_RATE.detail("event_1")}),
     (
         ErrorEvent,
         {"error": ClientError("The message is not valid JSON.", code="invalid_json").detail()},
@@ -75,6 +75,6 @@ _WITHOUT_ID: tuple[tuple[type[ServerEvent], dict[str, Any]], ...] = (
 
 
 def server_examples() -> Iterable[ServerEvent]:
-    """In the order they might come."""
-    for number, (event, fields) in enumerate(_WITHOUT_ID, start=1):
+    """Yield the examples in an order in which a server might send them."""
+    for number, (event, fields) in enumerate(_SERVER_EVENTS, start=1):
         yield event(event_id=f"event_8sVt3mZk1RcQpX6uEyB{number:02}", **fields)

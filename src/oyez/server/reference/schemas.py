@@ -1,8 +1,13 @@
-"""JSON Schemas (draft 7) of every event, made from the types the server works with."""
+"""JSON Schemas of everything on the wire, made from the types that the server works with."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import ast
+import inspect
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -11,89 +16,68 @@ from oyez.protocol import session_patch
 from oyez.protocol.client_events import ClientEvent
 from oyez.protocol.limits import SessionLimits
 from oyez.protocol.server_events import ServerEvent
-from oyez.server.reference.docstrings import fields_of, text_of
 
 Schema = dict[str, Any]
 REFERENCE = "#/components/schemas/{name}"
 BASE64 = "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
 
+BEARER: Schema = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "`Authorization: Bearer KEY`; the scheme in any case. A server that needs no "
+    "keys accepts requests without one, except those of web pages of other origins.",
+}
+API_KEY_HEADER: Schema = {
+    "name": "X-API-Key",
+    "in": "header",
+    "description": "`X-API-Key: KEY` does the same.",
+}
+"""The second way to send a key. The two documents give it types with different names."""
+
+
+def reference_to(cls: type) -> Schema:
+    """Return the reference by which documents refer to the schema of `cls`."""
+    return {"$ref": REFERENCE.format(name=cls.__name__)}
+
 
 def server_schemas(events: Iterable[type[ServerEvent]]) -> dict[str, Schema]:
-    """Event classes and what they are made of, by class name. Every field is always sent, but
-    those of types that leave out what was not asked for."""
-    schemas = schemas_of(events)
-    for cls, schema in schemas.items():
+    """Make the schemas of server events and of the types in them, by class name.
+
+    The server always sends every field, except for types that omit defaults.
+    """
+    events = list(events)
+    types, schemas = _types_in(events), schemas_of(events)
+    for name, schema in schemas.items():
         for field in schema["properties"].values():
             field.pop("default", None)
-        if not cls.__struct_config__.omit_defaults:
+        if not types[name].__struct_config__.omit_defaults:
             schema["required"] = list(schema["properties"])
-    return {cls.__name__: schema for cls, schema in schemas.items()}
+    return schemas
 
 
 def client_schemas(
     events: Mapping[str, type[ClientEvent]], limits: SessionLimits
 ) -> dict[str, Schema]:
-    """Event classes and what they are made of, by class name: what clients should send."""
-    schemas = {cls.__name__: schema for cls, schema in schemas_of(events.values()).items()}
+    """Make the schemas of client events and of the types in them, by class name.
+
+    They describe what a client should send; the server accepts a little more (see `session_patch`).
+    """
+    schemas = {**schemas_of(events.values()), **schemas_of([session_patch.SessionPatch])}
     for name, cls in events.items():
         schema = schemas[cls.__name__]
-        own = schema["properties"]
-        own["event_id"] = {"type": "string", "description": "Comes back in the `error` it causes."}
-        schema["properties"] = {"type": {"const": name}, **own}
-        schema["required"] = ["type", *(key for key in own if key != "event_id")]
-    patch = schemas_of([session_patch.SessionPatch])
-    schemas |= {cls.__name__: schema for cls, schema in patch.items()}
-    _bound(schemas, limits)
-    return schemas
-
-
-def schemas_of(types: Iterable[Any]) -> dict[Any, Schema]:
-    """These types and all they refer to, with their docstrings."""
-    types = list(types)
-    _, components = msgspec.json.schema_components(types, ref_template=REFERENCE)
-    by_name = _classes(types)
-    return {by_name[name]: _described(by_name[name], schema) for name, schema in components.items()}
-
-
-def _classes(types: Iterable[Any]) -> dict[str, Any]:
-    """Every class the types are made of, by name."""
-    found: dict[str, Any] = {}
-    waiting = [msgspec.inspect.type_info(cls) for cls in types]
-    while waiting:
-        info: Any = waiting.pop()
-        cls = getattr(info, "cls", None)
-        if cls is not None and cls.__name__ in found:
-            continue
-        if isinstance(info, msgspec.inspect.StructType | msgspec.inspect.DataclassType):
-            found[info.cls.__name__] = info.cls
-            waiting += [field.type for field in info.fields]
-        waiting += getattr(info, "types", ())
-        waiting += [info.item_type] if hasattr(info, "item_type") else []
-        waiting += [info.type] if isinstance(info, msgspec.inspect.Metadata) else []
-    return found
-
-
-def _described(cls: type, schema: Schema) -> Schema:
-    del schema["title"]  # the name says it
-    schema["description"] = text_of(cls)
-    texts = fields_of(cls)
-    for name, field in schema["properties"].items():
-        if name not in texts:
-            continue
-        if "$ref" in field:  # draft 7 ignores what stands beside a reference
-            schema["properties"][name] = field = {"allOf": [dict(field)]}
-        field["description"] = texts[name]
-    return schema
-
-
-def _bound(schemas: dict[str, Schema], limits: SessionLimits) -> None:
-    """What depends on settings."""
+        fields = schema["properties"]
+        fields["event_id"] = {
+            "type": "string",
+            "description": "The server repeats it in the `error` that the event causes.",
+        }
+        schema["properties"] = {"type": {"const": name}, **fields}
+        schema["required"] = ["type", *(key for key in fields if key != "event_id")]
+    schemas["SessionUpdate"]["properties"]["session"] = {
+        "description": "The changes.",
+        "allOf": [reference_to(session_patch.SessionPatch)],
+    }
     audio = schemas["AudioAppend"]["properties"]["audio"]
     audio |= {"pattern": BASE64, "maxLength": -(-limits.max_append_bytes // 3) * 4}
-    update = schemas["SessionUpdate"]["properties"]["session"]
-    update.clear()
-    update["description"] = "What is to change."
-    update["allOf"] = [{"$ref": REFERENCE.format(name="SessionPatch")}]
     for owner, key in (
         ("CorpusPatch", "text"),
         ("TranscriptionPatch", "corpus_text"),
@@ -102,3 +86,140 @@ def _bound(schemas: dict[str, Schema], limits: SessionLimits) -> None:
         for choice in schemas[owner]["properties"][key]["anyOf"]:
             if choice["type"] == "string":
                 choice["maxLength"] = limits.max_corpus_chars
+    return schemas
+
+
+def schemas_of(types: Iterable[type]) -> dict[str, Schema]:
+    """Make the schemas of these types and of all types in them, by class name, with docstrings."""
+    types = list(types)
+    _, schemas = msgspec.json.schema_components(types, ref_template=REFERENCE)
+    for name, cls in _types_in(types).items():
+        schema = schemas[name]
+        del schema["title"]  # it repeats the name
+        schema["description"] = docstring(cls)
+        texts = field_docstrings(cls)
+        for key, field in schema["properties"].items():
+            if key not in texts:
+                continue
+            if "$ref" in field:  # draft 7 ignores all that stands beside a reference
+                schema["properties"][key] = field = {"allOf": [dict(field)]}
+            field["description"] = texts[key]
+    return schemas
+
+
+def _types_in(types: Iterable[type]) -> dict[str, Any]:
+    """Every struct and dataclass among these types and in their fields, by name."""
+    found: dict[str, Any] = {}
+    waiting: list[Any] = list(msgspec.inspect.multi_type_info(types))
+    while waiting:
+        info = waiting.pop()
+        if isinstance(info, msgspec.inspect.StructType | msgspec.inspect.DataclassType):
+            if info.cls.__name__ not in found:
+                found[info.cls.__name__] = info.cls
+                waiting += [field.type for field in info.fields]
+        elif isinstance(info, msgspec.inspect.Metadata):
+            waiting.append(info.type)
+        else:
+            waiting += [*getattr(info, "types", ()), *filter(None, [getattr(info, "item_type", 0)])]
+    return found
+
+
+def docstring(cls: type) -> str:
+    """Return the docstring of `cls` itself, each paragraph on one line; "" if it has none."""
+    return _paragraphs(cls.__dict__.get("__doc__") or "")
+
+
+@cache
+def field_docstrings(cls: type) -> dict[str, str]:
+    """Return the docstrings below the fields of `cls` and of its base classes, by field.
+
+    They are read from the source code: Python does not keep them. A program without its source
+    code (a frozen one) gets none.
+    """
+    found: dict[str, str] = {}
+    for base in reversed(cls.__mro__):
+        try:
+            source = textwrap.dedent(inspect.getsource(base))
+        except (OSError, TypeError):  # a built-in class
+            continue
+        (definition,) = ast.parse(source).body
+        assert isinstance(definition, ast.ClassDef)
+        for field, below in zip(definition.body, definition.body[1:], strict=False):
+            match field, below:
+                case (
+                    ast.AnnAssign(target=ast.Name(id=name)),
+                    ast.Expr(value=ast.Constant(value=str(text))),
+                ):
+                    found[name] = _paragraphs(text)
+    return found
+
+
+def _paragraphs(text: str) -> str:
+    paragraphs = inspect.cleandoc(text).split("\n\n")
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One field of a schema, for a table that people read."""
+
+    path: str
+    """The dotted path, as `param` of an `error` has it."""
+    kind: str
+    """The type, in words."""
+    bounds: tuple[str, ...]
+    """The other conditions of the value, and its default."""
+    required: bool
+    description: str
+    allowed: tuple[str, ...]
+    """The values that are allowed; empty if they are not listed."""
+
+
+def rows(schema: Mapping[str, Any], schemas: Mapping[str, Any], prefix: str = "") -> Iterator[Row]:
+    """Yield the fields of an object, and after each field those of the objects in it.
+
+    `schemas` holds the schemas that references name.
+    """
+    whole = _resolved(schema, schemas)
+    for name, field in whole.get("properties", {}).items():
+        choices = [_resolved(each, schemas) for each in field.get("anyOf", [field])]
+        yield Row(
+            path=prefix + name,
+            kind=" or ".join(dict.fromkeys(_kind(each, schemas) for each in choices)),
+            bounds=tuple(bound for each in choices for bound in _bounds(each)),
+            required=name in whole.get("required", ()),
+            description=field.get("description") or "",
+            allowed=tuple(value for each in choices for value in _values(each)),
+        )
+        for each in choices:
+            inner = each.get("items", each)
+            yield from rows(inner, schemas, f"{prefix}{name}{'[]' if 'items' in each else ''}.")
+
+
+def _resolved(schema: Mapping[str, Any], schemas: Mapping[str, Any]) -> Mapping[str, Any]:
+    if "allOf" in schema:
+        (schema,) = schema["allOf"]
+    if "$ref" in schema:
+        return _resolved(schemas[schema["$ref"].rpartition("/")[2]], schemas)
+    return schema
+
+
+def _kind(schema: Mapping[str, Any], schemas: Mapping[str, Any]) -> str:
+    kind: str = schema.get("type", "string" if _values(schema) else "anything")
+    if kind == "array" and "items" in schema:
+        return f"array of {_kind(_resolved(schema['items'], schemas), schemas)}s"
+    return kind
+
+
+def _bounds(schema: Mapping[str, Any]) -> Iterator[str]:
+    if "minimum" in schema and "maximum" in schema:
+        yield f"from {schema['minimum']} to {schema['maximum']}"
+    if "maxLength" in schema:
+        yield f"at most {schema['maxLength']:,} characters"
+    if isinstance(schema.get("default"), int | float) and len(_values(schema)) != 1:
+        yield f"default {schema['default']}"
+
+
+def _values(schema: Mapping[str, Any]) -> list[str]:
+    values = [schema["const"]] if "const" in schema else schema.get("enum", ())
+    return ['""' if value == "" else str(value) for value in values]

@@ -12,7 +12,7 @@ from aiohttp import web
 from oyez.files.documents import main_language, plain_text, sentences
 from oyez.files.results import Segment, Word
 from oyez.files.subtitles import srt, vtt
-from oyez.server.bodies import json_response
+from oyez.server.operations import json_response
 from oyez.server.transcriptions.bodies import (
     Transcription,
     Usage,

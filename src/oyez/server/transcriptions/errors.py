@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from oyez.server.access.refusals import Refusal
-from oyez.server.bodies import json_response
+from oyez.server.operations import json_response
 from oyez.server.transcriptions.bodies import Failure, FailureDetail
 
 INVALID = "invalid_request_error"

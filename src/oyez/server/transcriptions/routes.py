@@ -3,32 +3,30 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
 from oyez.server.access.access import Access
 from oyez.server.access.refusals import Refusal
-from oyez.server.bodies import json_response
+from oyez.server.operations import Handler, json_response
 from oyez.server.session.watch import ServerWatch
 from oyez.server.transcriptions.bodies import Model, ModelList
 from oyez.server.transcriptions.errors import ApiError, internal_error
+from oyez.server.transcriptions.operations import GET_MODEL, LIST_MODELS, transcribe
 from oyez.server.transcriptions.transcriptions import Transcriptions
+from oyez.settings import Settings
 
-PATH = "/v1/audio/transcriptions"
 ALIASES = ("whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe")
 """Names that programs written for OpenAI ask for."""
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 log = logging.getLogger(__name__)
 
 
 def openai_routes(
-    transcriptions: Transcriptions, access: Access, watch: ServerWatch, models: tuple[str, ...]
+    settings: Settings, transcriptions: Transcriptions, access: Access, watch: ServerWatch
 ) -> list[web.RouteDef]:
-    """models: names the server goes by, besides ALIASES."""
-    known = {name: Model(id=name) for name in (*models, *ALIASES)}
+    """Return the routes of `/v1/…`. The models are those of the settings and ALIASES."""
+    known = {name: Model(id=name) for name in (*settings.models, *ALIASES)}
 
     async def all_models(request: web.Request) -> web.Response:
         _check(access, request)
@@ -59,9 +57,9 @@ def openai_routes(
         return handle
 
     return [
-        web.post(PATH, answering(transcriptions.handle)),
-        web.get("/v1/models", answering(all_models)),
-        web.get("/v1/models/{name}", answering(one_model)),
+        transcribe(settings).route(answering(transcriptions.handle)),
+        LIST_MODELS.route(answering(all_models)),
+        GET_MODEL.route(answering(one_model)),
     ]
 
 

@@ -20,7 +20,7 @@ from oyez.engines.vad import registry, silero
 from oyez.engines.vad.base import WINDOW_SAMPLES, VoiceDetector
 from oyez.engines.vad.loudness import UNHEARD, follow
 from oyez.engines.vad.silero_graph import many_streams
-from oyez.turns.endpointing import EdgeDetector, EdgeSettings, Started, Stopped
+from oyez.turns.endpointing import Endpointer, EndpointerSettings, TurnEnd, TurnStart
 from property.strategies import cuts
 
 _DETECTORS = {name: registry.load(name) for name in ("silero", "energy")}
@@ -41,8 +41,8 @@ def _score(detector: VoiceDetector, samples: NDArray[np.float32]) -> NDArray[np.
     return detector.score(samples, detector.initial_state())[0]
 
 
-def _edges(scores: NDArray[np.float32]) -> list[Started | Stopped]:
-    detector = EdgeDetector(EdgeSettings.from_wire(0.2, 400, 300))
+def _edges(scores: NDArray[np.float32]) -> list[TurnStart | TurnEnd]:
+    detector = Endpointer(EndpointerSettings.from_wire(0.2, 400, 300))
     return [edge for score in scores.tolist() if (edge := detector.feed(score))]
 
 

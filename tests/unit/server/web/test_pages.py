@@ -6,11 +6,11 @@ from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
 from oyez.metrics import Metrics
-from oyez.server.web.metrics import metrics_routes
+from oyez.server.web.pages import metrics_routes
 from oyez.settings import Settings
 
 
-async def test_a_crowd_shares_a_text_that_is_made_after_each_of_them_asked() -> None:
+async def test_simultaneous_requests_share_a_text_that_is_made_after_them() -> None:
     metrics = Metrics()
     make, made = metrics.exposition, 0
 

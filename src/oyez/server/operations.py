@@ -1,0 +1,95 @@
+"""HTTP operations: a route together with its description, and answers in JSON.
+
+The OpenAPI document is made from these descriptions (`server/reference/openapi`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import msgspec
+from aiohttp import web
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Description = dict[str, Any]
+"""A part of an OpenAPI document. In place of a reference to a schema it holds the type itself, and
+in place of an example the object itself."""
+
+JSON = "application/json"
+TEXT = "text/plain"
+NAME_IN_PATH: Description = {
+    "name": "name",
+    "in": "path",
+    "required": True,
+    "schema": {"type": "string"},
+}
+BEARER_KEY: tuple[dict[str, list[str]], ...] = ({"bearer": []},)
+"""The operation needs a key in the header `Authorization`."""
+API_KEY: tuple[dict[str, list[str]], ...] = ({}, *BEARER_KEY, {"apiKey": []})
+"""The operation takes an API key in either header, or none where the server needs none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """One method of one path, as OpenAPI describes it."""
+
+    path: str
+    """The path as aiohttp's router reads it, with `{name}` for a part that varies."""
+    name: str
+    """A name that no other operation has: the `operationId`."""
+    summary: str
+    answers: Mapping[int, Description]
+    """The possible answers by HTTP status."""
+    method: Literal["get", "post"] = "get"
+    description: str = ""
+    parameters: tuple[Description, ...] = ()
+    request_body: Description | None = None
+    security: tuple[dict[str, list[str]], ...] = ()
+    """The security schemes of which a request needs one; empty if it needs none."""
+    is_on_page: bool = True
+    """Whether the page at `/docs` shows this operation."""
+
+    def route(self, handler: Handler) -> web.RouteDef:
+        """Return the route that lets `handler` serve this operation."""
+        add = web.post if self.method == "post" else web.get
+        return add(self.path, handler)
+
+
+def json_answer(
+    description: str, body: type[msgspec.Struct] | msgspec.Struct | None
+) -> Description:
+    """Describe an answer in JSON. `body` is its type, or an example of it."""
+    if isinstance(body, msgspec.Struct):
+        content = {"schema": type(body), "example": body}
+    else:
+        content = {"schema": body or {"type": "object"}}
+    return {"description": description, "content": {JSON: content}}
+
+
+def text_answer(description: str, media_type: str = TEXT) -> Description:
+    """Describe an answer that is a text, or a file, of this media type."""
+    content = {media_type: {"schema": {"type": "string"}}}
+    return {"description": description, "content": content}
+
+
+def json_response(
+    body: msgspec.Struct, status: int = 200, headers: dict[str, str] | None = None
+) -> web.Response:
+    """Encode `body` as the JSON of an HTTP response."""
+    return web.Response(
+        body=_encoded(body),
+        status=status,
+        headers=headers,
+        content_type=JSON,
+        charset="utf-8",
+    )
+
+
+def _encoded(body: msgspec.Struct) -> bytes:
+    try:
+        return msgspec.json.encode(body)
+    except UnicodeEncodeError:  # it repeats bytes of a client that are not UTF-8
+        return json.dumps(msgspec.to_builtins(body), ensure_ascii=False).encode("utf-8", "replace")

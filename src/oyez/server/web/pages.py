@@ -1,0 +1,229 @@
+"""What operators, load balancers and browsers read over plain HTTP: health, metrics, the web page.
+
+None of it needs an API key. `/metrics` needs a key of its own if `metrics_key` is set.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+from typing import Literal
+
+import msgspec
+from aiohttp import web
+
+from oyez import __version__
+from oyez.engines.base import LANGUAGES
+from oyez.metrics import CONTENT_TYPE, Metrics
+from oyez.server.access.accounts import Accounts, DatabaseState
+from oyez.server.access.admission import Admission
+from oyez.server.operations import (
+    BEARER_KEY,
+    NAME_IN_PATH,
+    Operation,
+    json_answer,
+    json_response,
+    text_answer,
+)
+from oyez.server.process.engine_watch import EngineState, EngineWatch
+from oyez.server.web.static_files import PAGE_TYPES, StaticFile, name_ending, read_page_files
+from oyez.settings import MODELS, Settings
+
+METRICS_INTERVAL_S = 0.1
+"""The least time between two expositions of the metrics. Making one takes about 10 ms, so requests
+that come sooner share the next one."""
+INDEX = "index.html"
+PAGE_HEADERS = {
+    # 'self' of connect-src covers the WebSocket of the same host
+    "Content-Security-Policy": "default-src 'self'; connect-src 'self'; object-src 'none'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+    "require-trusted-types-for 'script'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "microphone=(self), camera=(), geolocation=()",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+class Health(msgspec.Struct, frozen=True, kw_only=True):
+    """The state of the process."""
+
+    status: EngineState = "ok"
+    """`engine_restarting`: the engine has ended and is being started again; jobs wait, and sessions
+    go on. `engine_stuck`: a call of the engine does not return."""
+    version: str
+    """The version of oyez."""
+
+
+class Readiness(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Whether the server accepts sessions."""
+
+    status: Literal["ready", "draining", "engine_restarting", "engine_stuck"]
+    """`draining`: the server is shutting down and accepts no more sessions. The others are as in
+    `/healthz`: sessions are accepted, but nothing is recognised at the moment."""
+    room: int | None = None
+    """How many more sessions the server would accept now; only when `ready`."""
+    database: DatabaseState | None = None
+    """The database of usage. `behind`: it does not answer, and records wait to be written; sessions
+    go on. Only when `ready`, and with a database."""
+
+
+HEALTH = Operation(
+    path="/healthz",
+    name="health",
+    summary="Tell whether the process is alive.",
+    answers={
+        200: json_answer("The process is alive.", Health(version=__version__)),
+        503: json_answer(
+            "The engine does not return from a call, and nothing is recognised.",
+            Health(status="engine_stuck", version=__version__),
+        ),
+    },
+)
+READINESS = Operation(
+    path="/readyz",
+    name="readiness",
+    summary="Tell whether the server accepts sessions. It listens only once the model is warm.",
+    answers={
+        200: json_answer("The server accepts sessions.", Readiness(status="ready", room=24)),
+        503: json_answer(
+            "The server is shutting down, or the engine does not work at the moment.",
+            Readiness(status="draining"),
+        ),
+    },
+)
+PAGE = Operation(
+    path="/",
+    name="webPage",
+    summary="The web page.",
+    answers={200: text_answer("The page.", "text/html; charset=utf-8")},
+    is_on_page=False,
+)
+PAGE_CONFIG = Operation(
+    path="/page/config.json",
+    name="webPageConfig",
+    summary="The configuration of the web page.",
+    answers={200: json_answer("The version, the model and the languages of the server.", None)},
+    is_on_page=False,
+)
+PAGE_FILE = Operation(
+    path="/page/{name}",
+    name="webPagePart",
+    summary="A file that the page loads.",
+    answers={
+        200: text_answer("A file that the page loads.", "*/*"),
+        304: {"description": "It has not changed."},
+        404: text_answer("The page has no file of this name."),
+    },
+    parameters=(NAME_IN_PATH,),
+    is_on_page=False,
+)
+
+
+def health_routes(
+    admission: Admission, accounts: Accounts, engine: EngineWatch
+) -> list[web.RouteDef]:
+    """Return the routes of `/healthz` and `/readyz`."""
+
+    async def healthz(request: web.Request) -> web.Response:
+        health = Health(status=engine.state, version=__version__)
+        return json_response(health, 200 if engine.is_alive else 503)
+
+    async def readyz(request: web.Request) -> web.Response:
+        # No state for loading: the server listens only once the model is warm.
+        if admission.draining:
+            return json_response(Readiness(status="draining"), 503)
+        if (state := engine.state) != "ok":
+            return json_response(Readiness(status=state), 503)
+        return json_response(
+            Readiness(status="ready", room=admission.room, database=accounts.state)
+        )
+
+    return [HEALTH.route(healthz), READINESS.route(readyz)]
+
+
+class _Exposition:
+    """The text of the metrics, shared by all requests that come in one interval.
+
+    It is always made after the request, so that it holds what happened before the request.
+    """
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._made_s = float("-inf")
+        self._next: asyncio.Task[bytes] | None = None
+
+    async def text(self) -> bytes:
+        """Return the next text that is made."""
+        if self._next is None:
+            self._next = asyncio.create_task(self._make())
+        return await asyncio.shield(self._next)
+
+    async def _make(self) -> bytes:
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(self._made_s + METRICS_INTERVAL_S - loop.time())
+        self._made_s, self._next = loop.time(), None
+        return self._metrics.exposition()
+
+
+def metrics_operation(settings: Settings) -> Operation:
+    """Describe `/metrics`, with a key if these settings have one."""
+    answers = {200: text_answer("The metrics in text format.", CONTENT_TYPE)}
+    if settings.metrics_key:
+        answers[401] = text_answer("The server's `metrics_key` is missing or wrong.")
+    return Operation(
+        path="/metrics",
+        name="metrics",
+        summary="Metrics for Prometheus.",
+        answers=answers,
+        security=BEARER_KEY if settings.metrics_key else (),
+    )
+
+
+def metrics_routes(settings: Settings, metrics: Metrics) -> list[web.RouteDef]:
+    """Return the route of `/metrics`, or nothing if the setting `metrics` is off."""
+    key = settings.metrics_key
+    exposition = _Exposition(metrics)
+
+    async def handle(request: web.Request) -> web.Response:
+        if key and not _is_bearer(request.headers.get("Authorization", ""), key.get_secret_value()):
+            return web.Response(
+                status=401,
+                text="Send the server's metrics_key: Authorization: Bearer KEY\n",
+                headers={"WWW-Authenticate": "Bearer"},
+            )
+        return web.Response(body=await exposition.text(), headers={"Content-Type": CONTENT_TYPE})
+
+    return [metrics_operation(settings).route(handle)] if settings.metrics else []
+
+
+def page_routes() -> list[web.RouteDef]:
+    """Return the routes of the web page: `/`, its files, and its configuration.
+
+    This reads the files from the disk: call it before the server listens.
+    """
+    served = {
+        name: StaticFile.of(body, PAGE_TYPES[name_ending(name)], PAGE_HEADERS)
+        for name, body in read_page_files().items()
+    }
+    config = {"version": __version__, "model": MODELS[0], "languages": list(LANGUAGES)}
+
+    async def index(request: web.Request) -> web.Response:
+        return served[INDEX].answer(request)
+
+    async def page_file(request: web.Request) -> web.Response:
+        found = served.get(request.match_info["name"])
+        if found is None:
+            raise web.HTTPNotFound(text="No such file belongs to the page.")
+        return found.answer(request)
+
+    async def page_config(request: web.Request) -> web.Response:
+        return web.json_response(config, headers={**PAGE_HEADERS, "Cache-Control": "no-cache"})
+
+    return [PAGE.route(index), PAGE_CONFIG.route(page_config), PAGE_FILE.route(page_file)]
+
+
+def _is_bearer(authorization: str, key: str) -> bool:
+    scheme, _, offered = authorization.strip().partition(" ")
+    is_same = hmac.compare_digest(offered.strip().encode("utf-8", "surrogateescape"), key.encode())
+    return scheme.lower() == "bearer" and is_same
