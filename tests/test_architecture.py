@@ -1,4 +1,4 @@
-"""The table of rooms in ARCHITECTURE.md, held against every import of `src/oyez`."""
+"""The tables of rooms in ARCHITECTURE.md, held against every import of `src/oyez`."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ SOURCE = ROOT / "src" / "oyez"
 MAX_LINES = 400
 
 ROOMS_TABLE = re.compile(r"^\| (`[^|]+) \| (\w+) \|[^|]*\| ([^|]+) \|$", re.MULTILINE)
+SERVER_TABLE = re.compile(r"^\| (`[^|]+) \|()[^|]*\| ([^|]+) \|$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -31,11 +32,11 @@ class Row:
     each_other: bool
 
 
-def read_rows(page: str) -> list[Row]:
-    """The table under the heading Rooms, from the lowest room to the highest."""
-    table = page.partition("## Rooms")[2].partition("\n## ")[0]
+def read_rows(page: str, heading: str, row: re.Pattern[str]) -> list[Row]:
+    """The table under this heading, from the lowest room to the highest."""
+    table = page.partition(f"## {heading}")[2].partition("\n## ")[0]
     rows: list[Row] = []
-    for names, kind, may in ROOMS_TABLE.findall(table):
+    for names, kind, may in row.findall(table):
         allowed = set(quoted(may))
         if "contracts" in may:
             allowed |= set(CONTRACTS)
@@ -52,8 +53,11 @@ def quoted(cell: str) -> list[str]:
 
 
 CONTRACTS = ("engines.base", "engines.vad.base", "engines.emotion.base")
-ROWS = read_rows((ROOT / "ARCHITECTURE.md").read_text())
+PAGE = (ROOT / "ARCHITECTURE.md").read_text()
+ROWS = read_rows(PAGE, "Rooms", ROOMS_TABLE)
 ROOMS = {name: row for row in ROWS for name in row.rooms}
+SERVER_ROWS = read_rows(PAGE, "Inside the server", SERVER_TABLE)
+SERVER_ROOMS = {name: row for row in SERVER_ROWS for name in row.rooms}
 PURE = {name for name, row in ROOMS.items() if row.kind == "pure"}
 IMPURE = {
     *("asyncio", "socket", "ssl", "select", "selectors", "threading", "multiprocessing"),
@@ -65,11 +69,11 @@ IMPURE_CALLS = {"open", "print", "input"}
 REGISTERED = re.compile(r"oyez(\.\w+)+(:\w+)?")
 
 
-def room(module: str) -> str:
+def room(module: str, rooms: dict[str, Row] = ROOMS) -> str:
     """Which room a module (named without `oyez.`) lives in: the innermost that the table has."""
     parts = module.split(".")
     names = [".".join(parts[:length]) for length in range(len(parts), 0, -1)]
-    return next((name for name in names if name in ROOMS), parts[0])
+    return next((name for name in names if name in rooms), parts[0])
 
 
 def imports(tree: ast.AST) -> Iterator[str]:
@@ -91,7 +95,9 @@ def complaints(module: str, code: str) -> list[str]:
     for name in imports(tree):
         package, _, inner = name.partition(".")
         if package == "oyez":
-            found += complaints_about_import(here, inner)
+            found += complaints_about_import(here, inner, ROOMS)
+            if here == "server" and room(inner, SERVER_ROOMS) in SERVER_ROOMS:  # no logger's name
+                found += complaints_about_import(room(module, SERVER_ROOMS), inner, SERVER_ROOMS)
         elif here in PURE and (package in IMPURE or name.startswith("numpy.random")):
             found.append(f"{here} is pure and may not import {name}")
         if name in ("os.environ", "os.getenv") and room(module) != "settings":
@@ -112,8 +118,8 @@ def complaints(module: str, code: str) -> list[str]:
     return found
 
 
-def complaints_about_import(here: str, inner: str) -> list[str]:
-    there, row = room(inner), ROOMS[here]
+def complaints_about_import(here: str, inner: str, rooms: dict[str, Row]) -> list[str]:
+    there, row = room(inner, rooms), rooms[here]
     if there in (here, "__version__") or there in row.may_import:
         return []
     if row.each_other and there in row.rooms:
@@ -171,6 +177,8 @@ def test_every_module_keeps_to_its_room(file: Path) -> None:
         ("runtime.scheduler", "from oyez.protocol.effects import Send", "runtime may not"),
         ("runtime.worker", "from oyez.server import jobs", "runtime may not import server"),
         ("server.app", "from oyez.cli import main", "server may not import cli"),
+        ("server.web.page", "from oyez.server.app import Server", "may not import server.app"),
+        ("server.process.tls", "from oyez.server.web import page", "may not import server.web"),
         ("server.app", "import os\nos.environ['HOME']", "environment"),
         ("server.app", "from os import environ", "environment"),
         ("server.app", "\n" * (MAX_LINES + 1), "longer"),
@@ -202,9 +210,10 @@ def test_a_circle_of_files_is_seen_also_a_late_one() -> None:
     assert not circles({**code, "audio.c": ""})
 
 
-def test_every_room_names_only_rooms_that_have_their_row_higher_up() -> None:
+@pytest.mark.parametrize("rows", [ROWS, SERVER_ROWS], ids=["rooms", "server"])
+def test_every_room_names_only_rooms_that_have_their_row_higher_up(rows: list[Row]) -> None:
     above: set[str] = set()
-    for row in ROWS:
+    for row in rows:
         assert row.may_import <= above | set(CONTRACTS), row.rooms
         above |= set(row.rooms)
 
@@ -213,6 +222,11 @@ def test_the_page_names_every_folder_and_file_and_no_other() -> None:
     top = {file.stem for file in SOURCE.glob("*.py")} - {"__init__"}
     folders = {file.parent.name for file in SOURCE.glob("*/__init__.py")}
     assert {name for name in ROOMS if "." not in name} == top | folders
+    server = SOURCE / "server"
+    files = {f"server.{file.stem}" for file in server.glob("*.py")} - {"server.__init__"}
+    assert set(SERVER_ROOMS) == files | {
+        f"server.{file.parent.name}" for file in server.glob("*/__init__.py")
+    }
     for name in ROOMS:
         path = SOURCE / name.replace(".", "/")
         assert path.is_dir() or path.with_suffix(".py").is_file(), name

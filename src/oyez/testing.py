@@ -1,4 +1,4 @@
-"""Engines for tests, of oyez and of programs built on it: no model, no weights, no waiting."""
+"""Engines for tests of oyez and of programs built on it. They need no model and answer at once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["FakeDetector", "FakeRecogniser"]
 
 
 class FakeDetector(VoiceDetector):
-    """Takes any window louder than -40 dBFS for speech; keeps no state."""
+    """Treats every window louder than -40 dBFS as speech. It keeps no state."""
 
     def initial_state(self) -> object:
         return None

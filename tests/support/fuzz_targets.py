@@ -25,7 +25,7 @@ from oyez.engines.base import RecognitionError, Request
 from oyez.server.session.websocket import WebSocket
 from oyez.server.transcriptions.errors import ApiError
 from oyez.server.transcriptions.form import read_form
-from oyez.server.transcriptions.places import Upload
+from oyez.server.transcriptions.upload_slots import Upload
 from support.blocking_websocket import CLOSE, CONTINUATION, PING, frame
 from support.driver import Driver, silence, speech, spell, to_pcm
 from support.hostile_inputs import (

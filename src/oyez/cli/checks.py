@@ -78,9 +78,9 @@ def version() -> Finding:
 
 def packages() -> Finding:
     """Check the versions of the packages that oyez needs."""
-    from oyez.server.process.packages import outdated
+    from oyez.server.process.resources import outdated_packages
 
-    found = outdated()
+    found = outdated_packages()
     if found:
         advice = "install oyez again, from requirements/server.txt of its source or with pip"
         return Finding("packages", "fail", f"not what oyez needs: {'; '.join(found)}", advice)

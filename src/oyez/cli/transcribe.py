@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from oyez.cli.screens import QuietProgress
     from oyez.cli.transcribe_files import Summary
     from oyez.client import Target
-    from oyez.files.options import Options
+    from oyez.files.results import Options
     from oyez.runtime.loader import Engines
 
 
@@ -88,7 +88,7 @@ def transcribe(
     130 Ctrl-C.
     """
     from oyez.cli.transcripts import STDIN, OutputError, plan
-    from oyez.files.options import Options
+    from oyez.files.results import Options
 
     if STDIN in files and sys.stdin.isatty():
         raise click.UsageError("there is no pipe: stdin is the terminal")

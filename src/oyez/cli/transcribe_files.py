@@ -27,10 +27,8 @@ from oyez.client import (
     Utterance,
     open_session,
 )
-from oyez.files.media import MediaError, open_media
-from oyez.files.options import TranscriptionError
-from oyez.files.results import Partial, Progress, Result, Segment
-from oyez.files.threads import in_thread
+from oyez.files.media import MediaError, open_media, run_blocking
+from oyez.files.results import Partial, Progress, Result, Segment, TranscriptionError
 
 PACKET_SAMPLES = SAMPLE_RATE
 """Audio sent to a server at a time: a second is far below any server's limit of an append."""
@@ -107,7 +105,7 @@ class FileTranscription:
     ) -> None:
         streams_text = output is None and self._form == "text"
         with contextlib.ExitStack() as stack:
-            media = await in_thread(stack.enter_context, open_media(file))
+            media = await run_blocking(stack.enter_context, open_media(file))
             self._progress.begin(transcript.name, media.duration_s)
             async with contextlib.aclosing(self._recognise(media.blocks())) as results:
                 async for result in results:
@@ -200,7 +198,7 @@ async def _send(session: Session, blocks: Iterator[Samples]) -> float:
     """Send the audio and finish the session, also if the file breaks. Returns the seconds sent."""
     sent_samples = 0
     try:
-        while (block := await in_thread(next, blocks, None)) is not None:
+        while (block := await run_blocking(next, blocks, None)) is not None:
             for start in range(0, len(block), PACKET_SAMPLES):
                 packet = block[start : start + PACKET_SAMPLES]
                 await session.send(samples_to_pcm16(packet).tobytes())

@@ -12,8 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from oyez.cli.values import clock
-from oyez.files.documents import document
-from oyez.files.results import Segment, Word
+from oyez.files.results import Segment, Word, document
 from oyez.files.subtitles import srt, vtt
 
 STDIN = "-"

@@ -1,8 +1,8 @@
-"""What the process that decodes an uploaded file takes from itself before it reads the file.
+"""The rights that the process which decodes an uploaded file gives up before it reads the file.
 
-Limits of the operating system hold everywhere; on Linux a filter of system calls besides, so that
-even code that a file smuggles in can read its file, write to its pipe, use memory and compute, and
-nothing else: no socket, no file, no other process.
+Limits of the operating system hold everywhere. On Linux there is a filter of system calls too:
+even code that a file smuggles in can only read its file, write to its pipe, use memory and compute.
+It reaches no socket, no other file and no other process.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ import sys
 import time
 
 STALL_CPU_S = 10
-"""Of processor time, in which a block of sound must come."""
+"""Processor time in which the next block of audio must come."""
 NICE = 5
-"""Live speech is recognised by the server's own process."""
+"""Priority of the process. It is lower than the server's, so that live speech comes first."""
 DESCRIPTORS = 3
-"""The upload, the pipe to the server, and stderr."""
+"""How many descriptors there are: the upload, the pipe to the server, and stderr."""
 
 MACHINES = {"x86_64": 0xC000_003E, "aarch64": 0xC000_00B7}
-"""What the kernel calls them."""
+"""The kernel's numbers of the machines for which there is a filter."""
 CALLS = {
     "read": (0, 63), "write": (1, 64), "close": (3, 57), "fstat": (5, 80), "lseek": (8, 62),
     "pread64": (17, 67), "readv": (19, 65), "writev": (20, 66), "ppoll": (271, 73),
@@ -39,25 +39,31 @@ CALLS = {
     "clock_gettime": (228, 113), "clock_getres": (229, 114), "clock_nanosleep": (230, 115),
     "nanosleep": (35, 101),
 }  # fmt: skip
-"""The system calls that decoding needs: their numbers on each of MACHINES."""
+"""The system calls that decoding needs, with their numbers on each of MACHINES."""
 POLL = 7
-"""On x86_64 only."""
+"""The system call `poll`, which exists on x86_64 only."""
 PRLIMIT = (302, 261)
-"""Allowed for the process itself."""
+"""The system call `prlimit64`, allowed for the process itself only."""
 PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 38, 22, 2
 ALLOW, REFUSE = 0x7FFF_0000, 0x0005_0000 | 1
-"""What a filter answers: go on, or EPERM."""
+"""Verdicts of a filter: run the system call, or answer EPERM."""
 LOAD, JUMP_IF_EQUAL, RETURN = 0x20, 0x15, 0x06
+"""Operations of classic BPF."""
 CALL_AT, ARCHITECTURE_AT, FIRST_ARGUMENT_AT = 0, 4, 16
+"""Offsets in `struct seccomp_data`, in bytes."""
 
 
 def limit(memory_bytes: int, cpu_s: int) -> None:
-    """Limits that hold from now on, also while libraries are loaded. memory_bytes: of address
-    space. cpu_s: of processor time in all, at least 2."""
+    """Set limits that hold from now on, also while libraries are loaded.
+
+    Args:
+        memory_bytes: The most address space.
+        cpu_s: The most processor time in all, at least 2.
+    """
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # the server decides when it ends
+        signal.signal(number, signal.SIG_IGN)  # the server decides when this process ends
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
-        file.write("1000")  # whoever else needs the memory does not lose it
+        file.write("1000")  # when memory runs out, this process ends first
     with contextlib.suppress(OSError):
         os.nice(NICE)
     _set(resource.RLIMIT_CORE, 0)
@@ -68,18 +74,22 @@ def limit(memory_bytes: int, cpu_s: int) -> None:
 
 
 def extend_cpu_time() -> None:
-    """A block of sound came: there may be as much time for the next. What takes longer ends the
-    process by SIGXCPU."""
+    """Allow STALL_CPU_S for the next block of audio; call it after each block. If the next block
+    takes longer, SIGXCPU ends the process."""
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)
     soft = int(time.process_time()) + STALL_CPU_S
-    # at the hard limit the signal is SIGKILL, which does not say why
+    # At the hard limit the signal is SIGKILL, which does not show the reason.
     soft = soft if hard == resource.RLIM_INFINITY else min(soft, hard - 1)
     resource.setrlimit(resource.RLIMIT_CPU, (soft, hard))
 
 
 def confine(pipe: int) -> bool:
-    """Everything is loaded: open nothing more, and end when nobody reads the pipe any more.
-    Returns whether the filter of system calls is in force."""
+    """Give up the right to open anything; call it once everything is loaded.
+
+    From now on the process ends when the reader of the pipe ends. Returns whether the filter of
+    system calls is in force.
+    """
+    # The watching thread starts now, because no thread can be started later.
     watched = _thread.allocate_lock()
     watched.acquire()
     _thread.start_new_thread(_end_with_reader, (pipe, watched))
@@ -90,7 +100,7 @@ def confine(pipe: int) -> bool:
 
 
 def _set(which: int, value: int) -> None:
-    """Soft and hard. A system that does not know one limit may know the others."""
+    """Set the soft and the hard limit. A system that lacks one limit may have the others."""
     with contextlib.suppress(OSError, ValueError):
         _, hard = resource.getrlimit(which)
         value = value if hard == resource.RLIM_INFINITY else min(value, hard)
@@ -98,7 +108,8 @@ def _set(which: int, value: int) -> None:
 
 
 def _end_with_reader(pipe: int, watched: _thread.LockType) -> None:
-    _filter_calls()  # each thread has its own
+    """End the process when nothing reads the pipe any more: the server has ended."""
+    _filter_calls()  # each thread has a filter of its own
     watch = select.poll()
     watch.register(pipe, 0)
     watched.release()
@@ -107,6 +118,7 @@ def _end_with_reader(pipe: int, watched: _thread.LockType) -> None:
 
 
 def _filter_calls() -> bool:
+    """Filter the system calls of this thread. Returns False where there is no filter."""
     name = os.uname().machine if sys.platform == "linux" and sys.maxsize > 2**32 else ""
     if name not in MACHINES:
         return False
@@ -130,7 +142,8 @@ class _Program(ctypes.Structure):
 
 
 def _program(machine: int) -> list[tuple[int, int, int, int]]:
-    """Classic BPF over `struct seccomp_data`: (operation, jump if true, jump if false, value)."""
+    """Return a filter in classic BPF over `struct seccomp_data`: rows of operation, jump if true,
+    jump if false, and value. Jumps count the rows that are skipped."""
     calls = [numbers[machine] for numbers in CALLS.values()] + [POLL] * (machine == 0)
     return [
         (LOAD, 0, 0, ARCHITECTURE_AT),

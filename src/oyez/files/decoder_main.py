@@ -1,8 +1,9 @@
-"""The process that decodes one uploaded file: `decoder_process` starts it and reads its answers.
+"""The program that decodes one uploaded file. `decoder_process` starts it and reads its answers.
 
-The file is at descriptor 0, the answers go to descriptor 1. Each begins with a byte that says what
-it is and its length in four: READY (confined or not), OPENED (seconds, if the file says them),
-SOUND, then END (how many notes) or REFUSED (why, for people).
+The file is at descriptor 0, and the answers go to descriptor 1. An answer begins with one byte for
+its kind and four for its length. The answers are READY (confined or not), OPENED (seconds, if the
+file announces them), SOUND for each block, and then END (number of notes) or REFUSED (the reason,
+for people).
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ SHORT_WAV = (
 
 
 def main() -> None:
-    """Of `python -c`. Arguments: bytes of memory and seconds of processor time, at most."""
+    """Run the program. Its arguments are the most bytes of memory and seconds of processor time."""
     memory_bytes, cpu_s = map(int, sys.argv[1:3])
     confine.limit(memory_bytes, cpu_s)
-    from oyez.files.decoding import TOO_MUCH_MEMORY, MediaError  # within these limits
+    from oyez.files.decoding import TOO_MUCH_MEMORY, MediaError  # loaded within the limits
 
     _load_all()
     with os.fdopen(UPLOAD, "rb") as file:
@@ -38,12 +39,12 @@ def main() -> None:
             _answer(REFUSED, str(error).encode())
         except MemoryError:
             _answer(REFUSED, TOO_MUCH_MEMORY.encode())
-    os._exit(0)  # without the time that Python takes to end
+    os._exit(0)  # skips what Python does at its end, which takes time
 
 
 def _load_all() -> None:
-    """Nothing can be imported later, and PyAV imports some of its modules when they are used."""
-
+    """Decode a short file, so that PyAV imports the modules that it imports when they are used.
+    Nothing can be imported later."""
     from oyez.files.decoding import open_decoder
 
     with open_decoder(io.BytesIO(SHORT_WAV)) as decoder:

@@ -1,11 +1,11 @@
-"""An uploaded file, decoded in a process of its own: what FFmpeg does with it, also where it
-crashes, runs on or fills memory, ends that process and this file, and nothing else.
+"""Decodes an uploaded file in a process of its own. If FFmpeg crashes, never ends or fills the
+memory, only this process and this file are lost.
 
     async with decoded(file, limits) as media:
         async for samples in media.blocks(): ...
 
-Event loop only. The process is killed when the block is left, and ends by itself when this process
-does.
+Use it on the event loop only. The process is killed when the block ends, and it ends by itself when
+this process ends.
 """
 
 from __future__ import annotations
@@ -26,32 +26,35 @@ import av
 from oyez.audio.pcm import Samples
 from oyez.files.decoder_main import END, OPENED, READY, REFUSED, SOUND
 from oyez.files.decoding import BLOCK_BYTES, SAMPLE_BYTES, MediaError
-from oyez.files.media import as_samples
-from oyez.files.threads import in_thread
+from oyez.files.media import as_samples, run_blocking
 
 COMMAND = "import sys; sys.path += sys.argv[3:]; from oyez.files.decoder_main import main; main()"
 PACKAGES = [str(Path(file).parents[depth]) for file, depth in ((__file__, 2), (av.__file__, 1))]
-"""Where oyez and FFmpeg are. Nothing else that is installed can be imported."""
+"""The folders of oyez and PyAV. No other installed package can be imported."""
 MEBIBYTE = 1 << 20
 MAX_TEXT_BYTES = 1000
+"""The most bytes of an answer that is not audio."""
 MAX_LINE_CHARS = 200
+"""The last line of stderr is cut to this length in the log."""
 HEADER_BYTES = 5
-PATIENCE_S = 60.0
-"""For a block of sound: the process gives way to all others, and they may be many."""
+ANSWER_TIMEOUT_S = 60.0
+"""How long an answer may take. The process has a low priority, and many may run at a time."""
 REAP_S, REAP_INTERVAL_S = 5.0, 0.005
+"""How long, and how often, a killed process is waited for."""
 CRASHED = "it makes the decoder crash: it is damaged"
 TOO_MUCH_TIME = "to decode it takes too much time: it is damaged, or holds next to no sound"
 
 
 class DecoderError(Exception):
-    """The process could not be started: a fault of the server, not of the file."""
+    """The process could not be started, which is a fault of the server and not of the file."""
 
 
 class DecoderCrash(MediaError):
-    """The process ended, or did not answer as it should, while it decoded."""
+    """The process ended or gave a wrong answer while it decoded."""
 
     def __init__(self, message: str, detail: str) -> None:
-        """detail: how it ended, for the log; its last line may hold what the file says."""
+        """Take the message for people, and how the process ended, for the log. The detail may
+        contain text of the file."""
         super().__init__(message)
         self.detail = detail
 
@@ -59,11 +62,11 @@ class DecoderCrash(MediaError):
 @dataclass(frozen=True, slots=True)
 class DecoderLimits:
     memory_bytes: int = 512 * MEBIBYTE
-    """Of address space, of which Python and FFmpeg take 140 MiB."""
+    """The most address space. Python and FFmpeg take 140 MiB of it."""
     cpu_s: int = 600
-    """Processor time for the whole file. Without a block of sound there is `STALL_CPU_S`."""
+    """The most processor time for the whole file. A block may take `confine.STALL_CPU_S`."""
     environment: Mapping[str, str] = field(default_factory=dict)
-    """All that it gets to see of the environment."""
+    """The environment of the process, besides one variable for memory."""
 
 
 class DecodedFile:
@@ -72,14 +75,14 @@ class DecodedFile:
     def __init__(self, process: _Process) -> None:
         self._process = process
         self.duration_s: float | None = None
-        """As the file itself says."""
+        """Length of the audio, if the file announces it."""
         self.notes = 0
-        """How many things were wrong with the file though it was used: known at the end."""
+        """How many things were wrong with the file although it was used; known at the end."""
         self.is_confined = True
-        """Whether its system calls are filtered."""
+        """Whether the process's system calls are filtered."""
 
     async def open(self) -> None:
-        """Find out what the file is. Raises as `decoded`."""
+        """Wait until the process has opened the file. Raises as `decoded`."""
         kind, content = await self._process.answer()
         self.is_confined = content == b"1"
         self._process.is_ready = True
@@ -90,8 +93,8 @@ class DecodedFile:
             self.duration_s = float(content) if content else None
 
     async def blocks(self) -> AsyncGenerator[Samples]:
-        """The audio once, float32 [n] in [-1, 1], n at most BLOCK_SAMPLES and not 0. Raises
-        MediaError, also if the process is ended by a fault or a limit."""
+        """Yield the audio once, float32 [n] in [-1, 1], 0 < n <= BLOCK_SAMPLES. Raises MediaError,
+        also if a fault or a limit ends the process."""
         while True:
             kind, content = await self._answer()
             if kind == END and content.isdigit():
@@ -113,7 +116,7 @@ class DecodedFile:
 async def decoded(file: BinaryIO, limits: DecoderLimits) -> AsyncIterator[DecodedFile]:
     """Start to decode a file, which must have a descriptor.
 
-    Raises MediaError if it is not read, DecoderError if there is no process to read it.
+    Raises MediaError if the file cannot be read, DecoderError if the process cannot be started.
     """
     process = _Process()
     try:
@@ -126,9 +129,11 @@ async def decoded(file: BinaryIO, limits: DecoderLimits) -> AsyncIterator[Decode
 
 
 class _Process:
+    """The process and the pipes to it."""
+
     def __init__(self) -> None:
         self.is_ready = False
-        """From now on, what goes wrong is the file's fault."""
+        """Whether the process has started and reads the file; later faults are the file's."""
         self._answers = asyncio.StreamReader(limit=BLOCK_BYTES)
         self._popen: subprocess.Popen[bytes] | None = None
         self._transport: asyncio.ReadTransport | None = None
@@ -136,7 +141,7 @@ class _Process:
 
     async def start(self, file: BinaryIO, limits: DecoderLimits) -> None:
         try:
-            await in_thread(self._spawn, file, limits)
+            await run_blocking(self._spawn, file, limits)
             assert self._popen is not None
             self._transport, _ = await asyncio.get_running_loop().connect_read_pipe(
                 lambda: asyncio.StreamReaderProtocol(self._answers), self._popen.stdout
@@ -150,7 +155,7 @@ class _Process:
         self._stderr, stderr = os.pipe()
         try:
             os.set_blocking(self._stderr, False)
-            os.set_blocking(stderr, False)  # nobody reads it meanwhile: what is too much is lost
+            os.set_blocking(stderr, False)  # it is read only after a crash, so the rest may be lost
             amounts = [str(limits.memory_bytes), str(limits.cpu_s)]
             self._popen = subprocess.Popen(
                 [sys.executable, "-I", "-S", "-B", "-c", COMMAND, *amounts, *PACKAGES],
@@ -160,23 +165,23 @@ class _Process:
                 bufsize=0,
                 env={"MALLOC_ARENA_MAX": "1", **limits.environment},
                 cwd="/",
-                start_new_session=True,  # a terminal's Ctrl-C is the server's business
+                start_new_session=True,  # a terminal's Ctrl-C is for the server only
             )
         finally:
             os.close(stderr)
 
     async def answer(self) -> tuple[bytes, bytes]:
-        """The next: what it is, and its content. One that is too long comes from a process that a
-        file has taken over."""
+        """Return the kind and the content of the next answer. A file may have taken the process
+        over, so an answer that is too long is not read."""
         try:
-            async with asyncio.timeout(PATIENCE_S):
+            async with asyncio.timeout(ANSWER_TIMEOUT_S):
                 header = await self._answers.readexactly(HEADER_BYTES)
                 kind, size = header[:1], int.from_bytes(header[1:], "little")
                 if size > (BLOCK_BYTES if kind == SOUND else MAX_TEXT_BYTES):
                     raise DecoderCrash(CRASHED, "an answer that is too long")
                 content = await self._answers.readexactly(size)
         except TimeoutError:
-            raise self._fault(TOO_MUCH_TIME, f"silent for {PATIENCE_S:g} s") from None
+            raise self._fault(TOO_MUCH_TIME, f"silent for {ANSWER_TIMEOUT_S:g} s") from None
         except (asyncio.IncompleteReadError, OSError):
             code = await self._kill()
             message = TOO_MUCH_TIME if code == -signal.SIGXCPU else CRASHED
@@ -189,13 +194,14 @@ class _Process:
         return DecoderCrash(message, detail) if self.is_ready else DecoderError(detail)
 
     def _last_line(self) -> str:
+        """Return the last line of the process's stderr, for the log."""
         with suppress(OSError):
             lines = os.read(self._stderr, 1 << 16).decode("utf-8", "replace").split("\n")
             return next((line for line in reversed(lines) if line.strip()), "")[:MAX_LINE_CHARS]
         return ""
 
     async def end(self) -> None:
-        """Whatever it does."""
+        """Kill the process, whatever it does, and close the pipes."""
         try:
             if self._popen is not None:
                 await self._kill()
@@ -206,10 +212,10 @@ class _Process:
                 os.close(self._stderr)
 
     async def _kill(self) -> int | None:
-        """Returns how it ended."""
+        """Kill the process and return its exit status; None: it has not ended yet."""
         assert self._popen is not None
         self._popen.kill()
-        # the kernel may have to wait for a disk before the process is gone
+        # The kernel may have to wait for a disk before the process is gone.
         with suppress(TimeoutError):
             async with asyncio.timeout(REAP_S):
                 while self._popen.poll() is None:  # noqa: ASYNC110 - the kernel sets no event

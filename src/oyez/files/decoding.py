@@ -1,7 +1,8 @@
-"""Audio and video files → mono float32 at 16 kHz as bytes, in constant memory. Without numpy: the
-process that decodes uploads starts faster and needs less memory without it.
+"""Audio and video files become mono float32 at 16 kHz, as bytes, in constant memory.
 
-Only the forms of CONTAINERS and CODECS are read. Opens nothing but the stream it is given. Blocks.
+Only the formats of CONTAINERS and CODECS are read, and nothing is opened but the stream that is
+given. All of this blocks. It does not use numpy, without which the process that decodes uploads
+starts faster and needs less memory.
 """
 
 from __future__ import annotations
@@ -14,60 +15,59 @@ from typing import Any, BinaryIO, NoReturn
 import av
 
 SAMPLE_RATE = 16_000
-"""That of `audio.pcm`, whose import would bring numpy."""
+"""The same as in `audio.pcm`, which cannot be imported here because it imports numpy."""
 SAMPLE_BYTES = 4
 BLOCK_SAMPLES = 1 << 15
-"""Two seconds, in whole windows of the voice activity detector."""
+"""Samples of a block: two seconds, in whole windows of the voice activity detector."""
 BLOCK_BYTES = BLOCK_SAMPLES * SAMPLE_BYTES
-CONTAINERS = (
-    *("wav", "w64", "aiff", "caf", "au", "nistsphere"),
-    *("flac", "mp3", "aac", "ac3", "eac3", "amr", "wv", "ape", "tta", "dss"),
-    *("ogg", "matroska", "webm", "mov", "mp4", "m4a", "3gp", "3g2", "mj2"),
-    *("avi", "asf", "flv", "mpeg", "mpegts"),
+CONTAINER_LIST = (
+    "wav,w64,aiff,caf,au,nistsphere,flac,mp3,aac,ac3,eac3,amr,wv,ape,tta,"
+    "dss,ogg,matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,avi,asf,flv,mpeg,mpegts"
 )
-"""FFmpeg's names of the forms that are read. Others (pictures, playlists, descriptions of streams
-such as SDP) are refused before anything in them is decoded or opened."""
-CODECS = (
-    *("pcm_s8", "pcm_s16le", "pcm_s24le", "pcm_s32le", "pcm_s64le", "pcm_f32le", "pcm_f64le"),
-    *("pcm_u8", "pcm_s16be", "pcm_s24be", "pcm_s32be", "pcm_s64be", "pcm_f32be", "pcm_f64be"),
-    *("pcm_u16le", "pcm_u24le", "pcm_u32le", "pcm_u16be", "pcm_u24be", "pcm_u32be"),
-    *("pcm_s8_planar", "pcm_s16le_planar", "pcm_s24le_planar", "pcm_s32le_planar"),
-    *("pcm_s16be_planar", "pcm_f16le", "pcm_f24le", "pcm_bluray", "pcm_dvd", "s302m"),
-    *("pcm_alaw", "pcm_mulaw", "adpcm_ms", "adpcm_ima_wav", "adpcm_ima_qt", "adpcm_swf"),
-    *("adpcm_yamaha", "g722", "g723_1", "g726", "g726le", "g729", "gsm", "gsm_ms", "truespeech"),
-    *("ilbc", "speex", "libspeex", "dss_sp", "nellymoser", "opus", "libopus", "vorbis"),
-    *("amrnb", "amrwb", "libopencore_amrnb", "libopencore_amrwb"),
-    *("mp1", "mp1float", "mp2", "mp2float", "mp3", "mp3float", "aac", "aac_latm"),
-    *("ac3", "eac3", "dca", "mlp", "truehd", "wmav1", "wmav2", "wmapro", "wmavoice"),
-    *("flac", "alac", "ape", "tta", "wavpack", "wmalossless"),
+"""FFmpeg's names of the containers that are read. Others (pictures, playlists, descriptions of
+streams such as SDP) are refused before anything in them is decoded or opened."""
+CODEC_LIST = (
+    "pcm_s8,pcm_s16le,pcm_s24le,pcm_s32le,pcm_s64le,pcm_f32le,pcm_f64le,pcm_u8,"
+    "pcm_s16be,pcm_s24be,pcm_s32be,pcm_s64be,pcm_f32be,pcm_f64be,pcm_u16le,"
+    "pcm_u24le,pcm_u32le,pcm_u16be,pcm_u24be,pcm_u32be,pcm_s8_planar,"
+    "pcm_s16le_planar,pcm_s24le_planar,pcm_s32le_planar,pcm_s16be_planar,pcm_f16le,"
+    "pcm_f24le,pcm_bluray,pcm_dvd,s302m,pcm_alaw,pcm_mulaw,adpcm_ms,adpcm_ima_wav,"
+    "adpcm_ima_qt,adpcm_swf,adpcm_yamaha,g722,g723_1,g726,g726le,g729,gsm,gsm_ms,"
+    "truespeech,ilbc,speex,libspeex,dss_sp,nellymoser,opus,libopus,vorbis,amrnb,"
+    "amrwb,libopencore_amrnb,libopencore_amrwb,mp1,mp1float,mp2,mp2float,mp3,"
+    "mp3float,aac,aac_latm,ac3,eac3,dca,mlp,truehd,wmav1,wmav2,wmapro,wmavoice,"
+    "flac,alac,ape,tta,wavpack,wmalossless"
 )
-"""FFmpeg's names of the decoders of audio that are used."""
+"""FFmpeg's names of the audio decoders that are used."""
+CONTAINERS = tuple(CONTAINER_LIST.split(","))
+CODECS = tuple(CODEC_LIST.split(","))
 LISTED_ONLY = {
-    "format_whitelist": ",".join(CONTAINERS),
-    "codec_whitelist": ",".join(CODECS),
+    "format_whitelist": CONTAINER_LIST,
+    "codec_whitelist": CODEC_LIST,
     "protocol_whitelist": "none",
 }
 MAX_GAP_S = 600.0
-"""A longer jump of a file's clock is no pause, but a new count."""
+"""A larger jump of a file's timestamps is a restart of its clock, not silence."""
 MIN_GAP_S = 0.1
+"""A smaller jump of a file's timestamps is ignored."""
 KNOWN_LENGTH = {"wav", "w64", "aiff", "flac", "mov", "mp4", "matroska", "webm", "caf", "au"}
-"""Formats that say how long they are. Elsewhere FFmpeg guesses from the size."""
+"""Formats that announce their length. For others FFmpeg estimates it from the size."""
 MIN_RATE_HZ, MAX_RATE_HZ = 2_000, 768_000
-"""Of recordings there are. To resample from others may take FFmpeg many seconds."""
+"""The sample rates that recordings have. FFmpeg may take many seconds to resample others."""
 TAGS: dict[str, Any] = (
     {"metadata_errors": "ignore"} if int(av.__version__.split(".")[0]) < 19 else {}
 )
-"""Tags that are no UTF-8 are no reason to refuse a file. From PyAV 19 on they never are, and there
-is no such option."""
+"""Options that accept files whose tags are not UTF-8. PyAV 19 and later always accepts them and has
+no such option."""
 UNKNOWN_SIZE = 0xFFFF_FF00
-"""What writes to a pipe puts about this into a WAV header."""
+"""Programs that write WAV to a pipe announce about this size."""
 MISSING_S = 1.0
 MISSING_SHARE = 0.02
-"""So much less than announced is missing, not a matter of rounding."""
+"""A file that is shorter than announced by more than both of these is cut off."""
 
 
 class MediaError(Exception):
-    """This cannot be transcribed; the message says why and what to do."""
+    """The file cannot be transcribed; the message says why and what to do."""
 
 
 class Decoder:
@@ -75,17 +75,18 @@ class Decoder:
 
     def __init__(self, container: Any, stream: Any, source: BinaryIO) -> None:
         self.notes = list(_cut_off(source))
-        """What was wrong with the file though it was used: complete once `chunks` has ended."""
+        """What was wrong with the file although it was used; complete once `chunks` has ended."""
         self._seekable = _is_seekable(source)
         self.decoded_s = 0.0
-        """How much has come out of `chunks`."""
+        """Length of the audio that `chunks` has yielded so far."""
         self._container = container
         self._stream = stream
         self._damaged_packets = 0
 
     @property
     def duration_s(self) -> float | None:
-        """As the file says, or is guessed from its size; None: unknown until it ends."""
+        """Length of the audio, as the file gives it or as it is estimated from the file's size.
+        None: it is not known before the end."""
         if self._container.duration:
             return float(self._container.duration / av.time_base)
         if self._stream.duration:
@@ -94,17 +95,17 @@ class Decoder:
 
     @property
     def announced_s(self) -> float | None:
-        """The same, where the file itself says it."""
+        """Length of the audio, if the file itself announces it."""
         names = set(str(self._container.format.name).split(","))
         return self.duration_s if KNOWN_LENGTH & names else None
 
     def chunks(self) -> Iterator[bytes]:
-        """The audio once: float32 in the machine's byte order, BLOCK_BYTES at a time and what is
-        left at the end. The values are those that the file gives: also above 1, also none at all.
+        """Yield the audio once: float32 in the machine's byte order, BLOCK_BYTES at a time, less at
+        the end. The values are the file's own: they may be above 1, or not numbers.
 
-        Where the file leaves time out (a soundtrack that begins late), there is silence, so that
-        times are those of the file. What cannot be decoded is left out and told in `notes`.
-        Raises MediaError if there is no sound at all.
+        Where the file skips time (a soundtrack that begins late) there is silence, so that times
+        are those of the file. What cannot be decoded is left out and added to `notes`. Raises
+        MediaError if there is no sound at all.
         """
         waiting = bytearray()
         for sound in self._resampled():
@@ -155,7 +156,7 @@ class Decoder:
             except MemoryError as error:
                 raise MediaError(TOO_MUCH_MEMORY) from error
             except (av.FFmpegError, LookupError) as error:
-                # of tracks that appear on the way PyAV may raise IndexError
+                # PyAV may raise IndexError for tracks that appear in the middle of a file.
                 self.notes.append(f"it ends early: {getattr(error, 'strerror', 'damaged')}")
                 return
             try:
@@ -182,16 +183,16 @@ class Decoder:
 
 @contextmanager
 def open_decoder(source: BinaryIO) -> Iterator[Decoder]:
-    """The first audio track of an open file; also of a pipe, where the format allows it.
+    """Open the first audio track of a file, or of a pipe if the format allows it.
 
-    Raises MediaError when this is no media file of a form in CONTAINERS, or has no audio of a kind
-    in CODECS.
+    Raises MediaError if the file's format is not in CONTAINERS, or if it has no audio in one of
+    CODECS.
     """
     try:
         container = av.open(source, io_open=_refuse, options=dict(LISTED_ONLY), **TAGS)
     except MemoryError as error:
         raise MediaError(TOO_MUCH_MEMORY) from error
-    except (av.FFmpegError, _Elsewhere, ValueError) as error:
+    except (av.FFmpegError, _OpensOther, ValueError) as error:
         raise MediaError(NO_MEDIA if _is_seekable(source) else NO_PIPE) from error
     with container:
         stream = next(iter(container.streams.audio), None)
@@ -218,12 +219,12 @@ def _check_rate(rate_hz: int) -> None:
         raise MediaError(f"its sample rate of {rate_hz} Hz is none of sound: it is damaged")
 
 
-class _Elsewhere(Exception):
-    pass
+class _OpensOther(Exception):
+    """A file refers to another file or address, which is not opened."""
 
 
 def _refuse(url: str, flags: int, options: object) -> NoReturn:
-    raise _Elsewhere
+    raise _OpensOther
 
 
 def _is_seekable(source: BinaryIO) -> bool:
@@ -231,7 +232,7 @@ def _is_seekable(source: BinaryIO) -> bool:
 
 
 def _cut_off(source: BinaryIO) -> Iterator[str]:
-    """A WAV file whose end is missing: FFmpeg takes what there is for all of it."""
+    """Yield a note if the end of a WAV file is missing. FFmpeg reports nothing in that case."""
     if not _is_seekable(source):
         return
     position = source.tell()
@@ -244,16 +245,16 @@ def _cut_off(source: BinaryIO) -> Iterator[str]:
 
 
 class _Clock:
-    """Compares the time that frames claim with the audio there has been."""
+    """Compares the timestamps of frames with the length of the audio before them."""
 
     def __init__(self, start_us: int | None) -> None:
         self._offset_s = -start_us / av.time_base if start_us is not None else 0.0
         self._played_s = 0.0
         self.missing_s = 0.0
-        """Silence that stands for sound that is not there any more."""
+        """Length of the silence that replaces missing audio."""
 
     def silence_before(self, frame: Any) -> Iterator[bytes]:
-        """What the file leaves out before this frame, and count the frame."""
+        """Yield silence for the time that the file skips before this frame, and count the frame."""
         gap_s = 0.0 if frame.time is None else frame.time + self._offset_s - self._played_s
         if MIN_GAP_S < gap_s < MAX_GAP_S:
             self.missing_s += gap_s if self._played_s else 0.0

@@ -15,9 +15,8 @@ from oyez.audio.pcm import SAMPLE_RATE, Samples, samples_to_pcm16
 from oyez.engines.base import Purpose
 from oyez.engines.emotion.base import EmotionListener
 from oyez.engines.vad.base import Scores, Stretch
-from oyez.files.options import Options, TranscriptionError
-from oyez.files.results import Partial, Progress, Result, Segment, Word
-from oyez.files.threads import in_thread
+from oyez.files.media import run_blocking
+from oyez.files.results import Options, Partial, Progress, Result, Segment, TranscriptionError, Word
 from oyez.protocol.effects import Cancel, Completed, Effect, Recognise, Send
 from oyez.protocol.limits import SessionLimits
 from oyez.protocol.server_events import ErrorEvent, InterimText, SessionFinished
@@ -168,7 +167,7 @@ class Run:
     async def _next(self, blocks: Blocks) -> Samples | None:
         if isinstance(blocks, AsyncIterator):
             return await anext(blocks, None)
-        return await in_thread(next, blocks, None)
+        return await run_blocking(next, blocks, None)
 
     def _receive(self, event: dict[str, object]) -> None:
         self._do(self._session.receive, json.dumps(event))

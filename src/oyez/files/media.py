@@ -1,25 +1,42 @@
-"""Audio and video files → mono float32 at 16 kHz, block by block, in constant memory.
+"""Audio and video files become mono float32 at 16 kHz, block by block, in constant memory.
 
     with open_media(file) as media:
         for samples in media.blocks(): ...
 
-Decodes inside this process: for one's own files. What strangers send is decoded in a process of its
-own (`decoder_process`). Blocks: use it in a thread of its own or `threads.in_thread`.
+This decodes inside this process: use it for the user's own files. Uploaded files are decoded in a
+process of their own (`decoder_process`). Reading blocks: use a thread or `run_blocking`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+import functools
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, ParamSpec, TypeVar
 
 import numpy as np
 
 from oyez.audio.pcm import Samples
 from oyez.files.decoding import BLOCK_SAMPLES, Decoder, MediaError, open_decoder
 
-__all__ = ["BLOCK_SAMPLES", "Media", "MediaError", "as_samples", "open_media", "read_media"]
+__all__ = [
+    "BLOCK_SAMPLES",
+    "Media",
+    "MediaError",
+    "as_samples",
+    "open_media",
+    "read_media",
+    "run_blocking",
+]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+THREADS = ThreadPoolExecutor(8, "file")
+"""Threads for files only: a disk that hangs must not stop usage from being written."""
 
 
 class Media:
@@ -30,42 +47,60 @@ class Media:
 
     @property
     def notes(self) -> list[str]:
-        """What was wrong with the file though it was used: complete once `blocks` has ended."""
+        """What was wrong with the file although it was used; complete once `blocks` has ended."""
         return self._decoder.notes
 
     @property
     def decoded_s(self) -> float:
-        """How much has come out of `blocks`."""
+        """Length of the audio that `blocks` has yielded so far."""
         return self._decoder.decoded_s
 
     @property
     def duration_s(self) -> float | None:
-        """As the file says, or is guessed from its size; None: unknown until it ends."""
+        """Length of the audio, as the file gives it or as it is estimated from the file's size.
+        None: it is not known before the end."""
         return self._decoder.duration_s
 
     def blocks(self) -> Iterator[Samples]:
-        """The audio once, float32 [n] in [-1, 1], n at most BLOCK_SAMPLES and not 0. More in
+        """Yield the audio once, float32 [n] in [-1, 1], 0 < n <= BLOCK_SAMPLES. More in
         `Decoder.chunks`. Raises MediaError if there is no sound at all."""
         return map(as_samples, self._decoder.chunks())
 
 
 @contextmanager
 def open_media(source: BinaryIO) -> Iterator[Media]:
-    """The first audio track of an open file; also of a pipe, where the format allows it.
+    """Open the first audio track of a file, or of a pipe if the format allows it.
 
-    Raises MediaError when it is not read: see `open_decoder`.
+    Raises MediaError if it cannot be read: see `open_decoder`.
     """
     with open_decoder(source) as decoder:
         yield Media(decoder)
 
 
 def read_media(path: Path) -> Samples:
-    """All of a file's sound at once, float32 [n]. Raises MediaError or OSError."""
+    """Return all of a file's audio, float32 [n]. Raises MediaError or OSError."""
     with path.open("rb") as file, open_media(file) as media:
         return np.concatenate(list(media.blocks()))
 
 
 def as_samples(chunk: bytes) -> Samples:
-    """One of `Decoder.chunks` as float32 [n] in [-1, 1]."""
+    """Convert one of `Decoder.chunks` to float32 [n] in [-1, 1]."""
     samples: Samples = np.nan_to_num(np.frombuffer(chunk, np.float32)).clip(-1.0, 1.0)
     return samples
+
+
+async def run_blocking(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call a blocking function of a file in a thread.
+
+    If the task is cancelled, that takes effect only when the call has returned: the caller then
+    closes the file, which no thread may be reading.
+    """
+    loop = asyncio.get_running_loop()
+    call = loop.run_in_executor(THREADS, functools.partial(function, *args, **kwargs))
+    try:
+        return await asyncio.shield(call)
+    except asyncio.CancelledError:
+        await asyncio.wait([call])
+        if not call.cancelled():
+            call.exception()  # marks an error as seen, since the cancellation replaces it
+        raise

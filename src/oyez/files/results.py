@@ -1,55 +1,178 @@
-"""What comes of a file: typed results, in seconds from its beginning."""
+"""What is asked of a transcription and what it gives: options, typed results in seconds from the
+beginning of the file, and the whole as plain text or as a JSON document.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from oyez.turns.text_style import separator
+
+SENTENCE_ENDS = tuple(".?!…。？！।؟")
+CLOSING_MARKS = "\"'”’»)]）」』"
+"""Marks that may follow the end of a sentence or clause and still belong to it."""
+
+
+class TranscriptionError(Exception):
+    """An option is wrong; the message says which values are allowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a file is to be transcribed."""
+
+    language: str | None = None
+    """Code of the language of the whole file; None: each segment's language is recognised."""
+    languages: tuple[str, ...] = ()
+    """The only languages that may be recognised; empty: all."""
+    context: str = ""
+    """Names and terms that may occur, up to 40,000 characters."""
+    live: bool = False
+    """Whether there are `Partial` results too. They nearly double the work."""
+    silence_duration_ms: int = 800
+    """Silence that ends a segment, 200 to 6000 ms."""
 
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A word; a character where words are not written apart (Chinese, Japanese, Thai)."""
+    """A word, or a character in languages that do not write spaces (Chinese, Japanese, Thai)."""
 
     text: str
-    """With its marks and the space before it: a segment's words, joined, are its text."""
+    """The word, its punctuation and the space before it. A segment's text is its words joined."""
     start_s: float
     end_s: float
     probability: float
-    """0…1, as the engine says."""
+    """The engine's probability, 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """What somebody said between two pauses. Segments come in order and do not overlap."""
+    """The speech between two pauses. Segments come in order and do not overlap."""
 
     start_s: float
-    """Where its first word begins …"""
+    """Start of the first word."""
     end_s: float
-    """… and its last one ends."""
+    """End of the last word."""
     text: str
     language: str
-    """One of the 27 codes."""
+    """Code of the language, one of `engines.base.LANGUAGES`."""
     emotion: str
     words: tuple[Word, ...]
     failure: str | None = None
-    """Why this stretch of audio has no text, if it should have some."""
+    """Why there is no text, if recognition failed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Partial:
-    """The segment that is being heard, so far. The next `Segment` takes its place."""
+    """The text so far of a segment that has not ended. The next `Segment` replaces it."""
 
     confirmed: str
-    """It only grows, until the segment is there."""
+    """Text that only grows until the segment ends."""
     tentative: str
-    """May still change."""
+    """Text that may still change."""
     language: str
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Everything up to here has been transcribed."""
+    """All audio up to this point has been transcribed."""
 
     done_s: float
 
 
 Result = Segment | Partial | Progress
+
+
+def plain_text(segments: Sequence[Segment]) -> str:
+    """Return all text in one line, with spaces between segments where their scripts have them."""
+    text = ""
+    for segment in segments:
+        text = join_text(text, segment.text)
+    return text
+
+
+def join_text(text: str, more: str) -> str:
+    """Join two texts, with a space between them if both scripts have spaces."""
+    return text + separator(text, more) + more
+
+
+def ends_sentence(text: str) -> bool:
+    """Return whether the text ends with the end of a sentence."""
+    return text.rstrip(CLOSING_MARKS)[-1:] in SENTENCE_ENDS
+
+
+def sentences(segment: Segment) -> list[Segment]:
+    """Divide a segment into its sentences, each with its words and times."""
+    parts: list[list[Word]] = [[]]
+    for word in segment.words:
+        if parts[-1] and ends_sentence(parts[-1][-1].text):
+            parts.append([])
+        parts[-1].append(word)
+    return [
+        replace(
+            segment,
+            start_s=part[0].start_s,
+            end_s=part[-1].end_s,
+            text="".join(word.text for word in part).strip(),
+            words=tuple(part),
+        )
+        for part in parts
+        if part
+    ]
+
+
+def main_language(segments: Sequence[Segment]) -> str | None:
+    """Return the language with the most speech; None if there is no speech."""
+    speech_s: dict[str, float] = {}
+    for segment in segments:
+        if segment.text:
+            length_s = segment.end_s - segment.start_s
+            speech_s[segment.language] = speech_s.get(segment.language, 0.0) + length_s
+    return max(speech_s, key=speech_s.__getitem__) if speech_s else None
+
+
+def document(
+    segments: Sequence[Segment], duration_s: float, notes: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Return everything that is known of a file, ready to be written as JSON.
+
+    The keys are `text`, `language` (null if there is no speech), `duration_s`, `notes` (what was
+    wrong with the file) and `segments`. A segment has `start_s`, `end_s`, `text`, `language`,
+    `emotion`, `words` and, if recognition failed, `failure`. A word has `text`, `start_s`, `end_s`
+    and `probability`; the texts of a segment's words, joined, are its text.
+    """
+    return {
+        "text": plain_text(segments),
+        "language": main_language(segments),
+        "duration_s": _rounded(duration_s),
+        "notes": list(notes),
+        "segments": [_segment(segment) for segment in segments],
+    }
+
+
+def _segment(segment: Segment) -> dict[str, Any]:
+    failure = {"failure": segment.failure} if segment.failure else {}
+    return {
+        "start_s": _rounded(segment.start_s),
+        "end_s": _rounded(segment.end_s),
+        "text": segment.text,
+        "language": segment.language,
+        "emotion": segment.emotion,
+        **failure,
+        "words": [_word(word) for word in segment.words],
+    }
+
+
+def _word(word: Word) -> dict[str, Any]:
+    return {
+        "text": word.text,
+        "start_s": _rounded(word.start_s),
+        "end_s": _rounded(word.end_s),
+        "probability": _rounded(word.probability),
+    }
+
+
+def _rounded(number: float) -> float:
+    return round(number, 3)

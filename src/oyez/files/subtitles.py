@@ -1,28 +1,36 @@
-"""Segments → subtitles: SRT and WebVTT.
+"""Segments become subtitles, in SRT and WebVTT.
 
-A subtitle ends where a sentence does, else at a pause or a clause; it has two lines at most, stays
-long enough to be read where the next one lets it, and never covers it.
+A subtitle ends where a sentence does, else at a pause or a clause. It has two lines at most, stays
+long enough to be read if the next one leaves it the time, and does not overlap the next one.
 """
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from oyez.files import layout
-from oyez.files.results import Segment, Word
+from oyez.files.results import CLOSING_MARKS, Segment, Word, ends_sentence
 
 MIN_S, MAX_S = 1.0, 7.0
+"""How long a subtitle is shown."""
+MAX_WIDTH = 42.0
+"""Width of a line in Latin letters. Broadcasters allow 42, or 16 full-width characters."""
+MAX_LINES = 2
+WIDE = MAX_WIDTH / 16
+"""Width of a full-width character."""
 LETTERS_PER_SECOND = 20.0
-"""What people read; of full-width characters, between 7 and 8."""
+"""How fast people read; it is between 7 and 8 full-width characters a second."""
 LONG_PAUSE_S = 1.0
-"""A subtitle never goes on over such a pause …"""
+"""A subtitle never continues over a pause this long."""
 PAUSE_S = 0.3
-"""… and rather ends at such a one."""
+"""A subtitle preferably ends at a pause this long."""
 MAX_WORDS = 40
-"""As far as it is looked ahead for the end of a sentence."""
-SHORT = layout.MAX_WIDTH / 2
-"""A sentence narrower than this may have the next one beside it."""
+"""How many words ahead the end of the sentence is looked for."""
+SHORT_WIDTH = MAX_WIDTH / 2
+"""A sentence narrower than this may share a subtitle with the next one."""
+CLAUSE_ENDS = tuple(",;:—，、；：،؛")
+ZERO_WIDTH_JOINER = "\u200d"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +43,10 @@ class Cue:
 
 
 def cues(segments: Iterable[Segment]) -> Iterator[Cue]:
-    """Subtitles of segments in order, each as soon as the one after it is known."""
+    """Yield the subtitles of segments in order, each as soon as the one after it is known."""
     waiting: tuple[int, Sequence[Word]] | None = None
     for segment in segments:
-        for words in _groups(layout.narrow(segment.words)):
+        for words in _groups(split_wide_words(segment.words)):
             start_ms = _ms(words[0].start_s)
             if waiting:
                 cue = _cue(*waiting, until_ms=start_ms)
@@ -50,25 +58,47 @@ def cues(segments: Iterable[Segment]) -> Iterator[Cue]:
 
 
 def srt(segments: Iterable[Segment]) -> Iterator[str]:
-    """A SubRip file, cue by cue."""
+    """Yield a SubRip file, one cue at a time."""
     for number, cue in enumerate(cues(segments), start=1):
         span = f"{_clock(cue.start_ms, ',')} --> {_clock(cue.end_ms, ',')}"
         yield "\n".join((str(number), span, *cue.lines)) + "\n\n"
 
 
 def vtt(segments: Iterable[Segment]) -> Iterator[str]:
-    """A WebVTT file, cue by cue."""
+    """Yield a WebVTT file: its first line, then one cue at a time."""
     yield "WEBVTT\n\n"
     for cue in cues(segments):
         span = f"{_clock(cue.start_ms, '.')} --> {_clock(cue.end_ms, '.')}"
         yield "\n".join((span, *map(_escaped, cue.lines))) + "\n\n"
 
 
+def width(text: str) -> float:
+    """Return the width of a text in Latin letters."""
+    return sum(map(_character_width, text))
+
+
+def split_wide_words(words: Sequence[Word]) -> list[Word]:
+    """Return the same words with those that are wider than a line in parts. No part ends inside a
+    character as readers see it."""
+    return [part for word in words for part in _parts(word)]
+
+
+def graphemes(text: str) -> list[str]:
+    """Return the characters as readers see them: letters with their marks, joined signs."""
+    found: list[str] = []
+    for character in text:
+        if found and (_is_attached(character) or found[-1].endswith(ZERO_WIDTH_JOINER)):
+            found[-1] += character
+        else:
+            found.append(character)
+    return found
+
+
 def _groups(words: Sequence[Word]) -> Iterator[Sequence[Word]]:
-    """Words of one subtitle each."""
+    """Yield the words of one subtitle after the other."""
     first = 0
     for index in range(1, len(words)):
-        while first < index and not _goes_with(words[first:index], words[index]):
+        while first < index and not _may_follow(words[first:index], words[index]):
             count = _best_end(words[first:index], words[index:])
             yield words[first : first + count]
             first += count
@@ -76,52 +106,139 @@ def _groups(words: Sequence[Word]) -> Iterator[Sequence[Word]]:
         yield words[first:]
 
 
-def _goes_with(group: Sequence[Word], word: Word) -> bool:
+def _may_follow(group: Sequence[Word], word: Word) -> bool:
+    """Return whether a word may stand in the same subtitle as the words before it."""
     pause_s = word.start_s - group[-1].end_s
-    said = layout.joined(group)
+    text = _text(group)
     if pause_s >= LONG_PAUSE_S or word.end_s - group[0].start_s > MAX_S:
         return False
-    if layout.ends_sentence(said) and (layout.width(said) >= SHORT or pause_s >= PAUSE_S):
+    if ends_sentence(text) and (width(text) >= SHORT_WIDTH or pause_s >= PAUSE_S):
         return False
-    return layout.fits([*group, word])
+    return _fits([*group, word])
 
 
 def _best_end(group: Sequence[Word], following: Sequence[Word]) -> int:
-    """How many of these words belong together, now that the next one does not fit."""
+    """Return how many words of a group make up the subtitle, when the next word does not fit.
+
+    The rest of the sentence is preferably divided into subtitles of equal width.
+    """
     ends = range(1, len(group) + 1)
     all_words = [*group, *following[: _to_sentence_end(following)]]
-    wanted = min(layout.width(layout.joined(group)), layout.width(layout.joined(all_words)) / 2)
-    return max(ends, key=lambda end: _merit(all_words, end, wanted))
+    best_width = min(width(_text(group)), width(_text(all_words)) / 2)
+    return max(ends, key=lambda end: _end_score(all_words, end, best_width))
 
 
-def _merit(words: Sequence[Word], end: int, wanted: float) -> float:
-    """Of a subtitle that ends behind so many words, where it should be about `wanted` wide."""
-    said = layout.joined(words[:end])
+def _end_score(words: Sequence[Word], end: int, best_width: float) -> float:
+    """Return how good it is to end a subtitle after this many words."""
+    text = _text(words[:end])
     pause_s = words[end].start_s - words[end - 1].end_s
-    merit = 1.0 - abs(layout.width(said) - wanted) / wanted
+    score = 1.0 - abs(width(text) - best_width) / best_width
     if pause_s >= LONG_PAUSE_S:
-        return merit + 4.0
-    if layout.ends_sentence(said):
-        return merit + 2.0
-    if layout.ends_clause(said) or pause_s >= PAUSE_S:
-        return merit + 0.5
-    return merit
+        return score + 4.0
+    if ends_sentence(text):
+        return score + 2.0
+    if _ends_clause(text) or pause_s >= PAUSE_S:
+        return score + 0.5
+    return score
 
 
 def _to_sentence_end(words: Sequence[Word]) -> int:
-    """How many words there are to the end of the sentence, as far as one subtitle may reach."""
-    ends = (at for at, word in enumerate(words[:MAX_WORDS], 1) if layout.ends_sentence(word.text))
+    """Return the number of words to the end of the sentence, MAX_WORDS at most."""
+    ends = (at for at, word in enumerate(words[:MAX_WORDS], 1) if ends_sentence(word.text))
     return next(ends, min(len(words), MAX_WORDS))
 
 
 def _cue(start_ms: int, words: Sequence[Word], until_ms: int | None) -> Cue:
-    lines = layout.lines(words)
-    reading_s = max(MIN_S, sum(map(layout.width, lines)) / LETTERS_PER_SECOND)
+    """Return the subtitle of these words. until_ms: start of the next one, if there is one."""
+    lines = _lines(words)
+    reading_s = max(MIN_S, sum(map(width, lines)) / LETTERS_PER_SECOND)
     end_ms = max(_ms(words[-1].end_s), start_ms + _ms(min(reading_s, MAX_S)))
     end_ms = min(end_ms, start_ms + _ms(MAX_S))
     if until_ms is not None:
         end_ms = min(end_ms, until_ms)
     return Cue(start_ms, max(end_ms, start_ms + 1), lines)
+
+
+def _lines(words: Sequence[Word]) -> tuple[str, ...]:
+    """Return one line if the words fit, else two of about the same width, preferably broken after
+    a punctuation mark. There are more only if the words do not fit into two."""
+    text = _text(words)
+    if width(text) <= MAX_WIDTH:
+        return (text,)
+    breaks = range(1, len(words))
+    best = min(breaks, key=lambda at: _break_cost(words, at), default=0)
+    first, second = _text(words[:best]), _text(words[best:])
+    if not best or max(width(first), width(second)) > MAX_WIDTH:
+        return _filled_lines(words)
+    return first, second
+
+
+def _break_cost(words: Sequence[Word], at: int) -> float:
+    """Return how bad it is to break lines before the word at this index."""
+    before = _text(words[:at])
+    first, second = width(before), width(_text(words[at:]))
+    excess = max(0.0, max(first, second) - MAX_WIDTH)
+    bonus = 12.0 if ends_sentence(before) else 8.0 if _ends_clause(before) else 0.0
+    return abs(first - second) + 100 * excess - bonus
+
+
+def _filled_lines(words: Sequence[Word]) -> tuple[str, ...]:
+    """Return lines that each hold as many words as fit."""
+    rows: list[list[Word]] = [[]]
+    for word in words:
+        if rows[-1] and width(_text([*rows[-1], word])) > MAX_WIDTH:
+            rows.append([])
+        rows[-1].append(word)
+    return tuple(map(_text, rows))
+
+
+def _fits(words: Sequence[Word]) -> bool:
+    """Return whether the words fit into one subtitle."""
+    lines = _lines(words)
+    return len(lines) <= MAX_LINES and max(map(width, lines)) <= MAX_WIDTH
+
+
+def _text(words: Sequence[Word]) -> str:
+    return " ".join("".join(word.text for word in words).split())
+
+
+def _ends_clause(text: str) -> bool:
+    return text.rstrip(CLOSING_MARKS)[-1:] in CLAUSE_ENDS
+
+
+def _parts(word: Word) -> list[Word]:
+    """Return a word, in parts that fit into a line if it does not; its time is divided equally."""
+    if width(word.text.strip()) <= MAX_WIDTH:
+        return [word]
+    texts = [""]
+    for grapheme in graphemes(word.text):
+        if width((texts[-1] + grapheme).strip()) > MAX_WIDTH:
+            texts.append("")
+        texts[-1] += grapheme
+    step_s = (word.end_s - word.start_s) / len(texts)
+    return [
+        replace(
+            word,
+            text=text,
+            start_s=word.start_s + index * step_s,
+            end_s=word.start_s + (index + 1) * step_s,
+        )
+        for index, text in enumerate(texts)
+    ]
+
+
+def _character_width(character: str) -> float:
+    if unicodedata.category(character) in ("Mn", "Me", "Cf"):
+        return 0.0
+    return WIDE if unicodedata.east_asian_width(character) in "WF" else 1.0
+
+
+def _is_attached(character: str) -> bool:
+    """Return whether a character belongs to the one before it."""
+    is_mark = unicodedata.category(character)[0] == "M" or character == "ำ"
+    is_skin_tone = 0x1F3FB <= ord(character) <= 0x1F3FF
+    is_jamo = 0x1160 <= ord(character) <= 0x11FF
+    return is_mark or is_skin_tone or is_jamo or character == ZERO_WIDTH_JOINER
 
 
 def _ms(seconds: float) -> int:

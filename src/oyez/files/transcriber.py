@@ -22,8 +22,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Hashable
 
 from oyez.engines.emotion.base import EmotionClassifier
 from oyez.files.file_session import Blocks, Observer, Run
-from oyez.files.options import Options
-from oyez.files.results import Result
+from oyez.files.results import Options, Result
 from oyez.runtime.loader import Engines
 from oyez.runtime.scheduler import Scheduler
 from oyez.runtime.vad_batcher import VadPool

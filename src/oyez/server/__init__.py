@@ -1,3 +1,3 @@
-"""EDGE: sockets, HTTP, admission, and the shell that runs a session's effects."""
+"""The server: sockets, HTTP and admission. `lifecycle.run_server` runs it."""
 
 from __future__ import annotations

@@ -16,31 +16,32 @@ from oyez.server.access.access import Access
 from oyez.server.access.accounts import Accounts
 from oyez.server.access.key_watch import KeyWatch
 from oyez.server.process.connections import Connections
-from oyez.server.process.engine_watch import EngineWatch
-from oyez.server.process.loop_watch import loop_watch
+from oyez.server.process.event_loop import lag_watch
+from oyez.server.process.watchdog import EngineWatch
 from oyez.server.realtime import Realtime, new_id
 from oyez.server.reference.page import reference_routes
-from oyez.server.transcriptions.plain_errors import plain_errors
-from oyez.server.transcriptions.routes import openai_routes
-from oyez.server.transcriptions.transcriptions import Transcriptions
+from oyez.server.transcriptions.endpoint import Transcriptions
+from oyez.server.transcriptions.errors import answer_unknown_urls
 from oyez.server.upgrade import upgrade_operations
 from oyez.server.web.middleware import Cors, TrustedProxies, count_requests, resolve_client
 from oyez.server.web.pages import health_routes, metrics_routes, page_routes
 from oyez.settings import Settings
 
 FILES_STOP_S = 1.0
-"""Until what could not be finished has been answered."""
+"""How long files that could not be finished may take to be answered."""
 
 
 class Server:
-    """Build it on the event loop; run `app`; then `drain` and `stop`.
+    """The whole server behind its HTTP application.
 
-    Raises SettingsError when the keys file cannot be read.
+    Make it on the event loop and run `app`. To shut down, call `drain` and then `realtime.stop`.
     """
 
     def __init__(
         self, settings: Settings, engines: Engines, metrics: Metrics, accounts: Accounts
     ) -> None:
+        """Build every part from the settings and the loaded engines. Raises SettingsError if the
+        keys file cannot be read."""
         self.metrics = metrics
         self.access = Access(settings, accounts)
         self.realtime = Realtime(settings, engines, metrics, self.access)
@@ -61,22 +62,22 @@ class Server:
             }
         )
         self.engine_watch = EngineWatch(self.realtime.scheduler)
-        trusts = TrustedProxies(settings.trusted_proxies).trusts
-        self.connections = Connections.of(settings, trusts)
+        proxies = TrustedProxies(settings.trusted_proxies)
+        self.connections = Connections.from_settings(settings, proxies.trusts)
         cors = Cors(settings.allowed_origins)
         middlewares = [self.connections.middleware, *_middlewares(settings, metrics, cors)]
         self.app = web.Application(middlewares=middlewares)
-        self.app.on_response_prepare.append(self.connections.upgraded)
+        self.app.on_response_prepare.append(self.connections.on_response_prepare)
         cors.join(self.app)
         watch = self.realtime.watch
-        self.app.cleanup_ctx.append(loop_watch(self.metrics.loop_lag, watch.seldom))
+        self.app.cleanup_ctx.append(lag_watch(metrics.loop_lag, watch.seldom))
         self.app.cleanup_ctx.append(self.engine_watch.run_with)
         self.app.cleanup_ctx.append(KeyWatch(self.access.static, accounts.directory).run_with)
         self.app.add_routes(
             [
                 *(each.route(self.realtime.handle) for each in upgrade_operations(settings)),
                 *health_routes(self.realtime.admission, accounts, self.engine_watch),
-                *openai_routes(settings, self.transcriptions, self.access, watch),
+                *self.transcriptions.routes(watch),
                 *metrics_routes(settings, metrics),
                 *(reference_routes(settings) if settings.docs else []),
                 *(page_routes() if settings.web_page else []),
@@ -84,16 +85,20 @@ class Server:
         )
 
     async def drain(self, timeout_s: float) -> None:
-        """Let no one in; finish sessions, files and requests; what is left after `timeout_s` is
-        closed (sessions, about a second later), answered 503 (files) or left alone (requests)."""
+        """Refuse new sessions and files, and finish the open ones.
+
+        What is left after `timeout_s` is closed (sessions, about a second later), answered 503
+        (files) or left alone (other requests).
+        """
         await asyncio.gather(
             self.realtime.drain(timeout_s),
             self.transcriptions.drain(timeout_s),
-            self.connections.no_requests(timeout_s + FILES_STOP_S),
+            self.connections.wait_for_requests(timeout_s + FILES_STOP_S),
         )
 
 
 def _middlewares(settings: Settings, metrics: Metrics, cors: Cors) -> list[Middleware]:
+    """Return the middlewares below that of the connections, from the outermost."""
     proxies = settings.trusted_proxies
     resolving = [resolve_client(TrustedProxies(proxies))] if proxies else []
-    return [count_requests(metrics), *resolving, cors.middleware, plain_errors]
+    return [count_requests(metrics), *resolving, cors.middleware, answer_unknown_urls]

@@ -55,8 +55,8 @@ def likeliest(prior: Prior, scores: Mapping[str, float], samples: int) -> str:
     """
     if not prior:
         return max(scores, key=scores.__getitem__)
-    posterior = _posterior(prior, scores, samples)
-    return max(posterior, key=posterior.__getitem__)
+    fits = _posterior(prior, scores, samples)
+    return max(fits, key=fits.__getitem__)
 
 
 def prior_after(prior: Prior, scores: Mapping[str, float], samples: int) -> Prior:
@@ -64,14 +64,14 @@ def prior_after(prior: Prior, scores: Mapping[str, float], samples: int) -> Prio
     scores it is `prior` itself."""
     if not scores:
         return prior
-    posterior = _posterior(prior, scores, samples)
-    total = sum(posterior.values())
-    possible = sum(value > 0 for value in posterior.values())
+    fits = _posterior(prior, scores, samples)
+    total = sum(fits.values())
+    possible = sum(value > 0 for value in fits.values())
     return {
         code: (1 - SWITCH_PROBABILITY) * value / total + SWITCH_PROBABILITY / possible
         if value
         else 0.0
-        for code, value in posterior.items()
+        for code, value in fits.items()
     }
 
 

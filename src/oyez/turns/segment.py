@@ -244,22 +244,25 @@ class Segment:
         if self._state is State.SILENT:
             self._speech_start = begin
             self._next_partial = begin + self._settings.first_partial_samples
+            self._enter(State.SPEECH)
         elif self._state is not State.SPEECH:
             # Speech resumed after a pause: show its first words soon
             self._next_partial = end + self._settings.interval_before_words_samples
+            self._enter(State.SPEECH)
         self._speech_end = end
         if self._speech_spans and self._speech_spans[-1][1] >= begin:
             begin = self._speech_spans.pop()[0]
         self._speech_spans.append((begin, end))
-        self._enter(State.SPEECH)
 
     def next_request(self) -> RecognitionNeed | None:
         """Return what should be recognised now, if anything. Call it once after each `feed`."""
         if self._state is State.SILENT:
             return None
+        if self._position == self._speech_end:  # speech goes on
+            return self._request_partial()
         if self._settings.speculation and self.silent_samples >= self._silence_before_final:
             return self._request_final(speculative=True) if self._state is State.SPEECH else None
-        return self._request_partial()
+        return None
 
     def close(self, end: int) -> RecognitionNeed | None:
         """End the segment's audio at sample `end`, which may lie before what was fed last. Return
@@ -365,9 +368,7 @@ class Segment:
         return self._settings.tail_samples
 
     def _request_partial(self) -> RecognitionNeed | None:
-        if not self._settings.partials or self.silent_samples > 0:
-            return None
-        if self._position < self._next_partial:
+        if self._position < self._next_partial or not self._settings.partials:
             return None
         self._next_partial = self._position + self._settings.replace_after_samples
         words = self.stabilizer

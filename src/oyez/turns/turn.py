@@ -184,8 +184,8 @@ class Turn:
         length = end - segment.start
         if length >= self._cuts.hard_limit_samples:
             return self._cut(self._least_likely_speech())
-        pause = segment.has_speech and segment.silent_samples >= self._settings.tail_samples
-        if pause and length >= self._cuts.soft_limit_samples:
+        long_enough = length >= self._cuts.soft_limit_samples and segment.has_speech
+        if long_enough and segment.silent_samples >= self._settings.tail_samples:
             return self._cut(end)
         need = segment.next_request()
         return [need] if need else []

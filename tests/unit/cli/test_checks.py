@@ -135,7 +135,7 @@ def test_packages_that_oyez_was_not_made_for_are_to_be_mended(
 ) -> None:
     assert checks.packages().grade == "ok"
     found = ["aiohttp 3.14.0 (needed: >=3.14.5)"]
-    monkeypatch.setattr("oyez.server.process.packages.outdated", lambda: found)
+    monkeypatch.setattr("oyez.server.process.resources.outdated_packages", lambda: found)
     told = checks.packages()
     assert (told.grade, found[0] in told.words) == ("fail", True)
 

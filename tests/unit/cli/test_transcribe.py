@@ -17,10 +17,8 @@ from oyez.cli import transcribe
 from oyez.cli.main import main
 from oyez.cli.screens import QuietProgress
 from oyez.cli.transcribe_files import FileTranscription
-from oyez.files.media import MediaError
-from oyez.files.options import Options
-from oyez.files.results import Progress, Result
-from oyez.files.threads import in_thread
+from oyez.files.media import MediaError, run_blocking
+from oyez.files.results import Options, Progress, Result
 from support.server import silence, speech
 from support.terminal import recording
 
@@ -54,7 +52,7 @@ def test_errors_say_what_to_do(
 
 
 async def _listen(blocks: Iterator[Samples]) -> AsyncGenerator[Result]:
-    while (block := await in_thread(next, blocks, None)) is not None:
+    while (block := await run_blocking(next, blocks, None)) is not None:
         yield Progress(len(block) / 16_000)
 
 

@@ -7,10 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oyez.files import layout
-from oyez.files.documents import document, main_language, plain_text
-from oyez.files.results import Segment, Word
-from oyez.files.subtitles import MAX_S, Cue, cues, srt, vtt
+from oyez.files.results import Segment, Word, document, main_language, plain_text
+from oyez.files.subtitles import MAX_S, Cue, cues, srt, vtt, width
 from oyez.turns.word_times import split_words
 
 WORD_S = 0.4
@@ -84,7 +82,7 @@ def test_a_word_wider_than_a_line_is_cut_between_characters() -> None:
     (cue, *rest) = cues([segment("e\u0301" * 100)])
     shown = [line for each in (cue, *rest) for line in each.lines]
     assert all(not line.startswith("\u0301") for line in shown)
-    assert max(map(layout.width, shown)) <= 42
+    assert max(map(width, shown)) <= 42
     assert "".join(shown) == "e\u0301" * 100
 
 
@@ -136,7 +134,7 @@ def check(found: list[Cue]) -> None:
     for cue in found:
         assert 1 <= len(cue.lines) <= 2
         assert all(line.strip() == line != "" for line in cue.lines)
-        assert all(layout.width(line) <= 42 for line in cue.lines)
+        assert all(width(line) <= 42 for line in cue.lines)
         assert 0 < cue.end_ms - cue.start_ms <= 7000
     for before, after in pairwise(found):
         assert before.end_ms <= after.start_ms

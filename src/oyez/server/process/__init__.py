@@ -1,3 +1,3 @@
-"""EDGE: start, reload, limits of the process, stop."""
+"""The server's process: port, connections, TLS, event loop, signals, memory, service manager."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The port: taken before anything is loaded, listened on once all is ready."""
+"""The port: bound before anything is loaded, and listened on once everything is ready."""
 
 from __future__ import annotations
 
@@ -13,19 +13,21 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from oyez.logs import RateLimitedLogger
-from oyez.server.process.connections import Connection, Connections, Turns
+from oyez.server.process.connections import Connection, Connections
+from oyez.server.process.event_loop import LoopPacer
 
 BACKLOG = 1024
-"""Connections that the kernel holds until they are accepted."""
-ACCEPTS_PER_TURN = 8
-"""Then others on the event loop have their turn."""
+"""The most connections that the kernel holds until they are accepted."""
+ACCEPTS_PER_ITERATION = 8
+"""How many connections are accepted before the rest of the event loop runs."""
 PAUSE_S = 0.1
-"""Until the next try, where the system has nothing left for another connection."""
-SWEEP_S = 0.5
+"""Time until the next try when the system has no resources for another connection."""
+OVERDUE_CHECK_S = 0.5
+"""Time between two checks for connections that take too long."""
 HANDSHAKE_TIMEOUT_S = 5.0
-"""How long a TLS handshake may take."""
+"""How long a TLS handshake may take, by default."""
 TLS_BUFFER_BYTES = 32 * 1024
-"""What each TLS connection holds to read into: two records. asyncio's own measure is 256 KiB."""
+"""Size of each TLS connection's read buffer: two records. asyncio's default is 256 KiB."""
 
 TOO_MANY = (
     b"HTTP/1.1 503 Service Unavailable\r\n"
@@ -36,11 +38,11 @@ log = logging.getLogger(__name__)
 
 
 class ListenError(Exception):
-    """The port cannot be had; the message says why."""
+    """The port is not available; the message says why."""
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A socket on this port that does not listen yet. Raises ListenError."""
+    """Return a socket that is bound to this port and does not listen yet. Raises ListenError."""
     where = f"{host}:{port}"
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
@@ -52,7 +54,7 @@ def bind(host: str, port: int) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
-        # two sockets may be bound to one port until one of them listens
+        # Two sockets may be bound to one port until one of them listens, so `listen` can fail too.
         return listener
     except OSError as error:
         listener.close()
@@ -70,9 +72,16 @@ def listen(
 ) -> Listening:
     """Accept connections from now on, as far as `connections` admits them.
 
-    shutdown_timeout_s: how long a client may take to read what waits for it when TLS ends.
-    handshake_timeout_s: after which a connection is closed that is not through with TLS. Raises
-    ListenError: another process listens by now.
+    Args:
+        listener: The socket that `bind` returned.
+        new_http: Makes the protocol that reads a connection's requests.
+        connections: Counts connections and makes room.
+        tls: The context of TLS; None: connections are not encrypted.
+        shutdown_timeout_s: How long a client may take to read what waits for it when TLS ends.
+        handshake_timeout_s: A connection is closed if its TLS handshake takes longer.
+
+    Raises:
+        ListenError: Another process listens on the port by now.
     """
     try:
         listener.listen(BACKLOG)
@@ -85,8 +94,11 @@ def listen(
 
 
 class Listening:
-    """An accept loop of our own: asyncio's counts a connection only once TLS is through, and
-    multiplies its tries and its log lines when descriptors run out."""
+    """Accepts connections until it is closed.
+
+    asyncio's own accept loop is not used: connections could be counted only after the TLS
+    handshake, and its tries and log lines multiply when descriptors run out.
+    """
 
     def __init__(
         self,
@@ -102,28 +114,31 @@ class Listening:
         self._seldom = RateLimitedLogger(log)
         self._loop = asyncio.get_running_loop()
         self._opening: set[asyncio.Task[None]] = set()
-        self._tasks = [self._loop.create_task(part) for part in (self._accept_all(), self._sweep())]
+        self._tasks = [
+            self._loop.create_task(self._accept_all()),
+            self._loop.create_task(self._close_overdue()),
+        ]
 
     async def close(self) -> None:
-        """Accept no more; connections that are open stay."""
+        """Stop accepting connections; those that are open stay open."""
         tasks = [*self._tasks, *self._opening]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self._listener.close()
 
-    async def _sweep(self) -> None:
+    async def _close_overdue(self) -> None:
         while True:
-            await asyncio.sleep(SWEEP_S)
+            await asyncio.sleep(OVERDUE_CHECK_S)
             try:
-                self._connections.sweep()
-            except Exception as error:  # noqa: BLE001 - our bug may be any
+                self._connections.close_overdue()
+            except Exception as error:  # noqa: BLE001 - a bug may raise anything
                 _log_fault(error)
 
     async def _accept_all(self) -> None:
         while True:
             try:
-                for _ in range(ACCEPTS_PER_TURN):
+                for _ in range(ACCEPTS_PER_ITERATION):
                     await self._accept()
                 await asyncio.sleep(0)
             except ConnectionError:
@@ -132,9 +147,10 @@ class Listening:
                 what = error.strerror or type(error).__name__
                 self._seldom.warning("no connection can be accepted", reason=what)
                 if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                    # Descriptors or memory have run out: an idle client gives its own back.
                     self._connections.close_idle()
                 await asyncio.sleep(PAUSE_S)
-            except Exception as error:  # noqa: BLE001 - our bug may be any; others are let in
+            except Exception as error:  # noqa: BLE001 - a bug may raise anything; others are accepted
                 _log_fault(error)
                 await asyncio.sleep(PAUSE_S)
 
@@ -144,7 +160,7 @@ class Listening:
         if connection is None:
             self._refuse(accepted)
             return
-        counted = _Counted(accepted, lambda: self._connections.closed(connection))
+        counted = _CountedSocket(accepted, lambda: self._connections.closed(connection))
         task = self._loop.create_task(self._open(connection, counted))
         self._opening.add(task)
         task.add_done_callback(lambda done: self._opened(done, counted))
@@ -152,7 +168,7 @@ class Listening:
     def _opened(self, done: asyncio.Task[None], accepted: socket.socket) -> None:
         self._opening.discard(done)
         if done.cancelled():
-            accepted.close()  # a task that was cancelled before it began has not looked at it
+            accepted.close()  # a task that is cancelled before it begins does not close it
         elif error := done.exception():
             accepted.close()
             _log_fault(error)
@@ -162,11 +178,11 @@ class Listening:
             accepted.setblocking(False)
             if self._secure is None:
                 with suppress(BlockingIOError):
-                    accepted.recv(1 << 16)  # unread, it would take the answer away with it
+                    accepted.recv(1 << 16)  # closing with unread data would discard the answer
                 accepted.send(TOO_MANY)
 
     async def _open(self, connection: Connection, accepted: socket.socket) -> None:
-        """Hand an accepted socket to aiohttp, once TLS is through where there is TLS."""
+        """Hand an accepted socket to aiohttp, after the TLS handshake if there is TLS."""
 
         def http() -> asyncio.Protocol:
             made = self._new_http()
@@ -179,14 +195,15 @@ class Listening:
             else:
                 await self._secure.open(connection, accepted, http)
         except OSError as error:
-            # it is closed: the client has left, spoke no TLS, or took too long. The frames refer to
-            # the error, and with it would keep all of TLS until a garbage collection
+            # The socket is closed: the client left, did not speak TLS, or took too long. The frames
+            # and the error refer to each other, which would keep the TLS objects alive until a
+            # garbage collection.
             traceback.clear_frames(error.__traceback__)
 
 
-class _Counted(socket.socket):
-    """A client's socket. It counts for as long as its descriptor is open, whoever closes it:
-    aiohttp, TLS, or a handshake that failed."""
+class _CountedSocket(socket.socket):
+    """A client's socket that reports when its descriptor is closed, whether by aiohttp, by TLS or
+    after a handshake that failed."""
 
     def __init__(self, accepted: socket.socket, on_close: Callable[[], None]) -> None:
         super().__init__(accepted.family, accepted.type, accepted.proto, accepted.detach())
@@ -201,17 +218,19 @@ class _Counted(socket.socket):
 
 
 class _Secure:
-    """TLS, in two steps: so the transport below it is known, which can be aborted at any time and
-    knows what the client has not taken."""
+    """Opens TLS connections in two steps, first the transport and then TLS on top of it.
+
+    The lower transport can be aborted at any time and shows how much the client has not read.
+    """
 
     def __init__(
         self, context: ssl.SSLContext, handshake_timeout_s: float, shutdown_timeout_s: float
     ) -> None:
-        sslproto.SSLProtocol.max_size = TLS_BUFFER_BYTES  # there is no other way to choose it
+        sslproto.SSLProtocol.max_size = TLS_BUFFER_BYTES  # asyncio has no parameter for it
         self._context = context
         self._handshake_timeout_s = handshake_timeout_s
         self._shutdown_timeout_s = shutdown_timeout_s
-        self._turns = Turns()
+        self._pacer = LoopPacer()
 
     async def open(
         self,
@@ -219,16 +238,20 @@ class _Secure:
         accepted: socket.socket,
         new_http: Callable[[], asyncio.Protocol],
     ) -> None:
-        """Raises OSError: the handshake failed, or took too long; the socket is closed then."""
+        """Complete the handshake and start HTTP. Raises OSError if the handshake fails or takes too
+        long; the socket is closed then."""
         loop = asyncio.get_running_loop()
-        connection.transport = silent = _Silent(accepted)
+        # Wait for the client's first byte. Until then the connection costs a descriptor only, and
+        # it can be closed to make room.
+        connection.transport = silent = _SilentTransport(accepted)
         async with asyncio.timeout(self._handshake_timeout_s):
-            await silent.begun()
-        await self._turns.take()  # a handshake is a millisecond of work: not all at once
+            await silent.wait_for_data()
+        # A handshake is a millisecond of work, so a crowd of them is spread over the event loop.
+        await self._pacer.wait()
         if accepted.fileno() < 0:
             return  # it was closed to make room
-        connection.transport = None  # until there is the next one: `silent` has given it away
-        early = _Early()
+        connection.transport = None  # `silent` no longer owns the socket, and nothing else does yet
+        early = _EarlyData()
         transport, _ = await loop.connect_accepted_socket(lambda: early, accepted)
         connection.transport = transport
         secured = await loop.start_tls(
@@ -241,6 +264,7 @@ class _Secure:
         )
         if secured is None or early.lost:
             return
+        # From here on aiohttp reads. What came right behind the handshake is handed over first.
         http = new_http()
         secured.set_protocol(http)
         http.connection_made(secured)
@@ -248,25 +272,25 @@ class _Secure:
             http.data_received(bytes(early.received))
 
 
-class _Silent:
-    """Stands for the transport of a client that has not begun TLS: a descriptor and no more."""
+class _SilentTransport:
+    """The transport of a client that has not begun TLS: a descriptor and nothing else."""
 
     def __init__(self, accepted: socket.socket) -> None:
         self._accepted = accepted
         self._loop = asyncio.get_running_loop()
-        self._begun = self._loop.create_future()
+        self._has_data = self._loop.create_future()
         self._loop.add_reader(accepted, self._readable)
 
-    async def begun(self) -> None:
-        """Wait for the client's first byte, or its end."""
+    async def wait_for_data(self) -> None:
+        """Wait until the client sends its first byte or leaves."""
         try:
-            await self._begun
+            await self._has_data
         except asyncio.CancelledError:
             self.abort()
             raise
 
     def abort(self) -> None:
-        self._begun.cancel()
+        self._has_data.cancel()
         if self._accepted.fileno() >= 0:
             self._loop.remove_reader(self._accepted)
             self._accepted.close()
@@ -276,12 +300,12 @@ class _Silent:
 
     def _readable(self) -> None:
         self._loop.remove_reader(self._accepted)
-        if not self._begun.done():
-            self._begun.set_result(None)
+        if not self._has_data.done():
+            self._has_data.set_result(None)
 
 
-class _Early(asyncio.Protocol):
-    """Reads nothing until TLS begins; keeps what comes right behind the handshake."""
+class _EarlyData(asyncio.Protocol):
+    """Reads nothing until TLS begins, and keeps what arrives right behind the handshake."""
 
     def __init__(self) -> None:
         self.received = bytearray()
@@ -289,7 +313,7 @@ class _Early(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
-        transport.pause_reading()  # start_tls resumes
+        transport.pause_reading()  # start_tls resumes it
 
     def data_received(self, data: bytes) -> None:
         self.received += data

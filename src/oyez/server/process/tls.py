@@ -1,4 +1,4 @@
-"""The certificate: read, checked, watched for renewal, handed to every new connection."""
+"""The certificate: it is read, checked, watched for renewal and given to every new connection."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from cryptography.hazmat.primitives import serialization
 from oyez.settings import Settings, SettingsError
 
 WATCH_S = 10.0
-"""How often the files are looked at."""
-REMIND = timedelta(days=1)
-"""How often a certificate that needs attention is warned of."""
+"""Time between two checks whether the files have changed."""
+WARN_AGAIN = timedelta(days=1)
+"""Time between two warnings of a certificate that needs attention."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class TlsFiles:
-    """Where PEM files are; the names are those of the settings."""
+    """The paths of the PEM files, named as in the settings."""
 
     tls_cert: Path
     tls_key: Path
@@ -41,7 +41,8 @@ class _Loaded:
 
 
 def from_settings(settings: Settings) -> Certificate | None:
-    """None: the server speaks no TLS. Raises SettingsError."""
+    """Return the certificate that the settings name; None: the server does not use TLS. Raises
+    SettingsError."""
     if not (settings.tls_cert and settings.tls_key):
         return None
     files = TlsFiles(settings.tls_cert, settings.tls_key, settings.tls_key_password_file)
@@ -49,55 +50,60 @@ def from_settings(settings: Settings) -> Certificate | None:
 
 
 class Certificate:
-    """`context` is for the listening socket; it hands each connection the newest certificate, and
-    connections that are open keep theirs. Raises SettingsError naming the file at fault."""
+    """A certificate with its key, which can be reloaded.
+
+    `context` is for the listening socket: it gives each new connection the newest certificate,
+    and open connections keep theirs.
+    """
 
     def __init__(
         self,
         files: TlsFiles,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
+        """Read the files. Raises SettingsError that names the file at fault."""
         self._files = files
         self._now = now
         self._seen = _fingerprint(files)
-        self._reminded: datetime | None = None
+        self._warned_at: datetime | None = None
         self._loaded = _load(files)
         self.context = self._loaded.context
-        self.context.sni_callback = self._hand_newest  # called for clients without SNI too
+        self.context.sni_callback = self._use_newest  # OpenSSL calls it without SNI too
 
     @property
     def ends(self) -> datetime:
+        """When the certificate expires."""
         return self._loaded.ends
 
     def reload(self) -> str:
-        """Read the files again; blocks. Says what is in force. Raises SettingsError; what was in
-        force then stays so."""
+        """Read the files again and return what is in force, for the log. Blocks. Raises
+        SettingsError; the old certificate then stays in force."""
         self._seen = _fingerprint(self._files)
         self._loaded = _load(self._files)
-        self._reminded = None
+        self._warned_at = None
         return f"{self._loaded.names}, until {_day(self._loaded.ends)}"
 
     def changed(self) -> bool:
-        """Whether the files are others than when they were last read. Blocks."""
+        """Return whether the files have changed since they were last read. Blocks."""
         return _fingerprint(self._files) != self._seen
 
     def warn(self) -> None:
-        """Warn where the certificate is not valid now or will soon not be; once a day."""
+        """Warn, at most once a day, if the certificate is not valid or soon expires."""
         now = self._now()
         problem = _problem(self._loaded, now)
-        if problem and (self._reminded is None or now - self._reminded >= REMIND):
-            self._reminded = now
+        if problem and (self._warned_at is None or now - self._warned_at >= WARN_AGAIN):
+            self._warned_at = now
             log.warning("tls_cert %s: the certificate %s", self._files.tls_cert, problem)
 
     async def watch(self, reload: Callable[[], Awaitable[None]]) -> None:
-        """Warn, and call `reload` whenever the files change; until cancelled."""
+        """Warn when needed, and call `reload` whenever the files change, until cancelled."""
         while True:
             self.warn()
             await asyncio.sleep(WATCH_S)
             if await asyncio.to_thread(self.changed):
                 await reload()
 
-    def _hand_newest(
+    def _use_newest(
         self, connection: ssl.SSLSocket | ssl.SSLObject, name: str, context: ssl.SSLContext
     ) -> None:
         connection.context = self._loaded.context
@@ -134,7 +140,7 @@ def _read_certificate(file: Path) -> x509.Certificate:
 
 
 def _read_public_key(file: Path, password: bytes | None) -> bytes:
-    """The public half of the private key in a file."""
+    """Return the public half of the private key in a file, as DER."""
     try:
         key = serialization.load_pem_private_key(_read("tls_key", file), password)
     except TypeError:
@@ -161,7 +167,7 @@ def _read(setting: str, file: Path) -> bytes:
 
 def _public_bytes(key: object) -> bytes:
     form = serialization.PublicFormat.SubjectPublicKeyInfo
-    encoded: bytes = key.public_bytes(serialization.Encoding.DER, form)  # type: ignore[attr-defined]  # every kind of key has it
+    encoded: bytes = key.public_bytes(serialization.Encoding.DER, form)  # type: ignore[attr-defined]  # all kinds of keys have it
     return encoded
 
 

@@ -10,8 +10,7 @@ from oyez.server.access.quotas import used_up
 from oyez.server.access.refusals import INVALID_KEY
 from oyez.server.operations import API_KEY, JSON, NAME_IN_PATH, Description, Operation, json_answer
 from oyez.server.transcriptions import errors
-from oyez.server.transcriptions.bodies import (
-    Failure,
+from oyez.server.transcriptions.answers import (
     Model,
     ModelList,
     TextDelta,
@@ -20,7 +19,8 @@ from oyez.server.transcriptions.bodies import (
     Usage,
     VerboseTranscription,
 )
-from oyez.server.transcriptions.parameters import (
+from oyez.server.transcriptions.errors import Failure
+from oyez.server.transcriptions.form import (
     FORMATS,
     GRANULARITIES,
     MAX_MODEL_CHARS,
@@ -42,11 +42,11 @@ FAILURES = {
 FAILURE_EXAMPLES = {
     error.status: error.body
     for error in (
-        errors.bad_value("response_format", "xml", one_of(FORMATS)),
-        errors.ApiError.of(INVALID_KEY),
-        errors.too_large(200 << 20),
-        errors.ApiError.of(used_up(7200, 3600)),
-        errors.too_many(8),
+        errors.invalid_value("response_format", "xml", one_of(FORMATS)),
+        errors.ApiError.from_refusal(INVALID_KEY),
+        errors.file_too_large(200 << 20),
+        errors.ApiError.from_refusal(used_up(7200, 3600)),
+        errors.too_many_files(8),
     )
 }
 """Examples of some of these failures, by their status."""

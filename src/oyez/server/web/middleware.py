@@ -15,7 +15,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from oyez.metrics import OTHER, Metrics
 from oyez.server.access.origins import ANY
-from oyez.server.transcriptions.plain_errors import PREFIX
+from oyez.server.transcriptions.errors import PREFIX
 
 CORS_METHODS = "GET, POST"
 CORS_HEADERS = ("Authorization", "X-API-Key", "Content-Type")

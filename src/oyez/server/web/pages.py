@@ -25,7 +25,7 @@ from oyez.server.operations import (
     json_response,
     text_answer,
 )
-from oyez.server.process.engine_watch import EngineState, EngineWatch
+from oyez.server.process.watchdog import EngineState, EngineWatch
 from oyez.server.web.static_files import PAGE_TYPES, StaticFile, name_ending, read_page_files
 from oyez.settings import MODELS, Settings
 

@@ -11,7 +11,8 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
-from oyez.server.process.connections import REQUESTS_A_TURN_S, Connection, Connections
+from oyez.server.process.connections import Connection, Connections
+from oyez.server.process.event_loop import MAX_WORK_S
 from oyez.settings import Settings
 
 
@@ -35,11 +36,11 @@ class Port:
     def __init__(self, most: int = 4, per_network: int = 2) -> None:
         self.now_s = 0.0
         self.table = Connections(
-            most=most,
-            per_network=per_network,
+            max_open=most,
+            max_per_network=per_network,
             first_request_timeout_s=10.0,
             slow_reader_timeout_s=30.0,
-            unbounded=lambda address: address in ip_network("10.0.0.0/8"),
+            is_unbounded=lambda address: address in ip_network("10.0.0.0/8"),
             clock=lambda: self.now_s,
         )
 
@@ -53,7 +54,7 @@ class Port:
     def pass_s(self, seconds: float) -> None:
         for _ in range(round(seconds)):
             self.now_s += 1.0
-            self.table.sweep()
+            self.table.close_overdue()
 
     async def ask(
         self, connection: Connection, then: Callable[[], object] | None = None, status: int = 200
@@ -64,7 +65,7 @@ class Port:
 
         async def handler(request: web.Request) -> web.Response:
             response = web.Response(status=status)
-            await self.table.upgraded(request, response)
+            await self.table.on_response_prepare(request, response)
             if then:
                 then()
             return response
@@ -210,7 +211,7 @@ async def test_requests_that_come_at_once_share_the_turns_of_the_event_loop() ->
 
     async def busy(request: web.Request) -> web.Response:
         turns.append(turn)
-        take_s(REQUESTS_A_TURN_S / 2)
+        take_s(MAX_WORK_S / 2)
         return web.Response()
 
     loop.call_soon(next_turn)
@@ -228,7 +229,7 @@ async def test_a_request_that_waits_for_its_turn_can_make_room() -> None:
     async def come_later() -> None:
         port.open()
 
-    use_up = partial(take_s, 2 * REQUESTS_A_TURN_S)
+    use_up = partial(take_s, 2 * MAX_WORK_S)
     await asyncio.gather(port.ask(first, use_up), port.ask(waiting), come_later())
     assert transport.aborted
 
@@ -241,7 +242,7 @@ def take_s(seconds: float) -> None:
 
 
 def test_this_machine_and_trusted_proxies_are_not_bounded_by_address() -> None:
-    table = Connections.of(
+    table = Connections.from_settings(
         Settings(max_connections_per_address=1, max_connections=300),
         lambda address: address == ip_address("203.0.113.9"),
     )

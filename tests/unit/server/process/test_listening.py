@@ -18,7 +18,7 @@ import trustme
 
 from oyez.server.process.connections import Connections
 from oyez.server.process.listening import (
-    ACCEPTS_PER_TURN,
+    ACCEPTS_PER_ITERATION,
     TLS_BUFFER_BYTES,
     ListenError,
     bind,
@@ -70,11 +70,11 @@ async def a_port(
     """A port that is listened on; nothing of it may be left afterwards."""
     before = asyncio.all_tasks()
     connections = Connections(
-        most=most,
-        per_network=0,
+        max_open=most,
+        max_per_network=0,
         first_request_timeout_s=60.0,
         slow_reader_timeout_s=60.0,
-        unbounded=lambda address: True,
+        is_unbounded=lambda address: True,
     )
     listener = bind("127.0.0.1", 0)
     port = listener.getsockname()[1]
@@ -179,7 +179,7 @@ async def test_a_burst_in_one_turn_of_the_event_loop_is_within_the_most() -> Non
         assert len(connections) == 20
         for each in crowd:
             each.close()
-    assert most <= 20 + 2 * ACCEPTS_PER_TURN
+    assert most <= 20 + 2 * ACCEPTS_PER_ITERATION
 
 
 async def test_without_descriptors_it_goes_on_later(monkeypatch: pytest.MonkeyPatch) -> None:

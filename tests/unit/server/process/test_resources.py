@@ -2,15 +2,19 @@ from __future__ import annotations
 
 import asyncio
 import resource
+import socket
 import subprocess
 import sys
 import time
+from importlib import metadata
 
 import numpy as np
 import pytest
 
+from oyez.server.lifecycle import StartupError, run_server
 from oyez.server.process import resources
 from oyez.server.process.resources import OWN_FILES, MemoryGuard, allow_open_files, resident_mb
+from oyez.settings import Settings
 from support.server import eventually
 
 
@@ -85,7 +89,7 @@ async def test_memory_is_tidied_when_connections_have_ended(
     monkeypatch: pytest.MonkeyPatch, open_now: int, collected: bool
 ) -> None:
     used_mb, trims, collections = [100.0], [], []
-    monkeypatch.setattr(resources, "TIDY_S", 0.01)
+    monkeypatch.setattr(resources, "TIDY_INTERVAL_S", 0.01)
     monkeypatch.setattr(resources, "resident_mb", lambda: used_mb[0])
     monkeypatch.setattr(resources, "give_memory_back", lambda: trims.append(1))
     monkeypatch.setattr(resources.gc, "collect", lambda: collections.append(1))
@@ -100,3 +104,51 @@ async def test_memory_is_tidied_when_connections_have_ended(
     await asyncio.sleep(0.05)
     assert (len(trims), bool(collections)) == (2 + collected, collected)
     tidying.cancel()
+
+
+NEEDED = ["aiohttp>=3.14.5", "numpy>=1.26", "psycopg>=3.2; extra == 'postgres'"]
+
+
+def outdated(monkeypatch: pytest.MonkeyPatch, **here: str) -> list[str]:
+    def version(name: str) -> str:
+        if name not in here:
+            raise metadata.PackageNotFoundError(name)
+        return here[name]
+
+    monkeypatch.setattr(metadata, "requires", lambda name: NEEDED)
+    monkeypatch.setattr(metadata, "version", version)
+    return resources.outdated_packages()
+
+
+def test_an_older_package_is_named_with_what_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = outdated(monkeypatch, aiohttp="3.14.0", numpy="2.4.6")
+    assert found == ["aiohttp 3.14.0 (needed: >=3.14.5)"]
+
+
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert outdated(monkeypatch, aiohttp="3.15.0") == ["numpy is missing"]
+
+
+def test_newer_packages_and_absent_extras_are_fine(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert outdated(monkeypatch, aiohttp="3.15.0rc1", numpy="1.26.0") == []
+
+
+def test_nothing_is_said_where_oyez_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def requires(name: str) -> list[str]:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "requires", requires)
+    assert resources.outdated_packages() == []
+
+
+def test_the_server_warns_before_it_starts(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(
+        resources, "outdated_packages", lambda: ["aiohttp 3.14.0 (needed: >=3.14.5)"]
+    )
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        settings = Settings(port=taken.getsockname()[1], database="off", engine="fake")
+        with pytest.raises(StartupError):
+            run_server(settings, lambda line: None)
+    assert "aiohttp 3.14.0 (needed: >=3.14.5)" in caplog.text

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from oyez.server.process.reload import Reloader
+from oyez.server.process.signals import Reloader
 from oyez.settings import SettingsError
 
 
@@ -38,8 +38,8 @@ async def test_the_event_loop_goes_on_and_reloads_do_not_overlap() -> None:
 
     reloader = Reloader()
     reloader.add("slow", slow)
-    reloader.ask()
-    reloader.ask()
+    reloader.reload_soon()
+    reloader.reload_soon()
     await asyncio.sleep(0.05)
     release.set()
     await reloader.reload()

@@ -10,15 +10,15 @@ import pytest
 
 from oyez.logs import RateLimitedLogger
 from oyez.metrics import Metrics
-from oyez.server.process.loop_watch import EVENTS_A_TURN, EVERY_S, BoundedSelector, watch_loop
+from oyez.server.process.event_loop import LAG_INTERVAL_S, MAX_EVENTS, BoundedSelector, measure_lag
 
 
 async def test_a_blocked_event_loop_is_seen_and_warned_of(caplog: pytest.LogCaptureFixture) -> None:
     metrics = Metrics()
     seldom = RateLimitedLogger(logging.getLogger("oyez.test"))
-    task = asyncio.create_task(watch_loop(metrics.loop_lag, seldom))
+    task = asyncio.create_task(measure_lag(metrics.loop_lag, seldom))
     await asyncio.sleep(0.01)
-    time.sleep(EVERY_S + 0.3)  # noqa: ASYNC251 - it is the block that is to be seen
+    time.sleep(LAG_INTERVAL_S + 0.3)  # noqa: ASYNC251 - it is the block that is to be seen
     await asyncio.sleep(0.01)
     task.cancel()
     assert 'event_loop_lag_seconds_bucket{le="0.25"} 0.0' in metrics.exposition().decode()
@@ -28,7 +28,7 @@ async def test_a_blocked_event_loop_is_seen_and_warned_of(caplog: pytest.LogCapt
 
 
 def test_what_is_ready_is_handed_out_in_parts_and_nothing_is_left_out() -> None:
-    pairs = [socket.socketpair() for _ in range(3 * EVENTS_A_TURN + 5)]
+    pairs = [socket.socketpair() for _ in range(3 * MAX_EVENTS + 5)]
     selector = BoundedSelector()
     try:
         for mine, theirs in pairs:
@@ -37,7 +37,7 @@ def test_what_is_ready_is_handed_out_in_parts_and_nothing_is_left_out() -> None:
         seen: set[int] = set()
         for _ in range(8):
             ready = selector.select(0)
-            assert len(ready) == EVENTS_A_TURN
+            assert len(ready) == MAX_EVENTS
             seen.update(key.fd for key, _ in ready)
         assert seen == {mine.fileno() for mine, _ in pairs}
     finally:

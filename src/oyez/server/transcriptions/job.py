@@ -1,4 +1,6 @@
-"""One file being transcribed: what bounds it, and what it counts for usage, metrics and the log."""
+"""The transcription of one uploaded file: its limits, and what is counted for usage, metrics and
+the log.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +19,7 @@ from oyez.files.decoder_process import (
 )
 from oyez.files.decoding import MediaError
 from oyez.files.file_session import Observer
-from oyez.files.options import Options, TranscriptionError
-from oyez.files.results import Result, Segment
+from oyez.files.results import Options, Result, Segment, TranscriptionError
 from oyez.files.transcriber import Transcriber
 from oyez.logs import RateLimitedLogger, SessionLog
 from oyez.metrics import Metrics
@@ -28,27 +29,34 @@ from oyez.server.access.access import Access
 from oyez.server.access.callers import Caller
 from oyez.server.access.refusals import DRAINING
 from oyez.server.session.figures import Figures
-from oyez.server.transcriptions.errors import SERVER, ApiError, bad_file, no_decoder, too_long
-from oyez.server.transcriptions.parameters import Parameters
+from oyez.server.transcriptions.errors import (
+    CLIENT_GONE,
+    SERVER,
+    ApiError,
+    audio_too_long,
+    invalid_file,
+    no_decoder,
+)
+from oyez.server.transcriptions.form import Parameters
 
 NOT_CONFINED = (
     "this system does not filter the system calls of processes that decode files: they are held "
     "by limits only"
 )
-GONE = 499
-"""The status, in usage and log, of a request whose client did not wait for the answer."""
+OUTCOMES = {200: "transcribed", CLIENT_GONE: "abandoned"}
+"""The label of each status in metrics; other statuses are labelled `failed`."""
 
 log = logging.getLogger(__name__)
 
 
-class FileWork(Observer):
-    """Use it as a context manager: its usage ends with it."""
+class TranscriptionJob(Observer):
+    """Use it as a context manager: its usage is recorded when the context ends."""
 
     def __init__(
         self,
-        work_id: str,
+        job_id: str,
         caller: Caller,
-        asked: Parameters,
+        parameters: Parameters,
         *,
         access: Access,
         metrics: Metrics,
@@ -57,54 +65,49 @@ class FileWork(Observer):
     ) -> None:
         self.figures = Figures()
         self._caller = caller
-        self._asked = asked
+        self._parameters = parameters
         self._access = access
         self._metrics = metrics
         self._seldom = seldom
         self._max_audio_s = max_audio_s
-        self._log = SessionLog(log, work_id)
-        self._status, self._outcome = GONE, "the client did not wait"
+        self._log = SessionLog(log, job_id)
         self._usage = access.recorder(
             caller,
             self.figures,
-            session_id=work_id,
+            session_id=job_id,
             endpoint="transcriptions",
-            model=asked.model,
+            model=parameters.model,
         )
 
-    def __enter__(self) -> FileWork:
+    def __enter__(self) -> TranscriptionJob:
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, ApiError):
-            self._status, self._outcome = error.status, error.body.error.code or "error"
-        elif isinstance(error, Exception) and not isinstance(error, ConnectionError):
-            self._status, self._outcome = 500, "internal error"
-        elif error is None:
-            self._status, self._outcome = 200, "transcribed"
-        self._usage.end(self._status, self._outcome)
-        self._metrics.transcriptions.labels(_shown(self._status)).inc()
-        fields = {**self.figures.fields(), "status": self._status, "outcome": self._outcome}
+        status, outcome = _outcome(error)
+        self._usage.end(status, outcome)
+        self._metrics.transcriptions.labels(OUTCOMES.get(status, "failed")).inc()
+        fields = {**self.figures.fields(), "status": status, "outcome": outcome}
         self._log.info("transcription ended", extra={"fields": fields})
 
     async def results(
         self, file: BinaryIO, transcriber: Transcriber, limits: DecoderLimits
     ) -> AsyncGenerator[Result]:
-        """Everything that comes of it. Raises ApiError for whatever goes wrong."""
+        """Decode and transcribe the file; yields every result. Raises ApiError for whatever goes
+        wrong."""
         options = Options(
-            language=self._asked.language,
+            language=self._parameters.language,
             languages=self._caller.limits.languages,
-            context=self._asked.prompt,
+            context=self._parameters.prompt,
         )
         try:
             async with decoded(file, limits) as media, aclosing(media.blocks()) as blocks:
-                self._look_at(media)
+                self._check_media(media)
                 tenant = self._caller.key_id
                 async with aclosing(
                     transcriber.transcribe(blocks, options, self, tenant=tenant)
-                ) as found:
-                    async for result in found:
-                        _check_heard(result)
+                ) as results:
+                    async for result in results:
+                        _check_recognised(result)
                         yield result
         except DecoderError as error:
             self._seldom.warning("no process to decode a file could be started", reason=str(error))
@@ -112,25 +115,27 @@ class FileWork(Observer):
         except MediaError as error:
             if isinstance(error, DecoderCrash):
                 self._seldom.warning("a file ended its decoder", how=error.detail)
-            raise bad_file(str(error)) from error
+            raise invalid_file(str(error)) from error
         except TranscriptionError as error:
             raise ApiError(400, str(error), code="invalid_value") from error
         except Stopped as error:
-            raise ApiError.of(DRAINING) from error
+            raise ApiError.from_refusal(DRAINING) from error
         if media.notes:
             self._log.info("the file was not whole", extra={"fields": {"notes": media.notes}})
 
     def heard(self, samples: int) -> None:
+        """Check before each block of audio that the caller may go on, and count the block."""
         access, caller = self._access, self._caller
         if refusal := access.callers.objection(caller) or access.quotas.refusal(caller):
-            raise ApiError.of(refusal)
+            raise ApiError.from_refusal(refusal)
         if self.figures.audio_s + samples / SAMPLE_RATE > self._max_audio_s:
-            raise too_long(self._max_audio_s)
+            raise audio_too_long(self._max_audio_s)
         self._usage.heard(samples / SAMPLE_RATE)
         self.figures.audio_samples += samples
         self._metrics.tally.audio_samples += samples
 
     def completed(self, item: Completed) -> None:
+        """Count a turn."""
         self.figures.turns += 1
         self.figures.finals += item.failure is None
         self.figures.empty += item.failure is None and not item.transcript
@@ -138,15 +143,28 @@ class FileWork(Observer):
         self.figures.completed(item)
         self._metrics.speech_seconds.labels(item.language).inc(item.speech_s)
 
-    def _look_at(self, media: DecodedFile) -> None:
+    def _check_media(self, media: DecodedFile) -> None:
         if not media.is_confined:
             self._seldom.warning(NOT_CONFINED)
+        # A file that announces too much audio is refused before any of it is decoded.
         if media.duration_s is not None and media.duration_s > self._max_audio_s:
-            raise too_long(self._max_audio_s)  # it is not even begun
+            raise audio_too_long(self._max_audio_s)
 
 
-def _check_heard(result: Result) -> None:
-    """An answer with a hole in it would pass for a whole one."""
+def _outcome(error: BaseException | None) -> tuple[int, str]:
+    """Return the status and the outcome of a job that ended with this error, for usage and log."""
+    if error is None:
+        return 200, "transcribed"
+    if isinstance(error, ApiError):
+        return error.status, error.body.error.code or "error"
+    if isinstance(error, Exception) and not isinstance(error, ConnectionError):
+        return 500, "internal error"
+    return CLIENT_GONE, "the client did not wait"
+
+
+def _check_recognised(result: Result) -> None:
+    """Raise ApiError if a segment has no text because recognition failed: an answer with a hole in
+    it would be taken for a complete one."""
     if isinstance(result, Segment) and result.failure:
         raise ApiError(
             500,
@@ -155,7 +173,3 @@ def _check_heard(result: Result) -> None:
             type=SERVER,
             code="recognition_failed",
         )
-
-
-def _shown(status: int) -> str:
-    return {200: "transcribed", GONE: "abandoned"}.get(status, "failed")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from oyez.server.process.sd_notify import ServiceManager
+from oyez.server.process.watchdog import ServiceManager
 from oyez.settings import service_manager
 
 
