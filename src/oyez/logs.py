@@ -1,6 +1,7 @@
 """Log lines on stderr: text for people, JSON for machines.
 
-Fields travel in `extra={"fields": {…}}`. No audio, transcript or key above DEBUG.
+The fields of a line are in `extra={"fields": {…}}`. A line with `extra={"rate_limit": True}` is
+written at most once in EVERY_S. Above DEBUG, no line holds audio, a transcript or a key.
 """
 
 from __future__ import annotations
@@ -22,15 +23,15 @@ import msgspec
 MAX_WAITING_LINES = 10_000
 FLUSH_S = 1.0
 EVERY_S = 60.0
-"""Between two lines of those that come in crowds."""
-OF_LIBRARIES = ("asyncio", "aiohttp.server")
+"""The least time between two lines of one kind that are rate-limited."""
+LIBRARY_LOGGERS = ("asyncio", "aiohttp.server")
 """Loggers that write a line for each connection that fails in an unusual way."""
 PLAIN = re.compile(r"[^\s\"'=\x00-\x1f\x7f-\x9f]+")
-"""Values that need no quotes."""
+"""A value that needs no quotes."""
 
 
 class TextFormatter(logging.Formatter):
-    """`2025-01-31T12:00:00.000Z INFO message key=value key="another value" …`"""
+    """Writes `2025-01-31T12:00:00.000Z INFO message key=value key="another value" …`."""
 
     def format(self, record: logging.LogRecord) -> str:
         fields = "".join(f" {name}={_shown(value)}" for name, value in _fields(record).items())
@@ -39,7 +40,7 @@ class TextFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: time, level, logger, message, the fields, and any traceback."""
+    """Writes one JSON object a line: time, level, logger, message, fields, and any traceback."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
@@ -55,7 +56,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class SessionLog(logging.LoggerAdapter[logging.Logger]):
-    """A logger whose every line carries the session's id."""
+    """A logger that adds the session's id to every line."""
 
     def __init__(self, logger: logging.Logger, session_id: str) -> None:
         super().__init__(logger, {"session": session_id})
@@ -68,8 +69,8 @@ class SessionLog(logging.LoggerAdapter[logging.Logger]):
         return msg, {**kwargs, "extra": {"fields": {**own, **given}}}
 
 
-class _Crowds:
-    """Of things of one kind, one in `every_s`; the others are counted. From any thread."""
+class _RateLimiter:
+    """Passes one event of a kind in `every_s` and counts the others. Thread-safe."""
 
     def __init__(self, every_s: float, clock: Callable[[], float]) -> None:
         self._every_s = every_s
@@ -78,8 +79,8 @@ class _Crowds:
         self._last_s: dict[str, float] = {}
         self._left_out: dict[str, int] = {}
 
-    def ask(self, kind: str) -> int | None:
-        """How many of this kind were left out since the last one; None: leave it out."""
+    def admit(self, kind: str) -> int | None:
+        """Return how many were left out since the last one that passed; None: leave this out."""
         with self._lock:
             now_s = self._clock()
             if now_s - self._last_s.get(kind, -math.inf) < self._every_s:
@@ -89,8 +90,11 @@ class _Crowds:
             return self._left_out.pop(kind, 0)
 
 
-class Seldom:
-    """Lines that come in crowds: of those with one message, at most one in `every_s`."""
+class RateLimitedLogger:
+    """Logs each message at most once in `every_s`, with the number of those left out before.
+
+    A message is one of few constants, never made of what clients send.
+    """
 
     def __init__(
         self,
@@ -100,19 +104,18 @@ class Seldom:
     ) -> None:
         """clock: seconds that never go back."""
         self._logger = logger
-        self._crowds = _Crowds(every_s, clock)
+        self._limiter = _RateLimiter(every_s, clock)
 
     def info(self, message: str, **fields: Any) -> None:
-        """As `warning`, less urgent."""
+        """Log at INFO, or count it."""
         self._log(logging.INFO, message, fields)
 
     def warning(self, message: str, **fields: Any) -> None:
-        """Log it, or count it: the next line says how many were left out since the last. message:
-        one of few, never made of what others send."""
+        """Log at WARNING, or count it."""
         self._log(logging.WARNING, message, fields)
 
     def _log(self, level: int, message: str, fields: dict[str, Any]) -> None:
-        left_out = self._crowds.ask(message)
+        left_out = self._limiter.admit(message)
         if left_out is None:
             return
         if left_out:
@@ -120,33 +123,38 @@ class Seldom:
         self._logger.log(level, message, extra={"fields": fields})
 
 
-class SeldomFilter(logging.Filter):
-    """The same for rooms that cannot import this one: they mark a line with
-    `extra={"in_crowds": True}`, or with a text that names its kind where the message differs each
-    time. Exceptions of different types are told apart."""
+class RateLimitFilter(logging.Filter):
+    """Limits the lines with `extra={"rate_limit": True}` of rooms that cannot import this one.
+
+    A text instead of True names the kind of the line, where messages differ. Exceptions of
+    different types are different kinds.
+    """
 
     def __init__(
         self, every_s: float = EVERY_S, clock: Callable[[], float] = time.monotonic
     ) -> None:
         """clock: seconds that never go back."""
         super().__init__()
-        self._crowds = _Crowds(every_s, clock)
+        self._limiter = _RateLimiter(every_s, clock)
 
     def filter(self, record: logging.LogRecord) -> bool:
-        in_crowds = getattr(record, "in_crowds", False)
-        if not in_crowds:
+        """Return whether the line is written, and add the number of those left out before."""
+        rate_limit = getattr(record, "rate_limit", False)
+        if not rate_limit:
             return True
-        kind = in_crowds if isinstance(in_crowds, str) else record.msg
+        kind = rate_limit if isinstance(rate_limit, str) else record.msg
         error = record.exc_info[0] if record.exc_info else None
-        left_out = self._crowds.ask(f"{kind} {error}")
+        left_out = self._limiter.admit(f"{kind} {error}")
         if left_out:
             record.fields = {**_fields(record), "left_out": left_out}
         return left_out is not None
 
 
-class Writer(logging.Handler):
-    """Writes lines in a thread of its own: a terminal, pipe or disk that takes none holds nobody
-    up. While too many wait, further ones are left out; a line says how many."""
+class BackgroundHandler(logging.Handler):
+    """Writes lines in a thread of its own, so that a slow terminal, pipe or disk delays nothing.
+
+    At most `max_waiting_lines` wait. Further ones are left out, and a line says how many.
+    """
 
     def __init__(self, stream: TextIO, max_waiting_lines: int = MAX_WAITING_LINES) -> None:
         super().__init__()
@@ -156,15 +164,16 @@ class Writer(logging.Handler):
         threading.Thread(target=self._write_all, name="oyez-log", daemon=True).start()
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Format and queue a line."""
         try:
             self._lines.put_nowait(self.format(record))
         except queue.Full:
             self._left_out += 1
-        except Exception:  # noqa: BLE001 - as every handler: logging never raises
+        except Exception:  # noqa: BLE001 - a handler never raises
             self.handleError(record)
 
     def flush(self) -> None:
-        """Wait until what was logged is written, for FLUSH_S at most."""
+        """Wait until every line before is written, for FLUSH_S at most."""
         written = threading.Event()
         with suppress(queue.Full):
             self._lines.put_nowait(written)
@@ -182,34 +191,34 @@ class Writer(logging.Handler):
                 self._write(self.format(_left_out(left_out)))
 
     def _write(self, line: str) -> None:
-        with suppress(OSError, ValueError):  # nobody reads it any more
+        with suppress(OSError, ValueError):  # the stream is closed
             self._stream.write(line + "\n")
             self._stream.flush()
 
 
 def configure(level: str, form: str) -> None:
-    """Send the lines of oyez to stderr. level: debug…error; form: text or json."""
-    handler = Writer(sys.stderr)
-    handler.addFilter(SeldomFilter())
+    """Write the lines of oyez to stderr. level: debug to error; form: text or json."""
+    handler = BackgroundHandler(sys.stderr)
+    handler.addFilter(RateLimitFilter())
     handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger("oyez").setLevel(level.upper())
-    for name in OF_LIBRARIES:
-        logging.getLogger(name).addFilter(mark_as_crowd)
-    # it warns of subprotocols nobody speaks by repeating them: a key may be among them
+    for name in LIBRARY_LOGGERS:
+        logging.getLogger(name).addFilter(rate_limit_library)
+    # It repeats the subprotocols that it does not know, and one of them may be a key.
     logging.getLogger("aiohttp.websocket").setLevel(logging.ERROR)
 
 
-def mark_as_crowd(record: logging.LogRecord) -> bool:
-    """Messages of libraries hold addresses and objects; how they begin tells what they are."""
-    record.in_crowds = f"{record.name}: {str(record.msg)[:16]}"
+def rate_limit_library(record: logging.LogRecord) -> bool:
+    """Rate-limit a library's line; its kind is how it begins, because addresses follow."""
+    record.rate_limit = f"{record.name}: {str(record.msg)[:16]}"
     return True
 
 
 def flush() -> None:
-    """Have all that was logged written before what is written next by others."""
+    """Wait until every line is written, before something else is written to stderr."""
     for handler in logging.getLogger().handlers:
         handler.flush()
 
@@ -227,7 +236,7 @@ def _fields(record: logging.LogRecord) -> dict[str, Any]:
 
 
 def _shown(value: object) -> str:
-    """What others made up stays on its line and in its field."""
+    """Quote a value that could look like another field or line."""
     text = str(value)
     return text if PLAIN.fullmatch(text) else msgspec.json.encode(text).decode()
 
@@ -238,6 +247,6 @@ def _timestamp(record: logging.LogRecord) -> str:
 
 
 def _traceback(formatter: logging.Formatter, record: logging.LogRecord) -> str:
-    if record.exc_text:  # of another process
+    if record.exc_text:  # formatted in another process
         return "\n" + record.exc_text
     return "\n" + formatter.formatException(record.exc_info) if record.exc_info else ""

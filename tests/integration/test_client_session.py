@@ -8,15 +8,14 @@ import pytest
 import trustme
 from aiohttp import web
 
-from oyez.client.captions import Captions
-from oyez.client.session import ClientError, Target, Wishes, normalised, open_session
+from oyez.client import Captions, ClientError, SessionOptions, Target, normalised, open_session
 from support.server import running_server, silence, speech
 
 
-async def texts(target: Target, wishes: Wishes, audio: bytes) -> list[tuple[str, str]]:
+async def texts(target: Target, options: SessionOptions, audio: bytes) -> list[tuple[str, str]]:
     """(language, text) of each utterance."""
     captions, found = Captions(), []
-    async with open_session(target, wishes) as session:
+    async with open_session(target, options) as session:
         await session.send(audio)
         await session.finish()
         async for event, _ in session.events():
@@ -28,48 +27,48 @@ async def texts(target: Target, wishes: Wishes, audio: bytes) -> list[tuple[str,
 async def test_what_is_said_comes_back() -> None:
     audio = silence(0.5) + speech(2.0) + silence(1.0)
     async with running_server() as server:
-        found = await texts(Target(f"ws://{server.address}"), Wishes("fr"), audio)
+        found = await texts(Target(f"ws://{server.address}"), SessionOptions("fr"), audio)
         await server.assert_nothing_left()
     ((language, text),) = found
     assert language == "fr"
     assert text.startswith("one two three")
 
 
-async def test_the_key_opens_the_door_and_is_never_told() -> None:
+async def test_the_key_gives_access_and_is_never_shown() -> None:
     async with running_server(api_key="hush-hush-very-secret") as server:
         url = f"http://{server.address}/"
-        await texts(Target(url, "hush-hush-very-secret"), Wishes(), silence(0.1))
+        await texts(Target(url, "hush-hush-very-secret"), SessionOptions(), silence(0.1))
         with pytest.raises(ClientError, match="OYEZ_API_KEY") as refused:
-            await texts(Target(url, "wrong-key"), Wishes(), b"")
+            await texts(Target(url, "wrong-key"), SessionOptions(), b"")
     assert "wrong-key" not in str(refused.value)
 
 
 async def test_a_full_server_says_when_to_come_again() -> None:
     async with running_server(max_sessions=1) as server:
         target = Target(f"ws://{server.address}")
-        async with open_session(target, Wishes()):
+        async with open_session(target, SessionOptions()):
             with pytest.raises(ClientError, match=r"full.*try again in \d+ s"):
-                await texts(target, Wishes(), b"")
+                await texts(target, SessionOptions(), b"")
 
 
-async def test_an_unknown_model_is_told() -> None:
+async def test_an_unknown_model_is_an_error() -> None:
     async with running_server() as server:
         with pytest.raises(ClientError, match="does not serve this model"):
-            await texts(Target(f"ws://{server.address}?model=nosuch"), Wishes(), b"")
+            await texts(Target(f"ws://{server.address}?model=nosuch"), SessionOptions(), b"")
 
 
-async def test_a_refused_wish_is_told() -> None:
+async def test_a_refused_option_is_an_error() -> None:
     async with running_server() as server:
         with pytest.raises(ClientError, match="Supported values"):
-            await texts(Target(f"ws://{server.address}"), Wishes("tlh"), b"")
+            await texts(Target(f"ws://{server.address}"), SessionOptions("tlh"), b"")
 
 
-async def test_no_server_is_told(unused_tcp_port: int) -> None:
+async def test_no_server_is_an_error(unused_tcp_port: int) -> None:
     with pytest.raises(ClientError, match="is the server running there"):
-        await texts(Target(f"ws://127.0.0.1:{unused_tcp_port}"), Wishes(), b"")
+        await texts(Target(f"ws://127.0.0.1:{unused_tcp_port}"), SessionOptions(), b"")
 
 
-async def test_a_server_of_something_else_is_told() -> None:
+async def test_a_server_of_another_protocol_is_an_error() -> None:
     async def nonsense(request: web.Request) -> web.WebSocketResponse:
         socket = web.WebSocketResponse()
         await socket.prepare(request)
@@ -84,9 +83,9 @@ async def test_a_server_of_something_else_is_told() -> None:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         host, port = runner.addresses[0][:2]
         with pytest.raises(ClientError, match="does not speak the protocol"):
-            await texts(Target(f"ws://{host}:{port}/chat"), Wishes(), b"")
+            await texts(Target(f"ws://{host}:{port}/chat"), SessionOptions(), b"")
         with pytest.raises(ClientError, match="no such endpoint"):
-            await texts(Target(f"ws://{host}:{port}"), Wishes(), b"")
+            await texts(Target(f"ws://{host}:{port}"), SessionOptions(), b"")
     finally:
         await runner.cleanup()
 
@@ -102,9 +101,9 @@ async def test_tls_is_asked_for_and_certificates_are_judged() -> None:
         await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
         host, port = runner.addresses[0][:2]
         with pytest.raises(ClientError, match="SSL_CERT_FILE"):
-            await texts(Target(f"wss://{host}:{port}"), Wishes(), b"")
+            await texts(Target(f"wss://{host}:{port}"), SessionOptions(), b"")
         with pytest.raises(ClientError, match="wss://"):
-            await texts(Target(f"ws://{host}:{port}"), Wishes(), b"")
+            await texts(Target(f"ws://{host}:{port}"), SessionOptions(), b"")
     finally:
         await runner.cleanup()
 

@@ -38,7 +38,7 @@ def test_a_pipe_gives_a_line_for_each_utterance() -> None:
 def test_without_a_microphone_nothing_is_loaded_and_pipes_are_proposed(tmp_path: Path) -> None:
     variables = fake_microphone(tmp_path, b"")
     (tmp_path / "library" / "sounddevice.py").write_text("raise OSError('no PortAudio')")
-    with a_terminal("listen", columns=60, **variables) as terminal:
+    with a_terminal("listen", columns=60, variables=variables) as terminal:
         assert terminal.end() == 3
     text = "".join(terminal.lines)
     assert "libportaudio2" in text
@@ -47,7 +47,7 @@ def test_without_a_microphone_nothing_is_loaded_and_pipes_are_proposed(tmp_path:
     assert "loading" not in text
 
 
-def test_raw_audio_of_another_rate_is_heard_at_its_own_speed() -> None:
+def test_raw_audio_of_another_rate_keeps_its_speed() -> None:
     at = np.arange(2 * 8000) / 8000
     tone = (8000 * np.sin(2 * np.pi * 500 * at)).astype("<i2").tobytes()
     quiet = bytes(2 * 8000)
@@ -95,7 +95,7 @@ def test_an_interrupted_pipe_is_answered(tmp_path: Path, in_container: bool) -> 
 @pytest.mark.parametrize("columns", [80, 40])
 def test_a_microphone_in_a_terminal(tmp_path: Path, columns: int) -> None:
     variables = fake_microphone(tmp_path, SAID + speech(60.0))
-    with a_terminal("listen", *FAKE_ENGINE, columns=columns, **variables) as terminal:
+    with a_terminal("listen", *FAKE_ENGINE, columns=columns, variables=variables) as terminal:
         text = terminal.until("one two three four five six seven eight")
         assert "listening" in text
         assert "1 overflow" in terminal.until("1 overflow")
@@ -117,7 +117,7 @@ def test_a_second_ctrl_c_leaves_at_once(tmp_path: Path) -> None:
     async def held() -> int:
         async with running_server() as server:
             arguments = ["listen", "--url", f"ws://{server.address}"]
-            with a_terminal(*arguments, **variables) as terminal:
+            with a_terminal(*arguments, variables=variables) as terminal:
                 await asyncio.to_thread(terminal.until, "one two three")
                 server.engine.may_answer.clear()
                 terminal.ctrl_c()
@@ -130,12 +130,14 @@ def test_a_second_ctrl_c_leaves_at_once(tmp_path: Path) -> None:
     assert asyncio.run(held()) == 130
 
 
-def test_a_server_that_goes_away_is_told(tmp_path: Path) -> None:
+def test_a_server_that_goes_away_is_an_error(tmp_path: Path) -> None:
     variables = fake_microphone(tmp_path, speech(600.0))
 
     async def cut() -> tuple[int, str]:
         async with running_server() as server:
-            with a_terminal("listen", "--url", f"ws://{server.address}", **variables) as terminal:
+            with a_terminal(
+                "listen", "--url", f"ws://{server.address}", variables=variables
+            ) as terminal:
                 await asyncio.to_thread(terminal.until, "one two three four")
                 for connection in set(server.server.realtime.connections):
                     connection.close(1011, "Internal service error.")
@@ -147,12 +149,14 @@ def test_a_server_that_goes_away_is_told(tmp_path: Path) -> None:
     assert "one two" in text
 
 
-def test_a_session_that_the_server_ends_is_told(tmp_path: Path) -> None:
+def test_a_session_that_the_server_ends_is_an_error(tmp_path: Path) -> None:
     variables = fake_microphone(tmp_path, SAID * 100)
 
     async def ended() -> tuple[int, str]:
         async with running_server() as server:
-            with a_terminal("listen", "--url", f"ws://{server.address}", **variables) as terminal:
+            with a_terminal(
+                "listen", "--url", f"ws://{server.address}", variables=variables
+            ) as terminal:
                 await asyncio.to_thread(terminal.until, "one two three four")
                 (connection,) = server.server.realtime.connections
                 draining = asyncio.create_task(connection.drain())
@@ -166,7 +170,9 @@ def test_a_session_that_the_server_ends_is_told(tmp_path: Path) -> None:
 
 
 def test_devices_are_listed(tmp_path: Path) -> None:
-    with a_terminal("listen", "--list-devices", **fake_microphone(tmp_path, b"")) as terminal:
+    with a_terminal(
+        "listen", "--list-devices", variables=fake_microphone(tmp_path, b"")
+    ) as terminal:
         assert terminal.end() == 0
     assert "  0  Test Microphone  (16000 Hz)  default" in terminal.text
     assert "Speaker" not in terminal.text

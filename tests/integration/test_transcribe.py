@@ -68,7 +68,7 @@ def test_a_broken_file_does_not_stop_the_others(tmp_path: Path, talk: Path) -> N
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
 @pytest.mark.parametrize("form", ["text", "json"])
-def test_a_full_disk_is_told_and_nothing_is_said_to_be_kept(talk: Path, form: str) -> None:
+def test_a_full_disk_is_an_error_and_nothing_is_reported_as_kept(talk: Path, form: str) -> None:
     quoted = " ".join([*COMMAND, str(talk), "--format", form, *FAKE_ENGINE])
     for where in ("> /dev/full", "-o /dev/full"):
         done = subprocess.run(
@@ -90,7 +90,7 @@ def test_names_cannot_command_a_terminal(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("form", ["json", "srt", "vtt"])
-def test_other_forms_go_where_they_are_told(tmp_path: Path, talk: Path, form: str) -> None:
+def test_other_formats_are_written_to_the_output(tmp_path: Path, talk: Path, form: str) -> None:
     output = tmp_path / f"out.{form}"
     done = run(talk, "--format", form, "-o", output, "--language", "de")
     assert (done.returncode, done.stdout) == (0, "")
@@ -207,7 +207,7 @@ def test_text_stands_above_the_bar(tmp_path: Path) -> None:
     assert "x real time" in terminal.lines[-1]
 
 
-def test_a_reader_that_leaves_early_is_no_fault(tmp_path: Path) -> None:
+def test_a_reader_that_closes_the_pipe_early_is_no_error(tmp_path: Path) -> None:
     long = recording(tmp_path / "long.wav", SAID * 30)
     line = " ".join([*COMMAND, str(long), *FAKE_ENGINE, "--quiet"])
     done = subprocess.run(

@@ -21,14 +21,14 @@ from oyez.accounts.keys import (
     revoke_key,
 )
 from oyez.accounts.schema import session_languages, sessions
-from oyez.settings.checks import LEAST_KEY_CHARACTERS
+from oyez.settings.checks import MIN_KEY_CHARACTERS
 
 T = TypeVar("T")
 
 
 def own_key(word: str) -> str:
     """A key made of a word, long enough to be accepted."""
-    return word.ljust(LEAST_KEY_CHARACTERS, ".")
+    return word.ljust(MIN_KEY_CHARACTERS, ".")
 
 
 class FakeDirectory(KeyDirectory):

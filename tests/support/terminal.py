@@ -6,7 +6,7 @@ import os
 import sys
 import time
 import wave
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,7 +24,9 @@ FAKE_ENGINE = ("--engine", "fake", "--vad", "energy", "--emotion", "off")
 class Terminal:
     """`columns` by `lines`; what scrolled away is kept."""
 
-    def __init__(self, arguments: list[str], columns: int, lines: int, **variables: str) -> None:
+    def __init__(
+        self, arguments: list[str], columns: int, lines: int, variables: Mapping[str, str]
+    ) -> None:
         self.screen = pyte.HistoryScreen(columns, lines, history=1000)
         self._stream = pyte.ByteStream(self.screen)
         self.process = pexpect.spawn(
@@ -84,10 +86,13 @@ class Terminal:
 
 @contextmanager
 def a_terminal(
-    *arguments: str, columns: int = 80, lines: int = 24, **variables: str
+    *arguments: str,
+    columns: int = 80,
+    lines: int = 24,
+    variables: Mapping[str, str] | None = None,
 ) -> Iterator[Terminal]:
     """`oyez` with these arguments and environment variables."""
-    terminal = Terminal([*arguments], columns, lines, **variables)
+    terminal = Terminal([*arguments], columns, lines, variables or {})
     try:
         yield terminal
     finally:

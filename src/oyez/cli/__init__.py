@@ -1,3 +1,3 @@
-"""EDGE: the oyez command."""
+"""The `oyez` command: one module for each subcommand, and what they share."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What `oyez keys` and `oyez usage` share: the database, and which key is meant."""
+"""The parts that `oyez keys` and `oyez usage` share: the database, and the key that is named."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 from click.shell_completion import CompletionItem
 
-from oyez.cli.exits import USAGE, Fault
+from oyez.cli.errors import USAGE, CommandError
 from oyez.cli.setting_options import with_settings
 
 if TYPE_CHECKING:
@@ -17,34 +17,36 @@ if TYPE_CHECKING:
     from oyez.accounts.keys import Key
     from oyez.settings import Settings
 
+MAX_KEYS_NAMED = 20
+"""An error names at most so many keys."""
 database_options = with_settings("database")
-"""`--config` and `--database`, as `oyez serve` has them; the command is given `settings`."""
+"""`--config` and `--database`, as `oyez serve` has them; the command receives `settings`."""
 
 
 @contextmanager
-def opened(settings: Settings, *, create: bool = False) -> Iterator[Database]:
-    """The database of these settings; what goes wrong ends the command with a message.
+def accounts_database(settings: Settings, *, create: bool = False) -> Iterator[Database]:
+    """Open the database of these settings, and close it.
 
-    Raises Fault.
+    Raises CommandError for every DatabaseError, also of the code inside.
     """
     from oyez.accounts.database import OFF, DatabaseError, open_database
 
     if settings.database == OFF:
-        raise Fault("database is 'off': no keys and no usage are kept", USAGE)
+        raise CommandError("database is 'off': no keys and no usage are kept", USAGE)
     try:
-        found = open_database(settings.database, create=create)
+        database = open_database(settings.database, create=create)
         try:
-            yield found
+            yield database
         finally:
-            found.close()
+            database.close()
     except DatabaseError as error:
-        raise Fault(str(error)) from None
+        raise CommandError(str(error)) from None
 
 
 def complete_key(
     ctx: click.Context, param: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
-    """For the Tab key: names and ids of keys that are not revoked; none where anything is wrong."""
+    """Complete names and ids of keys that are not revoked, if the database can be read."""
     from oyez.accounts.database import DatabaseError, open_database
     from oyez.accounts.keys import all_keys
     from oyez.settings import SettingsError, load
@@ -60,10 +62,10 @@ def complete_key(
     return [word for word in words if word.value.startswith(incomplete)]
 
 
-def meant_key(keys: Sequence[Key], wanted: str) -> Key:
-    """The key with this id, or the only one of this name; of several, the only active one.
+def resolve_key(keys: Sequence[Key], wanted: str) -> Key:
+    """Return the key with this id, or the only one of this name; of several, the only active one.
 
-    Raises Fault naming those there are.
+    Raises CommandError, which names the keys that exist.
     """
     named = [key for key in keys if key.name == wanted]
     unrevoked = [key for key in named if key.revoked_at is None]
@@ -72,14 +74,10 @@ def meant_key(keys: Sequence[Key], wanted: str) -> Key:
             return found[0]
         if found:
             ids = ", ".join(f"{key.id} (of {key.created_at:%Y-%m-%d})" for key in found)
-            raise Fault(f"several keys are named {wanted!r}: give the id: {ids}", USAGE)
-    raise Fault(f"no key has the id or name {wanted!r}; {_those_there_are(keys)}", USAGE)
-
-
-def _those_there_are(keys: Sequence[Key]) -> str:
-    most = 20
+            raise CommandError(f"several keys are named {wanted!r}: give the id: {ids}", USAGE)
     names = [f"{key.name} ({key.id})" for key in keys if key.revoked_at is None]
+    rest = f" and {len(names) - MAX_KEYS_NAMED} more" if len(names) > MAX_KEYS_NAMED else ""
+    existing = f"there are {', '.join(names[:MAX_KEYS_NAMED])}{rest}"
     if not names:
-        return "there are none: oyez keys create NAME makes one"
-    rest = f" and {len(names) - most} more" if len(names) > most else ""
-    return f"there are {', '.join(names[:most])}{rest}"
+        existing = "there are none: oyez keys create NAME makes one"
+    raise CommandError(f"no key has the id or name {wanted!r}; {existing}", USAGE)

@@ -1,4 +1,4 @@
-"""What `oyez doctor` looks at: each check tells what it found and what to do about it."""
+"""The checks of `oyez doctor`. Each returns what it found and what to do about it."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
 from oyez import __version__
-from oyez.cli.terminal import size_text
+from oyez.cli.values import size_text
 from oyez.runtime.cpu_limits import cpu_share, memory_bytes, memory_limit_bytes
 from oyez.settings import Settings
 
@@ -30,7 +30,7 @@ Grade = Literal["ok", "warn", "fail"]
 LEAST_MEMORY_BYTES = 600_000_000
 COMFORTABLE_MEMORY_BYTES = 1_500_000_000
 LEAST_DISK_BYTES = 300_000_000
-"""What preparing the built-in model takes, and some more."""
+"""The built-in model needs a little less than this when it is prepared."""
 ANSWER_S = 2.0
 EARLIEST_YEAR = 2025
 EXTRAS = {
@@ -43,15 +43,17 @@ EXTRAS = {
 
 @dataclass(frozen=True, slots=True)
 class Finding:
+    """The result of one check."""
+
     area: str
     grade: Grade
     words: str
     advice: str = ""
-    """What to do, where something is to be done."""
+    """What to do, if something is to be done."""
 
 
 def machine_checks(settings: Settings) -> Iterator[Callable[[], Finding]]:
-    """Each takes less than a second or two, and raises nothing it knows of."""
+    """Yield the checks in order. Each takes a second or two at most."""
     yield version
     yield packages
     yield lambda: processor(cpu_flags(), platform.machine())
@@ -69,11 +71,13 @@ def machine_checks(settings: Settings) -> Iterator[Callable[[], Finding]]:
 
 
 def version() -> Finding:
+    """Return the versions of oyez and Python, and the system."""
     words = f"{__version__}, Python {platform.python_version()}, {platform.system()}"
     return Finding("oyez", "ok", f"{words} {platform.machine()}")
 
 
 def packages() -> Finding:
+    """Check the versions of the packages that oyez needs."""
     from oyez.server.process.resources import outdated_packages
 
     found = outdated_packages()
@@ -84,7 +88,7 @@ def packages() -> Finding:
 
 
 def processor(flags: frozenset[str], machine: str) -> Finding:
-    """flags: as the kernel names them; empty where it is not known."""
+    """Check the instruction set. flags: as the kernel names them; empty if unknown."""
     area = "processor"
     if {"avx512_vnni", "avx_vnni"} & flags:
         return Finding(area, "ok", "has VNNI: whole-number products in hardware, the fast way")
@@ -105,19 +109,21 @@ def processor(flags: frozenset[str], machine: str) -> Finding:
 
 
 def cpu_flags() -> frozenset[str]:
-    """Of the first core, on Linux and macOS."""
-    for line in _text_of(Path("/proc/cpuinfo")).splitlines():
-        name, _, value = line.partition(":")
-        if name.strip() in ("flags", "Features"):
-            return frozenset(value.lower().split())
+    """Return the flags of the first core, on Linux and macOS."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() in ("flags", "Features"):
+                return frozenset(value.lower().split())
     if sys.platform == "darwin":
         names = ["machdep.cpu.features", "machdep.cpu.leaf7_features"]
-        told = subprocess.run(["sysctl", "-n", *names], capture_output=True, text=True, check=False)
-        return frozenset(told.stdout.lower().split())
+        done = subprocess.run(["sysctl", "-n", *names], capture_output=True, text=True, check=False)
+        return frozenset(done.stdout.lower().split())
     return frozenset()
 
 
 def cores() -> Finding:
+    """Check how many cores may be used, with the limit of a container."""
     share = cpu_share()
     total = os.cpu_count() or share.cores
     words = f"{share.cores} of {total} may be used"
@@ -129,6 +135,7 @@ def cores() -> Finding:
 
 
 def memory() -> Finding:
+    """Check the memory, with the limit of a container."""
     total, available = memory_bytes()
     limit = memory_limit_bytes()
     if total is None:
@@ -147,7 +154,7 @@ def memory() -> Finding:
 
 
 def disk(area: str, directory: Path) -> Finding:
-    """Whether it can be written, and what is free there."""
+    """Check that a directory can be written, and has room. area: cache or models."""
     there = next(path for path in (directory, *directory.absolute().parents) if path.exists())
     flag = f"--{area}-dir" if area == "cache" else "--models-dir"
     if not os.access(there, os.W_OK):
@@ -161,7 +168,8 @@ def disk(area: str, directory: Path) -> Finding:
 
 
 def model(settings: Settings) -> Finding:
-    from oyez.cli.model_reports import model_reports, verified
+    """Check that the model exists and its files are not damaged."""
+    from oyez.cli.models import file_faults, model_reports
 
     if settings.engine == "fake":
         return Finding("model", "ok", "none: the engine is fake")
@@ -172,7 +180,7 @@ def model(settings: Settings) -> Finding:
             return Finding("model", "ok", f"{settings.model}: a directory, taken as it is")
         advice = "oyez models list shows those there are"
         return Finding("model", "fail", f"there is no model {settings.model}", advice)
-    if faults := verified(report, settings.models_dir):
+    if faults := file_faults(report, settings.models_dir):
         again = "reinstall oyez" if report.built_in else f"oyez models remove {report.name}, add it"
         return Finding("model", "fail", f"{report.name}: {'; '.join(faults)}", again)
     state = "prepared" if report.prepared else "will be prepared at the first start, under a minute"
@@ -180,12 +188,14 @@ def model(settings: Settings) -> Finding:
 
 
 def decoders() -> Finding:
+    """Check that FFmpeg can decode the usual formats."""
     import av
     from av import library_versions
 
     wanted = {"opus", "mp3", "aac", "flac", "vorbis"}
     missing = sorted(wanted - set(av.codecs_available))
-    words = f"PyAV {av.__version__}, FFmpeg with libavcodec {_dotted(library_versions)}"
+    libavcodec = ".".join(map(str, library_versions.get("libavcodec", ())))
+    words = f"PyAV {av.__version__}, FFmpeg with libavcodec {libavcodec}"
     if missing:
         advice = "pip install --force-reinstall av"
         return Finding("decoders", "fail", f"{words}: no {', '.join(missing)}", advice)
@@ -193,6 +203,7 @@ def decoders() -> Finding:
 
 
 def microphones() -> Finding:
+    """Check that microphones can be used."""
     from oyez.cli.audio_sources import SourceError, input_devices
 
     try:
@@ -205,6 +216,7 @@ def microphones() -> Finding:
 
 
 def extras() -> Finding:
+    """Return which optional packages are installed."""
     here = [name for name, (module, _) in EXTRAS.items() if importlib.util.find_spec(module)]
     missing = [f"{name} ({EXTRAS[name][1]})" for name in EXTRAS if name not in here]
     words = f"installed: {', '.join(here) or 'none'}"
@@ -214,6 +226,7 @@ def extras() -> Finding:
 
 
 def database(settings: Settings) -> Finding:
+    """Check that the database can be opened."""
     from oyez.accounts.database import OFF, DatabaseError, NoDatabase, open_database
 
     if settings.database == OFF:
@@ -233,6 +246,7 @@ def database(settings: Settings) -> Finding:
 
 
 def port(settings: Settings) -> Finding:
+    """Check that the port is free, or used by a server of oyez."""
     from oyez.server.process.listening import ListenError, bind
 
     where = f"{settings.host}:{settings.port}"
@@ -248,6 +262,7 @@ def port(settings: Settings) -> Finding:
 
 
 def clock() -> Finding:
+    """Check that the clock was set."""
     now = datetime.now(UTC)
     words = f"{now:%Y-%m-%d %H:%M:%S} UTC"
     if now.year < EARLIEST_YEAR:
@@ -257,7 +272,7 @@ def clock() -> Finding:
 
 
 def running(settings: Settings) -> Finding:
-    """Whether the server at these settings says that it is well."""
+    """Check that the server with these settings answers that it is healthy."""
     url = _url(settings, "https" if settings.tls_cert else "http")
     try:
         with _open(url) as answer:
@@ -270,7 +285,7 @@ def running(settings: Settings) -> Finding:
 
 
 def _answers(settings: Settings) -> bool:
-    """Whether an oyez server listens there, with or without TLS."""
+    """Return whether an oyez server listens there, with or without TLS."""
     for scheme in ("http", "https"):
         with (
             contextlib.suppress(OSError, ValueError, http.client.HTTPException),
@@ -281,29 +296,18 @@ def _answers(settings: Settings) -> bool:
 
 
 def _url(settings: Settings, scheme: str) -> str:
-    """Of `/healthz`, as this machine reaches it."""
+    """Return the URL of `/healthz` as this machine reaches it."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(settings.host, settings.host)
     return f"{scheme}://{f'[{host}]' if ':' in host else host}:{settings.port}/healthz"
 
 
 def _open(url: str) -> http.client.HTTPResponse:
-    anybody = ssl.create_default_context()
-    anybody.check_hostname = False
-    anybody.verify_mode = ssl.CERT_NONE  # nothing is sent to it, and nothing it says is used
-    # by no proxy of the environment: it would ask another machine for its own 127.0.0.1
+    any_certificate = ssl.create_default_context()
+    any_certificate.check_hostname = False
+    any_certificate.verify_mode = ssl.CERT_NONE  # no secret is sent, and only the status is used
+    # A proxy of the environment would ask another machine for its own 127.0.0.1.
     opener = urllib.request.build_opener(
-        urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=anybody)
+        urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=any_certificate)
     )
     answer: http.client.HTTPResponse = opener.open(url, timeout=ANSWER_S)
     return answer
-
-
-def _dotted(versions: Mapping[str, tuple[int, ...]]) -> str:
-    return ".".join(map(str, versions.get("libavcodec", ())))
-
-
-def _text_of(path: Path) -> str:
-    try:
-        return path.read_text()
-    except OSError:
-        return ""

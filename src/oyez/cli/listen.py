@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from typing import TYPE_CHECKING
 
 import click
 
-from oyez.cli.exits import FAILED, INTERRUPTED, NEVER_STARTED, Fault
-from oyez.cli.recognition import read_context, what_is_said
+from oyez.cli.engines import (
+    load_with_status,
+    local_server,
+    read_context,
+    recognition_options,
+    server_target,
+)
+from oyez.cli.errors import INTERRUPTED, NEVER_STARTED, CommandError
 from oyez.cli.setting_options import with_settings
 from oyez.settings import Settings
 
 if TYPE_CHECKING:
     from oyez.cli.audio_sources import Source
-    from oyez.cli.caption_screen import Screen
+    from oyez.cli.screens import Screen
 
 
 @click.command()
@@ -28,7 +35,7 @@ if TYPE_CHECKING:
     help="Of raw audio from a pipe (PCM16 mono); default: 16000, or what the container says.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the protocol's events as lines.")
-@what_is_said
+@recognition_options
 @with_settings("engine", "model", "threads", "vad", "emotion")
 def listen(
     settings: Settings,
@@ -67,50 +74,47 @@ def listen(
         raise click.UsageError("--rate is for a pipe: oyez listen - --rate HZ")
     if device and pipe:
         raise click.UsageError("give either --device or -, not both")
-    from oyez.cli.listening import Broken, Listening
-    from oyez.cli.recognition import load_chosen, remote
-    from oyez.client.session import Wishes
+    from oyez.cli.live_captions import LiveCaptions
+    from oyez.client import SessionOptions, Target
 
-    wishes = Wishes(language, read_context(context))
+    options = SessionOptions(language, read_context(context))
     source = _source(pipe, device, rate)
-    target = remote(settings, url, key) if url else None
-    engines = None if target else load_chosen(settings)
-    listening = Listening(source, wishes, _screen(as_json))
-    try:
-        ended = listening.run(target, engines)
-    except Broken as error:
-        raise Fault(str(error), FAILED if error.began else NEVER_STARTED) from error
-    if listening.overflows:
-        often = "once" if listening.overflows == 1 else f"{listening.overflows} times"
+    server: contextlib.AbstractAsyncContextManager[Target]
+    if url:
+        server = contextlib.nullcontext(server_target(settings, url, key))
+    else:
+        server = local_server(load_with_status(settings))
+    is_answered = LiveCaptions(source, options, _screen(as_json)).run(server)
+    if source.overflows:
+        often = "once" if source.overflows == 1 else f"{source.overflows} times"
         click.echo(f"oyez: the machine was too slow, and audio was lost {often}", err=True)
-    if not ended:
+    if not is_answered:
         sys.exit(INTERRUPTED)
 
 
 def _source(pipe: str | None, device: str | None, rate: int | None) -> Source:
-    from oyez.cli.audio_sources import Microphone, Pipe, SourceError
-    from oyez.cli.pipe_input import PipeInput
+    from oyez.cli.audio_sources import InterruptiblePipe, Microphone, Pipe, SourceError
 
     if pipe:
         if sys.stdin.isatty():
             raise click.UsageError("there is no pipe: stdin is the terminal")
-        return Pipe(PipeInput(sys.stdin.buffer), rate)
+        return Pipe(InterruptiblePipe(sys.stdin.buffer), rate)
     microphone = Microphone(int(device) if device and device.isdecimal() else device)
     try:
         microphone.check()
     except SourceError as error:
-        raise Fault(str(error), NEVER_STARTED) from error
+        raise CommandError(str(error), NEVER_STARTED) from error
     return microphone
 
 
 def _screen(as_json: bool) -> Screen:
-    from oyez.cli.caption_screen import JsonScreen, PlainScreen, TerminalScreen
-    from oyez.cli.terminal import console
+    from oyez.cli.screens import JsonScreen, PlainScreen, TerminalScreen
+    from oyez.cli.terminal import console, is_interactive
 
     if as_json:
         return JsonScreen()
     out = console()
-    return TerminalScreen(out) if out.is_terminal and not out.is_dumb_terminal else PlainScreen()
+    return TerminalScreen(out) if is_interactive(out) else PlainScreen()
 
 
 def _print_devices() -> None:
@@ -119,9 +123,9 @@ def _print_devices() -> None:
     try:
         found = input_devices()
     except SourceError as error:
-        raise Fault(str(error), NEVER_STARTED) from error
+        raise CommandError(str(error), NEVER_STARTED) from error
     if not found:
         message = f"there is no microphone; pipe audio in instead: {PIPE_EXAMPLE}"
-        raise Fault(message, NEVER_STARTED)
+        raise CommandError(message, NEVER_STARTED)
     for number, name, rate, is_default in found:
         click.echo(f"{number:3}  {name}  ({rate} Hz){'  default' if is_default else ''}")

@@ -1,4 +1,4 @@
-"""The `oyez` command. Importing it is light: each subcommand imports what it needs."""
+"""The `oyez` command. Each subcommand but `completion` is imported when it is called."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from oyez import __version__
-from oyez.cli.exits import INTERRUPTED, Fault, reader_may_leave
+from oyez.cli.errors import INTERRUPTED, CommandError, closed_stdout_is_no_error
 
 COMMANDS = {
     "serve": ("oyez.cli.serve:serve", "Start the server."),
@@ -23,19 +23,24 @@ COMMANDS = {
     "usage": ("oyez.cli.usage:usage", "Show what was used, by key, day or language."),
     "emotion": ("oyez.cli.emotion:emotion", "Train the emotion classifier."),
     "bench": ("oyez.bench.cli:bench", "Measure accuracy, latency, load and endurance."),
-    "docs": ("oyez.cli.docs:docs", "Print the OpenAPI or AsyncAPI document."),
-    "completion": ("oyez.cli.completion:completion", "Complete commands with the Tab key."),
+    "docs": ("oyez.cli.serve:docs", "Print the OpenAPI or AsyncAPI document."),
+    "completion": ("oyez.cli.main:completion", "Complete commands with the Tab key."),
 }
-"""Name to "module:command", and the line for `oyez --help`, which imports none of them."""
+"""By name: "module:command", and the line in `oyez --help`, which imports none of them."""
+SHELLS = ("bash", "zsh", "fish")
+COMPLETION_VARIABLE = "_OYEZ_COMPLETE"
+"""The script of a shell sets this variable when it asks oyez for completions."""
 
 
 class LazyGroup(click.Group):
-    """Imports a subcommand when it is called."""
+    """A group that imports a subcommand only when it is called, and reports every error alike."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order of the help."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a subcommand."""
         if cmd_name not in COMMANDS:
             return None
         module, _, name = COMMANDS[cmd_name][0].partition(":")
@@ -45,6 +50,7 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the subcommand, or name the nearest one that exists."""
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             near = difflib.get_close_matches(args[0], COMMANDS, n=1)
             instead = f"Did you mean {near[0]!r}?" if near else "See 'oyez --help'."
@@ -52,32 +58,34 @@ class LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the subcommands without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
 
     def make_context(self, *args: Any, **extra: Any) -> click.Context:
-        with reader_may_leave():  # --help and --version write here
+        """Parse the command line; `--help` and `--version` print here."""
+        with closed_stdout_is_no_error():
             return super().make_context(*args, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:
+        """Run the subcommand; its errors become one line and an exit code."""
         try:
-            with reader_may_leave():
+            with closed_stdout_is_no_error():
                 return super().invoke(ctx)
         except (KeyboardInterrupt, click.Abort):
             click.echo("oyez: interrupted", err=True)
             ctx.exit(INTERRUPTED)
-        except (Fault, click.UsageError, BrokenPipeError):
+        except (CommandError, click.UsageError, BrokenPipeError):
             raise
         except OSError as error:
             where = f"{error.filename}: " if error.filename else ""
-            raise Fault(f"{where}{error.strerror or error}") from error
+            raise CommandError(f"{where}{error.strerror or error}") from error
         except click.ClickException as error:
-            raise Fault(error.format_message(), error.exit_code) from error
+            raise CommandError(error.format_message(), error.exit_code) from error
 
 
 @click.group(
-    cls=LazyGroup,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
+    cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80}
 )
 @click.version_option(__version__, prog_name="oyez")
 def main() -> None:
@@ -96,11 +104,31 @@ def main() -> None:
     Exit codes: 0 done, 1 something failed, 2 wrong usage or settings, 3 could
     not start, 130 interrupted.
     """
-    _write_any_character()
-
-
-def _write_any_character() -> None:
-    """A terminal that cannot show a character gets its code, not a crash."""
     for stream in (sys.stdout, sys.stderr):
+        # A terminal that cannot show a character gets its code instead of a crash.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+@main.command()
+@click.argument("shell", type=click.Choice(SHELLS))
+@click.pass_context
+def completion(ctx: click.Context, shell: str) -> None:
+    """Print a script that completes commands and options with the Tab key.
+
+    \b
+    bash: add to ~/.bashrc
+      eval "$(oyez completion bash)"
+    zsh: add to ~/.zshrc, below compinit
+      eval "$(oyez completion zsh)"
+    fish:
+      oyez completion fish > ~/.config/fish/completions/oyez.fish
+
+    It takes effect in the next shell that is opened. bash must be 4.4 or newer.
+    """
+    from click.shell_completion import get_completion_class
+
+    found = get_completion_class(shell)
+    assert found is not None, "click has a class for each of SHELLS"
+    script = found(ctx.find_root().command, {}, "oyez", COMPLETION_VARIABLE).source()
+    click.echo(script)

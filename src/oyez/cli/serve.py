@@ -1,22 +1,28 @@
-"""`oyez serve`: its flags are the fields of the settings class."""
+"""`oyez serve`, whose flags are the fields of the settings class, and `oyez docs`."""
 
 from __future__ import annotations
 
 import logging
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
-import tomli_w
 
 from oyez import logs
-from oyez.cli.exits import FAILED, NEVER_STARTED, USAGE, leave
-from oyez.cli.setting_options import chosen, config_option, option, warn_of_environment
+from oyez.cli.errors import FAILED, NEVER_STARTED, USAGE, CommandError, exit_with
+from oyez.cli.setting_options import (
+    config_option,
+    given_only,
+    print_environment_warnings,
+    setting_option,
+    with_settings,
+)
 from oyez.settings import ENV_PREFIX, Settings, SettingsError, environment_warnings, load
 
 log = logging.getLogger(__name__)
 
-HELP = """Start the server: load and warm the model, then listen.
+SERVE_HELP = """Start the server: load and warm the model, then listen.
 
 Every flag is also a key of the --config file (with underscores) and an environment
 variable (OYEZ_ and capitals). A flag beats the environment, which beats the file.
@@ -41,19 +47,20 @@ SECTIONS = {
     "max_sessions": "Limits",
     "metrics": "Metrics and logs",
 }
-"""Headings of the help, each above the setting that it begins with."""
+"""By setting: the heading of the help that stands above it."""
 
 
 class SectionedCommand(click.Command):
-    """Its settings stand below headings."""
+    """A command whose help shows its settings below headings."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options, section by section."""
         rows: dict[str, list[tuple[str, str]]] = {"Options": []}
         section = "Options"
         for param in self.get_params(ctx):
             section = SECTIONS.get(param.name or "", section)
             if record := param.get_help_record(ctx):
-                # click puts --help last
+                # click puts --help last, which would be in the section of the last setting
                 heading = "Options" if "--help" in param.opts else section
                 rows.setdefault(heading, []).append(record)
         for heading, records in rows.items():
@@ -62,16 +69,17 @@ class SectionedCommand(click.Command):
 
 
 def _run(config: Path | None, print_config: bool, **given: Any) -> None:
+    import tomli_w
+
     try:
-        settings = load(chosen(given), config)
+        settings = load(given_only(given), config)
         if print_config:
-            warn_of_environment()
+            print_environment_warnings()
             click.echo(tomli_w.dumps(settings.effective()), nl=False)
             return
         _serve(settings)
     except SettingsError as error:
-        logs.flush()
-        leave(USAGE, str(error))
+        _exit_after_logs(USAGE, error)
 
 
 def _serve(settings: Settings) -> None:
@@ -81,18 +89,21 @@ def _serve(settings: Settings) -> None:
     for warning in environment_warnings():
         log.warning(warning)
     try:
-        run_server(settings, _say)
+        run_server(settings, _print_after_logs)
     except StartupError as error:
-        logs.flush()
-        leave(NEVER_STARTED, str(error))
+        _exit_after_logs(NEVER_STARTED, error)
     except EngineLostError as error:
-        logs.flush()
-        leave(FAILED, str(error))
+        _exit_after_logs(FAILED, error)
 
 
-def _say(line: str) -> None:
+def _print_after_logs(line: str) -> None:
     logs.flush()
     click.echo(line, err=True)
+
+
+def _exit_after_logs(code: int, error: Exception) -> None:
+    logs.flush()
+    exit_with(code, str(error))
 
 
 def _options() -> list[click.Parameter]:
@@ -101,7 +112,7 @@ def _options() -> list[click.Parameter]:
         is_flag=True,
         help="Print the settings in force as TOML, keys masked, and stop.",
     )
-    fields = [option(name, field) for name, field in Settings.model_fields.items()]
+    fields = [setting_option(name, field) for name, field in Settings.model_fields.items()]
     return [config_option(), show, *fields]
 
 
@@ -109,7 +120,44 @@ serve = SectionedCommand(
     "serve",
     params=_options(),
     callback=_run,
-    help=HELP,
+    help=SERVE_HELP,
     short_help="Start the server.",
     epilog=f"Environment: {ENV_PREFIX}PORT, {ENV_PREFIX}API_KEY, … name the same settings.",
 )
+
+
+@click.command(short_help="Print the OpenAPI or AsyncAPI document.")
+@click.argument("document", type=click.Choice(["asyncapi", "openapi"]))
+@click.option(
+    "--url",
+    metavar="URL",
+    help="Where clients reach the server. [default: left open, as a variable]",
+)
+@with_settings()
+def docs(settings: Settings, document: str, url: str | None) -> None:
+    """Print the machine-readable reference as JSON.
+
+    What a running server answers at /docs/asyncapi.json (the socket) and
+    /docs/openapi.json (HTTP). Limits are those of the settings in force.
+
+    \b
+    Examples:
+      oyez docs asyncapi > asyncapi.json
+      oyez docs asyncapi --url wss://asr.example.org
+      oyez docs openapi --config oyez.toml
+    """
+    import msgspec
+
+    from oyez.server.reference.asyncapi import asyncapi
+    from oyez.server.reference.openapi import openapi
+
+    if document == "openapi":
+        made = openapi(settings)
+    elif url is None:
+        made = asyncapi(settings)
+    else:
+        parts = urlsplit(url)
+        if parts.scheme not in ("ws", "wss") or not parts.netloc:
+            raise CommandError(f"--url {url} is not like ws://HOST:PORT or wss://HOST", USAGE)
+        made = asyncapi(settings, host=parts.netloc, secure=parts.scheme == "wss")
+    click.echo(msgspec.json.format(msgspec.json.encode(made), indent=2))

@@ -1,4 +1,4 @@
-"""Options of commands that are fields of the settings class: flag, `OYEZ_…` and file agree."""
+"""Options that are fields of the settings class, like the `OYEZ_…` variables and the file."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from typing import Any, Literal, get_args, get_origin
 import click
 from pydantic.fields import FieldInfo
 
-from oyez.cli.exits import USAGE, Fault
+from oyez.cli.errors import USAGE, CommandError
 from oyez.settings import Settings, SettingsError, environment_warnings, load
-
-ENGINE = ("engine", "model", "device", "threads", "vad", "emotion")
 
 
 def with_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Decorates a command: --config and the flags of these fields. The command is given
-    `settings`; wrong ones end it with USAGE before it begins."""
+    """Decorate a command with --config and the flags of these fields.
+
+    The command receives `settings`. Wrong settings end it with USAGE before it begins.
+    """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(command)
         def run(*, config: Path | None, **given: Any) -> None:
-            flags = chosen({name: given.pop(name) for name in names})
+            flags = given_only({name: given.pop(name) for name in names})
             try:
                 settings = load(flags, config)
             except SettingsError as error:
-                raise Fault(str(error), USAGE) from error
-            warn_of_environment()
+                raise CommandError(str(error), USAGE) from error
+            print_environment_warnings()
             command(settings=settings, **given)
 
-        params = [option(name, Settings.model_fields[name]) for name in names]
+        params = [setting_option(name, Settings.model_fields[name]) for name in names]
         run.__click_params__ = [  # type: ignore[attr-defined]  # where click's decorators put them
             *(config_option(), *params)[::-1],
             *getattr(command, "__click_params__", []),
@@ -42,14 +42,14 @@ def with_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., 
     return decorate
 
 
-def warn_of_environment() -> None:
-    """Say on stderr which variables are ignored."""
+def print_environment_warnings() -> None:
+    """Print on stderr which variables of the environment are ignored."""
     for warning in environment_warnings():
         click.echo(f"oyez: {warning}", err=True)
 
 
 def config_option() -> click.Option:
-    """--config."""
+    """Return the option --config."""
     return click.Option(
         ["--config"],
         type=click.Path(path_type=Path, dir_okay=False),
@@ -58,45 +58,34 @@ def config_option() -> click.Option:
     )
 
 
-def chosen(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Flags that were given; a repeatable one that was not is an empty tuple."""
-    return {name: value for name, value in given.items() if value is not None and value != ()}
+def given_only(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that were given; a repeatable one that was not is an empty tuple."""
+    return {name: value for name, value in options.items() if value is not None and value != ()}
 
 
-def option(name: str, field: FieldInfo) -> click.Option:
-    """The flag of a field. Its value stays text where the settings class is to judge it."""
+def setting_option(name: str, field: FieldInfo) -> click.Option:
+    """Return the flag of a field. Its value stays text where the settings class validates it."""
     flag = "--" + name.replace("_", "-")
-    kind = _kind(field.annotation)
+    kind = field.annotation
+    if isinstance(kind, types.UnionType):
+        kind = next(part for part in get_args(kind) if part is not types.NoneType)
     if kind is bool:
-        return click.Option([f"{flag}/--no-{flag[2:]}"], default=None, help=_help(name, field))
+        return click.Option([f"{flag}/--no-{flag[2:]}"], default=None, help=_help(field))
+    is_choice = get_origin(kind) is Literal
+    metavars: dict[Any, str] = {int: "INTEGER", float: "NUMBER", Path: "PATH"}
     return click.Option(
         [flag],
-        type=click.Choice(get_args(kind)) if get_origin(kind) is Literal else str,
+        type=click.Choice(get_args(kind)) if is_choice else str,
         multiple=get_origin(kind) is tuple,
         default=None,
-        metavar=_metavar(kind),
-        help=_help(name, field),
+        metavar=None if is_choice else metavars.get(kind, "TEXT"),
+        help=_help(field),
     )
 
 
-def _kind(annotation: Any) -> Any:
-    """The type without `| None`."""
-    if isinstance(annotation, types.UnionType):
-        return next(part for part in get_args(annotation) if part is not types.NoneType)
-    return annotation
-
-
-def _metavar(kind: Any) -> str | None:
-    if get_origin(kind) is Literal:
-        return None
-    names = {int: "INTEGER", float: "NUMBER", Path: "PATH"}
-    return names.get(kind, "TEXT")
-
-
-def _help(name: str, field: FieldInfo) -> str:
-    default = Settings.model_fields[name].default
+def _help(field: FieldInfo) -> str:
+    default = field.default
     if isinstance(default, tuple):
         default = ", ".join(default)
     shown = str(default).lower() if isinstance(default, bool) else default
-    suffix = f" [default: {shown}]" if shown not in (None, "") else ""
-    return f"{field.description}{suffix}"
+    return f"{field.description}" + (f" [default: {shown}]" if shown not in (None, "") else "")

@@ -1,45 +1,61 @@
-"""What the commands show people: consoles, marks, sizes. Colour is never the only sign."""
+"""Output for people: consoles, tables and lines as wide as the terminal.
+
+Colour never carries a meaning by itself.
+"""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
-if TYPE_CHECKING:
-    from rich.console import Console
+import click
+from rich.cells import cell_len, get_character_cell_size
+from rich.console import Console
+from rich.text import Text
+
+from oyez.cli.values import printable
 
 NARROW_COLUMNS = 60
-"""Below this, what stands in columns elsewhere is written below each other."""
+"""A terminal with fewer columns shows below each other what others show side by side."""
 ECHO_COLUMNS = 4
-"""Left free at the end of a last line that is drawn anew: there, Ctrl-C is echoed as ^C."""
+"""Columns left free at the end of a line that is drawn repeatedly: Ctrl-C echoes ^C there."""
+PIPED_WIDTH = 200
+"""The width of a table in a pipe or file."""
 MARKS = {"ok": ("✓", "ok"), "warn": ("!", "!"), "fail": ("✗", "x")}
 STYLES = {"ok": "green", "warn": "yellow", "fail": "red"}
+OPENING = frozenset("([{“‘«「『（《〈【")
+"""Characters that do not end a line if there is another place to break it."""
+CLOSING = frozenset(")]}”’»」』）》〉】,.;:!?…，。、；：！？·ー～%")
+"""Characters that do not begin a line if there is another place to break it."""
+
+
+class _PlainConsole(Console):
+    def on_broken_pipe(self) -> None:
+        """Raise as every other write does; rich would exit with an error code."""
+        raise
 
 
 def console(file: IO[str] | None = None) -> Console:
-    """A rich console that leaves text as it is. None: stdout. Colours follow NO_COLOR and the
-    terminal; in a pipe there are none, and lines are as long as they are."""
-    from rich.console import Console
+    """Return a rich console that prints text as it is. file: default stdout.
 
-    class Plain(Console):
-        def on_broken_pipe(self) -> None:
-            raise  # as every other write does; rich would end the program, with a fault
-
+    Colours follow NO_COLOR and the terminal; a pipe gets no colours and no line breaks.
+    """
     file = file or sys.stdout
-    return Plain(
-        file=file,
-        markup=False,
-        highlight=False,
-        emoji=False,
-        soft_wrap=not file.isatty(),
+    return _PlainConsole(
+        file=file, markup=False, highlight=False, emoji=False, soft_wrap=not file.isatty()
     )
+
+
+def is_interactive(out: Console) -> bool:
+    """Return whether lines can be drawn again on this console."""
+    return out.is_terminal and not out.is_dumb_terminal
 
 
 @contextmanager
 def byte_progress(what: str, total_bytes: int) -> Iterator[Callable[[int], None]]:
-    """A bar on stderr where that is a terminal, while bytes are counted by what it gives."""
+    """Show a bar on stderr if it is a terminal. Yields a function that counts bytes done."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn())
@@ -50,34 +66,100 @@ def byte_progress(what: str, total_bytes: int) -> Iterator[Callable[[int], None]
 
 
 def mark(grade: str, encoding: str) -> str:
-    """`grade` (ok, warn or fail) as one character, or as letters where that cannot be shown."""
-    best, plain = MARKS[grade]
+    """Write `grade` (ok, warn or fail) as a sign, or as letters if the encoding lacks the sign."""
+    sign, letters = MARKS[grade]
     try:
-        best.encode(encoding)
+        sign.encode(encoding)
     except UnicodeEncodeError:
-        return plain
-    return best
+        return letters
+    return sign
 
 
-def size_text(size_bytes: float) -> str:
-    """`145 MB`, `3.1 GB`; decimal units."""
-    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if size_bytes >= factor:
-            value = size_bytes / factor
-            return f"{value:.1f} {unit}" if value < 10 else f"{value:.0f} {unit}"
-    return f"{size_bytes:.0f} B"
+def print_table(
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    numbers: int = 0,
+    footer: Sequence[str] = (),
+    unbroken: Sequence[str] = (),
+) -> None:
+    """Print a table to stdout, without control characters.
+
+    numbers: how many of the last columns are set flush right. unbroken: titles of columns that stay
+    on one line, however narrow the terminal.
+    """
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for index, title in enumerate(header):
+        is_number = index >= len(header) - numbers
+        table.add_column(
+            title,
+            justify="right" if is_number else "left",
+            no_wrap=is_number or title in unbroken,
+            overflow="fold",
+        )
+    for row in rows:
+        table.add_row(*(Text("\n".join(map(printable, cell.split("\n")))) for cell in row))
+    if footer:
+        table.add_section()
+        table.add_row(*map(Text, footer), style="bold")
+    out = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH, highlight=False)
+    with out.capture() as capture:
+        out.print(table)
+    for line in capture.get().splitlines():
+        click.echo(line.rstrip())  # rich pads every cell with spaces
 
 
-def counted(number: int, what: str) -> str:
-    """`1 session`, `2 sessions`."""
-    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
+def joined_to_fit(parts: Iterable[str], max_columns: int) -> str:
+    """Join parts by two spaces, leaving out every part that would make the line too long.
+
+    The first part always stays.
+    """
+    line = ""
+    for part in parts:
+        if not line:
+            line = part
+        elif len(line) + 2 + len(part) <= max_columns:
+            line += "  " + part
+    return line
 
 
-def clock(seconds: float, *, tenths: bool = False) -> str:
-    """`0:07`, `12:34`, `1:02:03`, or with tenths `0:07.3`."""
-    total = int(seconds * 10) if tenths else int(seconds) * 10
-    whole, tenth = divmod(total, 10)
-    minutes, second = divmod(whole, 60)
-    hours, minute = divmod(minutes, 60)
-    text = f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
-    return f"{text}.{tenth}" if tenths else text
+def wrapped(text: str, columns: int) -> list[str]:
+    """Cut `text` into lines of at most `columns` columns."""
+    return [text[start:stop] for start, stop in wrap(text, columns)]
+
+
+def wrap(text: str, columns: int) -> Iterator[tuple[int, int]]:
+    """Yield the lines of `text` as (start, stop), each at most `columns` (2 or more) wide.
+
+    A character takes no, one or two columns. Lines break at spaces and between wide characters; if
+    there is no such place, where the line is full.
+    """
+    columns = max(2, columns)
+    start, width, breakable = 0, 0, 0
+    for at, char in enumerate(text):
+        size = get_character_cell_size(char)
+        if at > start and _may_break(text[at - 1], char):
+            breakable = at
+        if width + size > columns and not char.isspace():
+            stop = breakable if breakable > start else at
+            yield start, start + len(text[start:stop].rstrip())
+            start, breakable = stop, stop
+            width = cell_len(text[start:at])
+        if at == start and char.isspace():  # a line does not begin with a space
+            start, breakable = at + 1, at + 1
+            continue
+        width += size
+    if start < len(text):
+        yield start, start + len(text[start:].rstrip())
+
+
+def _may_break(before: str, after: str) -> bool:
+    if before.isspace():
+        return not after.isspace()
+    if after in CLOSING or before in OPENING:
+        return False
+    if not get_character_cell_size(after):
+        return False
+    return get_character_cell_size(before) == 2 or get_character_cell_size(after) == 2

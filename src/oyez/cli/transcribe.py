@@ -1,25 +1,32 @@
-"""`oyez transcribe`: what recordings say, as text, JSON or subtitles."""
+"""`oyez transcribe`: recordings become text, JSON or subtitles."""
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import sys
 from typing import TYPE_CHECKING
 
 import click
 
-from oyez.cli.exits import FAILED, INTERRUPTED, NEVER_STARTED, USAGE, Fault
-from oyez.cli.recognition import load_chosen, read_context, remote, what_is_said
-from oyez.cli.setting_options import ENGINE, with_settings
+from oyez.cli.engines import (
+    ENGINE_SETTINGS,
+    load_with_status,
+    read_context,
+    recognition_options,
+    server_target,
+)
+from oyez.cli.errors import FAILED, INTERRUPTED, NEVER_STARTED, USAGE, CommandError
+from oyez.cli.setting_options import with_settings
 from oyez.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from oyez.cli.file_progress import FileProgress
-    from oyez.cli.transcribing import Summary
-    from oyez.client.session import Target
+    from oyez.cli.screens import QuietProgress
+    from oyez.cli.transcribe_files import Summary
+    from oyez.client import Target
     from oyez.files.results import Options
     from oyez.runtime.loader import Engines
 
@@ -34,15 +41,22 @@ if TYPE_CHECKING:
     show_default=True,
     help="Text, everything with times of words, or subtitles.",
 )
-@click.option("-o", "--output", metavar="PATH", help="A file, a directory, or - for stdout; "
-              "default: stdout for one file, beside each of several.")  # fmt: skip
+@click.option(
+    "-o",
+    "--output",
+    metavar="PATH",
+    help="A file, a directory, or - for stdout; default: stdout for one file, beside each of "
+    "several.",
+)
 @click.option("-f", "--force", is_flag=True, help="Replace outputs that exist.")
-@click.option("--live/--no-live", default=None,
-              help="Show words while they are heard, for nearly twice the work; "
-              "default: in a terminal.")  # fmt: skip
+@click.option(
+    "--live/--no-live",
+    default=None,
+    help="Show words while they are heard, for nearly twice the work; default: in a terminal.",
+)
 @click.option("-q", "--quiet", is_flag=True, help="No progress, only what went wrong.")
-@what_is_said
-@with_settings(*ENGINE)
+@recognition_options
+@with_settings(*ENGINE_SETTINGS)
 def transcribe(
     settings: Settings,
     files: tuple[str, ...],
@@ -73,7 +87,7 @@ def transcribe(
     Exit codes: 0 done, 1 a file failed, 2 wrong usage, 3 no engine or server,
     130 Ctrl-C.
     """
-    from oyez.cli.outputs import STDIN, OutputError, plan
+    from oyez.cli.transcripts import STDIN, OutputError, plan
     from oyez.files.results import Options
 
     if STDIN in files and sys.stdin.isatty():
@@ -81,77 +95,65 @@ def transcribe(
     try:
         outputs = plan(files, output, form, force=force)
     except OutputError as error:
-        raise Fault(str(error), USAGE) from error
+        raise CommandError(str(error), USAGE) from error
     if None in outputs and len(files) > 1 and form in ("srt", "vtt"):
-        raise Fault(f"several files make no one {form}: give a directory with --output", USAGE)
+        message = f"several files make no one {form}: give a directory with --output"
+        raise CommandError(message, USAGE)
     if live is None:
         live = not quiet and _in_terminal()
     options = Options(language=language, context=read_context(context), live=live)
-    target = remote(settings, url, key) if url else None
-    engines = None if target else load_chosen(settings)
+    target = server_target(settings, url, key) if url else None
+    engines = None if target else load_with_status(settings)
     progress = _progress(quiet)
     try:
         summary = asyncio.run(_run(target, engines, options, progress, form, files, outputs))
     finally:
         progress.close()
-    _leave(summary, len(files))
+    _exit(summary, len(files))
 
 
 async def _run(
     target: Target | None,
     engines: Engines | None,
     options: Options,
-    progress: FileProgress,
+    progress: QuietProgress,
     form: str,
     files: Sequence[str],
     outputs: Sequence[Path | None],
 ) -> Summary:
-    from oyez.cli.remote_results import remote_results
-    from oyez.cli.transcribing import Transcribing
-    from oyez.client.session import Wishes
+    from oyez.cli.transcribe_files import FileTranscription, remote_results
+    from oyez.client import SessionOptions
     from oyez.files.transcriber import own_transcriber
 
-    streams_text = form == "text"
     if target is not None:
-        wishes = Wishes(options.language, options.context)
-        there = Transcribing(
-            lambda blocks: remote_results(target, wishes, blocks),
-            progress,
-            form,
-            streams_text=streams_text,
-        )
-        return await there.run(files, outputs)
+        asked = SessionOptions(options.language, options.context)
+        through_server = functools.partial(remote_results, target, asked)
+        return await FileTranscription(through_server, progress, form).run(files, outputs)
     assert engines is not None
     async with own_transcriber(engines) as transcriber:
-        here = Transcribing(
-            lambda blocks: transcriber.transcribe(blocks, options),
-            progress,
-            form,
-            streams_text=streams_text,
-        )
-        return await here.run(files, outputs)
+        here = functools.partial(transcriber.transcribe, options=options)
+        return await FileTranscription(here, progress, form).run(files, outputs)
 
 
-def _progress(quiet: bool) -> FileProgress:
-    from oyez.cli.file_progress import LineProgress, NoProgress, TerminalProgress
+def _progress(quiet: bool) -> QuietProgress:
+    from oyez.cli.screens import LineProgress, QuietProgress, TerminalProgress
 
     if quiet:
-        return NoProgress()
+        return QuietProgress()
     if _in_terminal():
         return TerminalProgress(redirect_stdout=sys.stdout.isatty())
     return LineProgress()
 
 
 def _in_terminal() -> bool:
-    from oyez.cli.terminal import console
+    from oyez.cli.terminal import console, is_interactive
 
-    err = console(sys.stderr)
-    return err.is_terminal and not err.is_dumb_terminal
+    return is_interactive(console(sys.stderr))
 
 
-def _leave(summary: Summary, files: int) -> None:
+def _exit(summary: Summary, files: int) -> None:
     if summary.unreachable:
-        raise Fault(summary.unreachable, NEVER_STARTED)
+        raise CommandError(summary.unreachable, NEVER_STARTED)
     if summary.interrupted:
         if files > 1:
             click.echo(f"oyez: interrupted; {summary.done} of {files} files done", err=True)

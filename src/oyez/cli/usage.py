@@ -1,11 +1,12 @@
-"""`oyez usage`."""
+"""`oyez usage`: what keys have used, as sums or session by session, and `oyez usage prune`."""
 
 from __future__ import annotations
 
 import csv
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -13,11 +14,9 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from oyez.cli.accounts import complete_key, database_options, opened
-from oyez.cli.exits import USAGE, Fault
-from oyez.cli.quantities import Day, clock
-from oyez.cli.table import print_table, spreadsheet_cells
-from oyez.cli.usage_prune import prune
+from oyez.cli.accounts import accounts_database, complete_key, database_options
+from oyez.cli.errors import USAGE, CommandError, confirm
+from oyez.cli.values import Day, clock, counted, spreadsheet_cells
 
 if TYPE_CHECKING:
     from oyez.accounts.database import Database
@@ -25,19 +24,31 @@ if TYPE_CHECKING:
     from oyez.settings import Settings
 
 DEFAULT_DAYS = 30
-MS = Decimal(1000)
-OF_A_LANGUAGE = ("turns", "speech_s")
-ANYONE = "(no key)"
+SUMS = ("sessions", "audio_s", "speech_s", "turns", "finals", "failed", "errors")
+LANGUAGE_SUMS = ("turns", "speech_s")
+ANONYMOUS = "(no key)"
+MAX_SESSIONS_SHOWN = 200
+SESSIONS_HEADER = ("BEGAN (UTC)", "SESSION", "KEY", "AUDIO", "CLOSED")
 
 
 @click.group(invoke_without_command=True)
-@click.option("--since", type=Day(), metavar="DAY",
-              help="First day: 7d (the last 7), 2026-11-01, 2026-11. [default: 30d]")  # fmt: skip
+@click.option(
+    "--since",
+    type=Day(),
+    metavar="DAY",
+    help="First day: 7d (the last 7), 2026-11-01, 2026-11. [default: 30d]",
+)
 @click.option("--until", type=Day(is_last=True), metavar="DAY", help="Last day. [default: today]")
-@click.option("--by", type=click.Choice(["key", "day", "language", "endpoint", "session"]),
-              default="key", show_default=True, help="What a line is.")  # fmt: skip
-@click.option("--key", "wanted", metavar="ID|NAME", shell_complete=complete_key,
-              help="Of this key only.")  # fmt: skip
+@click.option(
+    "--by",
+    type=click.Choice(["key", "day", "language", "endpoint", "session"]),
+    default="key",
+    show_default=True,
+    help="What a line is.",
+)
+@click.option(
+    "--key", "wanted", metavar="ID|NAME", shell_complete=complete_key, help="Of this key only."
+)
 @click.option("--csv", "form", flag_value="csv", help="For spreadsheets.")
 @click.option("--json", "form", flag_value="json", help="For machines.")
 @database_options
@@ -63,50 +74,102 @@ def usage(
       oyez usage --since today --by session
       oyez usage prune --before 365d
     """
-    if _is_for_another_command():
+    if _has_subcommand():
         return
     from oyez.accounts.reports import session_report, usage_report
-    from oyez.cli.usage_sessions import print_sessions
 
     until = until or datetime.now(UTC).date()
     since = since or until - timedelta(days=DEFAULT_DAYS - 1)
     if since > until:
-        raise Fault(f"--since {since} is after --until {until}", USAGE)
-    with opened(settings) as found:
-        key_id = _key_id(found, wanted) if wanted else None
+        raise CommandError(f"--since {since} is after --until {until}", USAGE)
+    with accounts_database(settings) as database:
+        key_id = _key_id(database, wanted) if wanted else None
         if by == "session":
-            print_sessions(session_report(found, since=since, until=until, key_id=key_id), form)
+            sessions = session_report(database, since=since, until=until, key_id=key_id)
+            _print_sessions(sessions, form)
             return
-        report = usage_report(found, by, since=since, until=until, key_id=key_id)
+        report = usage_report(database, by, since=since, until=until, key_id=key_id)
     if form == "json":
         _print_json(report, by, since, until)
     elif form == "csv":
         _print_csv(report, by)
     elif report.lines:
-        _print_table(report, by, f"{since} to {until} (UTC)")
+        click.echo(f"Usage from {since} to {until} (UTC)", err=True)
+        _print_sums(report, by)
     else:
         click.echo(f"Nothing was used from {since} to {until}.", err=True)
 
 
-usage.add_command(prune)
+@usage.command()
+@click.option(
+    "--before",
+    type=Day(),
+    required=True,
+    metavar="DAY",
+    help="First day that stays: 90d (of the last 90), 2026-11-01, 2026-11.",
+)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@database_options
+def prune(before: date, yes: bool, settings: Settings) -> None:
+    """Delete sessions that ended before a day (UTC), and with them their sums.
+
+    A session that went on into that day stays whole. Nothing of today goes, so what keys have used
+    of their audio a day stays as it is. This cannot be undone.
+
+    \b
+    Examples:
+      oyez usage --since 2020-01 --until 2025-12 --by session --csv > old.csv
+      oyez usage prune --before 365d
+    """
+    from oyez.accounts.reports import first_open, old_usage
+    from oyez.accounts.reports import prune as delete
+
+    with accounts_database(settings) as database:
+        today = datetime.now(UTC).date()
+        if before > today:
+            raise CommandError(
+                f"--before {before} is to come: today's usage counts against the keys' audio a "
+                f"day; the latest is --before {today}",
+                USAGE,
+            )
+        if began_at := first_open(database, before):
+            raise CommandError(
+                f"a session that began on {began_at:%Y-%m-%d} is still open: the latest is "
+                f"--before {began_at:%Y-%m-%d} (what a server that crashed left open is closed at "
+                "the next start)",
+                USAGE,
+            )
+        old = old_usage(database, before)
+        last = before - timedelta(days=1)
+        if not old.sessions:
+            click.echo(f"There are no sessions until {last}.", err=True)
+            return
+        cost = "".join(
+            f", {amount:,.4f} {currency}" for currency, amount in sorted(old.cost.items())
+        )
+        audio, speech = _time_text(_seconds(old.audio_ms)), _time_text(_seconds(old.speech_ms))
+        words = f"{counted(old.sessions, 'session')}, {audio} of audio, {speech} of speech{cost}"
+        click.echo(f"Until {last} (UTC): {words}.", err=True)
+        confirm("Delete them for good?", is_confirmed=yes)
+        click.echo(f"Deleted {counted(delete(database, before), 'session')}.", err=True)
 
 
-def _is_for_another_command() -> bool:
-    """`oyez usage prune`, which has options of its own."""
+def _has_subcommand() -> bool:
+    """Return whether this is `oyez usage prune`, which has options of its own."""
     ctx = click.get_current_context()
     if ctx.invoked_subcommand is None:
         return False
     for param in ctx.command.params:
         if param.name and ctx.get_parameter_source(param.name) is ParameterSource.COMMANDLINE:
             name = ctx.invoked_subcommand
-            raise Fault(f"{param.opts[0]} before {name} has no effect: put it behind", USAGE)
+            raise CommandError(f"{param.opts[0]} before {name} has no effect: put it behind", USAGE)
     return True
 
 
 def _key_id(database: Database, wanted: str) -> str:
-    """The id of a key of the database or of one that was used, revoked ones too.
+    """Return the id of a key of the database or of one that was used, also of a revoked one.
 
-    Raises Fault naming those there are.
+    Raises CommandError, which names the keys that exist.
     """
     from oyez.accounts.keys import all_keys
     from oyez.accounts.reports import used_keys
@@ -118,28 +181,32 @@ def _key_id(database: Database, wanted: str) -> str:
     if len(ids) == 1:
         return ids[0]
     if ids:
-        raise Fault(f"several keys are named {wanted!r}: give the id: {', '.join(ids)}", USAGE)
+        message = f"several keys are named {wanted!r}: give the id: {', '.join(ids)}"
+        raise CommandError(message, USAGE)
     known = ", ".join(f"{name} ({key_id})" for key_id, name in names.items()) or "none"
-    raise Fault(f"no key has the id or name {wanted!r}; there are: {known}", USAGE)
+    raise CommandError(f"no key has the id or name {wanted!r}; there are: {known}", USAGE)
 
 
-def _fields(by: str) -> Sequence[str]:
-    if by == "language":
-        return OF_A_LANGUAGE
-    return ("sessions", "audio_s", "speech_s", "turns", "finals", "failed", "errors")
+def _seconds(milliseconds: int) -> Decimal:
+    return Decimal(milliseconds) / 1000
+
+
+def _time_text(seconds: Decimal) -> str:
+    return clock(round(seconds), hours=True)
 
 
 def _values(sums: Sums, by: str) -> dict[str, Any]:
-    """Figures with their decimal seconds."""
+    """Return the sums by name; times are exact seconds."""
     return {
-        name: _seconds(sums, name) if name.endswith("_s") else getattr(sums, name)
-        for name in _fields(by)
+        name: _seconds(getattr(sums, name.removesuffix("_s") + "_ms"))
+        if name.endswith("_s")
+        else getattr(sums, name)
+        for name in (LANGUAGE_SUMS if by == "language" else SUMS)
     }
 
 
-def _seconds(sums: Sums, name: str) -> Decimal:
-    milliseconds: int = getattr(sums, name.removesuffix("_s") + "_ms")
-    return milliseconds / MS
+def _costs(sums: Sums, currencies: Sequence[str], form: str) -> list[str]:
+    return [format(sums.cost.get(name, Decimal()), form) for name in currencies]
 
 
 def _labels(report: Report, by: str, label: str) -> dict[str, str | None]:
@@ -150,50 +217,98 @@ def _labels(report: Report, by: str, label: str) -> dict[str, str | None]:
 
 def _print_json(report: Report, by: str, since: date, until: date) -> None:
     def line(sums: Sums) -> dict[str, Any]:
-        values = {
-            name: float(value) if isinstance(value, Decimal) else value
-            for name, value in _values(sums, by).items()
-        }
         if by == "language":
-            return values
-        return values | {"cost": {name: f"{amount:f}" for name, amount in sums.cost.items()}}
+            return _values(sums, by)
+        return _values(sums, by) | {"cost": {name: f"{cost:f}" for name, cost in sums.cost.items()}}
 
     lines = [_labels(report, by, label) | line(sums) for label, sums in report.lines.items()]
     whole = {"since": f"{since}", "until": f"{until}", "by": by, "usage": lines}
-    click.echo(json.dumps(whole | {"total": line(report.total)}, indent=2))
+    click.echo(json.dumps(whole | {"total": line(report.total)}, indent=2, default=float))
 
 
 def _print_csv(report: Report, by: str) -> None:
     currencies = sorted(report.total.cost)
-    labels = ("key_id", "key_name") if by == "key" else (by,)
     out = csv.writer(sys.stdout, lineterminator="\n")
-    out.writerow([*labels, *_fields(by), *(f"cost_{name}" for name in currencies)])
+    labels = ("key_id", "key_name") if by == "key" else (by,)
+    costs = (f"cost_{name}" for name in currencies)
+    out.writerow([*labels, *_values(report.total, by), *costs])
     for label, sums in report.lines.items():
-        cost = [f"{sums.cost.get(name, Decimal()):f}" for name in currencies]
-        labelled = spreadsheet_cells(_labels(report, by, label).values())
-        out.writerow([*labelled, *_values(sums, by).values(), *cost])
+        cells = spreadsheet_cells(_labels(report, by, label).values())
+        out.writerow([*cells, *_values(sums, by).values(), *_costs(sums, currencies, "f")])
 
 
-def _print_table(report: Report, by: str, period: str) -> None:
+def _print_sums(report: Report, by: str) -> None:
+    from oyez.cli.terminal import print_table
+
     currencies = sorted(report.total.cost)
-    names = [name for name in _fields(by) if name != "finals"]  # turns without those that failed
 
-    def cells(sums: Sums) -> list[str]:
-        values = _values(sums, by)
+    def cells(values: Mapping[str, Any], sums: Sums) -> list[str]:
         figures = [
-            clock(values[name]) if name.endswith("_s") else f"{values[name]:,}" for name in names
+            _time_text(value) if name.endswith("_s") else f"{value:,}"
+            for name, value in values.items()
+            if name != "finals"  # these are the turns without those that failed
         ]
-        return figures + [f"{sums.cost.get(name, Decimal()):,.4f}" for name in currencies]
+        return figures + _costs(sums, currencies, ",.4f")
 
+    def label_text(label: str) -> str:
+        name = report.names.get(label, label)
+        if list(report.names.values()).count(name) > 1:
+            return f"{name}\n{label}"
+        return name or ANONYMOUS
+
+    names = [name for name in _values(report.total, by) if name != "finals"]
     titles = [name.removesuffix("_s").upper() for name in names] + currencies
-    rows = [[_shown(report, label), *cells(sums)] for label, sums in report.lines.items()]
-    total = ["total", *cells(report.total)]
-    click.echo(f"Usage from {period}", err=True)
+    rows = [
+        [label_text(label), *cells(_values(sums, by), sums)] for label, sums in report.lines.items()
+    ]
+    total = ["total", *cells(_values(report.total, by), report.total)]
     print_table([by.upper(), *titles], rows, numbers=len(titles), footer=total)
 
 
-def _shown(report: Report, label: str) -> str:
-    name = report.names.get(label, label)
-    if list(report.names.values()).count(name) > 1:
-        return f"{name}\n{label}"
-    return name or ANYONE
+def _print_sessions(sessions: Sequence[SessionLine], form: str | None) -> None:
+    """form: csv, json, or None for a table, which shows only the newest sessions."""
+    if form == "json":
+        lines = [_session_values(each) for each in sessions]
+        click.echo(json.dumps(lines, indent=2, default=float))
+    elif form == "csv":
+        out = csv.writer(sys.stdout, lineterminator="\n")
+        out.writerow(field.name.replace("_ms", "_s") for field in fields(SessionLine))
+        out.writerows(spreadsheet_cells(_session_values(each).values()) for each in sessions)
+    elif not sessions:
+        click.echo("There were no sessions.", err=True)
+    else:
+        from oyez.cli.terminal import print_table
+
+        rows = [_session_cells(each) for each in sessions[-MAX_SESSIONS_SHOWN:]]
+        print_table(SESSIONS_HEADER, rows, unbroken=SESSIONS_HEADER[:2])
+        if len(sessions) > MAX_SESSIONS_SHOWN:
+            shown = f"The last {MAX_SESSIONS_SHOWN} of {len(sessions):,} sessions"
+            click.echo(f"{shown}; --csv and --json have all.", err=True)
+
+
+def _session_values(session: SessionLine) -> dict[str, Any]:
+    """Return the fields with durations in seconds, times in UTC, and exact costs."""
+    shown: dict[str, Any] = {}
+    for name, value in asdict(session).items():
+        if name.endswith("_ms"):
+            name, value = name.removesuffix("_ms") + "_s", _seconds(value)
+        elif isinstance(value, datetime):
+            value = f"{value:%Y-%m-%dT%H:%M:%S.%f}"[:-3] + "Z"
+        elif isinstance(value, Decimal):
+            value = f"{value:f}"
+        shown[name] = value
+    return shown
+
+
+def _session_cells(session: SessionLine) -> list[str]:
+    closed = "open"
+    if session.ended_at is not None:
+        parts = (session.close_code, session.close_reason)
+        closed = " ".join(str(part) for part in parts if part)
+    return [
+        f"{session.began_at:%m-%d %H:%M:%S}",
+        session.id,
+        session.key_name or "",
+        _time_text(_seconds(session.audio_ms)),
+        closed,
+    ]

@@ -1,6 +1,6 @@
-"""Models that were added on this machine: a directory each, with the hashes of its files.
+"""The models that were added on this machine: a directory each, with the hashes of its files.
 
-Files only, no engine: what a model must be to run is for the engines to say.
+Only files are handled here; whether an engine can run them, the engine checks.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,38 +25,38 @@ BLOCK_BYTES = 1 << 20
 
 
 class LibraryError(Exception):
-    """A model cannot be added, found or removed; the message says why."""
+    """A model cannot be added or removed. The message says why."""
 
 
 @dataclass(frozen=True, slots=True)
-class Added:
+class AddedModel:
     """One model in the library."""
 
     name: str
     directory: Path
     sha256: dict[str, str]
-    """Of each file, as it was added."""
+    """By file: its hash when it was added."""
     size_bytes: int
     origin: str
     """Where it came from: a directory, or a name on the hub."""
     about: dict[str, Any]
-    """What the engine found out when it was added."""
+    """What the engine found in its files when it was added."""
 
     @property
     def digest(self) -> str:
-        """SHA-256 of `model.bin`: names these weights."""
+        """The SHA-256 of `model.bin`, which identifies the weights."""
         return self.sha256["model.bin"]
 
 
-def added(models_dir: Path) -> list[Added]:
-    """Every model in the library, by name. What is not one is passed over."""
+def added(models_dir: Path) -> list[AddedModel]:
+    """Return every model in the library, by name. Other directories are ignored."""
     if not models_dir.is_dir():
         return []
     return [model for path in sorted(models_dir.iterdir()) if (model := _read(path))]
 
 
-def find(models_dir: Path, name: str) -> Added | None:
-    """The model called `name`, None if there is none."""
+def find(models_dir: Path, name: str) -> AddedModel | None:
+    """Return the model called `name`, if there is one."""
     return _read(models_dir / name) if NAME.fullmatch(name) else None
 
 
@@ -69,11 +69,11 @@ def add(
     about: dict[str, Any],
     link: bool = False,
     progress: Callable[[int], None] = lambda done_bytes: None,
-) -> Added:
-    """Copy (or link to) the files of the model in `source`. It appears whole or not at all.
+) -> AddedModel:
+    """Copy the files of the model in `source`, or link to them. It appears whole or not at all.
 
-    progress: is told of bytes as they are copied and hashed. Raises LibraryError; OSError where
-    `models_dir` cannot be written.
+    progress: receives the number of bytes of every block that is copied and hashed. Raises
+    LibraryError; OSError if `models_dir` cannot be written.
     """
     check_name(models_dir, name)
     paths = _files(source)
@@ -85,8 +85,13 @@ def add(
     models_dir.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=".adding-", dir=models_dir))
     try:
-        hashes = {path.name: _take(path, staging / path.name, link, progress) for path in paths}
-        model = Added(name, models_dir / name, hashes, size_bytes(source), origin, about)
+        hashes = {}
+        for path in paths:
+            copy = staging / path.name
+            hashes[path.name] = _hash(path, None if link else copy, progress)
+            if link:
+                copy.symlink_to(path.resolve())
+        model = AddedModel(name, models_dir / name, hashes, size_bytes(source), origin, about)
         _write(staging / MANIFEST, model)
         staging.chmod(0o755)
         os.replace(staging, model.directory)
@@ -96,8 +101,8 @@ def add(
     return model
 
 
-def remove(models_dir: Path, name: str) -> Added:
-    """Take a model out of the library; files it was linked to stay. Raises LibraryError."""
+def remove(models_dir: Path, name: str) -> AddedModel:
+    """Remove a model; the files that it links to stay. Raises LibraryError."""
     if name == BUILT_IN:
         raise LibraryError(f"{BUILT_IN} comes with oyez and cannot be removed")
     model = find(models_dir, name)
@@ -107,17 +112,27 @@ def remove(models_dir: Path, name: str) -> Added:
     return model
 
 
-def faults(model: Added, progress: Callable[[int], None] = lambda done_bytes: None) -> list[str]:
-    """What is wrong with its files: each is hashed again."""
-    return [
-        fault
-        for name, expected in model.sha256.items()
-        if (fault := _fault(model.directory / name, expected, progress))
-    ]
+def faults(
+    model: AddedModel, progress: Callable[[int], None] = lambda done_bytes: None
+) -> list[str]:
+    """Hash every file of a model again, and return what is wrong with them.
+
+    progress: receives the number of bytes of every block that is hashed.
+    """
+    found = []
+    for name, expected in model.sha256.items():
+        try:
+            digest = _hash(model.directory / name, None, progress)
+        except OSError as error:
+            found.append(f"{name} cannot be read: {error.strerror}")
+            continue
+        if digest != expected:
+            found.append(f"{name} is not as it was added: SHA-256 {digest}")
+    return found
 
 
 def check_name(models_dir: Path, name: str) -> None:
-    """Raises LibraryError unless a model may be added under this name."""
+    """Raise LibraryError unless a model can be added under this name."""
     if not NAME.fullmatch(name):
         raise LibraryError(
             f"{name!r} cannot be a model's name: up to 64 letters, digits, dots, dashes and "
@@ -133,59 +148,37 @@ def check_name(models_dir: Path, name: str) -> None:
 
 
 def size_bytes(source: Path) -> int:
-    """Of the files of the model in `source` that would be added."""
+    """Return the size of the files of the model in `source` that would be added."""
     return sum(path.stat().st_size for path in _files(source))
-
-
-def blocks(path: Path) -> Iterator[bytes]:
-    """The file's bytes, a mebibyte at a time."""
-    with path.open("rb") as file:
-        while block := file.read(BLOCK_BYTES):
-            yield block
 
 
 def _files(source: Path) -> list[Path]:
     return [source / file for file in (*NEEDED, *OPTIONAL) if (source / file).is_file()]
 
 
-def _fault(path: Path, expected: str, progress: Callable[[int], None]) -> str | None:
+def _hash(path: Path, copy: Path | None, progress: Callable[[int], None]) -> str:
+    """Return the SHA-256 of a file, and copy it while it is read."""
     digest = hashlib.sha256()
-    try:
-        for block in blocks(path):
+    with path.open("rb") as file, open(copy or os.devnull, "wb") as out:
+        while block := file.read(BLOCK_BYTES):
             digest.update(block)
+            out.write(block)
             progress(len(block))
-    except OSError as error:
-        return f"{path.name} cannot be read: {error.strerror}"
-    if digest.hexdigest() != expected:
-        return f"{path.name} is not as it was added: SHA-256 {digest.hexdigest()}"
-    return None
-
-
-def _take(path: Path, target: Path, link: bool, progress: Callable[[int], None]) -> str:
-    """Copy or link a file; its SHA-256."""
-    digest = hashlib.sha256()
-    with open(os.devnull if link else target, "wb") as copy:
-        for block in blocks(path):
-            digest.update(block)
-            copy.write(block)
-            progress(len(block))
-    if link:
-        target.symlink_to(path.resolve())
     return digest.hexdigest()
 
 
-def _write(path: Path, model: Added) -> None:
+def _write(path: Path, model: AddedModel) -> None:
     values = asdict(model)
     del values["name"], values["directory"]
     path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
 
 
-def _read(directory: Path) -> Added | None:
+def _read(directory: Path) -> AddedModel | None:
     if not NAME.fullmatch(directory.name):
         return None
     try:
         values = json.loads((directory / MANIFEST).read_text(encoding="utf-8"))
-        model = Added(name=directory.name, directory=directory, **values)
+        model = AddedModel(name=directory.name, directory=directory, **values)
         return model if "model.bin" in model.sha256 else None
     except (OSError, ValueError, TypeError):
         return None

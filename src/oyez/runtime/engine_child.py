@@ -151,7 +151,7 @@ class _Forwarder(logging.Handler):
                     message=record.getMessage(),
                     fields=fields,
                     traceback=trace.rstrip() if trace else None,
-                    in_crowds=getattr(record, "in_crowds", False),
+                    rate_limit=getattr(record, "rate_limit", False),
                 )
             )
 

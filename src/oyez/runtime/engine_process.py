@@ -336,6 +336,6 @@ def _outcome(answer: Answer) -> Hypothesis | RecognitionError:
 def _log_line(line: LogLine) -> None:
     record = logging.LogRecord(line.logger, line.level, "", 0, line.message, None, None)
     record.fields = line.fields
-    record.in_crowds = line.in_crowds
+    record.rate_limit = line.rate_limit
     record.exc_text = line.traceback
     logging.getLogger(line.logger).handle(record)

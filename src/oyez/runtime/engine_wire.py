@@ -64,7 +64,7 @@ class LogLine(msgspec.Struct, tag=True, frozen=True):
     message: str
     fields: dict[str, Any]
     traceback: str | None
-    in_crowds: bool
+    rate_limit: bool
 
 
 class Call(msgspec.Struct, tag=True, frozen=True):

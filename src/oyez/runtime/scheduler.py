@@ -201,7 +201,7 @@ class Scheduler:
                     return
                 self._run(batch)
             except BaseException:
-                log.exception("a worker of the engine failed", extra={"in_crowds": True})
+                log.exception("a worker of the engine failed", extra={"rate_limit": True})
                 self._give_up(batch, RecognitionError("internal error"))
                 time.sleep(RECOVER_S)
             finally:
@@ -322,4 +322,4 @@ class Scheduler:
             try:
                 tell(observer)
             except Exception:
-                log.exception("an observer raised", extra={"in_crowds": True})
+                log.exception("an observer raised", extra={"rate_limit": True})

@@ -34,7 +34,7 @@ def run_batch(recogniser: Recogniser, requests: Sequence[Request]) -> list[Outco
         raise
     except BaseException as error:  # noqa: BLE001 - a plug-in may raise anything
         fields = {"requests": len(requests)}
-        log.warning("the engine failed on a batch", extra={"fields": fields, "in_crowds": True})
+        log.warning("the engine failed on a batch", extra={"fields": fields, "rate_limit": True})
         if len(requests) == 1:
             return [_as_recognition_error(error)]
         return [outcome for request in requests for outcome in run_batch(recogniser, [request])]
@@ -50,7 +50,7 @@ def _call(recogniser: Recogniser, requests: Sequence[Request]) -> list[Outcome]:
 def _as_recognition_error(error: BaseException) -> RecognitionError:
     if isinstance(error, RecognitionError):
         return error
-    log.error("the engine raised", exc_info=error, extra={"in_crowds": True})
+    log.error("the engine raised", exc_info=error, extra={"rate_limit": True})
     wrapped = RecognitionError(f"{type(error).__name__}: {error}")
     wrapped.__cause__ = error
     return wrapped

@@ -1,4 +1,4 @@
-"""EDGE: the one settings class, and the only reader of the environment."""
+"""The one settings class, and the only reader of the environment."""
 
 from __future__ import annotations
 

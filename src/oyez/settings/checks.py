@@ -1,12 +1,12 @@
-"""What settings are held against, and how a fault of theirs is told."""
+"""Checks of keys and hosts, and the error of a setting that is wrong."""
 
 from __future__ import annotations
 
 import ipaddress
 from pathlib import Path
 
-LEAST_KEY_CHARACTERS = 20
-"""Of a key that somebody made up. Anybody may try as many as the network carries."""
+MIN_KEY_CHARACTERS = 20
+"""A shorter key can be guessed: a caller may try as many keys as the network carries."""
 
 
 class SettingsError(Exception):
@@ -14,10 +14,10 @@ class SettingsError(Exception):
 
 
 def read_keys(file: Path) -> tuple[str, ...]:
-    """Keys of a file, one a line; blank lines and lines that start with # are skipped. There may be
-    none: then nobody is let in.
+    """Read the keys of a file, one a line. Blank lines and lines that start with # are skipped.
 
-    Raises SettingsError naming file and line, never the key.
+    A file without keys is valid: then every caller is refused. Raises SettingsError, which names
+    file and line, never the key.
     """
     try:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
@@ -36,25 +36,26 @@ def read_keys(file: Path) -> tuple[str, ...]:
 
 
 def key_problem(key: str) -> str | None:
-    """Why this cannot be a key (an HTTP header could not carry it, or it can be guessed), or
-    None."""
+    """Return why this cannot be a key: an HTTP header cannot carry it, or it can be guessed."""
     if not key:
         return "is empty"
     if not all("!" <= character <= "~" for character in key):
         return "has a character other than visible ASCII"
     if set(key) == {"*"}:
         return "is the mask that --print-config shows"
-    if len(key) < LEAST_KEY_CHARACTERS:
+    if len(key) < MIN_KEY_CHARACTERS:
         return (
-            f"is shorter than {LEAST_KEY_CHARACTERS} characters and could be guessed: "
+            f"is shorter than {MIN_KEY_CHARACTERS} characters and could be guessed: "
             "openssl rand -hex 32 prints a good one"
         )
     return None
 
 
 def is_loopback(host: str) -> bool:
-    """Whether this host is reachable from this machine only. An IPv4 address may also be written as
-    IPv6 sockets show it: `::ffff:127.0.0.1`."""
+    """Return whether this host can be reached from this machine only.
+
+    An IPv4 address may also be written as IPv6 sockets show it: `::ffff:127.0.0.1`.
+    """
     try:
         address = ipaddress.ip_address(host)
     except ValueError:

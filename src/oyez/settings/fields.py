@@ -1,4 +1,4 @@
-"""Every setting: its name, its default, what it may be."""
+"""Every setting: its name, its default and its bounds."""
 
 from __future__ import annotations
 
@@ -10,19 +10,14 @@ from typing import Annotated, Any, Literal, Self
 
 import platformdirs
 from pydantic import Field, SecretStr, field_validator, model_validator
-from pydantic_settings import (
-    BaseSettings,
-    NoDecode,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-)
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from oyez.settings.checks import is_loopback, key_problem, read_keys
 
 ENV_PREFIX = "OYEZ_"
 MEBIBYTE = 1 << 20
 MAX_MESSAGE_BYTES = MEBIBYTE // 4
-"""Of a message without its audio; the protocol has the same bound."""
+"""The largest message without its audio; the protocol has the same bound."""
 ORIGIN = re.compile(r"https?://[^/?#\s@]+", re.IGNORECASE)
 MODELS = (
     "qwen3-asr-flash-realtime",
@@ -113,8 +108,7 @@ class Settings(BaseSettings):
     device: Literal["cpu", "cuda"] = Field("cpu", description="Where the model runs.")
     threads: int = Field(0, ge=0, description="Threads of the engine; 0 means every core.")
     cache_dir: Path = Field(
-        Path(platformdirs.user_cache_dir("oyez")),
-        description="Where prepared models are kept.",
+        Path(platformdirs.user_cache_dir("oyez")), description="Where prepared models are kept."
     )
     models_dir: Path = Field(
         Path(platformdirs.user_data_dir("oyez")) / "models",
@@ -273,7 +267,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return (init_settings,)  # `load` merges the sources; building one by hand reads nothing
+        return (init_settings,)  # `load` merges the sources; the constructor reads nothing
 
     @field_validator("api_key", "models", "trusted_proxies", "allowed_origins", mode="before")
     @classmethod
@@ -284,14 +278,14 @@ class Settings(BaseSettings):
 
     @field_validator("metrics_key")
     @classmethod
-    def _metrics_key_is_plain(cls, key: SecretStr | None) -> SecretStr | None:
+    def _check_metrics_key(cls, key: SecretStr | None) -> SecretStr | None:
         if key and (problem := key_problem(key.get_secret_value())):
             raise ValueError(f"the key {problem}")
         return key
 
     @field_validator("api_key")
     @classmethod
-    def _keys_are_plain(cls, keys: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+    def _check_keys(cls, keys: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
         for number, key in enumerate(keys, start=1):
             if problem := key_problem(key.get_secret_value()):
                 raise ValueError(f"key number {number} {problem}")
@@ -299,21 +293,21 @@ class Settings(BaseSettings):
 
     @field_validator("trusted_proxies")
     @classmethod
-    def _proxies_are_networks(cls, networks: tuple[str, ...]) -> tuple[str, ...]:
+    def _check_proxies(cls, networks: tuple[str, ...]) -> tuple[str, ...]:
         for network in networks:
             ipaddress.ip_network(network, strict=False)
         return networks
 
     @field_validator("allowed_origins")
     @classmethod
-    def _origins_are_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+    def _check_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
         for origin in origins:
             if origin != "*" and not ORIGIN.fullmatch(origin):
                 raise ValueError(f"{origin!r} must be like https://host or http://host:port, or *")
         return origins
 
     @model_validator(mode="after")
-    def _limits_agree(self) -> Self:
+    def _check_limits(self) -> Self:
         needed_bytes = self.max_append_bytes * 4 // 3 + MAX_MESSAGE_BYTES
         if self.ws_max_message_bytes < needed_bytes:
             raise ValueError(
@@ -333,7 +327,7 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
-    def _tls_is_whole(self) -> Self:
+    def _check_tls(self) -> Self:
         if (self.tls_cert is None) != (self.tls_key is None):
             given, missing = ("tls_cert", "tls_key") if self.tls_cert else ("tls_key", "tls_cert")
             raise ValueError(f"{given} is set, {missing} is not: TLS needs both")
@@ -342,8 +336,8 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
-    def _somebody_is_let_in(self) -> Self:
-        # keys of a database may come later; without one nothing could ever change
+    def _check_access(self) -> Self:
+        # A database may receive keys later. Without one, every caller would always be refused.
         if self.has_key_source or self.database != "off":
             return self
         if self.allow_insecure or self.for_this_machine:
@@ -358,41 +352,40 @@ class Settings(BaseSettings):
 
     @property
     def has_key_source(self) -> bool:
-        """Whether keys are given here, even if there is none in the value or the file."""
+        """Whether the settings name a source of keys, even if it holds none."""
         return self.api_keys_file is not None or "api_key" in self.model_fields_set
 
     @property
     def for_this_machine(self) -> bool:
-        """Whether callers of other machines can come neither by themselves nor by a proxy that is
-        configured."""
+        """Whether neither other machines nor configured proxies can reach the server."""
         return is_loopback(self.host) and not self.trusted_proxies
 
     @property
     def creates_database(self) -> bool:
-        """Whether a server makes the database that is missing."""
+        """Whether the server creates a missing database."""
         return self.create_database or self.database == type(self).model_fields["database"].default
 
     def keys(self) -> tuple[str, ...]:
-        """Every configured key, from settings and file.
+        """Return every configured key, from settings and file.
 
-        Raises SettingsError naming file and line, never the key.
+        Raises SettingsError, which names file and line, never the key.
         """
         keys = tuple(key.get_secret_value() for key in self.api_key)
         return keys + (read_keys(self.api_keys_file) if self.api_keys_file else ())
 
     def effective(self) -> dict[str, Any]:
-        """The settings as plain TOML values; secrets are masked, unset ones left out."""
+        """Return the settings as TOML values. Secrets are masked, unset settings left out."""
         values = self.model_dump(mode="json", exclude_none=True)
         values["api_key"] = [MASK] * len(self.api_key)
         if not self.has_key_source:
-            del values["api_key"]  # given, and be it empty, it means that keys are needed
+            del values["api_key"]  # an empty list would mean that keys are needed
         if self.metrics_key:
             values["metrics_key"] = MASK
         values["database"] = PASSWORD_IN_URL.sub(r"\1\2***", self.database)
         return values
 
     def changed(self) -> dict[str, Any]:
-        """Of `effective`, what is not the default."""
+        """Return the `effective` settings that differ from their defaults."""
         defaults = type(self).model_validate({}).effective()
         return {
             name: value for name, value in self.effective().items() if value != defaults.get(name)

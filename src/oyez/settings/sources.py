@@ -1,6 +1,7 @@
-"""Where settings come from: flag > `OYEZ_…` environment > file > default.
+"""Where settings come from: flag, `OYEZ_…` environment, file, default, in this order.
 
-The only reader of the environment and of the settings file.
+This module is the only reader of the environment and of the settings file. It also words what is
+wrong with a value.
 """
 
 from __future__ import annotations
@@ -10,15 +11,17 @@ import os
 import re
 import sys
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 from pydantic_settings import EnvSettingsSource
 
 from oyez.settings.checks import SettingsError
-from oyez.settings.complaints import describe
 from oyez.settings.fields import ENV_PREFIX, Settings
 
 _NOT_FOR_CHILDREN = re.compile(
@@ -26,25 +29,33 @@ _NOT_FOR_CHILDREN = re.compile(
     "|KEY|SECRET|TOKEN|PASSW|CREDENTIAL|DATABASE_URL",
     re.IGNORECASE,
 )
-OF_A_SERVICE = re.compile(
+KUBERNETES_NAME = re.compile(
     rf"{ENV_PREFIX}(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?"
     r"|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
 )
-"""Names of variables that Kubernetes sets in every container beside a Service called oyez, or
-oyez-something. There is also `…_PORT`, which has a URL in it."""
-URL_OF_A_SERVICE = re.compile(r"(tcp|udp|sctp)://\S+:\d+")
+"""Variables that Kubernetes sets in every container beside a Service called oyez, or
+oyez-something. It also sets `…_PORT`, to a URL."""
+KUBERNETES_URL = re.compile(r"(tcp|udp|sctp)://\S+:\d+")
+OWN_ERRORS = ("value_error", "assertion_error")
+"""The error types of pydantic whose message comes from the settings class."""
+BOUNDS = {"ge": "at least {}", "gt": "more than {}", "le": "at most {}", "lt": "less than {}"}
 
 
 def load(flags: Mapping[str, object], file: Path | None = None) -> Settings:
     """Merge flags, environment, file and defaults.
 
-    Raises SettingsError for anything malformed or contradictory, and for what is unknown in the
-    file. Of the environment `environment_warnings` tells that: it is not the operator's alone.
+    Raises SettingsError for anything malformed or contradictory, and for unknown settings in the
+    file. Unknown variables of the environment are ignored, because other programs set some: see
+    `environment_warnings`.
     """
     from_file = _read_file(file) if file else {}
-    _refuse_unknown(from_file, Settings.model_fields, f"{file}: unknown setting")
+    for name in from_file:
+        if name not in Settings.model_fields:
+            nearest = _nearest(name, Settings.model_fields)
+            message = f"{file}: unknown setting {name}; the nearest known one is {nearest}"
+            raise SettingsError(message)
     from_env = EnvSettingsSource(Settings)()
-    if _is_url_of_a_service(from_env.get("port")):
+    if _is_kubernetes_url(from_env.get("port")):
         del from_env["port"]
 
     def origin(name: str) -> str:
@@ -60,28 +71,45 @@ def load(flags: Mapping[str, object], file: Path | None = None) -> Settings:
         raise SettingsError(describe(error, origin)) from None
 
 
+def describe(error: ValidationError, origin: Callable[[str], str]) -> str:
+    """Say in a line for each setting what is wrong, never with the value, which may be a key.
+
+    origin: from the name of a setting to the place where its value came from.
+    """
+    lines = []
+    for fault in error.errors(include_url=False, include_input=False):
+        if fault["loc"]:
+            name = str(fault["loc"][0])
+            lines.append(f"{origin(name)}: {_reason(fault, Settings.model_fields[name])}")
+        else:
+            lines.append(_own_message(fault))
+    return "\n".join(lines)
+
+
 def environment_warnings() -> list[str]:
-    """What `load` ignores in the environment, a sentence for each variable: it may be a mistake."""
+    """Return a sentence for each variable that `load` ignores and that may be a mistake."""
     known = [ENV_PREFIX + name.upper() for name in Settings.model_fields]
     warnings = []
     for name, value in sorted(os.environ.items()):
-        written = name.upper()
-        if not written.startswith(ENV_PREFIX):
+        upper = name.upper()
+        if not upper.startswith(ENV_PREFIX):
             continue
-        if written == f"{ENV_PREFIX}PORT" and _is_url_of_a_service(value):
+        if upper == f"{ENV_PREFIX}PORT" and _is_kubernetes_url(value):
             warnings.append(
                 f"{name} is ignored: Kubernetes sets it for a Service called oyez "
                 "(enableServiceLinks: false leaves it out), and it is no port"
             )
-        elif written not in known and not _is_of_a_service(written, value):
-            nearest = _nearest(written, known)
+        elif upper not in known and not _is_from_kubernetes(upper, value):
+            nearest = _nearest(upper, known)
             warnings.append(f"{name} is ignored: no setting is called so; the nearest is {nearest}")
     return warnings
 
 
 def service_manager() -> tuple[str | None, float | None]:
-    """The socket of the service manager that started us, and after how many seconds without a sign
-    of life it takes us for dead; None: there is none, it does not watch."""
+    """Return the socket of the service manager, and its watchdog timeout in seconds.
+
+    None: there is no service manager, or it does not watch this process.
+    """
     watched = os.environ.get("WATCHDOG_PID") in (None, str(os.getpid()))
     watchdog_us = os.environ.get("WATCHDOG_USEC", "") if watched else ""
     watchdog_s = int(watchdog_us) / 1e6 if watchdog_us.isdecimal() else None
@@ -89,8 +117,11 @@ def service_manager() -> tuple[str | None, float | None]:
 
 
 def child_environment() -> dict[str, str]:
-    """What a process that we start has in its environment: all but settings, which may be keys or
-    passwords, and what else looks like one. It imports from where we do."""
+    """Return the environment for a child process that imports the same modules as this one.
+
+    Settings, which may be keys or passwords, and other variables that look like secrets are left
+    out.
+    """
     environment = {
         name: value for name, value in os.environ.items() if not _NOT_FOR_CHILDREN.search(name)
     }
@@ -99,8 +130,7 @@ def child_environment() -> dict[str, str]:
 
 
 def library_paths() -> dict[str, str]:
-    """What a process that oyez starts needs of the environment to find its libraries. Nothing of
-    it is secret."""
+    """Return the variables that a child process needs to find its libraries; none is secret."""
     names = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
     return {name: os.environ[name] for name in names if name in os.environ}
 
@@ -114,22 +144,46 @@ def _read_file(file: Path) -> dict[str, Any]:
         raise SettingsError(f"{file}: not TOML: {error}") from None
 
 
-def _refuse_unknown(names: Iterable[str], known: Iterable[str], complaint: str) -> None:
-    known = list(known)
-    for name in names:
-        if name not in known:
-            nearest = _nearest(name, known)
-            raise SettingsError(f"{complaint} {name}; the nearest known one is {nearest}")
-
-
 def _nearest(name: str, known: Iterable[str]) -> str:
     return difflib.get_close_matches(name, list(known), n=1, cutoff=0.0)[0]
 
 
-def _is_of_a_service(name: str, value: str) -> bool:
-    is_url = name.endswith("_PORT") and _is_url_of_a_service(value)
-    return is_url or OF_A_SERVICE.fullmatch(name) is not None
+def _is_from_kubernetes(name: str, value: str) -> bool:
+    is_url = name.endswith("_PORT") and _is_kubernetes_url(value)
+    return is_url or KUBERNETES_NAME.fullmatch(name) is not None
 
 
-def _is_url_of_a_service(value: object) -> bool:
-    return isinstance(value, str) and URL_OF_A_SERVICE.fullmatch(value) is not None
+def _is_kubernetes_url(value: object) -> bool:
+    return isinstance(value, str) and KUBERNETES_URL.fullmatch(value) is not None
+
+
+def _reason(fault: ErrorDetails, field: FieldInfo) -> str:
+    if fault["type"] in OWN_ERRORS:
+        return _own_message(fault)
+    if fault["type"] == "string_too_short":
+        return "must not be empty"
+    kind = field.annotation
+    if kind is bool:
+        return "must be true or false"
+    if get_origin(kind) is Literal:
+        return f"must be one of {', '.join(map(str, get_args(kind)))}"
+    if kind is int:
+        return f"must be a whole number{_bounds(field)}"
+    if kind in (float, Decimal | None):
+        return f"must be a number{_bounds(field)}"
+    return f"is not a value of this setting ({field.description}): {fault['msg']}"
+
+
+def _own_message(fault: ErrorDetails) -> str:
+    return fault["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
+
+
+def _bounds(field: FieldInfo) -> str:
+    """Write the bounds of a number as ` of at least 0 and at most 65535`."""
+    bounds = [
+        words.format(bound)
+        for name, words in BOUNDS.items()
+        for constraint in field.metadata
+        if (bound := getattr(constraint, name, None)) is not None
+    ]
+    return f" of {' and '.join(bounds)}" if bounds else ""

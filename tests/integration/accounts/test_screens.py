@@ -47,7 +47,7 @@ def test_tables_fit_and_break_no_id(url: str, key: Key, columns: int) -> None:
         (["usage"], "277:46:40"),
         (["usage", "--by", "session"], SESSION),
     ):
-        with a_terminal(*arguments, columns=columns, OYEZ_DATABASE=url) as terminal:
+        with a_terminal(*arguments, columns=columns, variables={"OYEZ_DATABASE": url}) as terminal:
             assert terminal.end() == 0
             assert whole in terminal.text
             assert max(map(len, terminal.lines)) <= columns
@@ -56,7 +56,7 @@ def test_tables_fit_and_break_no_id(url: str, key: Key, columns: int) -> None:
 
 @pytest.mark.parametrize(("answer", "revoked"), [("y\n", True), ("n\n", False), ("\n", False)])
 def test_revoking_waits_for_a_yes(url: str, key: Key, answer: str, revoked: bool) -> None:
-    with a_terminal("keys", "revoke", key.id, OYEZ_DATABASE=url) as terminal:
+    with a_terminal("keys", "revoke", key.id, variables={"OYEZ_DATABASE": url}) as terminal:
         terminal.until("for good? [y/N]")
         terminal.process.send(answer)
         assert (terminal.end() == 0) == revoked

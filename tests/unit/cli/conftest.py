@@ -8,7 +8,7 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No setting of whoever runs the tests, and no file of theirs is touched."""
+    """No setting and no file of the user who runs the tests is used."""
     for name in list(os.environ):
         if name.startswith("OYEZ_"):
             monkeypatch.delenv(name)

@@ -12,8 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from oyez.cli.audio_sources import MICROPHONE_PACKETS, PIPE_PACKETS, Microphone, Pipe, SourceError
-from oyez.cli.pipe_audio import PIPE_BLOCK_BYTES
+from oyez.cli.audio_sources import (
+    MICROPHONE_PACKETS,
+    PIPE_BLOCK_BYTES,
+    PIPE_PACKETS,
+    Microphone,
+    Pipe,
+    SourceError,
+)
 
 BLOCK_48K = bytes(2 * 4800)
 
@@ -90,7 +96,7 @@ async def test_what_is_lost_is_counted(devices: list[Device]) -> None:
     assert len([packet async for packet in microphone.packets()]) == MICROPHONE_PACKETS + 1
 
 
-async def test_audio_comes_as_it_is_heard(devices: list[Device]) -> None:
+async def test_audio_is_yielded_as_it_is_recorded(devices: list[Device]) -> None:
     microphone = Microphone(None)
     microphone.start()
     packets = microphone.packets()
@@ -113,9 +119,9 @@ class Endless(io.RawIOBase):
         return bytes(size)
 
 
-async def test_a_pipe_is_read_no_further_than_it_is_heard() -> None:
+async def test_a_pipe_is_read_only_as_far_as_its_audio_is_taken() -> None:
     file = Endless()
-    pipe = Pipe(file, 16_000)  # type: ignore[arg-type]
+    pipe = Pipe(file, 16_000)
     pipe.start()
     packets = pipe.packets()
     await anext(packets)
@@ -129,12 +135,12 @@ async def test_a_pipe_is_read_no_further_than_it_is_heard() -> None:
     pipe.stop()
 
 
-async def test_a_broken_pipe_is_a_fault_of_the_source() -> None:
+async def test_a_broken_pipe_is_an_error_of_the_source() -> None:
     class Broken(io.RawIOBase):
         def read1(self, size: int) -> bytes:
             raise OSError(5, "Input/output error")
 
-    pipe = Pipe(Broken(), 16_000)  # type: ignore[arg-type]
+    pipe = Pipe(Broken(), 16_000)
     pipe.start()
     with pytest.raises(SourceError, match="Input/output error"):
         _ = [packet async for packet in pipe.packets()]

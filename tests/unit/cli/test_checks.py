@@ -16,8 +16,8 @@ import trustme
 from click.testing import CliRunner, Result
 
 from oyez.cli import checks
+from oyez.cli.doctor import words_of, words_right
 from oyez.cli.main import main
-from oyez.cli.self_test import words_of, words_right
 from oyez.runtime.cpu_limits import CpuShare
 from oyez.settings import Settings
 from support import tiny_whisper
@@ -41,7 +41,9 @@ def settings(tmp_path: Path, **values: Any) -> Settings:
         (set(), "riscv64", "ok", "not told"),
     ],
 )
-def test_processors_are_told_apart(flags: set[str], machine: str, grade: str, words: str) -> None:
+def test_processors_are_graded_by_their_flags(
+    flags: set[str], machine: str, grade: str, words: str
+) -> None:
     found = checks.processor(frozenset(flags), machine)
     assert found.grade == grade
     assert words in found.words
@@ -121,7 +123,7 @@ def test_a_running_server_is_asked_with_tls_where_it_has_a_certificate(tmp_path:
         assert checks.running(settings(tmp_path, port=port)).grade == "fail"
 
 
-def test_a_server_that_does_not_answer_is_told(tmp_path: Path) -> None:
+def test_a_server_that_does_not_answer_is_a_failure(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as gone:
         port = gone.getsockname()[1]
     found = checks.running(settings(tmp_path, port=port))
@@ -178,8 +180,8 @@ def test_databases_are_tried(tmp_path: Path) -> None:
 def test_a_clock_that_was_never_set_is_to_be_mended(monkeypatch: pytest.MonkeyPatch) -> None:
     class Long(datetime):
         @classmethod
-        def now(cls, tz: Any = None) -> datetime:
-            return datetime(1970, 1, 1, tzinfo=UTC)
+        def now(cls, tz: Any = None) -> Long:
+            return cls(1970, 1, 1, tzinfo=UTC)
 
     assert checks.clock().grade == "ok"
     monkeypatch.setattr(checks, "datetime", Long)
@@ -200,9 +202,9 @@ def test_every_line_has_a_mark_and_words(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("variables", [{}, {"NO_COLOR": "1"}])
-def test_colours_are_left_out_where_nobody_wants_them(variables: dict[str, str]) -> None:
+def test_colours_are_left_out_with_no_color(variables: dict[str, str]) -> None:
     arguments = ["doctor", "--quick", "--port", "0", "--database", "off"]
-    with a_terminal(*arguments, columns=60, **variables) as terminal:
+    with a_terminal(*arguments, columns=60, variables=variables) as terminal:
         assert terminal.end() == 0, terminal.text
         rows = terminal.screen.buffer.values()
         colours = {row[0].fg for row in rows if row[0].data in "✓!"}

@@ -258,7 +258,7 @@ def test_a_new_name_is_held_to_what_create_takes() -> None:
 
 
 @pytest.mark.parametrize("form", [(), ("--json",)])
-def test_a_key_that_nobody_read_is_a_fault(form: tuple[str, ...]) -> None:
+def test_a_key_that_could_not_be_printed_is_an_error(form: tuple[str, ...]) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     command = [sys.executable, "-m", "oyez", "keys", "create", "ci", *form]

@@ -31,7 +31,7 @@ def microphone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("raise OSError('PortAudio library not found')", "libportaudio2"),
     ],
 )
-def test_without_what_microphones_need_it_is_told_what_to_do(
+def test_without_the_library_for_microphones_the_error_says_what_to_do(
     microphone: Path, code: str, words: str
 ) -> None:
     microphone.write_text(code)
@@ -55,13 +55,13 @@ def test_without_what_microphones_need_it_is_told_what_to_do(
         (["--url", "ws://127.0.0.1:1"], 3, "cannot be reached"),
     ],
 )
-def test_faults_say_what_to_do(arguments: list[str], code: int, words: str) -> None:
+def test_errors_say_what_to_do(arguments: list[str], code: int, words: str) -> None:
     done = CliRunner().invoke(main, ["listen", *arguments])
     assert done.exit_code == code, done.output
     assert words in done.output
     assert "Traceback" not in done.output
 
 
-def test_loudness_is_told_in_decibels_below_full_scale() -> None:
+def test_the_level_is_in_decibels_below_full_scale() -> None:
     assert level_db(b"") == level_db(silence(0.1)) == SILENT_DB
     assert level_db(speech(0.1)) == pytest.approx(-12.2, abs=0.1)

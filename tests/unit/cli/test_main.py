@@ -47,18 +47,18 @@ def test_ctrl_c_exits_130_without_a_traceback(monkeypatch: pytest.MonkeyPatch) -
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("oyez.cli.model_reports.model_reports", interrupted)
+    monkeypatch.setattr("oyez.cli.models.model_reports", interrupted)
     result = CliRunner().invoke(main, ["models", "list"])
     assert result.exit_code == 130
     assert "interrupted" in result.output
     assert "Traceback" not in result.output
 
 
-def test_every_fault_looks_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_error_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     def failed(*_: object) -> None:
         raise click.ClickException("the disk is full: make room")
 
-    monkeypatch.setattr("oyez.cli.model_reports.model_reports", failed)
+    monkeypatch.setattr("oyez.cli.models.model_reports", failed)
     result = CliRunner().invoke(main, ["models", "list"])
     assert result.exit_code == 1
     assert result.output == "oyez: the disk is full: make room\n"
@@ -66,7 +66,7 @@ def test_every_fault_looks_alike(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
 @pytest.mark.parametrize("command", ["completion bash", "docs openapi"])
-def test_a_full_disk_is_told_in_a_line(command: str) -> None:
+def test_a_full_disk_is_an_error_of_one_line(command: str) -> None:
     shown = subprocess.run(
         ["bash", "-c", f"{sys.executable} -m oyez {command} > /dev/full"],
         capture_output=True,
@@ -75,13 +75,13 @@ def test_a_full_disk_is_told_in_a_line(command: str) -> None:
     assert (shown.returncode, shown.stderr) == (1, "oyez: No space left on device\n")
 
 
-def test_what_a_terminal_would_obey_is_left_out_of_faults() -> None:
+def test_errors_have_no_control_characters() -> None:
     result = CliRunner().invoke(main, ["transcribe", "x.wav", "-o", "\x1b]0;title\x07/a"])
     assert result.exit_code == 2
     assert "\x1b" not in result.output
 
 
-def test_a_reader_that_leaves_early_is_no_fault() -> None:
+def test_a_reader_that_closes_the_pipe_early_is_no_error() -> None:
     shown = subprocess.run(
         ["bash", "-c", f"{sys.executable} -m oyez serve --help | head -1"],
         capture_output=True,
@@ -91,7 +91,7 @@ def test_a_reader_that_leaves_early_is_no_fault() -> None:
     assert shown.stderr == ""
 
 
-def test_a_character_the_terminal_lacks_is_no_fault() -> None:
+def test_a_character_that_the_terminal_lacks_is_no_error() -> None:
     code = (
         "from oyez.cli import main as program; import click;"
         "program.main(['completion', 'zsh'], standalone_mode=False); click.echo('\\u6c49')"
@@ -131,7 +131,7 @@ def test_the_serve_command_loads_no_engine_to_show_its_help() -> None:
         "completion bash",
     ],
 )
-def test_a_reader_that_has_left_before_anything_is_written_is_no_fault(
+def test_a_pipe_closed_before_anything_is_written_is_no_error(
     arguments: str, tmp_path: Path
 ) -> None:
     url = f"sqlite:///{tmp_path}/accounts.db"
@@ -149,13 +149,13 @@ def test_a_reader_that_has_left_before_anything_is_written_is_no_fault(
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_a_connection_that_breaks_is_not_taken_for_a_reader_that_leaves(
+def test_a_broken_connection_is_not_a_closed_pipe(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def broken(*_: object) -> None:
         raise BrokenPipeError(errno.EPIPE, "Broken pipe")
 
-    monkeypatch.setattr("oyez.cli.model_reports.model_reports", broken)
+    monkeypatch.setattr("oyez.cli.models.model_reports", broken)
     with open(os.devnull, "w") as somewhere, monkeypatch.context() as patched:
         patched.setattr(sys, "stdout", somewhere)
         with pytest.raises(SystemExit, match="1"):

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from oyez.cli import hub
 from oyez.cli.main import main
+from oyez.cli.models import hub_repository
 from oyez.engines.whisper_onnx.prepare import prepared_directory
 from oyez.engines.whisper_onnx.weights import PACKAGED_SHA256
 from support import tiny_whisper
@@ -44,7 +44,7 @@ def test_a_model_is_added_listed_verified_and_removed(tiny: Path) -> None:
     assert "mine" not in run("list").output
 
 
-def test_a_damaged_model_is_told_and_exits_1(tiny: Path, tmp_path: Path) -> None:
+def test_a_damaged_model_is_named_and_exits_1(tiny: Path, tmp_path: Path) -> None:
     run("add", str(tiny))
     (tmp_path / "models" / "tiny" / "tokenizer.json").write_text("{}")
     verified = run("verify", "tiny")
@@ -53,7 +53,7 @@ def test_a_damaged_model_is_told_and_exits_1(tiny: Path, tmp_path: Path) -> None
     assert "1 of 1 models damaged" in verified.output
 
 
-def test_damaged_graphs_are_told_and_exit_1(tmp_path: Path) -> None:
+def test_damaged_graphs_are_named_and_exit_1(tmp_path: Path) -> None:
     graphs = prepared_directory(PACKAGED_SHA256["model.bin"], tmp_path)
     graphs.mkdir()
     (graphs / "sizes.json").touch()
@@ -85,7 +85,7 @@ def test_what_was_prepared_goes_with_the_model(tiny: Path, tmp_path: Path) -> No
         (["add", "."], 1, "was not added"),
     ],
 )
-def test_faults_say_what_to_do(
+def test_errors_say_what_to_do(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     arguments: list[str],
@@ -99,7 +99,9 @@ def test_faults_say_what_to_do(
     assert "Traceback" not in done.output
 
 
-def test_without_the_hub_it_is_told_how_to_fetch_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_hub_the_error_says_how_to_fetch_a_model(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     import huggingface_hub
 
     def unreachable(*_: object, **__: object) -> None:
@@ -131,9 +133,9 @@ def test_a_download_is_added_under_the_name_of_its_repository(
 def test_a_size_means_the_same_repository_as_in_faster_whisper(size: str) -> None:
     from faster_whisper import utils
 
-    assert hub.repository(size) == utils._MODELS[size]
+    assert hub_repository(size) == utils._MODELS[size]
 
 
 def test_a_size_means_the_repository_of_faster_whisper() -> None:
-    assert hub.repository("large-v3") == "Systran/faster-whisper-large-v3"
-    assert hub.repository("a/b") == "a/b"
+    assert hub_repository("large-v3") == "Systran/faster-whisper-large-v3"
+    assert hub_repository("a/b") == "a/b"

@@ -14,9 +14,9 @@ from click.testing import CliRunner
 
 from oyez.audio.pcm import Samples
 from oyez.cli import transcribe
-from oyez.cli.file_progress import NoProgress
 from oyez.cli.main import main
-from oyez.cli.transcribing import Transcribing
+from oyez.cli.screens import QuietProgress
+from oyez.cli.transcribe_files import FileTranscription
 from oyez.files.media import MediaError, run_blocking
 from oyez.files.results import Options, Progress, Result
 from support.server import silence, speech
@@ -36,7 +36,7 @@ from support.terminal import recording
         (["a.wav", "--context", "@nowhere.txt"], 2, "nowhere.txt"),
     ],
 )
-def test_faults_say_what_to_do(
+def test_errors_say_what_to_do(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     arguments: list[str],
@@ -75,9 +75,7 @@ async def test_ctrl_c_ends_the_wait_for_a_pipe(
             timer.start()
             stack.callback(timer.cancel)
         began_s = time.monotonic()
-        summary = await Transcribing(_listen, NoProgress(), "text", streams_text=True).run(
-            ["-"], [None]
-        )
+        summary = await FileTranscription(_listen, QuietProgress(), "text").run(["-"], [None])
     assert summary.interrupted
     assert time.monotonic() - began_s < 4.0
 
@@ -92,7 +90,7 @@ async def test_ctrl_c_ends_the_wait_for_a_pipe(
         (False, ["--live"], True),
     ],
 )
-def test_words_are_shown_while_they_are_heard_where_somebody_looks(
+def test_live_words_are_the_default_in_a_terminal_only(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     in_terminal: bool,

@@ -157,7 +157,7 @@ def test_what_clients_write_is_no_formula_and_has_no_control_characters(
 
 
 def test_a_table_of_sessions_shows_the_newest(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("oyez.cli.usage_sessions.MOST_SHOWN", 1)
+    monkeypatch.setattr("oyez.cli.usage.MAX_SESSIONS_SHOWN", 1)
     result = run(*PERIOD, "--by", "session")
     assert len(result.stdout.splitlines()) == 2
     assert "last 1 of 4" in result.stderr

@@ -43,7 +43,7 @@ def run(*arguments: str) -> Result:
     return CliRunner().invoke(usage, ["prune", *arguments])
 
 
-def test_what_goes_is_told_and_then_it_goes(url: str) -> None:
+def test_sessions_are_counted_and_then_deleted(url: str) -> None:
     result = run("--before", "8d", "--yes")
     assert result.exit_code == 0, result.output
     last = NOW.date() - timedelta(days=8)

@@ -27,7 +27,7 @@ def models_dir(tmp_path: Path) -> Path:
 
 def add(
     models_dir: Path, source: Path, name: str = "small", *, link: bool = False
-) -> library.Added:
+) -> library.AddedModel:
     about = {"languages": ["en"]}
     return library.add(models_dir, name, source, origin="somewhere", about=about, link=link)
 
@@ -51,7 +51,7 @@ def test_a_linked_model_stays_where_it_is(models_dir: Path, source: Path) -> Non
     assert library.added(models_dir) == []
 
 
-def test_a_changed_file_and_a_missing_one_are_faults(models_dir: Path, source: Path) -> None:
+def test_a_changed_file_and_a_missing_one_are_reported(models_dir: Path, source: Path) -> None:
     model = add(models_dir, source)
     (model.directory / "config.json").write_text("other")
     (model.directory / "tokenizer.json").unlink()
@@ -84,7 +84,7 @@ def test_no_model_takes_the_place_of_another(models_dir: Path, source: Path) -> 
 def test_what_cannot_be_copied_whole_leaves_nothing(
     models_dir: Path, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(path: Path, model: library.Added) -> None:
+    def full(path: Path, model: library.AddedModel) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(library, "_write", full)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from oyez.engines.base import Hypothesis, Purpose, RecognitionError, Request
-from oyez.logs import SeldomFilter
+from oyez.logs import RateLimitFilter
 from oyez.runtime.worker import run_batch
 from oyez.testing import FakeRecogniser
 
@@ -59,7 +59,7 @@ def test_an_engine_that_answers_too_little_is_a_failure_of_each_request() -> Non
 def test_an_engine_that_always_fails_does_not_fill_the_log(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    with caplog.filtering(SeldomFilter()):
+    with caplog.filtering(RateLimitFilter()):
         for _ in range(20):
             run_batch(FailsOn(7, MemoryError("too much")), [request(7), request(7)])
     told = [(record.levelno, record.message) for record in caplog.records]

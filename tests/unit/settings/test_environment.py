@@ -86,7 +86,7 @@ def test_settings_in_the_environment_are_no_cause_for_a_warning(
         ("CURRENCY", "euro", "Currency of the price: three letters"),
     ],
 )
-def test_a_wrong_value_is_told_in_words_of_the_setting(
+def test_a_wrong_value_is_described_in_words_of_the_setting(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str, words: str
 ) -> None:
     monkeypatch.setenv(f"OYEZ_{name}", value)

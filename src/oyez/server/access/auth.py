@@ -19,7 +19,7 @@ from urllib.parse import unquote_plus, urlsplit
 
 from aiohttp import web
 
-from oyez.logs import Seldom
+from oyez.logs import RateLimitedLogger
 from oyez.server.access.callers import ANONYMOUS, Caller, Callers
 from oyez.server.access.refusals import (
     EXPIRED_KEY,
@@ -238,7 +238,7 @@ class Authenticator:
         self._anonymous = anonymous
         self._origins = origins
         self._refused_keys = RefusedKeys()
-        self._seldom = Seldom(log)
+        self._seldom = RateLimitedLogger(log)
 
     def authenticate(self, request: web.Request) -> Caller | Refusal:
         """The caller that sends this request, or the refusal."""

@@ -22,7 +22,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.log import server_logger
 from aiohttp.typedefs import Handler, Middleware
 
-from oyez.logs import Seldom
+from oyez.logs import RateLimitedLogger
 from oyez.server.process.event_loop import LoopPacer
 from oyez.server.process.resources import connections_that_fit
 from oyez.settings import Settings
@@ -105,7 +105,7 @@ class Connections:
         self._slow_reader_timeout_s = slow_reader_timeout_s
         self._is_unbounded = is_unbounded
         self._clock = clock
-        self._seldom = Seldom(log)
+        self._seldom = RateLimitedLogger(log)
         self._open = 0
         self.ended = 0
         """How many connections have ended since the start."""
@@ -298,7 +298,7 @@ class _ShortenBadRequests(logging.Filter):
 
     def __init__(self) -> None:
         super().__init__()
-        self._seldom = Seldom(log)
+        self._seldom = RateLimitedLogger(log)
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None

@@ -13,7 +13,7 @@ from contextlib import suppress
 from aiohttp import web
 from prometheus_client import Histogram
 
-from oyez.logs import Seldom
+from oyez.logs import RateLimitedLogger
 
 MAX_EVENTS = 64
 """The most I/O events that one iteration of the event loop handles."""
@@ -105,7 +105,9 @@ class LoopPacer:
                 future.set_result(None)
 
 
-def lag_watch(lag: Histogram, seldom: Seldom) -> Callable[[web.Application], AsyncIterator[None]]:
+def lag_watch(
+    lag: Histogram, seldom: RateLimitedLogger
+) -> Callable[[web.Application], AsyncIterator[None]]:
     """Return a context for `Application.cleanup_ctx` that runs `measure_lag` meanwhile."""
 
     async def measuring(app: web.Application) -> AsyncIterator[None]:
@@ -118,7 +120,7 @@ def lag_watch(lag: Histogram, seldom: Seldom) -> Callable[[web.Application], Asy
     return measuring
 
 
-async def measure_lag(lag: Histogram, seldom: Seldom) -> None:
+async def measure_lag(lag: Histogram, seldom: RateLimitedLogger) -> None:
     """Observe how many seconds late the event loop wakes this task, until cancelled. Warns when
     it is more than `BLOCKED_S`."""
     loop = asyncio.get_running_loop()

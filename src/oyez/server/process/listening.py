@@ -12,7 +12,7 @@ from asyncio import sslproto
 from collections.abc import Callable
 from contextlib import suppress
 
-from oyez.logs import Seldom
+from oyez.logs import RateLimitedLogger
 from oyez.server.process.connections import Connection, Connections
 from oyez.server.process.event_loop import LoopPacer
 
@@ -111,7 +111,7 @@ class Listening:
         self._new_http = new_http
         self._connections = connections
         self._secure = secure
-        self._seldom = Seldom(log)
+        self._seldom = RateLimitedLogger(log)
         self._loop = asyncio.get_running_loop()
         self._opening: set[asyncio.Task[None]] = set()
         self._tasks = [
@@ -323,7 +323,7 @@ class _EarlyData(asyncio.Protocol):
 
 
 def _log_fault(error: BaseException) -> None:
-    log.error("internal error", exc_info=error, extra={"in_crowds": True})
+    log.error("internal error", exc_info=error, extra={"rate_limit": True})
 
 
 def _taken(where: str, error: OSError) -> ListenError:

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from packaging.requirements import Requirement
 
-from oyez.logs import Seldom
+from oyez.logs import RateLimitedLogger
 
 MEBIBYTE = 1 << 20
 OWN_FILES = 128
@@ -167,7 +167,7 @@ class MemoryGuard:
         """Take the limit in MiB (0: no limit) and the function that measures memory in MiB."""
         self._max_mb = max_mb
         self._measure = measure
-        self._seldom = Seldom(log)
+        self._seldom = RateLimitedLogger(log)
 
     @property
     def full(self) -> bool:

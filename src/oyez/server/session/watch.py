@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from oyez.logs import Seldom
+from oyez.logs import RateLimitedLogger
 from oyez.metrics import CLOSE_CODES, OTHER, Metrics
 from oyez.protocol.codes import ERROR_CODES
 from oyez.protocol.effects import Began, Completed, Count, Effect, Recognise, Send
@@ -42,7 +42,7 @@ class ServerWatch:
     def __init__(self, metrics: Metrics, models: Sequence[str]) -> None:
         """models: names that are told apart; clients may make up others."""
         self.metrics = metrics
-        self.seldom = Seldom(log)
+        self.seldom = RateLimitedLogger(log)
         self._models = frozenset(models)
         for model in self._models:
             metrics.sessions_opened.labels(model)

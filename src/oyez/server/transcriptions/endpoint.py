@@ -17,7 +17,7 @@ from aiohttp import web
 from oyez.files.decoder_process import DecoderLimits
 from oyez.files.results import Result, Segment
 from oyez.files.transcriber import Transcriber
-from oyez.logs import Seldom
+from oyez.logs import RateLimitedLogger
 from oyez.metrics import Metrics
 from oyez.server.access.access import Access
 from oyez.server.access.admission import Admission
@@ -94,7 +94,7 @@ class Transcriptions:
         self._admission = admission
         self._transcriber = transcriber
         self._new_id = new_id
-        self._seldom = Seldom(log)
+        self._seldom = RateLimitedLogger(log)
         self._slots = UploadSlots(
             settings.max_transcriptions,
             settings.max_waiting_transcriptions,

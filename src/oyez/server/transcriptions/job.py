@@ -21,7 +21,7 @@ from oyez.files.decoding import MediaError
 from oyez.files.file_session import Observer
 from oyez.files.results import Options, Result, Segment, TranscriptionError
 from oyez.files.transcriber import Transcriber
-from oyez.logs import Seldom, SessionLog
+from oyez.logs import RateLimitedLogger, SessionLog
 from oyez.metrics import Metrics
 from oyez.protocol.effects import Completed
 from oyez.runtime.job import Stopped
@@ -61,7 +61,7 @@ class TranscriptionJob(Observer):
         *,
         access: Access,
         metrics: Metrics,
-        seldom: Seldom,
+        seldom: RateLimitedLogger,
         max_audio_s: float,
     ) -> None:
         self.figures = Figures()

@@ -8,14 +8,14 @@ import time
 
 import pytest
 
-from oyez.logs import Seldom
+from oyez.logs import RateLimitedLogger
 from oyez.metrics import Metrics
 from oyez.server.process.event_loop import LAG_INTERVAL_S, MAX_EVENTS, BoundedSelector, measure_lag
 
 
 async def test_a_blocked_event_loop_is_seen_and_warned_of(caplog: pytest.LogCaptureFixture) -> None:
     metrics = Metrics()
-    seldom = Seldom(logging.getLogger("oyez.test"))
+    seldom = RateLimitedLogger(logging.getLogger("oyez.test"))
     task = asyncio.create_task(measure_lag(metrics.loop_lag, seldom))
     await asyncio.sleep(0.01)
     time.sleep(LAG_INTERVAL_S + 0.3)  # noqa: ASYNC251 - it is the block that is to be seen

@@ -1,4 +1,4 @@
-"""What `oyez transcribe` writes, and where to."""
+"""The documents that `oyez transcribe` writes, and their places."""
 
 from __future__ import annotations
 
@@ -11,42 +11,43 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from oyez.cli.terminal import clock
+from oyez.cli.values import clock
 from oyez.files.results import Segment, Word, document
 from oyez.files.subtitles import srt, vtt
 
 STDIN = "-"
 FORMATS = {"text": ".txt", "json": ".json", "srt": ".srt", "vtt": ".vtt"}
-"""Name to suffix."""
+"""By name: the suffix of the file."""
 
 
 class OutputError(Exception):
-    """There is no place for an output; the message says what to do."""
+    """An output has no place. The message says what to do."""
 
 
 @dataclass(slots=True)
 class Transcript:
-    """What became of one file."""
+    """The result of one file."""
 
     name: str
     segments: list[Segment] = field(default_factory=list)
     done_s: float = 0.0
-    """Audio that was transcribed."""
+    """How much of the audio was transcribed."""
     complete: bool = False
-    """All of the file was."""
+    """Whether the whole file was transcribed."""
     notes: list[str] = field(default_factory=list)
-    """What was wrong with the file."""
+    """Faults of the file that did not stop the transcription."""
 
     @property
     def failures(self) -> int:
+        """The number of segments that could not be recognised."""
         return sum(segment.failure is not None for segment in self.segments)
 
 
 def plan(inputs: Sequence[str], output: str | None, form: str, *, force: bool) -> list[Path | None]:
-    """A file for each input, in order; None: stdout.
+    """Return the path for each input, in order; None stands for stdout.
 
-    output: a file (of one input), a directory, "-" for stdout; None: stdout for one input, beside
-    each of several. Raises OutputError before anything is written.
+    output: a file (for one input), a directory, or "-" for stdout; None: stdout for one input,
+    beside each of several. Raises OutputError before anything is written.
     """
     if output == STDIN or (output is None and len(inputs) == 1):
         return [None] * len(inputs)
@@ -62,16 +63,18 @@ def plan(inputs: Sequence[str], output: str | None, form: str, *, force: bool) -
 
 
 def render(transcript: Transcript, form: str) -> str:
-    """The whole document, also of a transcript that was broken off."""
+    """Return the whole document, also of a transcript that is not complete."""
     if form == "json":
-        return json.dumps(_as_object(transcript), ensure_ascii=False, indent=2) + "\n"
+        known = document(transcript.segments, transcript.done_s, transcript.notes)
+        whole = {"file": transcript.name, "complete": transcript.complete, **known}
+        return json.dumps(whole, ensure_ascii=False, indent=2) + "\n"
     if form == "text":
         return "".join(line + "\n" for line in map(text_line, transcript.segments) if line)
     return "".join((srt if form == "srt" else vtt)(map(with_words, transcript.segments)))
 
 
 def text_line(segment: Segment) -> str:
-    """A segment as a line of text; empty if nothing was said. What failed is told in its place."""
+    """Return a segment as a line of text, with a mark if it failed; empty if it has no words."""
     if segment.failure is None:
         return segment.text.strip()
     span = f"{clock(segment.start_s)}-{clock(segment.end_s)}"
@@ -79,7 +82,7 @@ def text_line(segment: Segment) -> str:
 
 
 def with_words(segment: Segment) -> Segment:
-    """The segment; where no times of words are known, they are spread evenly over its letters."""
+    """Return the segment with words; where it has none, their times are spread over its letters."""
     if segment.words or not segment.text.strip():
         return segment
     parts = re.findall(r"\s*\S+", segment.text)
@@ -94,7 +97,7 @@ def with_words(segment: Segment) -> Segment:
 
 
 def write(path: Path, text: str) -> None:
-    """All of it or nothing; a device or a pipe is written to as it is. Raises OSError."""
+    """Write the whole file or nothing; write directly to a device or pipe. Raises OSError."""
     if path.exists() and not _is_replaced(path):
         path.write_text(text, encoding="utf-8", newline="\n")
         return
@@ -112,13 +115,8 @@ def write(path: Path, text: str) -> None:
 
 
 def _is_replaced(path: Path) -> bool:
-    """False for /dev/null, /dev/stdout, a named pipe: nothing may take their place."""
+    """Return False for /dev/null, /dev/stdout or a named pipe, which must not be replaced."""
     return path.is_file() and path.parent not in (Path("/dev"), Path("/dev/fd"))
-
-
-def _as_object(transcript: Transcript) -> dict[str, object]:
-    known = document(transcript.segments, transcript.done_s, transcript.notes)
-    return {"file": transcript.name, "complete": transcript.complete, **known}
 
 
 def _paths(inputs: Sequence[str], output: str | None, suffix: str) -> list[Path]:
@@ -129,7 +127,7 @@ def _paths(inputs: Sequence[str], output: str | None, suffix: str) -> list[Path]
         return [directory]
     sources = [Path("stdin" if name == STDIN else name) for name in inputs]
     short = [(directory or source.parent) / f"{source.stem}{suffix}" for source in sources]
-    # talk.mp3 and talk.wav must not become one talk.txt
+    # talk.mp3 and talk.wav must not both become talk.txt
     taken = Counter(short)
     paths = [
         path if taken[path] == 1 else path.with_name(f"{source.name}{suffix}")

@@ -5,8 +5,7 @@ import json
 import msgspec
 import pytest
 
-from oyez.client.captions import Captions, Utterance
-from oyez.client.events import Finished, Interim, Other, parse
+from oyez.client import Captions, Finished, Interim, Other, Utterance, parse
 
 ITEM = "conversation.item.input_audio_transcription."
 

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from oyez.cli.wrapping import printable, wrap
+from oyez.cli.terminal import wrap
+from oyez.cli.values import printable
 
 WIDE = "今天天气很好，我们去公园玩吧。"
 

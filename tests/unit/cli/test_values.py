@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oyez.cli.quantities import Day, Duration, Expiry, duration_s, shown_duration
+from oyez.cli.values import Day, Duration, Expiry, duration_text, parse_duration_s
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ def test_durations(text: str, seconds: float) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "h", "2x", "2h3", "-1", "0", "0s", "1e3", "nan", "9999999w"])
-def test_what_is_no_duration_is_told_how_to_write_one(text: str) -> None:
+def test_a_wrong_duration_is_an_error_that_shows_how_to_write_one(text: str) -> None:
     with pytest.raises(click.BadParameter, match="90m"):
         Duration().convert(text, None, None)
 
@@ -38,7 +38,7 @@ def test_what_is_no_duration_is_told_how_to_write_one(text: str) -> None:
 @given(st.integers(1, 10**9))
 def test_a_duration_is_shown_as_it_can_be_written(milliseconds: int) -> None:
     seconds = milliseconds / 1000
-    assert duration_s(shown_duration(seconds)) == pytest.approx(seconds, abs=1e-6)
+    assert parse_duration_s(duration_text(seconds)) == pytest.approx(seconds, abs=1e-6)
 
 
 def test_expiry_from_now_and_by_date() -> None:
