@@ -14,31 +14,18 @@ if TYPE_CHECKING:
     from oyez.runtime.loader import Engines
 
 
-def load_for_command(
-    engine: str = "whisper-onnx", model: str = "base", threads: int = 0, vad: str = "silero"
-) -> Engines:
+def load_for_command(model: str) -> Engines:
     """Engines on the CPU, without emotion; what is done meanwhile goes to stderr.
 
     model: as `oyez serve --model`. Raises Fault.
     """
-    from oyez.engines.whisper_onnx.weights import WeightsError
-    from oyez.runtime.loader import LoadError, load_engines
+    from oyez.runtime.loader import LoadError, load_on_cpu
 
     try:
-        chosen = settings.load({})
-        return load_engines(
-            engine=engine,
-            model=model,
-            device="cpu",
-            threads=threads,
-            cache_dir=chosen.cache_dir,
-            models_dir=chosen.models_dir,
-            vad=vad,
-            progress=lambda line: click.echo(line, err=True),
-        )
+        return load_on_cpu(model=model, progress=lambda line: click.echo(line, err=True))
     except settings.SettingsError as error:
         raise Fault(str(error), USAGE) from error
-    except (LoadError, WeightsError) as error:
+    except LoadError as error:
         raise Fault(str(error), NEVER_STARTED) from error
 
 
@@ -52,14 +39,3 @@ def load_settings(
         return load_configured(chosen, progress)
     except LoadError as error:
         raise Fault(str(error), NEVER_STARTED) from error
-
-
-def show_progress(done: int, total: int) -> None:
-    """A line on stderr that counts recordings."""
-    end = "\n" if done == total else ""
-    click.echo(f"\r{done}/{total} recordings heard{end}", nl=False, err=True)
-
-
-def names(text: str) -> list[str]:
-    """What stands between commas."""
-    return [name.strip() for name in text.split(",") if name.strip()]

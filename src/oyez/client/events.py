@@ -3,6 +3,8 @@ or other events than oyez does."""
 
 from __future__ import annotations
 
+from typing import get_args
+
 import msgspec
 
 _ITEM = "conversation.item.input_audio_transcription."
@@ -26,6 +28,12 @@ class Stopped(msgspec.Struct, tag="input_audio_buffer.speech_stopped", tag_field
     audio_end_ms: int = 0
 
 
+class Committed(msgspec.Struct, tag="input_audio_buffer.committed", tag_field="type"):
+    """A turn is over and its item will be answered."""
+
+    item_id: str = ""
+
+
 class Interim(msgspec.Struct, tag=_ITEM + "text", tag_field="type"):
     item_id: str = ""
     text: str = ""
@@ -46,6 +54,8 @@ class Final(msgspec.Struct, tag=_ITEM + "completed", tag_field="type"):
 class Detail(msgspec.Struct):
     message: str = ""
     code: str | None = None
+    event_id: str | None = None
+    """The id of the client's event that was refused, if it had one."""
 
 
 class Failed(msgspec.Struct, tag=_ITEM + "failed", tag_field="type"):
@@ -69,15 +79,23 @@ class Other(msgspec.Struct):
     type: str = ""
 
 
-Known = Created | Updated | Started | Stopped | Interim | Final | Failed | Refused | Finished
+Known = (
+    Created
+    | Updated
+    | Started
+    | Stopped
+    | Committed
+    | Interim
+    | Final
+    | Failed
+    | Refused
+    | Finished
+)
 Event = Known | Other
 
 _known: msgspec.json.Decoder[Known] = msgspec.json.Decoder(Known)
 _other = msgspec.json.Decoder(Other)
-_TYPES = {
-    each.__struct_config__.tag
-    for each in (Created, Updated, Started, Stopped, Interim, Final, Failed, Refused, Finished)
-}
+_TYPES = {each.__struct_config__.tag for each in get_args(Known)}
 
 
 def parse(message: str | bytes) -> Event:

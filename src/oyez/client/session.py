@@ -93,18 +93,32 @@ class Session:
         self._finishing = True
         await self._send({"type": "session.finish"})
 
+    async def send_message(self, message: str) -> None:
+        """Send one client event that is JSON already. Raises ClientError."""
+        try:
+            await self._socket.send_str(message)
+        except (ConnectionError, aiohttp.ClientError) as error:
+            raise ClientError(self._end()) from error
+
+    async def next_event(self) -> tuple[Event, str]:
+        """Wait for the next event; return it parsed and as it came.
+
+        Raises ClientError if the server ends the session.
+        """
+        message = await self._receive()
+        if message.type not in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
+            raise ClientError(self._end())
+        try:
+            return parse(message.data), message.data
+        except msgspec.DecodeError as error:
+            raise ClientError(f"{self._place} does not speak the protocol: {error}") from error
+
     async def events(self) -> AsyncIterator[tuple[Event, str]]:
         """Each event, parsed and as it came, up to and with `Finished`. Raises ClientError if the
         server ends the session before."""
         while True:
-            message = await self._receive()
-            if message.type not in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
-                raise ClientError(self._end())
-            try:
-                event = parse(message.data)
-            except msgspec.DecodeError as error:
-                raise ClientError(f"{self._place} does not speak the protocol: {error}") from error
-            yield event, message.data
+            event, message = await self.next_event()
+            yield event, message
             if isinstance(event, Finished):
                 return
 
@@ -119,10 +133,7 @@ class Session:
                     raise ClientError(message) from error
 
     async def _send(self, event: dict[str, Any]) -> None:
-        try:
-            await self._socket.send_str(json.dumps(event))
-        except (ConnectionError, aiohttp.ClientError) as error:
-            raise ClientError(self._end()) from error
+        await self.send_message(json.dumps(event))
 
     def _end(self) -> str:
         code = self._socket.close_code
@@ -137,24 +148,34 @@ class Session:
 
 
 @asynccontextmanager
-async def open_session(target: Target, wishes: Wishes) -> AsyncIterator[Session]:
-    """A session whose wishes were accepted. Raises ClientError."""
+async def open_session(
+    target: Target, wishes: Wishes, http: aiohttp.ClientSession | None = None
+) -> AsyncIterator[Session]:
+    """A session whose wishes were accepted. Raises ClientError.
+
+    http: makes the connection, for programs with many sessions. Without it the session makes its
+    own.
+    """
+    if http is None:
+        connector = aiohttp.UnixConnector(target.socket_path) if target.socket_path else None
+        async with aiohttp.ClientSession(connector=connector) as own:
+            async with open_session(target, wishes, own) as session:
+                yield session
+            return
     place = urlsplit(target.url).netloc.rpartition("@")[2] if not target.socket_path else "oyez"
-    connector = aiohttp.UnixConnector(target.socket_path) if target.socket_path else None
     headers = {"Authorization": f"Bearer {target.key}"} if target.key else {}
-    async with aiohttp.ClientSession(connector=connector) as http:
-        try:
-            async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                socket = await http.ws_connect(
-                    normalised(target.url), headers=headers, max_msg_size=MAX_MESSAGE_BYTES
-                )
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise ClientError(_advice(error, place)) from error
-        async with socket:
-            session = Session(socket, place)
-            await session.ask(wishes)
-            await _accepted(session, bool(wishes.as_update()))
-            yield session
+    try:
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            socket = await http.ws_connect(
+                normalised(target.url), headers=headers, max_msg_size=MAX_MESSAGE_BYTES
+            )
+    except (aiohttp.ClientError, OSError, ValueError) as error:
+        raise ClientError(_advice(error, place)) from error
+    async with socket:
+        session = Session(socket, place)
+        await session.ask(wishes)
+        await _accepted(session, bool(wishes.as_update()))
+        yield session
 
 
 async def _accepted(session: Session, asked: bool) -> None:
