@@ -90,7 +90,7 @@ async def test_the_edge_alone(monkeypatch: pytest.MonkeyPatch) -> None:
         meter = Meter(own.pid, children=True)
         measured = await edge.measure(own.url, None, meter)
     assert measured.connections_per_s > 10 and measured.vad_message_us > 10
-    assert measured.heard_session_kb >= measured.idle_session_kb > 0
+    assert measured.fed_session_kb >= measured.idle_session_kb > 0
     assert edge.report(measured).count("\n") == 9
 
 

@@ -42,6 +42,15 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True)
+class Quality:
+    """How good the text of a clip is."""
+
+    score: Score
+    faults: Faults
+    writing: Writing
+
+
+@dataclass(frozen=True, slots=True)
 class ClipResult:
     """What was recognised in one clip."""
 
@@ -57,43 +66,22 @@ class ClipResult:
     """What `detect` returned; empty also if it was not asked for."""
 
     @property
-    def streaming_score(self) -> Score:
-        """The errors of the streamed text."""
-        return self._score(self.streaming.text)
+    def streaming_quality(self) -> Quality:
+        """How good the streamed text is. Its writing counts each final by itself."""
+        return self._quality(self.streaming.text, [text for text, _ in self.streaming.finals])
 
     @property
-    def offline_score(self) -> Score:
-        """The errors of the offline text."""
-        return self._score(self.offline or "")
+    def offline_quality(self) -> Quality:
+        """How good the offline text is. Its writing counts the whole text as one."""
+        return self._quality(self.offline or "", [self.offline or ""])
 
-    @property
-    def streaming_faults(self) -> Faults:
-        """The faults of the streamed text."""
-        return self._find_faults(self.streaming.text)
-
-    @property
-    def offline_faults(self) -> Faults:
-        """The faults of the offline text."""
-        return self._find_faults(self.offline or "")
-
-    @property
-    def streaming_writing(self) -> Writing:
-        """How the finals are written, each counted by itself."""
-        return sum((self._judge(text) for text, _ in self.streaming.finals), Writing())
-
-    @property
-    def offline_writing(self) -> Writing:
-        """How the offline text is written, counted as one text."""
-        return self._judge(self.offline or "")
-
-    def _score(self, text: str) -> Score:
-        return score(self.clip.reference or "", text, self.clip.language or "en")
-
-    def _find_faults(self, text: str) -> Faults:
-        return find_faults(self.clip.reference or "", text, self.clip.language or "en")
-
-    def _judge(self, text: str) -> Writing:
-        return judge(text, self.clip.language) if self.clip.language else Writing()
+    def _quality(self, text: str, parts: Sequence[str]) -> Quality:
+        reference, language = self.clip.reference or "", self.clip.language
+        return Quality(
+            score(reference, text, language or "en"),
+            find_faults(reference, text, language or "en"),
+            sum((judge(part, language) for part in parts if language), Writing()),
+        )
 
 
 class Offline:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from oyez.bench.accuracy import PARTS, TURN, ClipResult, Options
+from oyez.bench.accuracy import PARTS, TURN, ClipResult, Options, Quality
 from oyez.bench.report import format_table, machine_line, percent
 from oyez.bench.scoring import (
     BY_CHARACTER,
@@ -56,18 +56,18 @@ def as_json(results: Sequence[ClipResult]) -> list[dict[str, Any]]:
             "reference": o.clip.reference,
             "streaming": asdict(o.streaming) | {"language": o.streaming.language},
             "streaming_s": round(o.streaming_s, 3),
-            "streaming_score": asdict(o.streaming_score),
-            "streaming_faults": asdict(o.streaming_faults),
-            "streaming_writing": asdict(o.streaming_writing),
+            **_named("streaming", o.streaming_quality),
             "offline": o.offline,
             "offline_s": round(o.offline_s, 3),
-            "offline_score": asdict(o.offline_score),
-            "offline_faults": asdict(o.offline_faults),
-            "offline_writing": asdict(o.offline_writing),
+            **_named("offline", o.offline_quality),
             "detected": dict(o.detected),
         }
         for o in results
     ]
+
+
+def _named(prefix: str, quality: Quality) -> dict[str, Any]:
+    return {f"{prefix}_{name}": value for name, value in asdict(quality).items()}
 
 
 def _groups(results: Sequence[ClipResult]) -> list[tuple[str, list[ClipResult]]]:
@@ -79,9 +79,6 @@ def _groups(results: Sequence[ClipResult]) -> list[tuple[str, list[ClipResult]]]
 
 def _measured(results: Sequence[ClipResult]) -> bool:
     return bool(results) and all(o.offline is not None for o in results)
-
-
-# Errors
 
 
 def _rates(results: Sequence[ClipResult], options: Options) -> str:
@@ -97,9 +94,9 @@ def _rates(results: Sequence[ClipResult], options: Options) -> str:
 
 
 def _rate_row(name: str, results: Sequence[ClipResult]) -> list[object]:
-    streaming = sum((o.streaming_score for o in results), Score())
+    streaming = sum((o.streaming_quality.score for o in results), Score())
     measured = _measured(results)
-    offline = sum((o.offline_score for o in results), Score()) if measured else Score()
+    offline = sum((o.offline_quality.score for o in results), Score()) if measured else Score()
     units = {o.clip.language in BY_CHARACTER for o in results}
     unit = "both" if len(units) == 2 else "char" if True in units else "word"
     ratio = f"{streaming.rate / offline.rate:.2f}" if offline.errors else "–"
@@ -142,9 +139,6 @@ def _notes(results: Sequence[ClipResult], skipped: int, options: Options) -> str
     return "\n".join(lines)
 
 
-# Faults
-
-
 def _faults(results: Sequence[ClipResult]) -> str:
     header = ["lang", "clips", "left out", "loops", "offline left out", "loops"]
     groups = [(lang, group, _fault_row(group)) for lang, group in _groups(results)]
@@ -162,13 +156,10 @@ def _faults(results: Sequence[ClipResult]) -> str:
 
 
 def _fault_row(results: Sequence[ClipResult]) -> list[object]:
-    ours = sum((o.streaming_faults for o in results), Faults())
-    theirs = sum((o.offline_faults for o in results), Faults())
+    ours = sum((o.streaming_quality.faults for o in results), Faults())
+    theirs = sum((o.offline_quality.faults for o in results), Faults())
     offline = (theirs.left_out, theirs.loops) if _measured(results) else ("–", "–")
     return [ours.left_out, ours.loops, *offline]
-
-
-# Writing
 
 
 def _writing(results: Sequence[ClipResult]) -> str:
@@ -185,10 +176,10 @@ def _writing(results: Sequence[ClipResult]) -> str:
 
 
 def _writing_row(results: Sequence[ClipResult]) -> list[object]:
-    streaming = _shares(sum((o.streaming_writing for o in results), Writing()))
+    streaming = _shares(sum((o.streaming_quality.writing for o in results), Writing()))
     if not _measured(results):
         return [*streaming, *"––––"]
-    return [*streaming, *_shares(sum((o.offline_writing for o in results), Writing()))]
+    return [*streaming, *_shares(sum((o.offline_quality.writing for o in results), Writing()))]
 
 
 def _shares(writing: Writing) -> list[object]:
@@ -198,9 +189,6 @@ def _shares(writing: Writing) -> list[object]:
         percent(writing.divided, writing.long),
         percent(writing.wrong_script, writing.texts),
     ]
-
-
-# Detection
 
 
 def _detection(results: Sequence[ClipResult]) -> str:
@@ -238,9 +226,6 @@ def _taken_for(results: Sequence[ClipResult], part: str) -> str:
     found = [(o.detected[part] or NOTHING, o.clip.language) for o in asked]
     wrong = Counter(language for language, spoken in found if language != spoken)
     return ", ".join(f"{name} {count}" for name, count in wrong.most_common(MOST_TAKEN_FOR)) or "–"
-
-
-# No speech
 
 
 def _invented(results: Sequence[ClipResult]) -> str:

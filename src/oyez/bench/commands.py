@@ -23,6 +23,7 @@ from oyez.bench.options import (
     needs,
     read_clips,
     server_options,
+    speech_options,
     spoken_clips,
     write_json,
 )
@@ -146,14 +147,7 @@ def _counts(ctx: click.Context, param: click.Parameter, value: str) -> list[int]
     show_default=True,
     help="The levels.",
 )
-@click.option(
-    "--clips",
-    "--manifest",
-    "manifest",
-    type=MANIFEST,
-    help="What is said; without it, the shipped sample.",
-)
-@click.option("--languages", default="", help="Only these: codes with commas between.")
+@speech_options("Only these: codes with commas between.")
 @click.option(
     "--mode",
     type=click.Choice(["conversational", "nonstop"]),
@@ -250,14 +244,7 @@ def _show_warnings(target: Target) -> None:
     show_default=True,
     help="Times real time; 0: as fast as the server takes it.",
 )
-@click.option(
-    "--clips",
-    "--manifest",
-    "manifest",
-    type=MANIFEST,
-    help="What is said; without it, the shipped sample.",
-)
-@click.option("--languages", default="", help="Only these; the one with most clips is spoken.")
+@speech_options("Only these; the one with most clips is spoken.")
 @click.option("--monologue", is_flag=True, help="Clips back to back: nobody else speaks.")
 @server_options
 @click.option("--json", "json_file", type=JSON_FILE, help="Everything measured.")

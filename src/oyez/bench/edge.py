@@ -27,7 +27,7 @@ MESSAGES = 3000
 """The messages of each session."""
 IDLE_SESSIONS = 500
 OPENING_AT_ONCE = 32
-HEARD_S = 1.0
+AUDIO_S = 1.0
 SETTLING_S = 1.0
 LAST = json.dumps({"type": "session.update", "event_id": "last", "session": {}})
 """The server answers this with an error when it has dealt with all messages before it."""
@@ -40,7 +40,7 @@ class EdgeCost:
     """What the server's process spends."""
 
     connections_per_s: float
-    """Connections that were opened, told their session, and closed."""
+    """Connections that were opened, got their session, and were closed."""
     connection_cpu_ms: float
     """Processor time for one of these."""
     manual_message_us: float
@@ -49,15 +49,15 @@ class EdgeCost:
     """Processor time for an append of 100 ms in server VAD mode."""
     idle_session_kb: float
     """Resident memory of a session without audio, in KiB."""
-    heard_session_kb: float
-    """Resident memory of a session that has had HEARD_S of audio, in KiB."""
+    fed_session_kb: float
+    """Resident memory of a session that has had AUDIO_S of audio, in KiB."""
 
 
 async def measure(url: str, key: str | None, meter: Meter) -> EdgeCost:
     """Measure a server that has just been started. Raises one of load.UNREACHABLE."""
     async with connections() as http:
         edge = _Measurement(http, url, key, meter)
-        idle_kb, heard_kb = await edge.memory()
+        idle_kb, fed_kb = await edge.memory()
         rate, connection_ms = await edge.connections()
         return EdgeCost(
             rate,
@@ -65,7 +65,7 @@ async def measure(url: str, key: str | None, meter: Meter) -> EdgeCost:
             await edge.message_us(manual=True),
             await edge.message_us(manual=False),
             idle_kb,
-            heard_kb,
+            fed_kb,
         )
 
 
@@ -79,7 +79,7 @@ def report(edge: EdgeCost) -> str:
         ["server CPU for 100 ms of audio, server VAD, µs", round(edge.vad_message_us)],
         ["… messages per second and core", round(1e6 / edge.vad_message_us)],
         ["memory of an idle session, KiB", round(edge.idle_session_kb)],
-        ["memory of a session after 1 s of audio, KiB", round(edge.heard_session_kb)],
+        ["memory of a session after 1 s of audio, KiB", round(edge.fed_session_kb)],
     ]
     return format_table(["edge alone", ""], rows)
 
@@ -93,7 +93,7 @@ class _Measurement:
 
     async def memory(self) -> tuple[float, float]:
         """Return the KiB of a session without audio, and of one with audio."""
-        packets = encode(noise(round(HEARD_S * SAMPLE_RATE), np.random.default_rng(0)))
+        packets = encode(noise(round(AUDIO_S * SAMPLE_RATE), np.random.default_rng(0)))
         async with self._sessions(1) as sessions:  # what is made only once belongs to no session
             await _send_and_wait(sessions[0], packets)
         before = self.meter.read().rss_bytes
@@ -103,9 +103,9 @@ class _Measurement:
             for session in sessions:
                 await _send_and_wait(session, packets)
             await asyncio.sleep(SETTLING_S)
-            heard = self.meter.read().rss_bytes
+            fed = self.meter.read().rss_bytes
         per_session = KIBIBYTE * IDLE_SESSIONS
-        return (idle - before) / per_session, (heard - before) / per_session
+        return (idle - before) / per_session, (fed - before) / per_session
 
     async def connections(self) -> tuple[float, float]:
         """Return the connections per second, and the CPU milliseconds of each."""

@@ -91,7 +91,7 @@ def append_message(pcm: bytes) -> str:
 
 @asynccontextmanager
 async def connections() -> AsyncIterator[aiohttp.ClientSession]:
-    """Yield a maker of as many connections as are wanted."""
+    """Yield a client that may open any number of connections."""
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
         yield http
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from importlib.resources import as_file, files
@@ -45,6 +45,26 @@ def engine_options(command: Any) -> Any:
     ):
         command = option(command)
     return command
+
+
+def speech_options(languages_help: str) -> Callable[[Any], Any]:
+    """Return a decorator that adds --clips and --languages to a command."""
+
+    def decorate(command: Any) -> Any:
+        for option in (
+            click.option("--languages", default="", help=languages_help),
+            click.option(
+                "--clips",
+                "--manifest",
+                "manifest",
+                type=MANIFEST,
+                help="What is said; without it, the shipped sample.",
+            ),
+        ):
+            command = option(command)
+        return command
+
+    return decorate
 
 
 def server_options(command: Any) -> Any:

@@ -9,10 +9,11 @@ its writers place spaces differently.
 from __future__ import annotations
 
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import lru_cache
 from itertools import groupby
-from typing import Any
+from operator import add
+from typing import Any, Self
 
 import jiwer
 import opencc
@@ -60,7 +61,15 @@ _CONVERSIONS = {"zh": ("t2s", "s2t"), "yue": ("s2hk", "t2s")}
 
 
 @dataclass(frozen=True, slots=True)
-class Score:
+class Counts:
+    """Counts that are added field by field."""
+
+    def __add__(self, other: Self) -> Self:
+        return type(self)(*map(add, astuple(self), astuple(other)))
+
+
+@dataclass(frozen=True, slots=True)
+class Score(Counts):
     """Counts of units: words, or characters in the languages of BY_CHARACTER."""
 
     units: int = 0
@@ -77,14 +86,6 @@ class Score:
     def rate(self) -> float:
         """The errors per unit of the reference, which may exceed 1."""
         return self.errors / self.units if self.units else 0.0
-
-    def __add__(self, other: Score) -> Score:
-        return Score(
-            self.units + other.units,
-            self.substitutions + other.substitutions,
-            self.deletions + other.deletions,
-            self.insertions + other.insertions,
-        )
 
 
 def score(reference: str, hypothesis: str, language: str) -> Score:
@@ -140,16 +141,13 @@ def _english() -> Any:
 
 
 @dataclass(frozen=True, slots=True)
-class Faults:
+class Faults(Counts):
     """Faults that an error rate hides: sentences left out, and repeated words."""
 
     left_out: int = 0
     """Passages of the reference that are missing."""
     loops: int = 0
     """Texts that repeat themselves."""
-
-    def __add__(self, other: Faults) -> Faults:
-        return Faults(self.left_out + other.left_out, self.loops + other.loops)
 
 
 def find_faults(reference: str, hypothesis: str, language: str) -> Faults:
@@ -186,7 +184,7 @@ def _loops(written: str, language: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Writing:
+class Writing(Counts):
     """How many texts there are, and how they are written. Texts without letters do not count."""
 
     texts: int = 0
@@ -202,16 +200,6 @@ class Writing:
     """Texts of which most words (characters in languages without spaces) are in another script, or
     which are Chinese and hold a character in the other form: traditional in `zh`, simplified in
     `yue`."""
-
-    def __add__(self, other: Writing) -> Writing:
-        return Writing(
-            self.texts + other.texts,
-            self.closable + other.closable,
-            self.closed + other.closed,
-            self.long + other.long,
-            self.divided + other.divided,
-            self.wrong_script + other.wrong_script,
-        )
 
 
 def judge(text: str, language: str) -> Writing:

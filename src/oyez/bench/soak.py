@@ -84,7 +84,7 @@ class LongSession:
     """The client of a session that lasts for hours. It keeps little, and never runs far ahead.
 
     A mark is a `session.update` among the packets. The server answers it when it gets there, with
-    an error because audio has begun, so the client knows how far the server is.
+    an error because audio has begun, which shows the client how far the server is.
     """
 
     def __init__(self, session: Session) -> None:
