@@ -34,7 +34,7 @@ def onsets(samples: Samples) -> int:
 @pytest.mark.parametrize("name", WITHOUT_SPEECH)
 def test_a_sound_is_as_long_as_asked_and_the_same_every_time(name: str) -> None:
     first, second = (WITHOUT_SPEECH[name](COUNT, random()) for _ in range(2))
-    assert (first.shape, first.dtype) == ((COUNT,), np.float32)
+    assert first.shape == (COUNT,) and first.dtype == np.float32
     assert np.array_equal(first, second)
     assert np.max(np.abs(first)) <= 1.5
     assert name == "silence" or level_db(first) > -50

@@ -27,8 +27,8 @@ SIZE = len(EMOTIONS)
 def classifier() -> LinearClassifier:
     """Feature n speaks for emotion n."""
     zeros, ones = np.zeros(SIZE, np.float32), np.ones(SIZE, np.float32)
-    unit = 4 * np.eye(SIZE, dtype=np.float32)
-    weights = EmotionWeights("toy", zeros, ones, unit, zeros, unit / 4)
+    unit = np.eye(SIZE, dtype=np.float32)
+    weights = EmotionWeights("toy", zeros, ones, np.float32(4) * unit, zeros, unit)
     return LinearClassifier(weights, 0.3)
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from oyez.audio.pcm import SAMPLE_RATE, Samples
@@ -12,7 +14,7 @@ from support.polyglot import ENGLISH, GERMAN, polyglot
 
 
 class Polyglot(FakeRecogniser):
-    def recognise(self, requests: list[Request]) -> list[Hypothesis | RecognitionError]:  # type: ignore[override]
+    def recognise(self, requests: Sequence[Request]) -> list[Hypothesis | RecognitionError]:
         return [polyglot(request) for request in requests]
 
 
