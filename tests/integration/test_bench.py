@@ -9,11 +9,11 @@ import pytest
 from click.testing import CliRunner
 
 from oyez.bench import edge
-from oyez.bench.cli import bench
-from oyez.bench.levels import Heard
-from oyez.bench.load import Stream, append, feed, stream_all
+from oyez.bench.commands import bench
+from oyez.bench.levels import StreamResult
+from oyez.bench.load import Stream, append_message, stream_all, stream_unpaced
 from oyez.bench.meter import Meter
-from oyez.bench.server_process import running_server
+from oyez.bench.target import running_server
 from oyez.server.realtime import PATH
 from support.server import running_server as in_process_server
 from support.server import silence, speech
@@ -23,7 +23,7 @@ PACKET_BYTES = 3200
 
 def stream(number: int, audio: bytes, offset_s: float = 0.0) -> Stream:
     pieces = [audio[at : at + PACKET_BYTES] for at in range(0, len(audio), PACKET_BYTES)]
-    return Stream(number, "en", offset_s, [append(piece) for piece in pieces])
+    return Stream(number, "en", offset_s, [append_message(piece) for piece in pieces])
 
 
 async def test_streams_are_paced_by_the_clock_and_say_the_same_as_alone() -> None:
@@ -31,11 +31,11 @@ async def test_streams_are_paced_by_the_clock_and_say_the_same_as_alone() -> Non
     streams = [stream(0, audio, 1.0), stream(1, audio, 1.25)]
     async with in_process_server() as server:
         url = f"ws://{server.address}{PATH}?model=qwen3-asr-flash-realtime"
-        alone = Heard.of(await feed(url, None, streams[0]))
+        alone = StreamResult.of(await stream_unpaced(url, None, streams[0]))
         takes = await stream_all(url, None, streams)
     assert alone.finals and alone.unanswered == 0
     for take in takes:
-        assert take.broken is None and Heard.of(take) == alone
+        assert take.broken is None and StreamResult.of(take) == alone
         assert len(take.late_ms) == 20 and min(take.late_ms) >= 0
         ended_s = take.recording.events[-1][0] - take.recording.began_s
         assert 2.0 <= ended_s < 3.0
@@ -49,7 +49,7 @@ async def test_a_session_that_is_refused_is_broken_and_disturbs_no_other() -> No
         takes = await stream_all(url, None, streams)
     refused = [take for take in takes if take.broken]
     assert len(refused) == 1 and "503" in (refused[0].broken or "")
-    assert len(Heard.of(next(take for take in takes if not take.broken)).finals) == 1
+    assert len(StreamResult.of(next(take for take in takes if not take.broken)).finals) == 1
 
 
 def test_the_streams_command(tmp_path: Path) -> None:
@@ -86,10 +86,11 @@ async def test_the_edge_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"CONNECTING_S": 0.3, "MESSAGES": 100, "IDLE_SESSIONS": 20}.items():
         monkeypatch.setattr(edge, name, value)
     with running_server(["--engine", "fake", "--sessions-per-second", "10000"]) as own:
+        assert own.pid is not None
         meter = Meter(own.pid, children=True)
-        measured = await edge.measure(f"{own.url}?model=qwen3-asr-flash-realtime", None, meter)
+        measured = await edge.measure(own.url, None, meter)
     assert measured.connections_per_s > 10 and measured.vad_message_us > 10
-    assert measured.heard_session_kb >= measured.idle_session_kb > 0
+    assert measured.fed_session_kb >= measured.idle_session_kb > 0
     assert edge.report(measured).count("\n") == 9
 
 

@@ -1,3 +1,3 @@
-"""EDGE: benchmarks behind every figure in README and docs."""
+"""The commands of `oyez bench`, and what studies of the same kind share with them."""
 
 from __future__ import annotations

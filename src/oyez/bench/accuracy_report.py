@@ -7,28 +7,34 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from oyez.bench.accuracy import Options, Outcome
-from oyez.bench.detection import PARTS, TURN
-from oyez.bench.faults import LEFT_OUT_CHARACTERS, LEFT_OUT_WORDS, Faults
-from oyez.bench.report import format_table, machine_line
-from oyez.bench.scoring import BY_CHARACTER, Score, count_words
-from oyez.bench.writing import LONG_CHARACTERS, Writing
+from oyez.bench.accuracy import PARTS, TURN, ClipResult, Options, Quality
+from oyez.bench.report import format_table, machine_line, percent
+from oyez.bench.scoring import (
+    BY_CHARACTER,
+    LEFT_OUT_CHARACTERS,
+    LEFT_OUT_WORDS,
+    LONG_CHARACTERS,
+    Faults,
+    Score,
+    Writing,
+    count_words,
+)
 
 MOST_TAKEN_FOR = 3
 MOST_CONFUSED = 10
 NOTHING = "nothing"
-"""Where the engine failed."""
+"""Shown as the language if the engine failed."""
 
 
-def report(outcomes: Sequence[Outcome], options: Options) -> str:
-    """The tables, as Markdown."""
-    spoken = [o for o in outcomes if o.clip.has_speech]
+def report(results: Sequence[ClipResult], options: Options) -> str:
+    """Return the tables as Markdown."""
+    spoken = [o for o in results if o.clip.has_speech]
     referenced = [o for o in spoken if o.clip.reference]
-    silent = [o for o in outcomes if not o.clip.has_speech]
+    silent = [o for o in results if not o.clip.has_speech]
     parts = [
         machine_line(),
         _rates(referenced, options),
-        _notes(outcomes, len(spoken) - len(referenced), options),
+        _notes(results, len(spoken) - len(referenced), options),
         _writing([o for o in spoken if o.clip.language]),
     ]
     if options.detect:
@@ -39,8 +45,8 @@ def report(outcomes: Sequence[Outcome], options: Options) -> str:
     return "\n\n".join(parts)
 
 
-def as_json(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
-    """Everything that was measured, clip by clip."""
+def as_json(results: Sequence[ClipResult]) -> list[dict[str, Any]]:
+    """Return everything that was measured, clip by clip."""
     return [
         {
             "path": str(o.clip.path),
@@ -50,102 +56,92 @@ def as_json(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
             "reference": o.clip.reference,
             "streaming": asdict(o.streaming) | {"language": o.streaming.language},
             "streaming_s": round(o.streaming_s, 3),
-            "streaming_score": asdict(o.streaming_score),
-            "streaming_faults": asdict(o.streaming_faults),
-            "streaming_writing": asdict(o.streaming_writing),
+            **_named("streaming", o.streaming_quality),
             "offline": o.offline,
             "offline_s": round(o.offline_s, 3),
-            "offline_score": asdict(o.offline_score),
-            "offline_faults": asdict(o.offline_faults),
-            "offline_writing": asdict(o.offline_writing),
+            **_named("offline", o.offline_quality),
             "detected": dict(o.detected),
         }
-        for o in outcomes
+        for o in results
     ]
 
 
-def _groups(outcomes: Sequence[Outcome]) -> list[tuple[str, list[Outcome]]]:
-    """By `lang`, and all together."""
-    langs = sorted({o.clip.lang for o in outcomes})
-    groups = [(lang, [o for o in outcomes if o.clip.lang == lang]) for lang in langs]
-    return [*groups, ("all", list(outcomes))]
+def _named(prefix: str, quality: Quality) -> dict[str, Any]:
+    return {f"{prefix}_{name}": value for name, value in asdict(quality).items()}
 
 
-def _percent(part: int, whole: int) -> str:
-    return f"{100 * part / whole:.1f}" if whole else "–"
+def _groups(results: Sequence[ClipResult]) -> list[tuple[str, list[ClipResult]]]:
+    """Group the results by `lang`, and add a group of all."""
+    langs = sorted({o.clip.lang for o in results})
+    groups = [(lang, [o for o in results if o.clip.lang == lang]) for lang in langs]
+    return [*groups, ("all", list(results))]
 
 
-def _measured(outcomes: Sequence[Outcome]) -> bool:
-    return bool(outcomes) and all(o.offline is not None for o in outcomes)
+def _measured(results: Sequence[ClipResult]) -> bool:
+    return bool(results) and all(o.offline is not None for o in results)
 
 
-# Errors
-
-
-def _rates(outcomes: Sequence[Outcome], options: Options) -> str:
+def _rates(results: Sequence[ClipResult], options: Options) -> str:
     header = ["lang", "unit", "clips", "units", "streaming %", "sub/del/ins"]
     header += ["offline %", "sub/del/ins", "ratio"]
-    rows = [_rate_row(lang, group) for lang, group in _groups(outcomes)]
+    rows = [_rate_row(lang, group) for lang, group in _groups(results)]
     if not options.hint_language:
         header.append("language found")
         rows = [
-            [*row, _found(group)] for row, (_, group) in zip(rows, _groups(outcomes), strict=True)
+            [*row, _found(group)] for row, (_, group) in zip(rows, _groups(results), strict=True)
         ]
     return format_table(header, rows)
 
 
-def _rate_row(name: str, outcomes: Sequence[Outcome]) -> list[object]:
-    streaming = sum((o.streaming_score for o in outcomes), Score())
-    measured = _measured(outcomes)
-    offline = sum((o.offline_score for o in outcomes), Score()) if measured else Score()
-    units = {o.clip.language in BY_CHARACTER for o in outcomes}
+def _rate_row(name: str, results: Sequence[ClipResult]) -> list[object]:
+    streaming = sum((o.streaming_quality.score for o in results), Score())
+    measured = _measured(results)
+    offline = sum((o.offline_quality.score for o in results), Score()) if measured else Score()
+    units = {o.clip.language in BY_CHARACTER for o in results}
     unit = "both" if len(units) == 2 else "char" if True in units else "word"
-    return [name, unit, len(outcomes), streaming.units, *_rate(streaming),
-            *(_rate(offline) if measured else ("–", "–")),
-            f"{streaming.rate / offline.rate:.2f}" if offline.errors else "–"]  # fmt: skip
+    ratio = f"{streaming.rate / offline.rate:.2f}" if offline.errors else "–"
+    rates = [*_rate(streaming), *(_rate(offline) if measured else ("–", "–"))]
+    return [name, unit, len(results), streaming.units, *rates, ratio]
 
 
 def _rate(score: Score) -> tuple[str, str]:
     return (
-        _percent(score.errors, score.units),
+        percent(score.errors, score.units),
         f"{score.substitutions}/{score.deletions}/{score.insertions}",
     )
 
 
-def _found(outcomes: Sequence[Outcome]) -> str:
-    known = [o for o in outcomes if o.clip.language]
+def _found(results: Sequence[ClipResult]) -> str:
+    known = [o for o in results if o.clip.language]
     right = sum(o.streaming.language == o.clip.language for o in known)
     return f"{right}/{len(known)}"
 
 
-def _notes(outcomes: Sequence[Outcome], skipped: int, options: Options) -> str:
-    audio_s = sum(o.seconds for o in outcomes)
-    streaming_s = sum(o.streaming_s for o in outcomes)
-    offline_s = sum(o.offline_s for o in outcomes)
+def _notes(results: Sequence[ClipResult], skipped: int, options: Options) -> str:
+    audio_s = sum(o.seconds for o in results)
+    streaming_s = sum(o.streaming_s for o in results)
+    offline_s = sum(o.offline_s for o in results)
     given = "given by the client" if options.hint_language else "detected"
     lines = [
         f"Language {given}. Clips without a reference, not scored: {skipped}. "
-        f"Failed turns: {sum(len(o.streaming.failures) for o in outcomes)}.",
+        f"Failed turns: {sum(len(o.streaming.failures) for o in results)}.",
         f"Computing {audio_s:.0f} s of audio took {streaming_s:.0f} CPU seconds streaming"
         + (" with partials" if options.partials else " (finals only)")
         + (f", {offline_s:.0f} s offline." if offline_s > 1 else "."),
     ]
     if options.partials:
-        turns = sum(len(o.streaming.finals) for o in outcomes)
-        retracted = sum(o.streaming.retractions for o in outcomes)
-        reworded = sum(o.streaming.rewordings for o in outcomes)
+        turns = sum(len(o.streaming.finals) for o in results)
+        retracted = sum(o.streaming.retractions for o in results)
+        reworded = sum(o.streaming.rewordings for o in results)
         lines.append(
             f"Finals that differ from confirmed text: {retracted} of {turns}, in words: {reworded}."
         )
     return "\n".join(lines)
 
 
-# Faults
-
-
-def _faults(outcomes: Sequence[Outcome]) -> str:
+def _faults(results: Sequence[ClipResult]) -> str:
     header = ["lang", "clips", "left out", "loops", "offline left out", "loops"]
-    groups = [(lang, group, _fault_row(group)) for lang, group in _groups(outcomes)]
+    groups = [(lang, group, _fault_row(group)) for lang, group in _groups(results)]
     rows = [
         [lang, len(group), *row]
         for lang, group, row in groups
@@ -159,20 +155,17 @@ def _faults(outcomes: Sequence[Outcome]) -> str:
     )
 
 
-def _fault_row(outcomes: Sequence[Outcome]) -> list[object]:
-    ours = sum((o.streaming_faults for o in outcomes), Faults())
-    theirs = sum((o.offline_faults for o in outcomes), Faults())
-    offline = (theirs.left_out, theirs.loops) if _measured(outcomes) else ("–", "–")
+def _fault_row(results: Sequence[ClipResult]) -> list[object]:
+    ours = sum((o.streaming_quality.faults for o in results), Faults())
+    theirs = sum((o.offline_quality.faults for o in results), Faults())
+    offline = (theirs.left_out, theirs.loops) if _measured(results) else ("–", "–")
     return [ours.left_out, ours.loops, *offline]
 
 
-# Writing
-
-
-def _writing(outcomes: Sequence[Outcome]) -> str:
+def _writing(results: Sequence[ClipResult]) -> str:
     columns = ["end mark %", "inner mark %", "wrong script %"]
     header = ["lang", "finals", *columns, "offline texts", *columns]
-    rows = [[lang, *_writing_row(group)] for lang, group in _groups(outcomes)]
+    rows = [[lang, *_writing_row(group)] for lang, group in _groups(results)]
     return (
         f"{format_table(header, rows)}\n\n"
         "End mark: one of the language's own kind; Thai has none. Inner mark: of Chinese and\n"
@@ -182,33 +175,30 @@ def _writing(outcomes: Sequence[Outcome]) -> str:
     )
 
 
-def _writing_row(outcomes: Sequence[Outcome]) -> list[object]:
-    streaming = _shares(sum((o.streaming_writing for o in outcomes), Writing()))
-    if not _measured(outcomes):
+def _writing_row(results: Sequence[ClipResult]) -> list[object]:
+    streaming = _shares(sum((o.streaming_quality.writing for o in results), Writing()))
+    if not _measured(results):
         return [*streaming, *"––––"]
-    return [*streaming, *_shares(sum((o.offline_writing for o in outcomes), Writing()))]
+    return [*streaming, *_shares(sum((o.offline_quality.writing for o in results), Writing()))]
 
 
 def _shares(writing: Writing) -> list[object]:
     return [
         writing.texts,
-        _percent(writing.closed, writing.closable),
-        _percent(writing.divided, writing.long),
-        _percent(writing.wrong_script, writing.texts),
+        percent(writing.closed, writing.closable),
+        percent(writing.divided, writing.long),
+        percent(writing.wrong_script, writing.texts),
     ]
 
 
-# Detection
-
-
-def _detection(outcomes: Sequence[Outcome]) -> str:
+def _detection(results: Sequence[ClipResult]) -> str:
     header = ["lang", *PARTS, f"{PARTS[0]} taken for", f"{TURN} taken for"]
-    rows = [_detection_row(lang, group) for lang, group in _groups(outcomes)]
+    rows = [_detection_row(lang, group) for lang, group in _groups(results)]
     wrong = Counter(
-        f"{o.clip.language} as {o.detected[TURN] or NOTHING}" for o in outcomes if _is_wrong(o)
+        f"{o.clip.language} as {o.detected[TURN] or NOTHING}" for o in results if _is_wrong(o)
     )
     confused = ", ".join(f"{pair} {count}" for pair, count in wrong.most_common(MOST_CONFUSED))
-    shares = (f"{part} {_percent(*_right(outcomes, part))} %" for part in PARTS)
+    shares = (f"{part} {percent(*_right(results, part))} %" for part in PARTS)
     return (
         f"{format_table(header, rows)}\n\n"
         "Language heard without a hint in the first turn, where it is as long: right/all.\n"
@@ -217,34 +207,32 @@ def _detection(outcomes: Sequence[Outcome]) -> str:
     )
 
 
-def _detection_row(name: str, outcomes: Sequence[Outcome]) -> list[object]:
-    counts = ("{}/{}".format(*_right(outcomes, part)) for part in PARTS)
-    return [name, *counts, _taken_for(outcomes, PARTS[0]), _taken_for(outcomes, TURN)]
+def _detection_row(name: str, results: Sequence[ClipResult]) -> list[object]:
+    counts = ("{}/{}".format(*_right(results, part)) for part in PARTS)
+    return [name, *counts, _taken_for(results, PARTS[0]), _taken_for(results, TURN)]
 
 
-def _right(outcomes: Sequence[Outcome], part: str) -> tuple[int, int]:
-    heard = [o for o in outcomes if part in o.detected]
-    return sum(o.detected[part] == o.clip.language for o in heard), len(heard)
+def _right(results: Sequence[ClipResult], part: str) -> tuple[int, int]:
+    asked = [o for o in results if part in o.detected]
+    return sum(o.detected[part] == o.clip.language for o in asked), len(asked)
 
 
-def _is_wrong(outcome: Outcome) -> bool:
-    return outcome.detected[TURN] != outcome.clip.language
+def _is_wrong(result: ClipResult) -> bool:
+    return result.detected[TURN] != result.clip.language
 
 
-def _taken_for(outcomes: Sequence[Outcome], part: str) -> str:
-    heard = [(o.detected[part] or NOTHING, o.clip.language) for o in outcomes if part in o.detected]
-    wrong = Counter(language for language, spoken in heard if language != spoken)
+def _taken_for(results: Sequence[ClipResult], part: str) -> str:
+    asked = [o for o in results if part in o.detected]
+    found = [(o.detected[part] or NOTHING, o.clip.language) for o in asked]
+    wrong = Counter(language for language, spoken in found if language != spoken)
     return ", ".join(f"{name} {count}" for name, count in wrong.most_common(MOST_TAKEN_FOR)) or "–"
 
 
-# No speech
-
-
-def _invented(outcomes: Sequence[Outcome]) -> str:
+def _invented(results: Sequence[ClipResult]) -> str:
     header = ["no speech", "clips", "seconds", "words streaming", "words offline"]
     rows: list[list[object]] = []
-    for kind in sorted({o.clip.kind for o in outcomes}):
-        group = [o for o in outcomes if o.clip.kind == kind]
+    for kind in sorted({o.clip.kind for o in results}):
+        group = [o for o in results if o.clip.kind == kind]
         offline = sum(count_words(o.offline or "") for o in group) if _measured(group) else "–"
         streaming = sum(count_words(o.streaming.text) for o in group)
         rows.append([kind, len(group), round(sum(o.seconds for o in group)), streaming, offline])

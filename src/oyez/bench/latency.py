@@ -1,4 +1,4 @@
-"""How long a listener waits: for the first words, between results, and for the final."""
+"""How long a listener waits for the first words, between results, and for the final."""
 
 from __future__ import annotations
 
@@ -6,69 +6,66 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import aiohttp
 import numpy as np
 
 from oyez.audio.pcm import SAMPLE_RATE, Samples
+from oyez.bench.load import Recording, Stream, encode, stream_all
 from oyez.bench.manifest import Clip
-from oyez.bench.paced import Recording, stream
 from oyez.bench.report import format_table, machine_line, percentile
 from oyez.bench.scoring import same_words
+from oyez.client import Final, Interim, Started, Stopped
 from oyez.files.media import read_media
 from oyez.protocol.session_config import TurnDetection
 
 DETECTION = TurnDetection()
-"""The server's defaults, which the client leaves alone."""
+"""The server's defaults, which the client does not change."""
 LEADING_SILENCE_S = 0.5
-"""Added to every clip: prefix padding needs room before the first speech."""
+"""Silence before every clip: prefix padding needs room before the first speech."""
 TRAILING_SILENCE_S = 1.2
-"""Added to every clip, so that its last turn ends by silence as in a conversation."""
+"""Silence after every clip, so that its last turn ends by silence as in a conversation."""
 
 
 @dataclass(slots=True)
 class Waits:
-    """Milliseconds, over all turns measured."""
+    """Times in milliseconds, one for each turn, and counts over all turns."""
 
     first_words: list[float] = field(default_factory=list)
-    """From the sending of the first sample of speech to the first non-empty result."""
+    """From the sending of the first sample of speech to the first result that is not empty."""
     first_confirmed: list[float] = field(default_factory=list)
-    """… to the first non-empty `text`."""
+    """From the same sample to the first `text` that is not empty."""
     between_interims: list[float] = field(default_factory=list)
+    """Between two interim results; there are several in a turn."""
     longest_gaps: list[float] = field(default_factory=list)
-    """The longest of each turn that showed anything, the last one up to `speech_stopped` too."""
+    """The longest of these times in each turn with words, the one up to `speech_stopped` too."""
     final_after_stop: list[float] = field(default_factory=list)
-    """From the receipt of `speech_stopped` to that of `completed`."""
+    """From the receipt of `speech_stopped` to the receipt of `completed`."""
     final_after_speech: list[float] = field(default_factory=list)
     """From the sending of the last sample of speech to the receipt of `completed`."""
     turns: int = 0
     retractions: int = 0
-    """Finals that do not begin with the last `text` …"""
+    """Finals that do not begin with the last `text`."""
     rewordings: int = 0
-    """… nor with its words."""
+    """Finals that do not begin with the words of the last `text`."""
 
     def add(self, recording: Recording) -> None:
-        """Take in every turn of a session."""
+        """Add every turn of a session."""
         turns: dict[str, _Turn] = {}
         last_end_ms = 0
         for at_s, event in recording.events:
-            item_id = event.get("item_id")
-            if item_id is None:
-                continue
-            turn = turns.setdefault(item_id, _Turn())
-            match event["type"].rpartition(".")[2]:
-                case "speech_started":
-                    start_ms = event["audio_start_ms"]
-                    # a turn that begins where the last one ended has less padding: none, at worst
+            match event:
+                case Started(item_id, start_ms):
+                    # A turn that begins where the last one ended has less padding or none.
                     padding_ms = DETECTION.prefix_padding_ms if start_ms > last_end_ms else 0
-                    turn.speech_s = recording.sent_s(start_ms + padding_ms)
-                case "speech_stopped":
+                    turns[item_id] = _Turn(speech_s=recording.sent_s(start_ms + padding_ms))
+                case Stopped(item_id, end_ms):
+                    turn = turns.setdefault(item_id, _Turn())
                     self._stop(turn, at_s)
-                    last_end_ms = event["audio_end_ms"]
-                    turn.silent_s = recording.sent_s(last_end_ms - DETECTION.silence_duration_ms)
-                case "text":
-                    self._interim(turn, at_s, event["text"], event["stash"])
-                case "completed":
-                    self._final(turn, at_s, event["transcript"])
+                    last_end_ms = end_ms
+                    turn.silent_s = recording.sent_s(end_ms - DETECTION.silence_duration_ms)
+                case Interim(item_id, text, stash):
+                    self._interim(turns.setdefault(item_id, _Turn()), at_s, text, stash)
+                case Final(item_id, transcript):
+                    self._final(turns.setdefault(item_id, _Turn()), at_s, transcript)
 
     def _stop(self, turn: _Turn, at_s: float) -> None:
         if turn.shown_s is not None:
@@ -101,6 +98,8 @@ class Waits:
 
 @dataclass(slots=True)
 class _Turn:
+    """Times of one turn, on the clock of `time.perf_counter`; None if it has not happened."""
+
     speech_s: float = 0.0
     shown_s: float | None = None
     longest_ms: float = 0.0
@@ -112,19 +111,22 @@ class _Turn:
 async def measure(url: str, key: str | None, clips: Sequence[Clip]) -> Waits:
     """Stream the clips one after another, in their language; progress goes to stderr.
 
-    Raises aiohttp.ClientError, TimeoutError or RuntimeError (refused by the server), OSError.
+    Raises RuntimeError if a session is refused or breaks, MediaError and OSError.
     """
     waits = Waits()
-    async with aiohttp.ClientSession() as http:
-        for number, clip in enumerate(clips, start=1):
-            print(f"\r{number}/{len(clips)} {clip.path.name:<60.60}", end="", file=sys.stderr)
-            waits.add(await stream(http, url, key, _with_silence(clip), clip.language))
+    for number, clip in enumerate(clips, start=1):
+        print(f"\r{number}/{len(clips)} {clip.path.name:<60.60}", end="", file=sys.stderr)
+        stream = Stream(0, clip.language, 0.0, encode(_with_silence(clip)))
+        (take,) = await stream_all(url, key, [stream])
+        if take.broken:
+            raise RuntimeError(take.broken)
+        waits.add(take.recording)
     print(file=sys.stderr)
     return waits
 
 
 def report(waits: Waits, clips: Sequence[Clip]) -> str:
-    """The table, as Markdown."""
+    """Return the table as Markdown."""
     rows = [
         ["speech begins → first words", *_figures(waits.first_words)],
         ["speech begins → first confirmed text", *_figures(waits.first_confirmed)],

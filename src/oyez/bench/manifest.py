@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 NO_SPEECH = "none"
-"""`lang` of clips in which nobody speaks."""
+"""The `lang` of clips without speech."""
 
 
 class ManifestError(Exception):
@@ -17,35 +17,38 @@ class ManifestError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Clip:
+    """A recording, as its line of the manifest describes it."""
+
     path: Path
     lang: str
-    """As the manifest has it: a language code, perhaps with a dialect (`zh-wu`); "none": no
-    speech; "mul": several."""
+    """The language as the manifest has it: a code, perhaps with a dialect (`zh-wu`); "none" without
+    speech; "mul" for several languages."""
     duration_s: float
     reference: str | None
     kind: str
     ref_trust: str
     voice: str = ""
-    """`human` where a person is known to speak, rather than a program."""
+    """`human` if a person is known to speak, and not a program."""
 
     @property
     def language(self) -> str | None:
-        """The code a client would ask for; None where there is no single one."""
+        """The code a client would ask for; None if there is not exactly one."""
         return None if self.lang in (NO_SPEECH, "mul") else self.lang.partition("-")[0]
 
     @property
     def has_speech(self) -> bool:
+        """Whether the recording holds speech."""
         return self.lang != NO_SPEECH
 
 
 def read_manifest(
     file: Path, languages: Iterable[str] = (), limit: int | None = None
 ) -> list[Clip]:
-    """Clips of `file`, one JSON object a line with `path` (relative to the file), `lang`,
-    `duration_s`, and perhaps `reference`, `kind`, `ref_trust`, `voice`.
+    """Read the clips of `file`.
 
-    languages: only clips whose `lang`, or its part before a dash, is among these, if any are
-    given. limit: at most so many clips per `lang`.
+    Each line is a JSON object with `path` (relative to the file), `lang`, `duration_s`, and perhaps
+    `reference`, `kind`, `ref_trust`, `voice`. languages: if not empty, only clips whose `lang`, or
+    its part before a dash, is among these. limit: the most clips of each `lang`.
 
     Raises ManifestError.
     """

@@ -7,13 +7,15 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
-from oyez.bench.levels import Heard, Level
-from oyez.bench.load import Stream, Take, encode, feed, stream_all
+from oyez.bench.levels import Level, StreamResult
+from oyez.bench.load import Stream, Take, encode, stream_all, stream_unpaced
 from oyez.bench.manifest import Clip
 from oyez.bench.meter import Meter, between, cpu_percent, machine_percent
-from oyez.bench.options import Target
+from oyez.bench.report import machine_line
+from oyez.bench.target import Target
 from oyez.bench.voices import MAX_OFFSET_S, NO_CLIPS, Mode, StreamPlan, plan, render
 
 COOL_DOWN_S = 5.0
@@ -22,6 +24,8 @@ MEBIBYTE = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Options:
+    """How the streams of a level are made."""
+
     mode: Mode
     seconds: float
     until_fail: bool = False
@@ -41,7 +45,7 @@ class Bench:
             raise RuntimeError(NO_CLIPS)
         self.options = options
         self.plans: list[StreamPlan] = []
-        self.alone: dict[int, Heard] = {}
+        self.alone: dict[int, StreamResult] = {}
         self._url = target.url
         self._key = key
         self._languages = languages
@@ -49,9 +53,9 @@ class Bench:
         self._streams: list[Stream] = []
 
     def run(self, counts: Sequence[int]) -> Iterator[Level]:
-        """One level for each count, as it ends; progress goes to stderr.
+        """Yield one level for each count when it ends; progress goes to stderr.
 
-        Raises RuntimeError if a clip cannot be read, or a stream breaks although it is alone.
+        Raises RuntimeError if a clip cannot be read, or if a stream breaks although it is alone.
         """
         for count in counts:
             self._prepare(count)
@@ -62,24 +66,25 @@ class Bench:
                 return
 
     def _prepare(self, count: int) -> None:
-        """Make the streams a level needs, and hear each alone: finals do not depend on pace."""
+        """Make the streams of a level and send each alone: finals do not depend on the pace."""
         for number in range(len(self._streams), count):
             _progress(f"alone: stream {number + 1} of {count}")
             planned = plan(number, self._languages, self.options.mode, self.options.seconds)
             stream = Stream(number, planned.language, planned.offset_s, encode(render(planned)))
-            take = asyncio.run(feed(self._url, self._key, stream))
+            take = asyncio.run(stream_unpaced(self._url, self._key, stream))
             if take.broken:
                 raise RuntimeError(f"stream {number} broke although alone: {take.broken}")
             self.plans.append(planned)
             self._streams.append(stream)
-            self.alone[number] = Heard.of(take)
+            self.alone[number] = StreamResult.of(take)
 
     async def _level(self, count: int) -> Level:
         streams = self._streams[:count]
         length_s = MAX_OFFSET_S + streams[0].audio_s
         _progress(f"{count} at once: up to {length_s:.0f} s")
-        own = Meter(os.getpid(), children=False)  # the server is our child
-        watches = [asyncio.create_task(meter.watch()) for meter in self._watched(own)]
+        own = Meter(os.getpid(), children=False)  # the server is a child of this process
+        meters = [own, self._meter] if self._meter else [own]
+        watches = [asyncio.create_task(meter.watch()) for meter in meters]
         try:
             if self._meter:
                 await self._meter.idle(COOL_DOWN_S)
@@ -94,13 +99,8 @@ class Bench:
         self._add_load(level, takes, own)
         return level
 
-    def _watched(self, own: Meter) -> Iterator[Meter]:
-        yield own
-        if self._meter:
-            yield self._meter
-
     def _add_load(self, level: Level, takes: Sequence[Take], own: Meter) -> None:
-        """CPU while all streams ran at once, where they did."""
+        """Add the processor time of the stretch in which all streams ran, if there is one."""
         from_s = max(take.recording.began_s for take in takes)
         to_s = min(take.recording.began_s + take.stream.audio_s for take in takes)
         ours = between(own.readings, from_s, to_s)
@@ -113,8 +113,28 @@ class Bench:
             level.others_cpu_percent = max(0.0, machine_percent(*ours) - used)
 
 
+def as_json(bench: Bench, levels: Sequence[Level]) -> dict[str, Any]:
+    """Return everything that was measured, and what was said."""
+    return {
+        "machine": machine_line(),
+        "options": asdict(bench.options),
+        "streams": [_planned_json(planned) for planned in bench.plans],
+        "alone": {number: result.finals for number, result in bench.alone.items()},
+        "levels": [level.as_json() for level in levels],
+    }
+
+
+def _planned_json(planned: StreamPlan) -> dict[str, Any]:
+    return {
+        "language": planned.language,
+        "offset_s": round(planned.offset_s, 3),
+        "speech_s": round(planned.speech_s, 1),
+        "clips": [piece.clip.path.name for piece in planned.pieces if piece.clip],
+    }
+
+
 def _progress(text: str) -> None:
-    """On one line; nothing to say clears it for the table."""
+    """Show progress on one line of stderr; an empty text clears it for the table."""
     clock = time.strftime("%H:%M:%S ") if text else ""
     end = "" if text else "\r"
     print(f"\r{clock + text:<60.60}", end=end, file=sys.stderr, flush=True)

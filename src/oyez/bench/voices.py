@@ -1,7 +1,7 @@
 """What the streams of a load test say: planned from a seed, the same at every level.
 
-A stream is one person on one line: one language, clips with pauses between, soft noise where
-nobody speaks. What stream k says follows from k, the mode, the length and the clips alone.
+A stream is one person on one line: one language, clips with pauses between them, and soft noise in
+the pauses. What stream k says follows from k, the mode, the length and the clips alone.
 """
 
 from __future__ import annotations
@@ -22,23 +22,25 @@ Mode = Literal["conversational", "nonstop"]
 SEED = 20_261
 LEAD_S = 0.5
 TAIL_S = 1.2
-"""Longer than the silence that ends a turn, so that the last turn ends by itself."""
+"""The noise at the end of a stream. It is longer than the silence that ends a turn."""
 NO_CLIPS = "no clip with speech in one known language"
 MAX_OFFSET_S = 4.0
 NONSTOP_PAUSE_S = 0.15
 SHORTEST_PAUSE_S = 1.2
 PAUSE_SHARE = (0.7, 1.3)
-"""Of the clip before it: the other side of the conversation speaks."""
+"""The least and the most of a pause, as a share of the clip before it.
+
+The other side of the conversation speaks in it."""
 LONG_CLIP_S = 20.0
 NOISE_RMS = 10 ** (-70 / 20)
 _PLAN, _NOISE = 0, 1
 _GOLDEN = 0.618_034
-"""Multiples of it, without their whole part, lie apart from each other however many there are."""
+"""The golden ratio: the fractional parts of its multiples are spread evenly, however many."""
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A stretch of a stream; without a clip nobody speaks."""
+    """A part of a stream: a clip, or without one a pause."""
 
     clip: Clip | None
     duration_s: float
@@ -46,22 +48,24 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class StreamPlan:
+    """What one stream of a load test says, and when it starts."""
+
     number: int
     language: str
     offset_s: float
-    """How long after the first stream may start this one starts."""
+    """The time from the earliest possible start of a stream to the start of this one."""
     seconds: float
-    """Length without the noise before and after."""
+    """The length without the noise before and after."""
     skip_s: float
-    """How much of the first pieces is over when the stream begins."""
+    """How much of the first pieces is left out, because the stream begins amid them."""
     pieces: tuple[Piece, ...]
     rotation: float
-    """Share of every clip that is moved from its beginning to its end: tells streams apart
-    that have but one clip."""
+    """The share of every clip that is moved from its beginning to its end, so that streams which
+    have only one clip differ."""
 
     @property
     def speech_s(self) -> float:
-        """How much of `seconds` is clips."""
+        """The part of `seconds` in which a clip is played."""
         spoken_s, at_s = 0.0, -self.skip_s
         for piece in self.pieces:
             end_s = at_s + piece.duration_s
@@ -72,8 +76,10 @@ class StreamPlan:
 
 
 def choose(clips: Sequence[Clip]) -> dict[str, list[Clip]]:
-    """Clips by language, the language with most first: speech of one language, human and no
-    longer than LONG_CLIP_S where the language has such clips."""
+    """Return the clips with speech of one language, by language, the one with most clips first.
+
+    They are human and no longer than LONG_CLIP_S if the language has such clips.
+    """
     by_language: dict[str, list[Clip]] = {}
     for clip in clips:
         if clip.has_speech and clip.language:
@@ -85,7 +91,7 @@ def choose(clips: Sequence[Clip]) -> dict[str, list[Clip]]:
 def plan(
     number: int, languages: Mapping[str, Sequence[Clip]], mode: Mode, seconds: float
 ) -> StreamPlan:
-    """What stream `number` (0, 1, …) says. Languages are dealt in turn."""
+    """Plan stream `number` (0, 1, …). The streams take the languages in turn."""
     language = list(languages)[number % len(languages)]
     clips = languages[language]
     random = plan_source(number, mode)
@@ -102,7 +108,7 @@ def plan(
 
 
 def pieces(clips: Sequence[Clip], mode: Mode, random: Generator) -> Iterator[Piece]:
-    """A clip, a pause, a clip, … without end; every clip once before any comes again."""
+    """Yield clips and pauses by turns, without an end. All clips come before any comes again."""
     while True:
         for index in random.permutation(len(clips)):
             clip = clips[int(index)]
@@ -111,11 +117,14 @@ def pieces(clips: Sequence[Clip], mode: Mode, random: Generator) -> Iterator[Pie
 
 
 def render(stream: StreamPlan) -> Samples:
-    """The audio of a stream, float32 [n], 16 kHz. Raises RuntimeError if a clip cannot be read."""
+    """Return the audio of a stream, float32 [n], 16 kHz.
+
+    Raises RuntimeError if a clip cannot be read.
+    """
     random = noise_source(stream.number)
     spoken = [sound(piece, random, stream.rotation) for piece in stream.pieces]
     body = np.concatenate(spoken)[_samples(stream.skip_s) :][: _samples(stream.seconds)]
-    # a manifest may promise longer clips than there are
+    # A clip may be shorter than its manifest says.
     missing = _samples(stream.seconds) - len(body)
     around = [noise(_samples(LEAD_S), random), body, noise(missing + _samples(TAIL_S), random)]
     samples: Samples = np.concatenate(around)
@@ -123,7 +132,7 @@ def render(stream: StreamPlan) -> Samples:
 
 
 def sound(piece: Piece, random: Generator, rotated: float) -> Samples:
-    """One piece as audio. Raises RuntimeError if its clip cannot be read."""
+    """Return one piece as audio. Raises RuntimeError if its clip cannot be read."""
     if piece.clip is None:
         return noise(_samples(piece.duration_s), random)
     try:
@@ -135,22 +144,22 @@ def sound(piece: Piece, random: Generator, rotated: float) -> Samples:
 
 
 def noise(count: int, random: Generator) -> Samples:
-    """Noise too soft to be taken for speech: no line is digitally silent."""
+    """Return noise too soft to be taken for speech, because no line is digitally silent."""
     return random.standard_normal(count, dtype=np.float32) * np.float32(NOISE_RMS)
 
 
 def noise_source(number: int) -> Generator:
-    """Where a stream's noise comes from."""
+    """Return the generator of a stream's noise."""
     return np.random.default_rng([SEED, number, _NOISE])
 
 
 def plan_source(number: int, mode: Mode) -> Generator:
-    """Where a stream's clips and pauses come from."""
+    """Return the generator of a stream's clips and pauses."""
     return np.random.default_rng([SEED, number, _PLAN, mode == "nonstop"])
 
 
 def rotation(number: int, clips: Sequence[Clip]) -> float:
-    """Streams that share a single clip begin it in different places."""
+    """Return where in its clip a stream begins, if it shares a single clip with others."""
     return number * _GOLDEN % 1 if len(clips) == 1 else 0.0
 
 

@@ -37,7 +37,7 @@ EXTRAS = {
     "postgres": ("psycopg", "keys and usage in PostgreSQL"),
     "listen": ("sounddevice", "microphones"),
     "bench": ("jiwer", "oyez bench"),
-    "training": ("sklearn", "oyez emotion train"),
+    "training": ("sklearn", "training of the emotion classifier"),
 }
 
 

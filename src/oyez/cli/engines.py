@@ -15,7 +15,7 @@ import click
 
 from oyez.cli.errors import NEVER_STARTED, USAGE, CommandError
 from oyez.cli.values import Language
-from oyez.settings import Settings, SettingsError, load
+from oyez.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -67,31 +67,18 @@ def read_context(text: str) -> str:
         raise CommandError(f"--context {text}: not UTF-8 text", USAGE) from error
 
 
-def load_for_command(
-    engine: str = "whisper-onnx", model: str = "base", threads: int = 0, vad: str = "silero"
-) -> Engines:
+def load_for_command(model: str) -> Engines:
     """Load engines on the CPU, without emotion, and print the progress on stderr.
 
     model: as `oyez serve --model`. Raises CommandError.
     """
-    from oyez.engines.whisper_onnx.weights import WeightsError
-    from oyez.runtime.loader import LoadError, load_engines
+    from oyez.runtime.loader import LoadError, load_on_cpu
 
     try:
-        defaults = load({})
-        return load_engines(
-            engine=engine,
-            model=model,
-            device="cpu",
-            threads=threads,
-            cache_dir=defaults.cache_dir,
-            models_dir=defaults.models_dir,
-            vad=vad,
-            progress=lambda line: click.echo(line, err=True),
-        )
+        return load_on_cpu(model=model, progress=lambda line: click.echo(line, err=True))
     except SettingsError as error:
         raise CommandError(str(error), USAGE) from error
-    except (LoadError, WeightsError) as error:
+    except LoadError as error:
         raise CommandError(str(error), NEVER_STARTED) from error
 
 
@@ -183,14 +170,3 @@ async def _listen(runner: web.AppRunner, path: Path, key: str) -> Target:
         return Target(f"ws://{host}:{port}", key)
     await web.UnixSite(runner, str(path)).start()
     return Target("ws://oyez", key, socket_path=str(path))
-
-
-def show_progress(done: int, total: int) -> None:
-    """Count recordings in a line on stderr."""
-    end = "\n" if done == total else ""
-    click.echo(f"\r{done}/{total} recordings heard{end}", nl=False, err=True)
-
-
-def names(text: str) -> list[str]:
-    """Split a list with commas between its parts."""
-    return [name.strip() for name in text.split(",") if name.strip()]

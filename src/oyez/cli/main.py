@@ -21,8 +21,7 @@ COMMANDS = {
     "models": ("oyez.cli.models:models", "List, check, add and remove models."),
     "keys": ("oyez.cli.keys:keys", "Create, list, limit, rename and revoke API keys."),
     "usage": ("oyez.cli.usage:usage", "Show what was used, by key, day or language."),
-    "emotion": ("oyez.cli.emotion:emotion", "Train the emotion classifier."),
-    "bench": ("oyez.bench.cli:bench", "Measure accuracy, latency, load and endurance."),
+    "bench": ("oyez.bench.commands:bench", "Measure accuracy, latency, load and endurance."),
     "docs": ("oyez.cli.serve:docs", "Print the OpenAPI or AsyncAPI document."),
     "completion": ("oyez.cli.main:completion", "Complete commands with the Tab key."),
 }

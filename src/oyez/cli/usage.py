@@ -20,7 +20,7 @@ from oyez.cli.values import Day, clock, counted, spreadsheet_cells
 
 if TYPE_CHECKING:
     from oyez.accounts.database import Database
-    from oyez.accounts.reports import Report, Sums
+    from oyez.accounts.reports import Report, SessionLine, Sums
     from oyez.settings import Settings
 
 DEFAULT_DAYS = 30
@@ -271,6 +271,8 @@ def _print_sessions(sessions: Sequence[SessionLine], form: str | None) -> None:
         lines = [_session_values(each) for each in sessions]
         click.echo(json.dumps(lines, indent=2, default=float))
     elif form == "csv":
+        from oyez.accounts.reports import SessionLine
+
         out = csv.writer(sys.stdout, lineterminator="\n")
         out.writerow(field.name.replace("_ms", "_s") for field in fields(SessionLine))
         out.writerows(spreadsheet_cells(_session_values(each).values()) for each in sessions)

@@ -17,9 +17,9 @@ from oyez.engines.vad import registry as detectors
 from oyez.engines.vad.base import WINDOW_SAMPLES, VoiceDetector
 from oyez.runtime.engine import EngineChoice, LoadError, Progress, load_engine, reason
 from oyez.runtime.engine_process import EngineProcess
-from oyez.settings import Settings
+from oyez.settings import Settings, load
 
-__all__ = ["Engines", "LoadError", "load_configured", "load_engines"]
+__all__ = ["Engines", "LoadError", "load_configured", "load_engines", "load_on_cpu"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +111,30 @@ def load_configured(
         emotion_confidence=settings.emotion_confidence,
         progress=progress,
         in_own_process=in_own_process,
+    )
+
+
+def load_on_cpu(
+    engine: str = "whisper-onnx",
+    model: str = "base",
+    threads: int = 0,
+    vad: str = "silero",
+    progress: Progress = lambda line: None,
+) -> Engines:
+    """Load and warm engines for a command that is not a server: on the CPU, without emotion.
+
+    The folders are those of the settings in force. Raises SettingsError, LoadError.
+    """
+    settings = load({})
+    return load_engines(
+        engine=engine,
+        model=model,
+        device="cpu",
+        threads=threads,
+        cache_dir=settings.cache_dir,
+        models_dir=settings.models_dir,
+        vad=vad,
+        progress=progress,
     )
 
 

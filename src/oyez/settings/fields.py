@@ -119,7 +119,7 @@ class Settings(BaseSettings):
         "open",
         min_length=1,
         description="Emotion classifier: 'open', 'research' (better; not for commercial use), "
-        "'off', or a file that oyez emotion train wrote.",
+        "'off', or a file that research/emotion wrote.",
     )
     emotion_confidence: float = Field(
         0.3,

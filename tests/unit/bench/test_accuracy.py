@@ -11,9 +11,9 @@ import soundfile
 from click.testing import CliRunner
 
 from oyez.bench import accuracy
-from oyez.bench.accuracy import Options, Outcome, run
+from oyez.bench.accuracy import ClipResult, Options, run
 from oyez.bench.accuracy_report import as_json, report
-from oyez.bench.cli import bench
+from oyez.bench.commands import bench
 from oyez.bench.driver import Transcript
 from oyez.bench.manifest import Clip, read_manifest
 from oyez.engines.fake import FakeRecogniser
@@ -29,10 +29,10 @@ def outcome(
     offline: str | None = None,
     detected: dict[str, str | None] | None = None,
     kind: str = "read",
-) -> Outcome:
+) -> ClipResult:
     clip = Clip(Path(f"{lang}.wav"), lang, 5.0, reference, kind, "")
     heard = Transcript(" ".join(finals), [(text, lang) for text in finals])
-    return Outcome(clip, 5.0, heard, 1.0, offline, 1.0, detected or {})
+    return ClipResult(clip, 5.0, heard, 1.0, offline, 1.0, detected or {})
 
 
 def row(text: str, table: int, name: str) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from oyez.audio.pcm import SAMPLE_RATE, Samples
-from oyez.bench.detection import Turn, detect, first_turn
+from oyez.bench.accuracy import FirstTurn, detect, first_turn
 from oyez.engines.base import Hypothesis, Purpose, RecognitionError, Request
 from oyez.engines.fake import FakeRecogniser
 from oyez.engines.vad.base import WINDOW_SAMPLES
@@ -54,7 +54,7 @@ def test_the_first_turn_with_a_second_of_speech_is_found() -> None:
 def test_a_turn_that_the_recording_cuts_off_ends_with_it() -> None:
     samples = loud(2)[: 2 * SAMPLE_RATE + 5 * WINDOW_SAMPLES]
     turn = first_turn(samples, EnergyDetector())
-    assert isinstance(turn, Turn) and turn.end <= len(samples)
+    assert isinstance(turn, FirstTurn) and turn.end <= len(samples)
 
 
 def test_each_part_is_asked_for_without_a_hint() -> None:

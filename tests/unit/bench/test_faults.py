@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from oyez.bench.faults import Faults, find_faults
+from oyez.bench.scoring import Faults, find_faults
 
 SAID = "it was the best of times it was the worst of times it was the age of wisdom"
 

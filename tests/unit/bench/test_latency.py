@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
 from oyez.bench.latency import Waits
-from oyez.bench.paced import Recording
+from oyez.bench.load import Recording
+from oyez.client import Event, parse
 
 
 def recording(*events: tuple[float, str, dict[str, Any]]) -> Recording:
     """(audio time in s, end of the type, fields) of one item."""
-    return Recording(
-        100.0,
-        [(100 + at, {"type": f"x.{kind}", "item_id": "i", **rest}) for at, kind, rest in events],
-    )
+    return Recording(100.0, [(100 + at, event(kind, rest)) for at, kind, rest in events])
+
+
+def event(kind: str, fields: dict[str, Any]) -> Event:
+    speech = kind.startswith("speech")
+    prefix = "input_audio_buffer." if speech else "conversation.item.input_audio_transcription."
+    return parse(json.dumps({"type": prefix + kind, "item_id": "i", **fields}))
 
 
 def test_one_turn() -> None:

@@ -7,37 +7,31 @@ from typing import Any
 import pytest
 
 from oyez.bench.latency import Waits
-from oyez.bench.levels import Heard, Level, highest_met
-from oyez.bench.load import Stream, Take
-from oyez.bench.paced import Recording
+from oyez.bench.levels import Level, StreamResult, head, highest_met, row, summary
+from oyez.bench.load import Recording, Stream, Take
 from oyez.bench.scoring import Score
-from oyez.bench.streams_report import head, row, summary
-
-TRANSCRIPTION = "conversation.item.input_audio_transcription."
+from oyez.client import Event, Failed, Final, Started, Stopped
 
 
 def take(*turns: str | None | Exception, number: int = 0, language: str = "en") -> Take:
     """A stream with a turn for each: its final, None for one that never came, or its failure."""
-    events: list[tuple[float, dict[str, Any]]] = []
+    events: list[tuple[float, Event]] = []
     for count, turn in enumerate(turns):
-        item = {"item_id": f"i{count}"}
-        started = {"type": "input_audio_buffer.speech_started", "audio_start_ms": 10_000 * count}
-        stopped = {
-            "type": "input_audio_buffer.speech_stopped",
-            "audio_end_ms": 9_000 + 10_000 * count,
-        }
+        item_id = f"i{count}"
         at_s = 10.0 * count
-        events += [(at_s + 1, started | item), (at_s + 9, stopped | item)]
+        events += [
+            (at_s + 1, Started(item_id, 10_000 * count)),
+            (at_s + 9, Stopped(item_id, 9_000 + 10_000 * count)),
+        ]
         if isinstance(turn, Exception):
-            events.append((at_s + 9.1, {"type": TRANSCRIPTION + "failed"} | item))
+            events.append((at_s + 9.1, Failed(item_id)))
         elif turn is not None:
-            done = {"type": TRANSCRIPTION + "completed", "transcript": turn}
-            events.append((at_s + 9.1, done | item))
+            events.append((at_s + 9.1, Final(item_id, turn)))
     return Take(Stream(number, language, 0.0, ["x"] * 10), Recording(0.0, events))
 
 
-def alone(*finals: str) -> dict[int, Heard]:
-    return {0: Heard(finals, 0, 0)}
+def alone(*finals: str) -> dict[int, StreamResult]:
+    return {0: StreamResult(finals, 0, 0)}
 
 
 def test_a_level_like_alone_meets_the_objective() -> None:
@@ -74,7 +68,7 @@ def test_a_failed_turn_is_not_lost_as_well() -> None:
 
 def test_a_stream_is_held_against_its_own_words_in_its_own_units() -> None:
     takes = [take("red", number=0), take("你好吗", number=1, language="zh")]
-    level = Level.of(takes, {0: Heard(("red",), 0, 0), 1: Heard(("你好了",), 0, 0)})
+    level = Level.of(takes, {0: StreamResult(("red",), 0, 0), 1: StreamResult(("你好了",), 0, 0)})
     assert (level.words.units, level.words.errors) == (4, 1)
 
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
 import pytest
 
 from oyez.bench import load
-from oyez.bench.load import Stream, Take
-from oyez.bench.paced import Recording
+from oyez.bench.load import Recording, Stream, Take
+from oyez.client import Session
 
 
 class Socket:
@@ -31,13 +33,10 @@ class Socket:
         if text == load.FINISH:
             self.finished.set()
 
-    async def receive(self) -> Any:
+    async def receive(self, **_: object) -> Any:
         await self.finished.wait()
         finished = json.dumps({"type": "session.finished"})
         return aiohttp.WSMessage(aiohttp.WSMsgType.TEXT, finished, None)
-
-    async def close(self) -> None:
-        pass
 
 
 async def test_a_blocked_packet_delays_none_that_is_due_later(
@@ -45,8 +44,9 @@ async def test_a_blocked_packet_delays_none_that_is_due_later(
 ) -> None:
     socket = Socket()
 
-    async def opened(*_: object) -> Socket:
-        return socket
+    @asynccontextmanager
+    async def opened(*_: object) -> AsyncIterator[Session]:
+        yield Session(socket, "test")  # type: ignore[arg-type]
 
     monkeypatch.setattr(load, "open_session", opened)
     (take,) = await load.stream_all("", None, [Stream(0, None, 3.0, ["x"] * 20)])
@@ -60,7 +60,7 @@ async def test_a_blocked_packet_delays_none_that_is_due_later(
 async def test_a_busy_generator_knows_that_it_is_late() -> None:
     socket = Socket()
     take = Take(Stream(0, None, 0.0, ["x"] * 3), Recording(time.perf_counter()))
-    sending = asyncio.create_task(load._send(socket, take, paced=True))  # type: ignore[arg-type]
+    sending = asyncio.create_task(load._send(Session(socket, "test"), take, paced=True))  # type: ignore[arg-type]
     await asyncio.sleep(0.05)
     time.sleep(0.15)  # noqa: ASYNC251 - what the figure is there to show
     await sending

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from oyez.bench.writing import Writing, judge
+from oyez.bench.scoring import Writing, judge
 
 
 @pytest.mark.parametrize(

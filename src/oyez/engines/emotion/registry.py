@@ -21,7 +21,7 @@ def find_weights(name: str) -> Path:
 
 
 def load(name: str, feature_space: str, min_confidence: float) -> EmotionClassifier:
-    """The classifier `name` ("open", "research", "off", or a file that `oyez emotion train` wrote)
+    """The classifier `name` ("open", "research", "off", or a file that `research/emotion` wrote)
     for an engine whose features are of `feature_space`. Where the engine's features are others
     than it was trained on, everything is neutral.
 

@@ -1,0 +1,3 @@
+"""Studies behind decisions in oyez. They import `oyez`; nothing in `oyez` imports them."""
+
+from __future__ import annotations
