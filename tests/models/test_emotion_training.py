@@ -15,7 +15,9 @@ from oyez.audio.pcm import SAMPLE_RATE, Samples
 from oyez.bench.driver import transcribe
 from oyez.cli.engines import load_for_command
 from oyez.cli.main import main
-from oyez.engines.emotion import registry
+from oyez.engines.emotion.linear import Neutral
+from oyez.engines.emotion.weights import SHIPPED
+from oyez.engines.registry import load_emotion_classifier
 
 pytestmark = pytest.mark.model
 
@@ -68,14 +70,15 @@ def test_a_server_answers_what_it_was_trained_to(
     assert "10 recordings of plays" in train(manifest, weights)
     engines = load_for_command()
     space = engines.recogniser.info.feature_space
-    classifier = registry.load(str(weights), space, 0.0)  # ten recordings make nobody sure
+    # ten recordings are too few for confident answers
+    classifier = load_emotion_classifier(str(weights), space, 0.0)
     said = part(sample, 15.0)[: 3 * SAMPLE_RATE // 2]
     for audio, expected in ((said, "neutral"), (agitated(said), "angry")):
         transcript = transcribe(
             np.concatenate([audio, np.zeros(SAMPLE_RATE, np.float32)]),
             recogniser=engines.recogniser,
             detector=engines.detector,
-            emotions=classifier.listener(),
+            emotions=classifier.new_tracker(),
         )
         assert transcript.emotions == [expected]
 
@@ -86,10 +89,10 @@ def test_the_same_recordings_give_the_same_file(manifest: Path, tmp_path: Path) 
     assert (tmp_path / "one.npz").read_bytes() == (tmp_path / "two.npz").read_bytes()
 
 
-@pytest.mark.parametrize("name", registry.SHIPPED)
+@pytest.mark.parametrize("name", SHIPPED)
 def test_shipped_weights_fit_the_built_in_model(name: str) -> None:
     space = load_for_command().recogniser.info.feature_space
-    assert not isinstance(registry.load(name, space, 0.33), registry.Neutral)
+    assert not isinstance(load_emotion_classifier(name, space, 0.33), Neutral)
 
 
 def test_a_manifest_that_cannot_be_used_is_explained(tmp_path: Path) -> None:

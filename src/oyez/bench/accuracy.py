@@ -15,8 +15,7 @@ from oyez.bench.manifest import Clip
 from oyez.bench.offline import Offline
 from oyez.bench.scoring import Score, score
 from oyez.bench.writing import Writing, judge
-from oyez.engines.base import Recogniser
-from oyez.engines.vad.base import VoiceDetector
+from oyez.engines.base import Recogniser, VoiceDetector
 from oyez.files.media import MediaError, read_media
 
 

@@ -53,7 +53,7 @@ def accuracy(
     """
     measure, report = needs("oyez.bench.accuracy"), needs("oyez.bench.accuracy_report")
     from oyez.bench.offline import Offline
-    from oyez.engines.whisper_onnx.weights import WeightsError
+    from oyez.engines.whisper.weights import WeightsError
 
     clips = read_clips(manifest, languages, limit)
     known = _offline_texts(offline_from) if offline_from else {}

@@ -51,8 +51,7 @@ def emotion(
     measure, tables = needs("oyez.bench.emotion"), needs("oyez.bench.emotion_report")
     fitting = needs("oyez.training.fit")
     from oyez.engines.emotion.linear import LinearClassifier
-    from oyez.engines.emotion.registry import find_weights
-    from oyez.engines.emotion.weights import EmotionWeights, EmotionWeightsError
+    from oyez.engines.emotion.weights import EmotionWeights, EmotionWeightsError, find_weights
     from oyez.training.conditions import TESTED
     from oyez.training.corpus import CorpusError, read_recordings
     from oyez.training.features import hear
@@ -87,7 +86,7 @@ def emotion(
         unlabelled_finals: Sequence[tuple[bool, str]] = ()
         if unlabelled:
             final = shipped or fitting.fit(heard, trained, {})
-            tally = measure.Tally(LinearClassifier(final, sure).listener)
+            tally = measure.Tally(LinearClassifier(final, sure).new_tracker)
             unlabelled_finals = _named(tally, unlabelled, limit, engines)
     except (CorpusError, EmotionWeightsError, fitting.FitError, OSError) as error:
         raise click.ClickException(str(error)) from error

@@ -40,11 +40,11 @@ def endpoints(
     """
     cases = needs("oyez.bench.endpoints_cases")
     from oyez.bench import endpoints_report as report
-    from oyez.engines.vad import registry
+    from oyez.engines.registry import load_detector
     from oyez.turns.endpointing import EdgeSettings
 
     try:
-        detector = registry.load(vad)
+        detector = load_detector(vad)
     except (ValueError, OSError) as error:
         raise click.ClickException(str(error)) from error
     settings = EdgeSettings.from_wire(threshold, silence_ms, _DEFAULT.prefix_padding_ms)

@@ -19,8 +19,7 @@ from oyez.bench.report import format_table, machine_line
 from oyez.bench.scoring import count_words
 from oyez.bench.term_scoring import TermScore, score_terms, written
 from oyez.bench.terms import rare_terms
-from oyez.engines.base import Recogniser
-from oyez.engines.vad.base import VoiceDetector
+from oyez.engines.base import Recogniser, VoiceDetector
 from oyez.files.media import MediaError, read_media
 
 NOTHING, TERMS, AMONG_100, AMONG_1000, OTHERS, PROSE = (

@@ -10,8 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from oyez.audio.pcm import SAMPLE_RATE, Samples
-from oyez.engines.base import Purpose, Recogniser, RecognitionError, Request
-from oyez.engines.vad.base import WINDOW_SAMPLES, VoiceDetector
+from oyez.engines.base import (
+    WINDOW_SAMPLES,
+    Purpose,
+    Recogniser,
+    RecognitionError,
+    Request,
+    VoiceDetector,
+)
 from oyez.turns.endpointing import EdgeDetector, EdgeSettings, Started, Stopped
 
 FIRST_S = (1, 2, 3)

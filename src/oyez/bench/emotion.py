@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from oyez.engines.emotion.base import EMOTIONS, Emotion, EmotionListener, Features
+from oyez.engines.base import EMOTIONS, Emotion, EmotionTracker, Features
 from oyez.engines.emotion.linear import LinearClassifier
 from oyez.training.features import CLEAN, Heard
 
@@ -70,7 +70,7 @@ def judge(corpus: str, trained_on: Sequence[str], heard: Heard, classifier: Line
     labels = np.array([each.emotion for each in heard.recordings])
     orders = sessions(heard, chosen, seed)
     cold = [
-        _ask(classifier, classifier.listener().probabilities(heard.features[CLEAN][i]), i, 0)
+        _ask(classifier, classifier.new_tracker().probabilities(heard.features[CLEAN][i]), i, 0)
         for i in chosen.tolist()
     ]
     answers = _sessions(heard, CLEAN, classifier, orders)
@@ -132,7 +132,7 @@ def confusion(labels: NDArray[np.int64], answers: Sequence[Answer]) -> NDArray[n
 class Tally:
     """A listener that counts what another answers, for recordings without labels."""
 
-    def __init__(self, make: Callable[[], EmotionListener]) -> None:
+    def __init__(self, make: Callable[[], EmotionTracker]) -> None:
         self.finals: list[tuple[bool, Emotion]] = []
         """Whether it was a session's first utterance, and its name."""
         self._make = make
@@ -145,8 +145,8 @@ class Tally:
     def guess(self, features: Features | None) -> Emotion:
         return self._listener.guess(features)
 
-    def hear(self, features: Features | None) -> Emotion:
-        named = self._listener.hear(features)
+    def update(self, features: Features | None) -> Emotion:
+        named = self._listener.update(features)
         self.finals.append((self._first, named))
         self._first = False
         return named
@@ -157,16 +157,16 @@ def _sessions(
 ) -> list[Answer]:
     answers = []
     for order in orders:
-        listener = classifier.listener()
+        listener = classifier.new_tracker()
         for before, index in enumerate(order):
             features = heard.features[condition][index]
             answers.append(_ask(classifier, listener.probabilities(features), index, before))
-            listener.hear(features)
+            listener.update(features)
     return answers
 
 
 def _ask(
     classifier: LinearClassifier, probabilities: NDArray[np.float32], index: int, before: int
 ) -> Answer:
-    named = EMOTIONS.index(classifier.name(probabilities))
+    named = EMOTIONS.index(classifier.choose(probabilities))
     return Answer(index, before, named, int(probabilities.argmax()), float(probabilities.max()))

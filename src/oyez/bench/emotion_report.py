@@ -8,7 +8,7 @@ import numpy as np
 
 from oyez.bench.emotion import WARM, WARM_AFTER, Answer, Result, calibration_error, confusion
 from oyez.bench.report import format_table, machine_line
-from oyez.engines.emotion.base import EMOTIONS
+from oyez.engines.base import EMOTIONS
 
 
 def report(results: Sequence[Result], unlabelled: Sequence[tuple[bool, str]]) -> str:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from oyez.audio.pcm import SAMPLE_RATE, Samples
 from oyez.bench.sounds import as_sent
-from oyez.engines.vad.base import WINDOW_SAMPLES, VoiceDetector
+from oyez.engines.base import WINDOW_SAMPLES, VoiceDetector
 from oyez.turns.endpointing import EdgeDetector, EdgeSettings, Started, Stopped
 
 Span = tuple[int, int]

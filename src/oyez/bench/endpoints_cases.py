@@ -15,7 +15,7 @@ from oyez.audio.pcm import SAMPLE_RATE, Samples
 from oyez.bench import sounds
 from oyez.bench.endpoints import HOP_SAMPLES, Span, Tally, likelihoods, reference, turns
 from oyez.bench.sounds import WITHOUT_SPEECH, amplified, level_db
-from oyez.engines.vad.base import VoiceDetector
+from oyez.engines.base import VoiceDetector
 from oyez.turns.endpointing import EdgeSettings
 
 SEED = 20_261

@@ -5,8 +5,8 @@ from __future__ import annotations
 from faster_whisper import WhisperModel
 
 from oyez.audio.pcm import Samples
+from oyez.engines.whisper.tokens import whisper_code
 from oyez.engines.whisper_ct2.files import find_files
-from oyez.engines.whisper_onnx.tokens import whisper_code
 
 BEAM_SIZE = 5
 

@@ -15,7 +15,8 @@ from typing import Any
 
 import jiwer
 
-from oyez.turns.text_style import SPACELESS, styled
+from oyez.engines.base import SPACELESS
+from oyez.turns.text_style import styled
 
 BY_CHARACTER = SPACELESS | {"ko"}
 

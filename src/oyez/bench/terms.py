@@ -12,7 +12,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
-from oyez.turns.text_style import SPACELESS
+from oyez.engines.base import SPACELESS
 
 LONG_LETTERS = 8
 LONG_LETTERS_OF = {"ko": 3, "hi": 5, "ar": 5}

@@ -9,7 +9,7 @@ from itertools import groupby
 
 import opencc
 
-from oyez.turns.text_style import SPACELESS
+from oyez.engines.base import SPACELESS
 
 LONG_CHARACTERS = 20
 """A Chinese or Japanese text this long rarely does without a mark inside."""

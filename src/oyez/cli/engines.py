@@ -21,7 +21,7 @@ def load_for_command(
 
     model: as `oyez serve --model`. Raises Fault.
     """
-    from oyez.engines.whisper_onnx.weights import WeightsError
+    from oyez.engines.whisper.weights import WeightsError
     from oyez.runtime.loader import LoadError, load_engines
 
     try:

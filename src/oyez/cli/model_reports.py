@@ -9,8 +9,8 @@ from pathlib import Path
 from oyez.cli.terminal import size_text
 from oyez.engines import library
 from oyez.engines.base import LANGUAGES
+from oyez.engines.whisper.weights import PACKAGED_SHA256, Source, WeightsError, packaged
 from oyez.engines.whisper_onnx.prepare import prepared_directory, prepared_fault
-from oyez.engines.whisper_onnx.weights import PACKAGED_SHA256, Source, WeightsError, packaged
 
 BUILT_IN_LANGUAGES = tuple(language for language in LANGUAGES if language != "yue")
 """Base has no token for Cantonese."""

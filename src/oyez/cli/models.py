@@ -162,8 +162,8 @@ def remove(settings: Settings, name: str) -> None:
     Of a linked model only the links are removed.
     """
     from oyez.engines import library
-    from oyez.engines.whisper_onnx.prepare import forget
-    from oyez.engines.whisper_onnx.weights import PACKAGED_SHA256
+    from oyez.engines.whisper.weights import PACKAGED_SHA256
+    from oyez.engines.whisper_onnx.prepare import delete_cached
 
     try:
         removed = library.remove(settings.models_dir, name)
@@ -173,7 +173,7 @@ def remove(settings: Settings, name: str) -> None:
         raise Fault(f"cannot remove {name}: {error}") from error
     others = {other.digest for other in library.added(settings.models_dir)}
     if removed.digest not in {*others, PACKAGED_SHA256["model.bin"]}:
-        forget(removed.digest, settings.cache_dir)
+        delete_cached(removed.digest, settings.cache_dir)
     click.echo(f"removed {name}")
 
 
@@ -202,12 +202,12 @@ def _check_name(models_dir: Path, name: str) -> None:
 def _add(models_dir: Path, name: str, directory: Path, origin: str, link: bool = False) -> None:
     from oyez.cli.terminal import byte_progress
     from oyez.engines import library
-    from oyez.engines.whisper_onnx.examine import examine
-    from oyez.engines.whisper_onnx.weights import WeightsError
+    from oyez.engines.whisper.inspection import inspect_model
+    from oyez.engines.whisper.weights import WeightsError
 
     _check_name(models_dir, name)
     try:
-        found = examine(directory)
+        found = inspect_model(directory)
         about: dict[str, Any] = asdict(found)
         with byte_progress(f"adding {name}", library.size_bytes(directory)) as progress:
             model = library.add(

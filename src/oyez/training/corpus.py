@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from oyez.engines.emotion.base import EMOTIONS
+from oyez.engines.base import EMOTIONS
 
 
 class CorpusError(Exception):

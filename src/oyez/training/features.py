@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oyez.audio.pcm import SAMPLE_RATE, Samples
-from oyez.engines.base import Info
-from oyez.engines.vad.base import WINDOW_SAMPLES, VoiceDetector
+from oyez.engines.base import WINDOW_SAMPLES, Info, VoiceDetector
 from oyez.files.media import MediaError, read_media
 from oyez.training.conditions import Condition, anything
 from oyez.training.corpus import CorpusError, Recording

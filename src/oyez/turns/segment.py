@@ -15,9 +15,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from oyez.audio.pcm import SAMPLE_RATE
-from oyez.engines.base import Hypothesis, Piece, Purpose
-from oyez.engines.vad.base import WINDOW_SAMPLES
-from oyez.turns.language import FLAT, Prior, after, leaning, likeliest
+from oyez.engines.base import WINDOW_SAMPLES, Hypothesis, Piece, Purpose
+from oyez.engines.language_prior import FLAT, Prior, likeliest
+from oyez.turns.language import after, leaning
 from oyez.turns.partial_context import WHOLE, Excerpt, excerpt, moved
 from oyez.turns.stabilizer import CUT_MARGIN_SAMPLES, Words, heard_before
 from oyez.turns.word_times import Span

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from difflib import SequenceMatcher
 
 from oyez.audio.pcm import SAMPLE_RATE
-from oyez.engines.base import Hypothesis, Piece
-from oyez.turns.text_style import SPACELESS, settled, styled
+from oyez.engines.base import SPACELESS, Hypothesis, Piece
+from oyez.turns.text_style import settled, styled
 
 HELD_BACK_SAMPLES = SAMPLE_RATE * 12 // 10
 """Words heard closer than this to the edge of the audio are not firm yet. On 25 turns in ten

@@ -12,9 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oyez.audio.pcm import SAMPLE_RATE
-from oyez.engines.base import Hypothesis
-from oyez.engines.vad.base import WINDOW_SAMPLES
-from oyez.turns.language import FLAT, Prior
+from oyez.engines.base import WINDOW_SAMPLES, Hypothesis
+from oyez.engines.language_prior import FLAT, Prior
 from oyez.turns.segment import Wanted, Window, WindowSettings
 from oyez.turns.stabilizer import Passage, glue
 from oyez.turns.text_style import finished, styled

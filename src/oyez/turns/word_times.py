@@ -149,7 +149,7 @@ def _spans(pieces: Sequence[Piece], at: int, spoken: Sequence[Span]) -> list[Spa
 
 
 def _said_to(piece: Piece) -> int:
-    return piece.end_samples if piece.said_to_samples is None else piece.said_to_samples
+    return piece.end_samples if piece.raw_end_samples is None else piece.raw_end_samples
 
 
 def _consistent(ends: Sequence[int]) -> list[int]:

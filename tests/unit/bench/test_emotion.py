@@ -16,7 +16,7 @@ from oyez.bench.emotion import (
     unweighted_recall,
 )
 from oyez.bench.emotion_report import report
-from oyez.engines.emotion.base import EMOTIONS
+from oyez.engines.base import EMOTIONS
 from oyez.engines.emotion.linear import LinearClassifier
 from oyez.engines.emotion.weights import EmotionWeights
 from oyez.training.corpus import Recording
@@ -110,9 +110,9 @@ def test_a_tally_tells_first_utterances_from_later_ones() -> None:
     tally = Tally(classifier().listener)
     sad, angry = np.eye(SIZE, dtype=np.float32)[[3, 5]]
     tally.next_session()
-    tally.hear(sad)
+    tally.update(sad)
     tally.guess(angry)
-    tally.hear(angry)
+    tally.update(angry)
     tally.next_session()
-    tally.hear(angry)
+    tally.update(angry)
     assert tally.finals == [(True, "sad"), (False, "angry"), (True, "angry")]

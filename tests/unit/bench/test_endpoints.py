@@ -6,7 +6,7 @@ import numpy as np
 
 from oyez.audio.pcm import SAMPLE_RATE, Samples
 from oyez.bench.endpoints import Heard, Tally, likelihoods, reference, turns
-from oyez.engines.vad.base import WINDOW_SAMPLES, Scores, VoiceDetector
+from oyez.engines.base import WINDOW_SAMPLES, Scores, VoiceDetector
 from oyez.testing import FakeDetector
 from oyez.turns.endpointing import EdgeSettings
 

@@ -16,11 +16,11 @@ from oyez.bench.cli import bench
 from oyez.bench.endpoints import Tally, turns
 from oyez.bench.endpoints_cases import Scene, Sentence, turn_counts
 from oyez.bench.sounds import WITHOUT_SPEECH, amplified
-from oyez.engines.vad import registry
+from oyez.engines import registry
 from oyez.files.media import read_media
 from oyez.turns.endpointing import EdgeSettings
 
-DETECTOR = registry.load("silero")
+DETECTOR = registry.load_detector("silero")
 RECOMMENDED = EdgeSettings.from_wire(0.0, 400, 300)
 DEFAULT = EdgeSettings.from_wire(0.2, 800, 300)
 

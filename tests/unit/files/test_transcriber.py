@@ -10,7 +10,7 @@ import pytest
 
 from oyez.audio.pcm import Samples
 from oyez.engines.base import RecognitionError, Request
-from oyez.engines.emotion.neutral import Neutral
+from oyez.engines.emotion.linear import Neutral
 from oyez.files.options import Options, TranscriptionError
 from oyez.files.results import Partial, Progress, Result, Segment
 from oyez.files.transcriber import Transcriber, own_transcriber

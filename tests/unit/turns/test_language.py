@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from oyez.audio.pcm import SAMPLE_RATE
 from oyez.engines.base import LANGUAGES
-from oyez.turns.language import FLAT, Prior, after, among, is_possible, leaning, likeliest
+from oyez.engines.language_prior import FLAT, Prior, is_possible, likeliest
+from oyez.turns.language import after, among, leaning
 
 
 def seconds(count: float) -> int:
