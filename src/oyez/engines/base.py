@@ -121,7 +121,7 @@ class RecognitionError(Exception):
 
 
 class LoadError(Exception):
-    """An engine cannot be loaded. The message says what to do."""
+    """An engine cannot be loaded. The message explains what to do."""
 
 
 @dataclass(frozen=True, slots=True)

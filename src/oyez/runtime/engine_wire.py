@@ -176,7 +176,7 @@ def _encode_other(value: object) -> object:
         return value.shape, value.astype(np.float32).tobytes()
     if isinstance(value, np.generic):
         return value.item()
-    raise NotImplementedError(f"{type(value)} cannot be said")
+    raise NotImplementedError(f"{type(value)} cannot be encoded")
 
 
 def _decode_other(wanted: type, value: Any) -> Samples:

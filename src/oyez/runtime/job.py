@@ -82,8 +82,8 @@ class Job:
     """Whether the session's audio arrives at the speed of speech. Only then does the job count when
     the cost of a conversation is measured."""
     measures_delay: bool = True
-    """Whether the job's delay says something about the machine. It does not if the session waits
-    for so many other finals that it causes the delay itself."""
+    """Whether the job's delay shows how busy the machine is. It does not if the session waits for
+    so many finals of its own that it causes the delay itself."""
     tenant: Hashable = None
     """Whose share of the engine the job uses: the key of the session. All sessions without a key
     share None."""

@@ -72,7 +72,7 @@ def load_engines(
     in_own_process: whether the recogniser runs in a process of its own, which `Engines.close` ends.
 
     Raises:
-        LoadError: an engine cannot be loaded; the message says what to do.
+        LoadError: an engine cannot be loaded; the message explains what to do.
     """
     began_s = time.monotonic()
     progress(f"loading {engine} ({model}) on {device}")

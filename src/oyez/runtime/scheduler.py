@@ -108,8 +108,8 @@ class Scheduler:
         self._observers = observers
         self._queue = Queue(max_waiting, weight)
         self._running: set[Job] = set()
-        """Jobs in the engine whose answer is still wanted. Whoever removes a job from it decides
-        how the job ends."""
+        """Jobs in the engine whose answer is still wanted. Removing a job from it decides how the
+        job ends."""
         self._idle_workers = recogniser.info.parallel
         self._last_live_s = -math.inf
         """When the last live job was submitted."""

@@ -1,4 +1,4 @@
-"""Detects text that Whisper writes although nobody spoke it: inventions, loops and echoes.
+"""Detects text that Whisper writes although it was not spoken: inventions, loops and echoes.
 
 All checks look at finished or growing text; the engines decide what to do about it.
 """
@@ -33,8 +33,8 @@ MIN_SILENCE_GAIN = 0.8
 MAX_CYCLE_TOKENS = 8
 """Tokens repeated at a longer distance count as new."""
 SAME_POSITION = 5
-"""Two tokens this many encoder positions (20 ms each) apart or less are at the same place: nobody
-says a word again within 0.1 s."""
+"""Two tokens this many encoder positions (20 ms each) apart or less are at the same place: no
+speaker repeats a word within 0.1 s."""
 SHORT_CYCLE_TOKENS = 4
 """A cycle of fewer tokens must repeat SHORT_CYCLE_ROUNDS times, because attention on a single token
 jitters. A longer cycle must repeat twice."""
@@ -69,7 +69,7 @@ def is_as_likely_in_silence(
 ) -> bool:
     """Return whether the audio makes the text hardly likelier than silence does.
 
-    Whisper has learnt what subtitles contain where nobody speaks: credits, thanks, [music]. It
+    Whisper has learnt what subtitles contain where there is no speech: credits, thanks, [music]. It
     writes them with confidence, so their probability alone does not show that they are invented.
 
     silence_probabilities: the probabilities of the tokens if the audio were silence.

@@ -202,7 +202,7 @@ class WhisperCt2:
     def _pieces(
         self, request: Request, result: Any, text: list[int], aligned: Any
     ) -> tuple[Piece, ...]:
-        # with a prefix there was speech before, about which these results say nothing
+        # with a prefix there was speech before, which these results do not cover
         is_invented = is_invented_by_score(result.no_speech_prob, result.scores[0])
         if is_invented and not request.prefix:
             return ()

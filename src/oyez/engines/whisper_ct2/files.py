@@ -30,7 +30,7 @@ def find_files(model: str) -> ModelFiles:
     whose files are in the local hub cache. Nothing is downloaded.
 
     Raises:
-        WeightsError: the model is not on this machine; the message says how to get it.
+        WeightsError: the model is not on this machine; the message explains how to get it.
     """
     if model == BUILT_IN_MODEL:
         return built_in_files()

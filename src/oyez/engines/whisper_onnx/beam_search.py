@@ -222,7 +222,7 @@ def _order(totals: Floats, certain: Floats, width: int) -> list[int]:
     """Return the flat indices of `totals`, the best first.
 
     The best of `certain` is moved among the first `width`, so that beginnings of terms, which may
-    still break off, cannot displace what was really said.
+    still break off, cannot displace the words that were spoken.
     """
     order: list[int] = np.argsort(-totals, axis=None, kind="stable").tolist()
     at = order.index(int(certain.argmax()))

@@ -23,7 +23,7 @@ TOP = 8
 """How many of the likeliest tokens the decoder returns."""
 FEATURE_LAYERS = (1, 2)
 """Encoder layers whose mean over time is returned for the emotion classifier. Early layers
-represent how something is said, later ones more and more what is said (see docs/emotion.md)."""
+represent the manner of speech, later ones more and more its words (see docs/emotion.md)."""
 
 
 def encoder(arrays: Arrays) -> ModelProto:
