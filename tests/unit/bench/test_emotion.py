@@ -107,7 +107,7 @@ def test_the_report_shows_what_was_found() -> None:
 
 
 def test_a_tally_tells_first_utterances_from_later_ones() -> None:
-    tally = Tally(classifier().listener)
+    tally = Tally(classifier().new_tracker)
     sad, angry = np.eye(SIZE, dtype=np.float32)[[3, 5]]
     tally.next_session()
     tally.update(sad)
