@@ -23,8 +23,7 @@ from oyez.bench.manifest import Clip
 from oyez.bench.options import MANIFEST, engine_options, load_engines, read_clips
 from oyez.bench.report import format_table, machine_line
 from oyez.bench.voices import SEED, noise
-from oyez.engines.base import Recogniser
-from oyez.engines.vad.base import WINDOW_SAMPLES, VoiceDetector
+from oyez.engines.base import WINDOW_SAMPLES, Recogniser, VoiceDetector
 from oyez.files.media import MediaError, read_media
 
 LENGTHS_S: dict[str, tuple[float, float]] = {

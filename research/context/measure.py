@@ -14,8 +14,7 @@ from dataclasses import dataclass
 
 from oyez.bench.driver import transcribe
 from oyez.bench.manifest import Clip
-from oyez.engines.base import Recogniser
-from oyez.engines.vad.base import VoiceDetector
+from oyez.engines.base import Recogniser, VoiceDetector
 from oyez.files.media import MediaError, read_media
 from research.context.terms import TermScore, rare_terms, score_terms, written
 

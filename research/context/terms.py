@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import jiwer
 
 from oyez.bench.scoring import BY_CHARACTER, normalise
-from oyez.turns.text_style import SPACELESS
+from oyez.engines.base import SPACELESS
 
 TERM_LETTERS = 8
 TERM_LETTERS_OF = {"ko": 3, "hi": 5, "ar": 5}

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
-from oyez.engines.emotion.base import EMOTIONS
+from oyez.engines.base import EMOTIONS
 from oyez.engines.emotion.weights import EmotionWeights
 from research.emotion.recordings import CLEAN, VARIED, LabelledFeatures
 

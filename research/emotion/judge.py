@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from oyez.engines.emotion.base import EMOTIONS, Emotion, EmotionListener, Features
+from oyez.engines.base import EMOTIONS, Emotion, EmotionTracker, Features
 from oyez.engines.emotion.linear import LinearClassifier
 from research.emotion.recordings import CLEAN, LabelledFeatures
 
@@ -74,7 +74,7 @@ def judge(
     labels = np.array([each.emotion for each in labelled.recordings])
     orders = sessions(labelled, chosen, seed)
     cold = [
-        _ask(classifier, classifier.listener().probabilities(labelled.features[CLEAN][i]), i, 0)
+        _ask(classifier, classifier.new_tracker().probabilities(labelled.features[CLEAN][i]), i, 0)
         for i in chosen.tolist()
     ]
     answers = _sessions(labelled, CLEAN, classifier, orders)
@@ -142,7 +142,7 @@ def confusion(labels: NDArray[np.int64], answers: Sequence[Answer]) -> NDArray[n
 class CountingListener:
     """Passes utterances on to another listener and keeps its answers."""
 
-    def __init__(self, make: Callable[[], EmotionListener]) -> None:
+    def __init__(self, make: Callable[[], EmotionTracker]) -> None:
         self.finals: list[tuple[bool, Emotion]] = []
         """For each utterance, whether it was the first of its session, and its emotion."""
         self._make = make
@@ -157,9 +157,9 @@ class CountingListener:
         """Answer as the other listener does; keep nothing."""
         return self._listener.guess(features)
 
-    def hear(self, features: Features | None) -> Emotion:
+    def update(self, features: Features | None) -> Emotion:
         """Answer as the other listener does, and keep the answer."""
-        named = self._listener.hear(features)
+        named = self._listener.update(features)
         self.finals.append((self._first, named))
         self._first = False
         return named
@@ -173,16 +173,16 @@ def _sessions(
 ) -> list[Answer]:
     answers = []
     for order in orders:
-        listener = classifier.listener()
+        listener = classifier.new_tracker()
         for before, index in enumerate(order):
             features = labelled.features[condition][index]
             answers.append(_ask(classifier, listener.probabilities(features), index, before))
-            listener.hear(features)
+            listener.update(features)
     return answers
 
 
 def _ask(
     classifier: LinearClassifier, probabilities: NDArray[np.float32], index: int, before: int
 ) -> Answer:
-    named = EMOTIONS.index(classifier.name(probabilities))
+    named = EMOTIONS.index(classifier.choose(probabilities))
     return Answer(index, before, named, int(probabilities.argmax()), float(probabilities.max()))

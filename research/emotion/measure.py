@@ -13,10 +13,9 @@ from oyez import settings
 from oyez.bench.driver import transcribe
 from oyez.bench.options import MANIFEST, load_engines, names, read_clips
 from oyez.bench.report import format_table, machine_line
-from oyez.engines.emotion.base import EMOTIONS
+from oyez.engines.base import EMOTIONS
 from oyez.engines.emotion.linear import LinearClassifier
-from oyez.engines.emotion.registry import find_weights
-from oyez.engines.emotion.weights import EmotionWeights, EmotionWeightsError
+from oyez.engines.emotion.weights import EmotionWeights, EmotionWeightsError, find_weights
 from oyez.files.media import read_media
 from research.audio import EMOTION_CONDITIONS
 from research.emotion.fit import FitError, fit
@@ -114,7 +113,7 @@ def measure(
         unlabelled_finals: Sequence[tuple[bool, str]] = ()
         if unlabelled:
             final = shipped or fit(labelled, trained, {})
-            listener = CountingListener(LinearClassifier(final, sure).listener)
+            listener = CountingListener(LinearClassifier(final, sure).new_tracker)
             unlabelled_finals = _named(listener, unlabelled, limit, engines)
     except (CorpusError, EmotionWeightsError, FitError, OSError) as error:
         raise click.ClickException(str(error)) from error

@@ -14,9 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oyez.audio.pcm import SAMPLE_RATE, Samples
-from oyez.engines.base import Info
-from oyez.engines.emotion.base import EMOTIONS
-from oyez.engines.vad.base import WINDOW_SAMPLES, VoiceDetector
+from oyez.engines.base import EMOTIONS, WINDOW_SAMPLES, Info, VoiceDetector
 from oyez.files.media import MediaError, read_media
 from research.audio import Condition, varied
 

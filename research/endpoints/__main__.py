@@ -12,7 +12,7 @@ from oyez.audio.pcm import SAMPLE_RATE, Samples
 from oyez.bench.manifest import Clip
 from oyez.bench.options import MANIFEST, read_clips, spoken_clips
 from oyez.bench.report import format_table, machine_line, percentile
-from oyez.engines.vad import registry
+from oyez.engines import registry
 from oyez.files.media import MediaError, read_media
 from oyez.protocol.session_config import SILENCE_RANGE_MS, TurnDetection
 from oyez.turns.endpointing import EndpointerSettings
@@ -56,7 +56,7 @@ def endpoints(
     see research/history.md.
     """
     try:
-        detector = registry.load(vad)
+        detector = registry.load_detector(vad)
     except (ValueError, OSError) as error:
         raise click.ClickException(str(error)) from error
     settings = EndpointerSettings.from_wire(threshold, silence_ms, _DEFAULT.prefix_padding_ms)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.random import Generator
 
 from oyez.audio.pcm import SAMPLE_RATE, Samples
-from oyez.engines.vad.base import VoiceDetector
+from oyez.engines.base import VoiceDetector
 from oyez.turns.endpointing import EndpointerSettings
 from research.audio import (
     WITHOUT_SPEECH,

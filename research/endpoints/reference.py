@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oyez.audio.pcm import SAMPLE_RATE, Samples
-from oyez.engines.vad.base import WINDOW_SAMPLES, VoiceDetector
+from oyez.engines.base import WINDOW_SAMPLES, VoiceDetector
 from oyez.turns.endpointing import Endpointer, EndpointerSettings, TurnEnd, TurnStart
 from research.audio import as_sent
 

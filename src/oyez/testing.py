@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from oyez.engines.base import WINDOW_SAMPLES, Scores, VoiceDetector
 from oyez.engines.fake import FakeRecogniser
-from oyez.engines.vad.base import WINDOW_SAMPLES, Scores, VoiceDetector
 
 __all__ = ["FakeDetector", "FakeRecogniser"]
 

@@ -15,26 +15,36 @@ import soundfile
 import soxr
 
 from oyez.audio.pcm import SAMPLE_RATE, Samples
-from oyez.engines.base import LANGUAGES, Hypothesis, Purpose, Recogniser, RecognitionError, Request
-from oyez.engines.registry import ENGINES, find
+from oyez.engines.base import (
+    BUILT_IN_MODEL,
+    LANGUAGES,
+    EngineOptions,
+    Hypothesis,
+    Purpose,
+    Recogniser,
+    RecogniserClass,
+    RecognitionError,
+    Request,
+)
+from oyez.engines.registry import RECOGNISERS, find_recogniser
 from oyez.runtime.engine import EngineChoice
 from oyez.runtime.engine_process import EngineProcess
 from support.markdown import blocks
 
 SAMPLE = Path(__file__).parents[2] / "src/oyez/assets/two_cities.wav"
-WITH_MODEL = [name for name in ENGINES if name != "fake"]
+WITH_MODEL = [name for name in RECOGNISERS if name != "fake"]
 WISDOM_S, LIGHT_S = 5.8, 14.3
 """Where these words of the recording end."""
 DOCUMENTED = "as documented"
 IN_A_PROCESS = "whisper-onnx in a process of its own"
 """As a server uses it."""
-PAGE = Path(__file__).parents[2] / "docs/recognisers.md"
+PAGE = Path(__file__).parents[2] / "docs/engines.md"
 SENTENCE_SAMPLES = 3 * SAMPLE_RATE
 
 pytestmark = pytest.mark.model
 
 
-@pytest.fixture(scope="module", params=[*ENGINES, DOCUMENTED, IN_A_PROCESS])
+@pytest.fixture(scope="module", params=[*RECOGNISERS, DOCUMENTED, IN_A_PROCESS])
 def engine(request: pytest.FixtureRequest) -> Iterator[Recogniser]:
     with _loaded(request.param) as engine:
         yield engine
@@ -68,19 +78,17 @@ def _loaded(name: str) -> Iterator[Recogniser]:
 
 
 def _load(name: str) -> Recogniser:
-    engine_class = _documented_engine() if name == DOCUMENTED else find(name)
-    if name == "whisper-ct2":
-        loaded: Recogniser = engine_class.load("base", "cpu", 2)
-    else:
-        loaded = engine_class.load(Path(platformdirs.user_cache_dir("oyez")), 2)
-    return loaded
+    engine_class = _documented_engine() if name == DOCUMENTED else find_recogniser(name)
+    cache_dir = platformdirs.user_cache_dir("oyez")
+    return engine_class.load(EngineOptions(BUILT_IN_MODEL, "cpu", 2, cache_dir))
 
 
-def _documented_engine() -> Any:
+def _documented_engine() -> RecogniserClass:
     """The engine that the page on engines shows."""
     (block,) = [each for each in blocks(PAGE) if each.info == "python engine"]
     names: dict[str, Any] = {}
     exec(compile(block.text, block.name, "exec"), names)
+    engine_class: RecogniserClass
     (engine_class,) = [each for each in names.values() if hasattr(each, "recognise")]
     return engine_class
 

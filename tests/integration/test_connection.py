@@ -10,7 +10,7 @@ import aiohttp
 import numpy as np
 import pytest
 
-from oyez.engines.emotion.base import Emotion, Features
+from oyez.engines.base import Emotion, Features
 from oyez.protocol.session import Session
 from oyez.runtime.job import MAX_FINALS
 from oyez.server.session import byte_budget
@@ -57,13 +57,13 @@ async def test_each_session_has_its_emotions_named_by_itself() -> None:
         def __init__(self) -> None:
             self.heard = 0
 
-        def listener(self) -> Moody:
+        def new_tracker(self) -> Moody:
             return Moody()
 
         def guess(self, features: Features | None) -> Emotion:
             return "surprised"
 
-        def hear(self, features: Features | None) -> Emotion:
+        def update(self, features: Features | None) -> Emotion:
             self.heard += 1
             return "angry" if self.heard == 1 else "sad"
 

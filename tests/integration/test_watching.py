@@ -23,8 +23,7 @@ from oyez.engines.base import RecognitionError, Request
 from oyez.engines.fake import FakeRecogniser
 from oyez.metrics import CLOSE_CODES, MODES, OTHER, OUTCOMES, PACES, STAGES, TRANSCRIBED
 from oyez.runtime.job import Urgency
-from oyez.runtime.job_metrics import BATCH_KINDS
-from oyez.runtime.scheduler import End
+from oyez.runtime.scheduler import BATCH_KINDS, End
 from oyez.server.access.refusals import REASONS
 from support.exposition import Exposition, selectors
 from support.prometheus import ask, program, prometheus

@@ -15,7 +15,7 @@ from oyez.audio.pcm import SAMPLE_RATE, Samples
 from oyez.bench.driver import transcribe
 from oyez.bench.options import load_engines
 from oyez.engines.emotion import registry
-from oyez.engines.emotion.neutral import Neutral
+from oyez.engines.emotion.linear import Neutral
 from research.emotion.train import train as train_command
 
 pytestmark = pytest.mark.model

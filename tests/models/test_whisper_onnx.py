@@ -12,8 +12,9 @@ import pytest
 
 from oyez.audio.pcm import Samples
 from oyez.engines.base import LANGUAGES, Hypothesis, Purpose, Recogniser, Request
+from oyez.engines.language_prior import FLAT
 from oyez.engines.whisper_onnx import WhisperOnnx, clauses
-from oyez.turns.language import FLAT, prior_after
+from oyez.turns.language import prior_after
 
 pytestmark = pytest.mark.model
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oyez.engines.emotion.neutral import Neutral
+from oyez.engines.emotion.linear import Neutral
 from oyez.protocol.effects import Effect, Send
 from oyez.protocol.errors import ClientError
 from oyez.protocol.limits import SessionLimits

@@ -10,8 +10,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oyez.engines.base import Hypothesis, Piece, Purpose
-from oyez.engines.vad.base import WINDOW_SAMPLES
+from oyez.engines.base import WINDOW_SAMPLES, Hypothesis, Piece, Purpose
 from oyez.protocol.effects import Recognise
 from oyez.turns.segment import RecognitionNeed, SegmentSettings
 from oyez.turns.turn import Turn

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from oyez.engines.emotion.base import EMOTIONS
+from oyez.engines.base import EMOTIONS
 from oyez.engines.emotion.linear import LinearClassifier
 from research.emotion.fit import FitError, balanced, fit, relative_to_speaker
 from research.emotion.recordings import CLEAN, VARIED, LabelledFeatures, Recording
@@ -33,9 +33,9 @@ def test_emotions_are_learnt_apart_from_voices() -> None:
     material = heard()
     classifier = LinearClassifier(fit(material, ["c0"], {}), 0.0)
     chosen = np.flatnonzero(material.of(["c1"]))
-    listener, named = classifier.listener(), []
+    tracker, named = classifier.new_tracker(), []
     for index in chosen[:21].tolist():
-        named.append(listener.hear(material.features[CLEAN][index]))
+        named.append(tracker.update(material.features[CLEAN][index]))
     truth = [EMOTIONS[material.recordings[i].emotion] for i in chosen[:21].tolist()]
     assert sum(a == b for a, b in zip(named[7:], truth[7:], strict=True)) >= 12
 
@@ -49,8 +49,8 @@ def test_the_same_recordings_give_the_same_weights() -> None:
 def test_an_emotion_that_was_never_heard_is_never_named() -> None:
     material = heard(emotions=(1, 3, 5))
     weights = fit(material, ["c0"], {})
-    listener = LinearClassifier(weights, 0.0).listener()
-    named = {listener.hear(row) for row in material.features[CLEAN]}
+    tracker = LinearClassifier(weights, 0.0).new_tracker()
+    named = {tracker.update(row) for row in material.features[CLEAN]}
     assert named <= {EMOTIONS[1], EMOTIONS[3], EMOTIONS[5]}
     assert len(named) == 3
 
@@ -59,8 +59,8 @@ def test_two_emotions_are_enough() -> None:
     material = heard(emotions=(1, 5))
     classifier = LinearClassifier(fit(material, ["c0"], {}), 0.0)
     rows = material.features[CLEAN][material.of(["c0"])][:6]
-    listener = classifier.listener()
-    assert [listener.hear(row) for row in rows][2:] == ["neutral", "angry", "neutral", "angry"]
+    tracker = classifier.new_tracker()
+    assert [tracker.update(row) for row in rows][2:] == ["neutral", "angry", "neutral", "angry"]
 
 
 def test_one_emotion_is_not() -> None:

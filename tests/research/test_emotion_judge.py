@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from oyez.engines.emotion.base import EMOTIONS
+from oyez.engines.base import EMOTIONS
 from oyez.engines.emotion.linear import LinearClassifier
 from oyez.engines.emotion.weights import EmotionWeights
 from research.emotion.judge import (
@@ -106,12 +106,12 @@ def test_the_report_shows_what_was_found() -> None:
 
 
 def test_first_utterances_are_counted_apart_from_later_ones() -> None:
-    listener = CountingListener(classifier().listener)
+    listener = CountingListener(classifier().new_tracker)
     sad, angry = np.eye(SIZE, dtype=np.float32)[[3, 5]]
     listener.next_session()
-    listener.hear(sad)
+    listener.update(sad)
     listener.guess(angry)
-    listener.hear(angry)
+    listener.update(angry)
     listener.next_session()
-    listener.hear(angry)
+    listener.update(angry)
     assert listener.finals == [(True, "sad"), (False, "angry"), (True, "angry")]

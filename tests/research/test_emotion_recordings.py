@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from oyez.engines.emotion.base import EMOTIONS
+from oyez.engines.base import EMOTIONS
 from research.emotion.recordings import CorpusError, read_recordings
 
 ROW = {"path": "a.wav", "corpus": "plays", "speaker": "anna", "emotion": "sad", "licence": "CC0"}

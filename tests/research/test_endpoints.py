@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from oyez.audio.pcm import SAMPLE_RATE, Samples
-from oyez.engines.vad import registry
+from oyez.engines import registry
 from oyez.files.media import read_media
 from oyez.turns.endpointing import EndpointerSettings
 from research.audio import WITHOUT_SPEECH, amplified
@@ -20,7 +20,7 @@ from research.endpoints.__main__ import endpoints
 from research.endpoints.cases import Scene, Sentence, turn_counts
 from research.endpoints.reference import EndpointErrors, turns
 
-DETECTOR = registry.load("silero")
+DETECTOR = registry.load_detector("silero")
 RECOMMENDED = EndpointerSettings.from_wire(0.0, 400, 300)
 DEFAULT = EndpointerSettings.from_wire(0.2, 800, 300)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from oyez.audio.pcm import SAMPLE_RATE, Samples
-from oyez.engines.vad.base import WINDOW_SAMPLES, Scores, VoiceDetector
+from oyez.engines.base import WINDOW_SAMPLES, Scores, VoiceDetector
 from oyez.testing import FakeDetector
 from oyez.turns.endpointing import EndpointerSettings
 from research.endpoints.reference import (

@@ -16,7 +16,7 @@ import numpy as np
 
 from oyez.audio.pcm import SAMPLE_RATE
 from oyez.engines.base import Info, Purpose, Request
-from oyez.runtime.capacity import Load
+from oyez.runtime.capacity import Capacity
 from oyez.runtime.job import MAX_FINALS, Job, Urgency
 from oyez.runtime.queue import Queue
 from oyez.server.session.jobs import FIRST_PARTIAL_S, OWN_FINAL_S, PARTIAL_S
@@ -68,7 +68,7 @@ class Flooder:
         moment = Request(SILENCE[: int(0.032 * SAMPLE_RATE)], Purpose.FINAL)
         job = Job(
             self, next(self._commits), 0, moment, Urgency.FINAL, machine.now_s + self._patience_s,
-            lambda outcome: self._answered(), is_paced=False, tells_delay=False,
+            lambda outcome: self._answered(), is_realtime=False, measures_delay=False,
             tenant=self._tenant,
         )  # fmt: skip
         machine.submit(job)
@@ -85,7 +85,7 @@ class Machine:
         self.now_s = 0.0
         self.info = Info("test", (), 480_000, max_batch=16, parallel=workers)
         self.slowness = slowness
-        self.load = Load(workers, assumed, Settings().max_load, lambda: self.now_s)
+        self.load = Capacity(workers, assumed, Settings().max_load, lambda: self.now_s)
         self.queue = Queue(1024, self.load.weight)
         self.idle = workers
         self.speakers: list[Speaker] = []
@@ -174,7 +174,7 @@ class Machine:
 
     def _answered(self, who: Speaker, job: Job, ends: bool) -> None:
         if job.is_partial and job.item == who.turn:
-            who.gaps_s.append(self.now_s - (who.heard_s or job.owed_since_s))
+            who.gaps_s.append(self.now_s - (who.heard_s or job.first_requested_s))
             who.next_partial_s = min(who.next_partial_s, job.submitted_s + job.interval_s)
         if job.item == who.turn:
             who.heard_s = self.now_s

@@ -12,10 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from oyez.engines.base import Hypothesis, Piece, Request
-from oyez.engines.emotion.base import EmotionListener
-from oyez.engines.emotion.neutral import Neutral
-from oyez.engines.vad.base import WINDOW_SAMPLES
+from oyez.engines.base import WINDOW_SAMPLES, EmotionTracker, Hypothesis, Piece, Request
+from oyez.engines.emotion.linear import Neutral
 from oyez.protocol import codec
 from oyez.protocol.effects import Cancel, Close, Completed, Count, Effect, Recognise, Send
 from oyez.protocol.errors import ProtocolError
@@ -59,7 +57,7 @@ class Driver:
         answer_at_once: bool = True,
         windows_at_once: int = 64,
         limits: SessionLimits | None = None,
-        emotions: EmotionListener | None = None,
+        emotions: EmotionTracker | None = None,
     ) -> None:
         numbers = itertools.count(1)
         self.now_ms = 0

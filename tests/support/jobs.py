@@ -7,15 +7,14 @@ from collections.abc import Callable
 import numpy as np
 
 from oyez.engines.base import Purpose, Request
-from oyez.runtime.job import Job, Urgency
-from oyez.runtime.worker import Outcome
+from oyez.runtime.job import Job, Outcome, Urgency
 
 
 def make_job(
     urgency: Urgency = Urgency.FINAL,
     *,
     owner: object = "owner",
-    window: object = 0,
+    segment: object = 0,
     samples: int = 16_000,
     deadline_s: float = 0.0,
     callback: Callable[[Outcome], None] = lambda outcome: None,
@@ -27,7 +26,7 @@ def make_job(
     return Job(
         owner,
         "item",
-        window,
+        segment,
         Request(np.zeros(samples, np.float32), purpose),
         urgency,
         deadline_s,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from oyez.engines.base import Hypothesis, Piece, Request
-from oyez.turns.language import likeliest
+from oyez.engines.language_prior import likeliest
 from support.driver import WORD_SAMPLES
 
 GERMAN, ENGLISH, JAPANESE, UNSURE = 0.2, 0.4, 0.6, 0.8

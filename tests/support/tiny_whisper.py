@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from oyez.engines.whisper_onnx.weights import packaged
+from oyez.engines.whisper.weights import packaged
 
 WIDTH, BANDS, POSITIONS, TEXT_POSITIONS = 64, 80, 1500, 448
 VOCABULARY = 51_865

@@ -14,10 +14,16 @@ from oyez.audio.pcm import SAMPLE_RATE, Samples
 from oyez.bench.driver import Transcript, transcribe
 from oyez.bench.manifest import Clip
 from oyez.bench.scoring import Faults, Score, Writing, find_faults, judge, score
-from oyez.engines.base import Purpose, Recogniser, RecognitionError, Request
-from oyez.engines.vad.base import WINDOW_SAMPLES, VoiceDetector
+from oyez.engines.base import (
+    WINDOW_SAMPLES,
+    Purpose,
+    Recogniser,
+    RecognitionError,
+    Request,
+    VoiceDetector,
+)
+from oyez.engines.whisper.tokens import whisper_code
 from oyez.engines.whisper_ct2.files import find_files
-from oyez.engines.whisper_onnx.tokens import whisper_code
 from oyez.files.media import MediaError, read_media
 from oyez.turns.endpointing import Endpointer, EndpointerSettings, TurnEnd, TurnStart
 

@@ -89,7 +89,7 @@ def accuracy(
     offline is faster-whisper on the whole file, beam 5, with the same weights.
     """
     measure, report = needs("oyez.bench.accuracy"), needs("oyez.bench.accuracy_report")
-    from oyez.engines.whisper_onnx.weights import WeightsError
+    from oyez.engines.whisper.weights import WeightsError
 
     clips = read_clips(manifest, languages, limit)
     known = _offline_texts(offline_from) if offline_from else {}

@@ -14,10 +14,8 @@ import numpy as np
 
 from oyez.audio.pcm import SAMPLE_RATE, Samples
 from oyez.bench.scoring import same_words
-from oyez.engines.base import Purpose, Recogniser
-from oyez.engines.emotion.base import EmotionListener
-from oyez.engines.emotion.neutral import Neutral
-from oyez.engines.vad.base import VoiceDetector
+from oyez.engines.base import EmotionTracker, Purpose, Recogniser, VoiceDetector
+from oyez.engines.emotion.linear import Neutral
 from oyez.protocol.effects import Cancel, Effect, Recognise, Send
 from oyez.protocol.limits import SessionLimits
 from oyez.protocol.server_events import (
@@ -69,7 +67,7 @@ def transcribe(
     language: str | None = None,
     partials: bool = False,
     context: str = "",
-    emotions: EmotionListener | None = None,
+    emotions: EmotionTracker | None = None,
 ) -> Transcript:
     """Stream a recording in packets of 100 ms through a session of its own.
 
@@ -96,7 +94,7 @@ class _Stream:
         recogniser: Recogniser,
         detector: VoiceDetector,
         partials: bool,
-        emotions: EmotionListener | None = None,
+        emotions: EmotionTracker | None = None,
     ) -> None:
         numbers = itertools.count(1)
         self._recogniser = recogniser

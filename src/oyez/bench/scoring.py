@@ -18,7 +18,8 @@ from typing import Any, Self
 import jiwer
 import opencc
 
-from oyez.turns.text_style import SPACELESS, styled
+from oyez.engines.base import SPACELESS
+from oyez.turns.text_style import styled
 
 BY_CHARACTER = SPACELESS | {"ko"}
 LEFT_OUT_WORDS = 5

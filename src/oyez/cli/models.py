@@ -184,8 +184,8 @@ def remove(settings: Settings, name: str) -> None:
     Of a linked model only the links are removed.
     """
     from oyez.engines import library
-    from oyez.engines.whisper_onnx.prepare import forget
-    from oyez.engines.whisper_onnx.weights import PACKAGED_SHA256
+    from oyez.engines.whisper.weights import PACKAGED_SHA256
+    from oyez.engines.whisper_onnx.prepare import delete_cached
 
     try:
         removed = library.remove(settings.models_dir, name)
@@ -195,18 +195,18 @@ def remove(settings: Settings, name: str) -> None:
         raise CommandError(f"cannot remove {name}: {error}") from error
     others = {other.digest for other in library.added(settings.models_dir)}
     if removed.digest not in {*others, PACKAGED_SHA256["model.bin"]}:
-        forget(removed.digest, settings.cache_dir)
+        delete_cached(removed.digest, settings.cache_dir)
     click.echo(f"removed {name}")
 
 
 def _add(models_dir: Path, name: str, directory: Path, origin: str, link: bool = False) -> None:
     from oyez.cli.terminal import byte_progress
     from oyez.engines import library
-    from oyez.engines.whisper_onnx.examine import examine
-    from oyez.engines.whisper_onnx.weights import WeightsError
+    from oyez.engines.whisper.inspection import inspect_model
+    from oyez.engines.whisper.weights import WeightsError
 
     try:
-        found = examine(directory)
+        found = inspect_model(directory)
         with byte_progress(f"adding {name}", library.size_bytes(directory)) as progress:
             library.add(
                 models_dir,
@@ -298,8 +298,8 @@ def model_reports(models_dir: Path, cache_dir: Path) -> list[ModelReport]:
     """Return the built-in model, then those that were added, by name. No file is hashed."""
     from oyez.engines import library
     from oyez.engines.base import LANGUAGES
+    from oyez.engines.whisper.weights import PACKAGED_SHA256, WeightsError, packaged
     from oyez.engines.whisper_onnx.prepare import prepared_directory
-    from oyez.engines.whisper_onnx.weights import PACKAGED_SHA256, WeightsError, packaged
 
     size_bytes, fault = 0, None
     try:
@@ -347,7 +347,7 @@ def file_faults(
     model.
     """
     from oyez.engines import library
-    from oyez.engines.whisper_onnx.weights import WeightsError, packaged
+    from oyez.engines.whisper.weights import WeightsError, packaged
 
     if report.built_in:
         try:

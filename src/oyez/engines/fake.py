@@ -1,6 +1,6 @@
-"""A recogniser without a model: deterministic words from the audio's length, or a script.
+"""A recogniser without a model. Its words follow from the audio's length, or from a script.
 
-For tests, and for trying clients and set-ups where no model is wanted (`--engine fake`).
+It is for tests, and for trying clients and set-ups that need no model (`--engine fake`).
 """
 
 from __future__ import annotations
@@ -8,11 +8,18 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from oyez.audio.pcm import SAMPLE_RATE
-from oyez.engines.base import LANGUAGES, Hypothesis, Info, Piece, RecognitionError, Request
-from oyez.turns.language import likeliest
+from oyez.engines.base import (
+    LANGUAGES,
+    EngineOptions,
+    Hypothesis,
+    Info,
+    Piece,
+    RecognitionError,
+    Request,
+)
+from oyez.engines.language_prior import likeliest
 
 WORDS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 WORD_SAMPLES = SAMPLE_RATE // 2
@@ -20,12 +27,15 @@ REMEMBERED = 256
 
 
 class FakeRecogniser:
-    """Hears one counting word for each half second, so longer audio extends shorter audio's text.
+    """Answers one counting word for each half second, so longer audio extends the text of shorter
+    audio.
 
-    script: text for a request instead; it may raise. delay_s: how long each call takes.
-    The latest requests are kept in `requests`, the latest batches' sizes in `batch_sizes`, unless
-    it was loaded as a server loads it.
+    script: returns the text for a request instead; it may raise. delay_s: how long each call takes.
+    remembered: how many of the latest requests `requests` keeps, and how many of the latest batch
+    sizes `batch_sizes` keeps. A server keeps none.
     """
+
+    devices = ("cpu",)
 
     def __init__(
         self,
@@ -42,20 +52,22 @@ class FakeRecogniser:
         self.batch_sizes: list[int] = []
         self.warm = False
         self.may_answer = threading.Event()
-        """Clear it to hold every answer back."""
+        """While it is cleared, no call returns."""
         self.may_answer.set()
         self._script = script
         self._remembered = remembered
 
     @classmethod
-    def load(cls, cache_dir: Path, threads: int) -> FakeRecogniser:
-        """As other engines are loaded; there is nothing to load."""
+    def load(cls, options: EngineOptions) -> FakeRecogniser:
+        """Return a recogniser that keeps no requests. No option has an effect."""
         return cls(remembered=0)
 
     def warm_up(self) -> None:
+        """Only note that it was called, in `warm`."""
         self.warm = True
 
     def recognise(self, requests: Sequence[Request]) -> list[Hypothesis | RecognitionError]:
+        """Answer every request, in order; see `Recogniser.recognise`."""
         self._remember(requests)
         self.may_answer.wait()
         time.sleep(self.delay_s)

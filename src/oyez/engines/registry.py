@@ -1,28 +1,78 @@
-"""Recognition engines by name. An engine is imported only when it is chosen."""
+"""Finds engines by name. An engine's module is imported only when the engine is chosen."""
 
 from __future__ import annotations
 
 from importlib import import_module
 from typing import Any
 
-ENGINES: dict[str, str] = {
+from oyez.engines.base import EmotionClassifier, RecogniserClass, VoiceDetector
+from oyez.engines.emotion.linear import LinearClassifier, Neutral
+from oyez.engines.emotion.weights import EmotionWeights, find_weights
+
+RECOGNISERS: dict[str, str] = {
     "fake": "oyez.engines.fake:FakeRecogniser",
     "whisper-onnx": "oyez.engines.whisper_onnx:WhisperOnnx",
     "whisper-ct2": "oyez.engines.whisper_ct2:WhisperCt2",
 }
-"""Name to "module:class"; each class has a `load` that returns a `Recogniser`."""
+"""Name to "module:class". Each class is a `RecogniserClass`."""
+
+DETECTORS: dict[str, str] = {
+    "silero": "oyez.engines.vad.silero:SileroDetector",
+    "energy": "oyez.engines.vad.energy:EnergyDetector",
+}
+"""Name to "module:class". Each class is a `VoiceDetector`."""
+
+OFF = "off"
+"""The name of the emotion classifier that answers `neutral` for everything."""
 
 
-def find(name: str) -> Any:
-    """The engine class called `name`.
+def find_recogniser(name: str) -> RecogniserClass:
+    """Return the class of the recogniser called `name`.
 
     Raises:
-        ValueError: no engine has that name; the message lists those there are.
+        ValueError: no recogniser has that name; the message lists the names.
     """
-    try:
-        module, _, attribute = ENGINES[name].partition(":")
-    except KeyError:
+    if name not in RECOGNISERS:
         raise ValueError(
-            f"no recogniser is called {name!r}; there are: {', '.join(sorted(ENGINES))}"
-        ) from None
+            f"no recogniser is called {name!r}; there are: {', '.join(sorted(RECOGNISERS))}"
+        )
+    found: RecogniserClass = _import(RECOGNISERS[name])
+    return found
+
+
+def load_detector(name: str) -> VoiceDetector:
+    """Load the voice activity detector called `name`.
+
+    Raises:
+        ValueError: no detector has that name; the message lists the names.
+    """
+    if name not in DETECTORS:
+        allowed = ", ".join(sorted(DETECTORS))
+        raise ValueError(f"unknown voice detector {name!r}: choose one of {allowed}")
+    detector: VoiceDetector = _import(DETECTORS[name])()
+    return detector
+
+
+def load_emotion_classifier(
+    name: str, feature_space: str, min_confidence: float
+) -> EmotionClassifier:
+    """Load the emotion classifier called `name`, for a recogniser with this `Info.feature_space`.
+
+    name: "off", one of `weights.SHIPPED`, or the path of a file that `oyez emotion train` wrote.
+    If the weights were trained on another feature space, the classifier answers `neutral` for
+    everything. min_confidence: less probable emotions are answered as `neutral`.
+
+    Raises:
+        EmotionWeightsError: the file is missing, damaged or made for something else.
+    """
+    if name == OFF:
+        return Neutral()
+    weights = EmotionWeights.load(find_weights(name))
+    if weights.space != feature_space:
+        return Neutral()
+    return LinearClassifier(weights, min_confidence)
+
+
+def _import(entry: str) -> Any:
+    module, _, attribute = entry.partition(":")
     return getattr(import_module(module), attribute)

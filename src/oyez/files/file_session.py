@@ -12,19 +12,16 @@ from collections.abc import AsyncIterator, Callable, Hashable, Iterator
 from typing import Any
 
 from oyez.audio.pcm import SAMPLE_RATE, Samples, samples_to_pcm16
-from oyez.engines.base import Purpose
-from oyez.engines.emotion.base import EmotionListener
-from oyez.engines.vad.base import Scores, Stretch
+from oyez.engines.base import AudioChunk, EmotionTracker, Purpose, Scores
 from oyez.files.media import run_blocking
 from oyez.files.results import Options, Partial, Progress, Result, Segment, TranscriptionError, Word
 from oyez.protocol.effects import Cancel, Completed, Effect, Recognise, Send
 from oyez.protocol.limits import SessionLimits
 from oyez.protocol.server_events import ErrorEvent, InterimText, SessionFinished
 from oyez.protocol.session import Session
-from oyez.runtime.job import MAX_FINALS, Job, Overloaded, Stopped, Urgency
+from oyez.runtime.job import MAX_FINALS, Job, Outcome, Overloaded, Stopped, Urgency
 from oyez.runtime.scheduler import Scheduler
 from oyez.runtime.vad_batcher import MAX_WINDOWS, VadPool
-from oyez.runtime.worker import Outcome
 
 PATIENCE_S = 10.0
 """When an answer is wanted: files among themselves are served in the order they came."""
@@ -58,7 +55,7 @@ class Run:
         options: Options,
         scheduler: Scheduler,
         vad_pool: VadPool,
-        emotions: EmotionListener,
+        emotions: EmotionTracker,
         max_backlog_s: float,
         observer: Observer,
         tenant: Hashable = None,
@@ -124,7 +121,7 @@ class Run:
         self._jobs.clear()
         self._changed.set()
 
-    def next_stretch(self) -> Stretch | None:
+    def next_stretch(self) -> AudioChunk | None:
         self._asked = False
         try:
             while not self._ended:
@@ -211,14 +208,14 @@ class Run:
         job = Job(
             owner=self._owner,
             item=effect.item_id,
-            window=effect.window,
+            segment=effect.window,
             request=effect.request,
             urgency=Urgency.BACKGROUND,
             deadline_s=time.monotonic() + PATIENCE_S,
             callback=lambda outcome: self._hand_over(number, outcome),
             is_replaceable=is_partial or effect.speculative,
             interval_s=effect.due_s,
-            is_paced=False,
+            is_realtime=False,
             tenant=self._tenant,
         )
         self._jobs[number] = job

@@ -20,7 +20,7 @@ import contextlib
 import itertools
 from collections.abc import AsyncGenerator, AsyncIterator, Hashable
 
-from oyez.engines.emotion.base import EmotionClassifier
+from oyez.engines.base import EmotionClassifier
 from oyez.files.file_session import Blocks, Observer, Run
 from oyez.files.results import Options, Result
 from oyez.runtime.loader import Engines
@@ -65,7 +65,7 @@ class Transcriber:
             options or Options(),
             self._scheduler,
             self._vad_pool,
-            self._emotion.listener(),
+            self._emotion.new_tracker(),
             self._max_backlog_s,
             observer or Observer(),
             tenant,

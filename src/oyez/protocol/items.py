@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from oyez.audio.pcm import SAMPLE_RATE
-from oyez.engines.base import Hypothesis, Purpose, Request
-from oyez.engines.emotion.base import EmotionListener
+from oyez.engines.base import EmotionTracker, Hypothesis, Purpose, Request
+from oyez.engines.language_prior import Prior
 from oyez.protocol.effects import Cancel, Completed, Count, Effect, Recognise, Send
 from oyez.protocol.errors import Overload
 from oyez.protocol.server_events import (
@@ -26,7 +26,7 @@ from oyez.protocol.server_events import (
     TranscriptionCompleted,
     TranscriptionFailed,
 )
-from oyez.turns.language import Prior, uniform_over
+from oyez.turns.language import uniform_over
 from oyez.turns.segment import RecognitionNeed, Segment
 from oyez.turns.text_style import separator
 from oyez.turns.turn import Turn
@@ -69,7 +69,7 @@ class Items:
     def __init__(
         self,
         new_id: Callable[[str], str],
-        emotions: EmotionListener,
+        emotions: EmotionTracker,
         max_transcript_chars: int,
         languages: Sequence[str] = (),
     ) -> None:
@@ -219,7 +219,7 @@ class Items:
         turn = item.turn
         self._language = turn.language or self._language
         language = self._language
-        emotion = self._emotions.hear(turn.features) if turn.transcript else "neutral"
+        emotion = self._emotions.update(turn.features) if turn.transcript else "neutral"
         effects: list[Effect] = []
         shown_text = item.shown[0]
         if not turn.transcript.startswith(shown_text):

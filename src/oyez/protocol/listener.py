@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from oyez.audio.buffer import SampleBuffer
 from oyez.audio.decoder import make_decoder
 from oyez.audio.pcm import SAMPLE_RATE, Samples
-from oyez.engines.base import Request
-from oyez.engines.vad.base import WINDOW_SAMPLES
+from oyez.engines.base import WINDOW_SAMPLES, Request
 from oyez.protocol.effects import Effect, Send
 from oyez.protocol.items import Items, OpenItem
 from oyez.protocol.server_events import ServerEvent

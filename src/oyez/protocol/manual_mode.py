@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from oyez.audio.pcm import SAMPLE_RATE
-from oyez.engines.vad.base import WINDOW_SAMPLES
+from oyez.engines.base import WINDOW_SAMPLES
 from oyez.protocol.effects import Count, Effect
 from oyez.protocol.items import Items
 from oyez.protocol.limits import SessionLimits

@@ -9,8 +9,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from oyez.engines.base import LANGUAGES
-from oyez.engines.emotion.base import Emotion
+from oyez.engines.base import LANGUAGES, Emotion
 from oyez.protocol.codes import ERROR_CODES, ERROR_TYPES
 
 Language = Annotated[str, msgspec.Meta(extra_json_schema={"enum": list(LANGUAGES)})]

@@ -23,8 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oyez.audio.pcm import Samples
-from oyez.engines.base import Hypothesis
-from oyez.engines.emotion.base import EmotionListener
+from oyez.engines.base import EmotionTracker, Hypothesis
 from oyez.protocol import codec
 from oyez.protocol.client_events import (
     AudioAppend,
@@ -72,7 +71,7 @@ class Session:
         model: str,
         new_id: NewId,
         limits: SessionLimits,
-        emotions: EmotionListener,
+        emotions: EmotionTracker,
         now_ms: int,
     ) -> None:
         self.id = new_id("sess")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 
-from oyez.engines.vad.base import WINDOW_SAMPLES
+from oyez.engines.base import WINDOW_SAMPLES
 from oyez.protocol.effects import Began, Effect
 from oyez.protocol.items import Items, OpenItem
 from oyez.protocol.limits import SessionLimits

@@ -1,5 +1,5 @@
-"""What a conversation will cost on this machine, and whether the engine understands, from a
-sentence that ships with oyez."""
+"""Tries an engine on a sentence that is installed with oyez: how much a conversation will cost on
+this machine, and whether the engine recognises words."""
 
 from __future__ import annotations
 
@@ -19,47 +19,53 @@ from oyez.engines.base import Hypothesis, Purpose, Recogniser, RecognitionError,
 BATCH = 4
 """Jobs in a call, as on a busy server."""
 PARTIAL_SAMPLES = 3 * SAMPLE_RATE
+"""Typical length of a partial in a conversation."""
 FINAL_SAMPLES = 4 * SAMPLE_RATE
-"""Typical lengths in a conversation …"""
+"""Typical length of a final in a conversation."""
 PARTIALS_PER_S = 0.2
+"""Fewest partials that a session needs per second. It speaks half of the time, and partials come at
+their slowest acceptable rate."""
 FINALS_PER_S = 0.2
-"""… and how many a session needs at least per second: it speaks half of the time, partials come at
-their slowest, and a turn of some seconds has one final and now and then another in vain."""
-TRIES = 3
-TRYING_S = 0.5
-SENTENCE = frozenset({"best", "times", "worst"})
-"""Words of its beginning that any model which knows English recognises."""
+"""Finals that a session needs per second. A turn of some seconds has one, and sometimes another
+that is discarded because the speaker continues."""
+MAX_TRIES = 3
+MAX_TRYING_S = 0.5
+"""No further try begins after this time."""
+KNOWN_WORDS = frozenset({"best", "times", "worst"})
+"""Words of the sentence that any model for English recognises."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What the trial at the start found out."""
+    """The result of trying an engine at the start."""
 
     session_cost: float
-    """The share of the engine's time that a session needs: see `inference.load`."""
+    """The share of the engine's time that a session needs: see `runtime.capacity`."""
     call_s: float
-    """How long the slowest call took, by the clock."""
+    """Wall-clock time of the slowest call."""
     text: str
-    """What the engine makes of the sentence."""
+    """The text that the engine recognised."""
 
     @property
-    def knows_words(self) -> bool:
-        """Whether any word of the sentence is in the text."""
-        return not SENTENCE.isdisjoint(re.findall(r"[a-z]+", self.text.lower()))
+    def has_known_words(self) -> bool:
+        """Whether any of KNOWN_WORDS is in the text."""
+        return not KNOWN_WORDS.isdisjoint(re.findall(r"[a-z]+", self.text.lower()))
 
 
 def try_out(recogniser: Recogniser, threads: int) -> Trial:
-    """Takes a second, or what two calls take; the engine should be warm. Raises whatever the engine
-    raises, and a RecognitionError that it answers.
+    """Measure a warm engine. This takes about a second, or as long as two calls.
 
-    threads: how many the engine may use. The cost counts their time, not the clock's, for others
-    may use the machine at the moment; what a GPU does is not seen.
+    The cost is measured in CPU time, because other programs may use the machine at the moment. The
+    work of a GPU is therefore not measured. Raises any exception of the engine, also a
+    RecognitionError that it returns.
+
+    threads: how many threads the engine may use.
     """
-    speech = _sample()
+    speech = _sentence()
     partial = Request(speech[:PARTIAL_SAMPLES], Purpose.PARTIAL, "en")
     final = Request(speech[:FINAL_SAMPLES], Purpose.FINAL, "en")
-    partials = _Tries(recogniser, partial, recogniser.info.max_batch)
-    finals = _Tries(recogniser, final, recogniser.info.max_batch_finals)
+    partials = _measure(recogniser, partial, recogniser.info.max_batch)
+    finals = _measure(recogniser, final, recogniser.info.max_batch_finals)
     needed_s = PARTIALS_PER_S * partials.job_cpu_s + FINALS_PER_S * finals.job_cpu_s
     return Trial(
         session_cost=needed_s / threads,
@@ -68,35 +74,44 @@ def try_out(recogniser: Recogniser, threads: int) -> Trial:
     )
 
 
-class _Tries:
-    """One request, in a batch, while all workers do the same, some times."""
-
-    def __init__(self, recogniser: Recogniser, request: Request, max_batch: int) -> None:
-        batch = [request] * min(BATCH, max_batch)
-        workers = recogniser.info.parallel
-        cpu_s, clock_s = [], []
-        enough_s = time.monotonic() + TRYING_S
-        with ThreadPoolExecutor(workers) as pool:
-            for _ in range(TRIES):
-                began_cpu_s, began_s = time.process_time(), time.monotonic()
-                answers = list(pool.map(recogniser.recognise, [batch] * workers))
-                cpu_s.append(time.process_time() - began_cpu_s)
-                clock_s.append(time.monotonic() - began_s)
-                if time.monotonic() > enough_s:
-                    break
-        self.job_cpu_s = min(cpu_s) / (workers * len(batch))
-        self.slowest_s = max(clock_s)
-        self.text = _text(answers[0])
+@dataclass(frozen=True, slots=True)
+class _Measurement:
+    job_cpu_s: float
+    """CPU time of one job in the fastest try."""
+    slowest_s: float
+    """Wall-clock time of the slowest try."""
+    text: str
 
 
-def _text(answers: Sequence[Hypothesis | RecognitionError]) -> str:
+def _measure(recogniser: Recogniser, request: Request, max_batch: int) -> _Measurement:
+    """Run a batch of equal requests on all workers at the same time, several times."""
+    batch = [request] * min(BATCH, max_batch)
+    workers = recogniser.info.parallel
+    cpu_s, clock_s = [], []
+    end_s = time.monotonic() + MAX_TRYING_S
+    with ThreadPoolExecutor(workers) as pool:
+        for _ in range(MAX_TRIES):
+            began_cpu_s, began_s = time.process_time(), time.monotonic()
+            answers = list(pool.map(recogniser.recognise, [batch] * workers))
+            cpu_s.append(time.process_time() - began_cpu_s)
+            clock_s.append(time.monotonic() - began_s)
+            if time.monotonic() > end_s:
+                break
+    return _Measurement(
+        job_cpu_s=min(cpu_s) / (workers * len(batch)),
+        slowest_s=max(clock_s),
+        text=_first_text(answers[0]),
+    )
+
+
+def _first_text(answers: Sequence[Hypothesis | RecognitionError]) -> str:
     answer = answers[0]
     if isinstance(answer, RecognitionError):
         raise answer
     return answer.text
 
 
-def _sample() -> Samples:
+def _sentence() -> Samples:
     with (
         as_file(files("oyez") / "assets" / "two_cities.wav") as path,
         wave.open(str(path)) as audio,

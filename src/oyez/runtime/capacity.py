@@ -1,8 +1,8 @@
-"""How much of the machine the running sessions need, and whether one more fits.
+"""Estimates how much of the machine the open sessions need, and how many more fit.
 
-Sessions need all of their finals, but not all of the partials they ask for: where a machine
-cannot keep up, partials come less often. What a session *needs* is its finals and partials at the
-slowest bearable cadence. That can be measured at any load, however far partials are stretched.
+Sessions need all of their finals, but not all of the partials they request: a machine that cannot
+keep up gives partials less often. A session *needs* its finals, and partials at the slowest
+acceptable rate. This can be measured at any load, however rare partials have become.
 """
 
 from __future__ import annotations
@@ -17,49 +17,50 @@ from oyez.runtime.job import Job
 from oyez.runtime.scheduler import End
 
 SLOWEST_PARTIALS_S = 2.5
-"""A turn's partials should not come less often than this."""
+"""Longest acceptable time between the partials of a turn."""
 LATEST_FINALS_S = 0.5
-"""Nor should finals begin later past their deadline."""
+"""If finals begin later than this after their deadlines, no session is admitted."""
 RECENT_S = 5.0
-"""About so much of the past counts for how the machine is doing …"""
+"""Time constant of the averages that describe the current state of the machine."""
 COST_S = 20.0
-"""… and for what a session costs: long enough for everybody to have spoken and been silent."""
+"""Time constant of the average cost of a session: long enough for speech and silence of all
+sessions."""
 SETTLED_S = 5.0
-"""A session younger than this has hardly asked for anything yet: it counts as one like the others,
-but what it asked for tells nothing."""
+"""A younger session has requested too little to measure its cost. It counts as an average one."""
 PRIOR_SESSION_S = 40.0
-"""The cost assumed at the start weighs as much as the measured cost of so much session time."""
+"""The assumed cost weighs as much as the measured cost of this much session time."""
 SHORT_FINAL_S = 1.0
-"""A final of less audio counts for what a conversation needs only in proportion to its audio:
-whoever commits many times a second asks for many, and no conversation does."""
+"""A final with less audio counts for the need of a conversation only in proportion to its audio. A
+client that commits many times a second requests many short finals, but no conversation does."""
 
 
-class Load:
-    """An `Observer` of the scheduler that also knows how many sessions are open. Thread-safe."""
+class Capacity:
+    """An `Observer` of the scheduler that also counts open sessions. Thread-safe."""
 
     def __init__(
         self, workers: int, assumed_cost: float, limit: float, clock: Callable[[], float]
     ) -> None:
-        """assumed_cost: the share of the machine a session needs, as long as none was measured.
-        limit: the share that all sessions together may need. clock: the scheduler's."""
+        """workers: threads of the scheduler. assumed_cost: the share of the workers' time that a
+        session needs, until it is measured. limit: the share that all sessions together may need.
+        clock: the scheduler's."""
         self._workers = workers
         self._assumed_cost = assumed_cost
         self._limit = limit
         self._clock = clock
         self._lock = threading.Lock()
-        self._busy_s = _Fading(RECENT_S)
-        self._demand_s = _Fading(RECENT_S)
-        self._finals = _Fading(RECENT_S)
-        self._late_s = _Fading(RECENT_S)
-        self._needed_s = _Fading(COST_S)
-        self._session_s = _Fading(COST_S)
+        self._busy_s = _DecayingSum(RECENT_S)
+        self._demand_s = _DecayingSum(RECENT_S)
+        self._finals = _DecayingSum(RECENT_S)
+        self._late_s = _DecayingSum(RECENT_S)
+        self._needed_s = _DecayingSum(COST_S)
+        self._session_s = _DecayingSum(COST_S)
         self._sessions = 0
         self._sessions_of: Counter[Hashable] = Counter()
         self._opened_s: deque[float] = deque()
         self._counted_to_s = clock()
 
     def ran(self, batch: Sequence[Job], began_s: float, ended_s: float) -> None:
-        """One call of the engine; each of its jobs is charged the same part."""
+        """Record a call of the engine. Its time is divided equally among its jobs."""
         run_s = (ended_s - began_s) / len(batch)
         with self._lock:
             self._count_sessions(ended_s)
@@ -67,10 +68,10 @@ class Load:
                 self._charge(job, run_s, began_s, ended_s)
 
     def ended(self, job: Job, end: End, now_s: float) -> None:
-        """Jobs that did not run cost nothing."""
+        """Do nothing: only calls of the engine cost time."""
 
     def session_opened(self, tenant: Hashable = None) -> None:
-        """tenant: as in `Job`."""
+        """Count a new session. tenant: see `Job.tenant`."""
         with self._lock:
             now_s = self._clock()
             self._count_sessions(now_s)
@@ -79,6 +80,7 @@ class Load:
             self._opened_s.append(now_s)
 
     def session_closed(self, tenant: Hashable = None) -> None:
+        """Stop counting a session."""
         with self._lock:
             self._count_sessions(self._clock())
             self._sessions -= 1
@@ -87,30 +89,33 @@ class Load:
                 del self._sessions_of[tenant]
 
     def weight(self, tenant: Hashable) -> float:
-        """Of a tenant when the engine is shared out: it grows with the square root of its open
-        sessions. So forty conversations of one tenant have most of the engine beside one session
-        of another that asks for all of it, and one conversation has enough beside forty such."""
+        """Return a tenant's weight for `Fairness`: the square root of its open sessions.
+
+        So forty conversations of one tenant get most of the engine next to one session of another
+        tenant that requests all of it, and one conversation gets enough next to forty such
+        sessions.
+        """
         with self._lock:
             return math.sqrt(max(1, self._sessions_of[tenant]))
 
     @property
     def busy(self) -> float:
-        """The share of the workers' time that is used, lately."""
+        """The share of the workers' time that was used recently."""
         return self._recent_share(self._busy_s)
 
     @property
     def demand(self) -> float:
-        """The share that would be used if partials came as often as they are asked for. Above 1
-        they come that much less often."""
+        """The share that would be used if partials came as often as they are requested. Above 1,
+        partials come less often by that factor."""
         return self._recent_share(self._demand_s)
 
     @property
     def late_s(self) -> float:
-        """How late finals began on average, past their deadlines, lately: of sessions that do not
-        wait for many of their own."""
+        """How late recent finals began on average after their deadlines. Only jobs with
+        `measures_delay` count."""
         with self._lock:
             now_s = self._clock()
-            # one that was in time counts with the others, so that the past is forgotten
+            # + 1, so that the average decays to 0 when no finals arrive
             return self._late_s.read(now_s) / (1 + self._finals.read(now_s))
 
     @property
@@ -129,9 +134,10 @@ class Load:
         return self._sessions * self.cost
 
     def room(self, overdue_s: float) -> float:
-        """How many more sessions fit; inf if they cost nothing. One always does.
+        """Return how many more sessions fit; inf if they cost nothing. If none is open, one always
+        fits.
 
-        overdue_s: how far the jobs that wait now are behind their deadlines.
+        overdue_s: how far the most overdue waiting job is past its deadline.
         """
         least = 0.0 if self._sessions else 1.0
         if max(overdue_s, self.late_s) > LATEST_FINALS_S:
@@ -140,7 +146,7 @@ class Load:
         fitting = self._limit // cost if cost > 0 else math.inf
         return max(least, fitting - self._sessions)
 
-    def _recent_share(self, time_s: _Fading) -> float:
+    def _recent_share(self, time_s: _DecayingSum) -> float:
         with self._lock:
             return time_s.read(self._clock()) / (RECENT_S * self._workers)
 
@@ -148,21 +154,21 @@ class Load:
         self._busy_s.add(run_s, ended_s)
         if job.is_background:
             return
-        asked, needed = 1.0, 1.0
+        requested, needed = 1.0, 1.0
         if job.is_partial:
-            every_s = max(job.interval_s, ended_s - job.owed_since_s)
-            asked, needed = every_s / job.interval_s, every_s / SLOWEST_PARTIALS_S
+            every_s = max(job.interval_s, ended_s - job.first_requested_s)
+            requested, needed = every_s / job.interval_s, every_s / SLOWEST_PARTIALS_S
         else:
             needed = min(1.0, job.samples / SAMPLE_RATE / SHORT_FINAL_S)
-            if job.tells_delay:
+            if job.measures_delay:
                 self._finals.add(1, ended_s)
                 self._late_s.add(max(0.0, began_s - job.deadline_s), ended_s)
-        self._demand_s.add(run_s * asked, ended_s)
-        if job.is_paced:
+        self._demand_s.add(run_s * requested, ended_s)
+        if job.is_realtime:
             self._needed_s.add(run_s * needed, ended_s)
 
     def _count_sessions(self, now_s: float) -> None:
-        """Session time since it was last counted, of settled sessions."""
+        """Add the session time since the last call, without sessions younger than SETTLED_S."""
         passed_s = max(0.0, now_s - self._counted_to_s)
         self._counted_to_s += passed_s
         settled = max(0, self._sessions - len(self._opened_s))
@@ -171,8 +177,8 @@ class Load:
             self._opened_s.popleft()
 
 
-class _Fading:
-    """A sum in which what was added `memory_s` ago counts 1/e. A steady rate adds up to
+class _DecayingSum:
+    """A sum in which an amount decays to 1/e after `memory_s`. A steady rate adds up to
     rate * memory_s."""
 
     def __init__(self, memory_s: float) -> None:

@@ -1,4 +1,4 @@
-"""What this process may use of the machine: cores and memory, containers' limits included."""
+"""The cores and memory that this process may use, within the limits of its container."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from pathlib import Path
 
 ROOT = Path("/")
 UNLIMITED_BYTES = 1 << 60
-"""Version 1 of cgroups has no word for "no limit", but a number beyond any memory."""
+"""Version 1 of cgroups expresses "no limit" as a number larger than any memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class CpuShare:
-    """Cores of a machine."""
+    """The processor time that this process may use."""
 
     cores: int
-    """This process may run on so many …"""
+    """The number of cores that this process may run on."""
     quota: float | None
-    """… for so much time of one core per second: a container's limit; None: no limit."""
+    """The container's limit in seconds of one core's time per second. None if there is no limit."""
 
     @property
     def usable(self) -> int:
-        """Threads that find a core to run on."""
+        """The number of threads that can run at the same time, at least 1."""
         if self.quota is None:
             return self.cores
         return max(1, min(self.cores, math.floor(self.quota + 0.5)))
 
 
 def cpu_share(root: Path = ROOT) -> CpuShare:
-    """root: of the file system; for tests."""
+    """Return the share of this process. root: of the file system, for tests."""
     if hasattr(os, "sched_getaffinity"):
         cores = len(os.sched_getaffinity(0))
     else:
@@ -39,7 +39,7 @@ def cpu_share(root: Path = ROOT) -> CpuShare:
 
 
 def memory_limit_bytes(root: Path = ROOT) -> int | None:
-    """The container's limit; None: none, or none known."""
+    """Return the container's memory limit, or None if there is none or it is unknown."""
     limits = [
         *_numbers(root, "", "memory.max"),
         *_numbers(root, "memory", "memory.limit_in_bytes"),
@@ -49,7 +49,8 @@ def memory_limit_bytes(root: Path = ROOT) -> int | None:
 
 
 def memory_bytes(root: Path = ROOT) -> tuple[int | None, int | None]:
-    """(of the machine, available now); None where the system does not say."""
+    """Return the machine's memory and how much of it is available now. None for a number that the
+    system does not report."""
     found: dict[str, int] = {}
     for line in _read(root / "proc" / "meminfo").splitlines():
         name, _, value = line.partition(":")
@@ -63,7 +64,7 @@ def memory_bytes(root: Path = ROOT) -> tuple[int | None, int | None]:
 
 
 def _cpu_quota(root: Path) -> float | None:
-    """The tightest of the limits that this process is under."""
+    """Return the lowest of the limits for this process and its parent groups."""
     quotas = []
     for directory in _cgroups(root, ""):
         quota, _, period = _read(directory / "cpu.max").strip().partition(" ")
@@ -83,7 +84,10 @@ def _numbers(root: Path, controller: str, name: str) -> list[int]:
 
 
 def _cgroups(root: Path, controller: str) -> list[Path]:
-    """Directories of this process' group and those above it; controller "": version 2."""
+    """Return the directories of this process' control group and of its parents.
+
+    controller: of version 1 of cgroups, or "" for version 2.
+    """
     mounted = root / "sys" / "fs" / "cgroup" / controller
     for line in _read(root / "proc" / "self" / "cgroup").splitlines():
         _, _, rest = line.partition(":")

@@ -1,9 +1,10 @@
-"""The process of an engine: loads it, answers calls, and ends with the server that started it.
+"""The program of an engine's process: it loads the engine, answers calls, and ends with its server.
 
     python -m oyez.runtime.engine_child CONTROL MEMORY LANE...
 
-with the numbers of descriptors it inherits: a socket for everything but calls, the memory of all
-lanes, and a socket for each lane. It has nothing else of the server, no key and no password.
+The arguments are the numbers of inherited descriptors: a socket for everything except calls, the
+memory of all lanes, and a socket for each lane. The process has nothing else of the server, in
+particular no keys and no passwords.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ import threading
 import traceback
 from pathlib import Path
 
-from oyez.engines.base import Hypothesis, Recogniser
-from oyez.runtime.engine import LoadError, load_engine
+from oyez.engines.base import Hypothesis, LoadError, Recogniser
+from oyez.runtime.engine import load_engine, run_batch
 from oyez.runtime.engine_wire import (
     LANE_BYTES,
     Answer,
@@ -37,17 +38,17 @@ from oyez.runtime.engine_wire import (
     WireError,
     take_samples,
 )
-from oyez.runtime.worker import Outcome, run_batch
+from oyez.runtime.job import Outcome
 
 PR_SET_PDEATHSIG = 1
 OOM_SCORE = Path("/proc/self/oom_score_adj")
-OOM_SCORE_MORE = 300
-"""Where memory runs out, the kernel should take the engine, which is started again, and not the
-server with its sessions."""
+OOM_SCORE_INCREASE = 300
+"""Makes the kernel end the engine, which is started again, and not the server with its sessions
+when memory runs out."""
 
 
 def main(control: int, memory: int, *lanes: int) -> None:
-    """Serve until the server is gone."""
+    """Serve until the server ends."""
     _prepare_process()
     channel = Channel(socket.socket(fileno=control))
     first = channel.receive()
@@ -58,8 +59,8 @@ def main(control: int, memory: int, *lanes: int) -> None:
     if engine is None:
         return
     recogniser, ready = engine
-    # a service manager sends SIGTERM to every process of the service: turns that are being finished
-    # still need the engine, which ends with the server
+    # A service manager sends SIGTERM to every process of the service. Turns that are being finished
+    # still need the engine, which ends with the server.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     shared = memoryview(mmap.mmap(memory, LANE_BYTES * len(lanes)))
     threads = [
@@ -84,17 +85,18 @@ def main(control: int, memory: int, *lanes: int) -> None:
 def _prepare_process() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    # while it loads, SIGTERM ends it; half-made files are removed
+    # while the engine loads, SIGTERM ends it after its temporary files are removed
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
     faulthandler.enable()
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         with contextlib.suppress(OSError, ValueError):
-            OOM_SCORE.write_text(str(min(1000, int(OOM_SCORE.read_text()) + OOM_SCORE_MORE)))
+            OOM_SCORE.write_text(str(min(1000, int(OOM_SCORE.read_text()) + OOM_SCORE_INCREASE)))
 
 
 def _leave_with_server(channel: Channel) -> None:
-    """The server says nothing more on this socket; that it ends means that the server has."""
+    """End this process when the control socket ends, because the server has ended then. The server
+    sends no further messages on it."""
     with contextlib.suppress(WireError):
         channel.receive()
     os._exit(0)
@@ -120,9 +122,9 @@ def _serve_lane(recogniser: Recogniser, lane: Channel, memory: memoryview) -> No
             outcomes = run_batch(recogniser, take_samples(memory, call))
             lane.send(Answers([_answer(outcome) for outcome in outcomes]))
     except WireError:
-        os._exit(0)  # the server is gone
+        os._exit(0)  # the server has ended
     except BaseException:
-        # whoever waits on this lane must learn of it
+        # the end of the process tells the server's thread that waits on this lane
         logging.getLogger(__name__).exception("a lane of the engine failed")
         os._exit(1)
 
@@ -134,7 +136,7 @@ def _answer(outcome: Outcome) -> Answer:
 
 
 class _Forwarder(logging.Handler):
-    """Sends the lines of the log to the server, which writes them among its own."""
+    """Sends log lines to the server, which writes them into its own log."""
 
     def __init__(self, channel: Channel) -> None:
         super().__init__()

@@ -1,5 +1,8 @@
-"""The engine in a process of its own: a fault in native code, or the kernel's want of memory, ends
-it and not the server. It is started again; only calls that ran are lost."""
+"""Runs the engine in a process of its own.
+
+If native code crashes, or the kernel runs out of memory, only this process ends and not the server.
+It is started again, and only the calls that were running are lost.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +21,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
-from oyez.engines.base import Hypothesis, Info, RecognitionError, Request
+from oyez.engines.base import Hypothesis, Info, LoadError, RecognitionError, Request
 from oyez.runtime.calibration import Trial
-from oyez.runtime.engine import EngineChoice, LoadError, Progress
+from oyez.runtime.engine import EngineChoice, Progress
 from oyez.runtime.engine_wire import (
     LANE_BYTES,
     LANE_SAMPLES,
@@ -35,33 +38,40 @@ from oyez.runtime.engine_wire import (
     put_samples,
 )
 from oyez.runtime.engine_wire import Progress as ProgressLine
-from oyez.runtime.worker import EngineAway, EngineLost
+from oyez.runtime.job import EngineLost, EngineUnavailable
 from oyez.settings import child_environment
 
 PROGRAM = "oyez.runtime.engine_child"
 RESTART_AFTER_S = (0.0, 0.1, 1.0, 2.0, 4.0, 8.0)
-"""How long to wait before the engine is started again: the first time, and each time that it has
-not lasted STABLE_S."""
+"""How long to wait before the engine is started again: after it ran at least STABLE_S, and after
+each further time in a row that it ended earlier."""
 STABLE_S = 60.0
-MOST_FAILED_STARTS = 5
-"""So often in a row it is tried, then the engine is lost."""
+"""An engine that ran this long counts as stable."""
+MAX_FAILED_STARTS = 5
+"""After this many failed starts in a row the engine is lost."""
 STOP_LOADING_S = 5.0
+"""How long a process that is loading may take to end."""
 
 log = logging.getLogger(__name__)
 
 
 class EngineProcess:
-    """A `Recogniser`, and `watched_engine.Restartable`. Thread-safe.
+    """A `Recogniser` that is also `watched_engine.Restartable`. Thread-safe.
 
-    All starts are made by one thread that lives as long as this does, because Linux ends a process
-    that wants to die with its parent when the thread ends that started it.
+    One thread, which lives as long as this object, starts all processes. The reason is that the
+    processes ask Linux to end them with their parent, and Linux does so already when the thread
+    that started them ends.
     """
 
     info: Info
 
     def __init__(self, choice: EngineChoice, progress: Progress) -> None:
-        """Start it and wait until it is loaded. Raises LoadError; whatever else comes meanwhile,
-        a signal's SystemExit for instance, ends it too."""
+        """Start the process and wait until the engine is loaded. If any exception interrupts the
+        wait, for example SystemExit from a signal, the process is ended.
+
+        Raises:
+            LoadError: the engine cannot be loaded.
+        """
         self._choice = choice
         self._progress = progress
         self._lanes = choice.usable_threads
@@ -71,7 +81,7 @@ class EngineProcess:
         self._child: _Child | None = None
         self._closed = threading.Event()
         self._decided = threading.Event()
-        """Whether the first start has succeeded or failed is known."""
+        """Set when the first start has succeeded or failed."""
         self._failure = ""
         self._trial: Trial | None = None
         self.is_up = False
@@ -90,38 +100,42 @@ class EngineProcess:
 
     @property
     def trial(self) -> Trial:
-        """What the trial at the first start found."""
+        """The result of the trial at the first start."""
         assert self._trial
         return self._trial
 
     @property
     def pid(self) -> int | None:
-        """Of the process that runs now."""
+        """The id of the current process, if there is one."""
         child = self._child
         return child.pid if child else None
 
     def warm_up(self) -> None:
-        """It is warm when it is up."""
+        """Do nothing: the process warms the engine up before it accepts calls."""
 
     def recognise(self, requests: Sequence[Request]) -> list[Hypothesis | RecognitionError]:
-        """Answer every request, in order; see `Recogniser.recognise`. Raises EngineLost when the
-        process ends meanwhile, EngineAway when it is not up."""
+        """Answer every request, in order; see `Recogniser.recognise`.
+
+        Raises:
+            EngineLost: the process ended during the call.
+            EngineUnavailable: the process is not up.
+        """
         answers: dict[int, Hypothesis | RecognitionError] = {}
-        for indices in _lane_fulls(requests):
+        for indices in _lane_groups(requests):
             part = [requests[index] for index in indices]
             answers.update(zip(indices, self._call(part), strict=True))
         too_long = RecognitionError(f"audio is longer than {self.info.max_samples} samples")
         return [answers.get(index, too_long) for index in range(len(requests))]
 
     def restart(self) -> None:
-        """End the process; it is started again."""
+        """End the process. It is then started again."""
         child = self._child
         if child:
             child.is_unwanted = True
             self._retire(child)
 
     def close(self) -> None:
-        """End it for good. A process that is loading removes its half-made files first."""
+        """End the process for good. If it is loading, it removes its temporary files first."""
         self._closed.set()
         with self._lock:
             child, is_loading = self._child, not self.is_up
@@ -136,7 +150,7 @@ class EngineProcess:
     def _call(self, requests: list[Request]) -> list[Hypothesis | RecognitionError]:
         child = self._child
         if child is None or not self.is_up:
-            raise EngineAway("the engine is being started again")
+            raise EngineUnavailable("the engine is being started again")
         try:
             answers = child.call(requests)
         except EngineLost:
@@ -145,13 +159,14 @@ class EngineProcess:
         return [_outcome(answer) for answer in answers]
 
     def _retire(self, child: _Child) -> None:
-        """It has ended, or must: nobody is to call it any more."""
+        """Kill the process if it has not ended, and prevent further calls of it."""
         with self._lock:
             child.kill()
             if self._child is child:
                 self.is_up = False
 
     def _supervise(self) -> None:
+        """Start the process again and again, until `close` or too many failed starts."""
         failed_starts = quick_ends = 0
         while not self._closed.wait(RESTART_AFTER_S[min(quick_ends, len(RESTART_AFTER_S) - 1)]):
             began_s = time.monotonic()
@@ -160,14 +175,14 @@ class EngineProcess:
                 break
             quick_ends = quick_ends + 1 if time.monotonic() - began_s < STABLE_S else 0
             failed_starts = 0 if was_up else failed_starts + 1
-            if failed_starts == MOST_FAILED_STARTS:
+            if failed_starts == MAX_FAILED_STARTS:
                 log.critical("the engine cannot be started again: %s", self._failure)
                 self.is_lost = True
                 break
         self._decided.set()
 
     def _run_child(self) -> bool:
-        """From its start to its end; whether it was up."""
+        """Start a process and wait for its end. Returns whether it was up."""
         try:
             child = _Child(self._lanes, self._memory_fd, self._memory)
         except OSError as error:
@@ -213,7 +228,7 @@ class EngineProcess:
         self._trial = trial
         child.open_lanes(self.info.parallel)
         self.is_up = True
-        # what it says at the first start is for whoever watches; later it is a line of the log
+        # the first start reports its progress to the operator, later ones write it into the log
         self._progress = lambda line: log.info("the engine starts again: %s", line)
         if self._decided.is_set():
             log.warning("the engine is up again")
@@ -221,10 +236,10 @@ class EngineProcess:
 
 
 class _Child:
-    """One process, and the server's ends of what leads to it."""
+    """One process, with the server's ends of its sockets."""
 
     def __init__(self, lanes: int, memory_fd: int, memory: memoryview) -> None:
-        """Raises OSError when it cannot be started."""
+        """Start the process. Raises OSError."""
         pairs = [socket.socketpair() for _ in range(lanes + 1)]
         theirs = [pair[1].fileno() for pair in pairs]
         numbers = [str(number) for number in (theirs[0], memory_fd, *theirs[1:])]
@@ -248,21 +263,23 @@ class _Child:
         self._channels = [Channel(mine) for mine, _ in pairs[1:]]
         self._memory = memory
         self.is_unwanted = False
-        """Whether the server ended it, because a call did not return."""
+        """Whether the server ended the process because a call did not return."""
         self._free: queue.SimpleQueue[int] = queue.SimpleQueue()
-        """Lanes that wait for a call."""
+        """Lanes without a call."""
 
     @property
     def pid(self) -> int:
+        """The id of the process."""
         return self._process.pid
 
     def open_lanes(self, number: int) -> None:
-        """The engine answers on the first lanes, as many as it takes calls at once."""
+        """Make the first `number` lanes available: as many as the engine runs calls at the same
+        time."""
         for lane in range(number):
             self._free.put(lane)
 
     def call(self, requests: list[Request]) -> list[Answer]:
-        """One call on a lane of its own; waits for a free one. Raises EngineLost."""
+        """Wait for a free lane and make a call on it. Raises EngineLost."""
         number = self._free.get()
         try:
             lane = self._channels[number]
@@ -278,13 +295,16 @@ class _Child:
         raise EngineLost("the engine's process answered something else")
 
     def terminate(self) -> None:
+        """Ask the process to end."""
         self._process.terminate()
 
     def kill(self) -> None:
+        """End the process at once."""
         self._process.kill()
 
     def end(self) -> str:
-        """Make sure that it is gone; how it ended, for people."""
+        """Wait until the process has ended, and kill it if that takes too long. Returns how it
+        ended, for people."""
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(STOP_LOADING_S)
         self.kill()
@@ -302,7 +322,8 @@ class _Child:
 
 
 def _shared_memory(size_bytes: int) -> int:
-    """A descriptor of memory without a name. What is not used takes none."""
+    """Return a descriptor of anonymous shared memory. Pages that are never used are not
+    allocated."""
     if hasattr(os, "memfd_create"):
         descriptor = os.memfd_create("oyez-engine")
     else:
@@ -312,8 +333,9 @@ def _shared_memory(size_bytes: int) -> int:
     return descriptor
 
 
-def _lane_fulls(requests: Sequence[Request]) -> Iterator[list[int]]:
-    """Indices of requests that go into a lane together; those that fit no lane are left out."""
+def _lane_groups(requests: Sequence[Request]) -> Iterator[list[int]]:
+    """Yield groups of indices of requests that fit into a lane together. Requests that are longer
+    than a lane are left out."""
     part: list[int] = []
     room = LANE_SAMPLES
     for index, request in enumerate(requests):

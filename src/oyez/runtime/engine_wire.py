@@ -1,8 +1,8 @@
-"""What a server and the process of its engine say to each other, and how.
+"""The messages between a server and the process of its engine, and how they are sent.
 
-Messages are MessagePack of the types below, each after its length, over a socket; samples lie in
-memory that both share. There is one socket for each call that may run at once, a lane, so that
-whoever calls waits for the answer itself and nobody in between has to hand it on.
+A message is its length followed by one of the types below as MessagePack, over a socket. Samples
+are in memory that both processes share. There is one socket, called a lane, for each call that may
+run at the same time, so that the thread that makes a call also receives its answer.
 """
 
 from __future__ import annotations
@@ -21,37 +21,37 @@ from oyez.runtime.calibration import Trial
 from oyez.runtime.engine import EngineChoice
 
 LANE_SAMPLES = 120 * SAMPLE_RATE
-"""Room for the audio of one call. What is never used takes no memory."""
+"""Most audio of one call. Memory of a lane that is never used is not allocated."""
 LANE_BYTES = 4 * LANE_SAMPLES
-MOST_MESSAGE_BYTES = 64 << 20
+MAX_MESSAGE_BYTES = 64 << 20
 _LENGTH_BYTES = 4
 _NONE = np.zeros(0, np.float32)
 
 
 class Load(msgspec.Struct, tag=True, frozen=True):
-    """To the engine, once."""
+    """Sent to the engine once, as the first message."""
 
     choice: EngineChoice
     trial: Trial | None
-    """Of the process before, which need not be repeated."""
+    """The result of the trial of the previous process, which is then not repeated."""
     log_level: int
 
 
 class Progress(msgspec.Struct, tag=True, frozen=True):
-    """A line for the operator, while the engine loads."""
+    """A line for the operator while the engine loads."""
 
     line: str
 
 
 class Ready(msgspec.Struct, tag=True, frozen=True):
-    """The engine is loaded and warm: calls may come."""
+    """The engine is loaded and warm, and accepts calls."""
 
     info: Info
     trial: Trial
 
 
 class Failed(msgspec.Struct, tag=True, frozen=True):
-    """The engine cannot be had; the process ends."""
+    """The engine cannot be loaded. The process ends."""
 
     message: str
 
@@ -68,22 +68,22 @@ class LogLine(msgspec.Struct, tag=True, frozen=True):
 
 
 class Call(msgspec.Struct, tag=True, frozen=True):
-    """To a lane: recognise this. The samples of all requests lie in the lane's memory, one after
-    the other; in `requests` there are none."""
+    """Sent to a lane: a call of `Recogniser.recognise`. The samples of all requests are in the
+    lane's memory, one after the other; those in `requests` are empty."""
 
     lengths: list[int]
     requests: list[Request]
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """Of one request: one of the two."""
+    """The answer to one request: a hypothesis, or else the reason why there is none."""
 
     hypothesis: Hypothesis | None = None
     failure: str = ""
 
 
 class Answers(msgspec.Struct, tag=True, frozen=True):
-    """Of a call, in order."""
+    """The answers of a call, in order."""
 
     answers: list[Answer]
 
@@ -92,19 +92,24 @@ Message = Load | Progress | Ready | Failed | LogLine | Call | Answers
 
 
 class WireError(Exception):
-    """The other side is gone, or said what it must not."""
+    """The other process has ended, or has sent an invalid message."""
 
 
 class Channel:
-    """One end of a socket; messages whole or not at all. Any threads may send, one receives."""
+    """One end of a socket. Messages arrive complete or not at all. Any thread may send; only one
+    may receive."""
 
     def __init__(self, end: socket.socket) -> None:
         self._socket = end
         self._sending = threading.Lock()
 
     def send(self, message: Message) -> None:
-        """Raises WireError when the other side is gone, ValueError for what cannot be said: then
-        nothing was sent."""
+        """Send a message.
+
+        Raises:
+            WireError: the other process has ended.
+            ValueError: the message cannot be encoded. Nothing was sent.
+        """
         body = _encoder.encode(message)
         try:
             with self._sending:
@@ -113,10 +118,10 @@ class Channel:
             raise WireError(str(error)) from error
 
     def receive(self) -> Message:
-        """The next message; waits for it. Raises WireError."""
+        """Wait for the next message and return it. Raises WireError."""
         try:
             length = int.from_bytes(self._read(_LENGTH_BYTES), "little")
-            if length > MOST_MESSAGE_BYTES:
+            if length > MAX_MESSAGE_BYTES:
                 raise ValueError(f"{length} bytes in one")
             message: Message = _decoder.decode(self._read(length))
         except (EOFError, OSError, msgspec.MsgspecError, ValueError) as error:
@@ -124,6 +129,7 @@ class Channel:
         return message
 
     def close(self) -> None:
+        """Close the socket."""
         self._socket.close()
 
     def _read(self, size: int) -> bytearray:
@@ -139,7 +145,8 @@ class Channel:
 
 
 def put_samples(memory: memoryview, requests: list[Request]) -> Call:
-    """Lay the requests' samples into a lane's memory; they must fit."""
+    """Copy the samples of all requests into a lane's memory, where they must fit, and return the
+    call."""
     lane = np.frombuffer(memory, np.float32)
     at = 0
     for request in requests:
@@ -150,8 +157,8 @@ def put_samples(memory: memoryview, requests: list[Request]) -> Call:
 
 
 def take_samples(memory: memoryview, call: Call) -> list[Request]:
-    """The requests of a call; their samples stay in the lane's memory, where the next call's will
-    be. Raises ValueError for a call that cannot be."""
+    """Return the requests of a call. Their samples are views of the lane's memory, which the next
+    call overwrites. Raises ValueError if the lengths are invalid."""
     ends = np.cumsum(call.lengths, dtype=np.int64).tolist()
     if len(ends) != len(call.requests) or min(call.lengths, default=0) < 0:
         raise ValueError("a call whose requests are not as many as their lengths")
@@ -169,7 +176,7 @@ def _encode_other(value: object) -> object:
         return value.shape, value.astype(np.float32).tobytes()
     if isinstance(value, np.generic):
         return value.item()
-    raise NotImplementedError(f"{type(value)} cannot be said")
+    raise NotImplementedError(f"{type(value)} cannot be encoded")
 
 
 def _decode_other(wanted: type, value: Any) -> Samples:

@@ -1,4 +1,4 @@
-"""One request on its way to an engine, and what decides when it runs."""
+"""One recognition request that waits for the engine, and what decides when it runs."""
 
 from __future__ import annotations
 
@@ -8,124 +8,144 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from oyez.audio.pcm import SAMPLE_RATE
-from oyez.engines.base import Purpose, Request
+from oyez.engines.base import Hypothesis, Purpose, RecognitionError, Request
 from oyez.runtime.fairness import CALL_COST
-from oyez.runtime.worker import Outcome
 
 MAX_LENGTH_RATIO = 4
-"""Jobs whose audio differs more in length do not share a batch: its answers come together, and
-the short one is most likely a speaker's first words."""
+"""Jobs whose audio differs more in length do not share a batch. The answers of a batch come
+together, and the short job probably has a speaker's first words."""
 MAX_FINALS = 8
-"""Finals of one owner that may wait or run. Beyond, it should be fed no more until one of them is
-answered: the audio then waits with whoever sends it."""
+"""Most finals of one owner that may wait or run. With more, the owner should take no more audio
+until one of them is answered; the audio then waits at the sender."""
+
+Outcome = Hypothesis | Exception
+"""The result of a job: a hypothesis, or the reason why there is none."""
 
 
 class Urgency(Enum):
-    """Who waits for the answer. Of those alike in rank the earliest deadline runs first, as long as
-    no owner gets more than is fair: see `fairness`."""
+    """How urgent an answer is. Jobs of equal rank run by deadline, as long as no owner gets more
+    than its fair share: see `fairness`."""
 
     FINAL = ("final", 0)
-    """A turn is over: its listener waits."""
+    """The turn is over, so the client waits for its transcript."""
     SPECULATIVE = ("speculative", 0)
     """A final of a turn that is probably over. It ranks as a final from the start, because it is
     not submitted again when the turn ends; its deadline is the moment when the turn would end."""
     PARTIAL = ("partial", 1)
-    """Interim words."""
+    """An interim result."""
     BACKGROUND = ("background", 2)
-    """Of a session whose audio comes much faster than anybody speaks: nobody is waiting live."""
+    """A job of a session whose audio arrives much faster than real time, such as a file."""
 
     def __init__(self, label: str, rank: int) -> None:
         self.label = label
         self.rank = rank
-        """Lower runs first."""
+        """Jobs of a lower rank run first."""
 
 
 class Overloaded(Exception):
-    """Too many jobs are waiting; this one was not, or is no longer, among them."""
+    """Too many jobs are waiting. This one was refused, or removed from the queue."""
 
 
 class Stopped(Exception):
-    """The scheduler has been stopped; the job was not run."""
+    """The scheduler has been stopped before the job ran."""
+
+
+class EngineLost(RecognitionError):
+    """The engine ended during the call. The results of all its requests are unknown."""
+
+
+class EngineUnavailable(EngineLost):
+    """The engine has ended and has not restarted yet, so the call has not begun."""
 
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """Compared by identity. Times are on the scheduler's clock."""
+    """One request. Jobs are compared by identity. Times are on the scheduler's clock."""
 
     owner: Hashable
-    """Whose job it is: the session; unique among all tenants."""
+    """The session of the job, unique among all tenants."""
     item: Hashable
-    """Which turn of the owner …"""
-    window: Hashable
-    """… and which stretch of it."""
+    """The turn within the owner."""
+    segment: Hashable
+    """The segment within the turn."""
     request: Request
     urgency: Urgency
     deadline_s: float
-    """When the answer is wanted."""
+    """When the answer is due."""
     callback: Callable[[Outcome], None]
-    """Called once, from a worker thread; must be quick."""
+    """Called once with the outcome, in a worker thread. It must return quickly."""
     is_replaceable: bool = False
-    """Whether anything newer of the same stretch takes its place while it waits."""
+    """Whether a newer job of the same segment replaces this one while it waits."""
     interval_s: float = 0.5
-    """Of a partial: after how long the next one would be asked for."""
-    is_paced: bool = True
-    """Whether the session asks as a conversation does, as fast as somebody speaks: only then does
-    its work tell what a conversation needs."""
-    tells_delay: bool = True
-    """Whether its delay shows how the machine is doing: not if the session waits for so many other
-    finals that the delay is its own doing."""
+    """For a partial: the time until the next one would be requested."""
+    is_realtime: bool = True
+    """Whether the session's audio arrives at the speed of speech. Only then does the job count when
+    the cost of a conversation is measured."""
+    measures_delay: bool = True
+    """Whether the job's delay shows how busy the machine is. It does not if the session waits for
+    so many finals of its own that it causes the delay itself."""
     tenant: Hashable = None
-    """Whose share of the engine it takes from: the key of the session; None: of all without one."""
+    """Whose share of the engine the job uses: the key of the session. All sessions without a key
+    share None."""
     submitted_s: float = 0.0
-    owed_since_s: float = field(default=math.inf, init=False)
-    """When the first of the partials was submitted that this one stands for; inf: for none."""
-    owed_at_s: float = field(default=math.inf, init=False)
-    """That partial's deadline."""
+    first_requested_s: float = field(default=math.inf, init=False)
+    """When the first of the partials that this job replaced was submitted, itself included. inf if
+    there was none."""
+    first_deadline_s: float = field(default=math.inf, init=False)
+    """The deadline of that partial."""
 
     @property
     def key(self) -> tuple[Hashable, Hashable, Hashable]:
-        return (self.owner, self.item, self.window)
+        """Identifies the segment: only one replaceable job of it waits at a time."""
+        return (self.owner, self.item, self.segment)
 
     @property
     def turn(self) -> Hashable:
-        """Whose, and which turn."""
+        """Identifies the turn among all sessions."""
         return (self.owner, self.item)
 
     @property
     def samples(self) -> int:
+        """The length of the job's audio."""
         return len(self.request.samples)
 
     @property
     def cost(self) -> float:
-        """About what it costs the engine, in seconds of audio."""
+        """The estimated cost for the engine, in seconds of audio."""
         return self.samples / SAMPLE_RATE + CALL_COST
 
     @property
     def is_partial(self) -> bool:
+        """Whether the job is for an interim result, whatever its urgency."""
         return self.request.purpose is Purpose.PARTIAL
 
     @property
     def is_background(self) -> bool:
+        """Whether no client waits for the answer in real time."""
         return self.urgency is Urgency.BACKGROUND
 
     def submit(self, now_s: float, replaced: Job | None) -> None:
-        """It begins to wait, perhaps in another's place. What listeners are owed passes on from
-        partial to partial, whatever came in between: else a busy machine, or a speaker who
-        pauses often, would put a turn's partials off for ever."""
+        """Start to wait, in the place of `replaced` if there is one.
+
+        A partial inherits the first request and deadline of the partials that it replaces, even if
+        a speculative final was among them. Otherwise, on a busy machine or with a speaker who often
+        pauses, newer partials could postpone a turn's first one for ever.
+        """
         self.submitted_s = now_s
         if replaced is not None:
-            self.owed_since_s, self.owed_at_s = replaced.owed_since_s, replaced.owed_at_s
+            self.first_requested_s = replaced.first_requested_s
+            self.first_deadline_s = replaced.first_deadline_s
         if self.is_partial:
-            self.owed_since_s = min(self.owed_since_s, now_s)
-            self.deadline_s = self.owed_at_s = min(self.owed_at_s, self.deadline_s)
+            self.first_requested_s = min(self.first_requested_s, now_s)
+            self.deadline_s = self.first_deadline_s = min(self.first_deadline_s, self.deadline_s)
 
     def order(self) -> tuple[int, float, float]:
-        """How urgent it is: lower is more urgent."""
+        """Return a sort key: jobs with lower keys are more urgent."""
         return (self.urgency.rank, self.deadline_s, self.submitted_s)
 
     def runs_with(self, other: Job) -> bool:
-        """Whether it may share a batch with the more urgent `other`: a final never waits for a
-        partial's decoding, nor anybody live for the background."""
+        """Return whether this job may share a batch with `other`, which is more urgent. Finals
+        never wait for partials, and live jobs never wait for background jobs."""
         if self.is_partial is not other.is_partial:
             return False
         if self.is_background is not other.is_background:

@@ -1,4 +1,4 @@
-"""Loads and warms every engine before the first session, or says what to do instead."""
+"""Loads and warms up all engines before the first session."""
 
 from __future__ import annotations
 
@@ -8,14 +8,17 @@ from pathlib import Path
 
 import numpy as np
 
-from oyez.engines.base import Recogniser
-from oyez.engines.emotion import registry as emotions
-from oyez.engines.emotion.base import EmotionClassifier
-from oyez.engines.emotion.neutral import Neutral
+from oyez.engines import registry
+from oyez.engines.base import (
+    WINDOW_SAMPLES,
+    EmotionClassifier,
+    LoadError,
+    Recogniser,
+    VoiceDetector,
+)
+from oyez.engines.emotion.linear import Neutral
 from oyez.engines.emotion.weights import EmotionWeightsError
-from oyez.engines.vad import registry as detectors
-from oyez.engines.vad.base import WINDOW_SAMPLES, VoiceDetector
-from oyez.runtime.engine import EngineChoice, LoadError, Progress, load_engine, reason
+from oyez.runtime.engine import EngineChoice, Progress, load_engine, reason
 from oyez.runtime.engine_process import EngineProcess
 from oyez.settings import Settings, load
 
@@ -24,25 +27,25 @@ __all__ = ["Engines", "LoadError", "load_configured", "load_engines", "load_on_c
 
 @dataclass(frozen=True, slots=True)
 class Engines:
-    """Everything that was loaded, warm."""
+    """All engines, loaded and warm."""
 
     recogniser: Recogniser
     detector: VoiceDetector
     emotion: EmotionClassifier
     session_cost: float = 0.0
-    """The share of the recogniser's time that a session needs, as tried out at the start."""
+    """The share of the recogniser's time that a session needs, as measured at the start."""
     call_s: float = 0.0
-    """How long a call of some seconds of audio took then; 0: not tried."""
+    """How long a call with some seconds of audio took at the start; 0 if unknown."""
     process: EngineProcess | None = None
-    """The recogniser's process, where it has one of its own."""
+    """The recogniser's own process, or None if it runs in this process."""
 
     @property
     def pid(self) -> int | None:
-        """Of the recogniser's process, where it has one of its own."""
+        """The id of the recogniser's own process, if it has one."""
         return self.process.pid if self.process else None
 
     def close(self) -> None:
-        """End the recogniser's process, if it has one."""
+        """End the recogniser's own process, if it has one."""
         if self.process:
             self.process.close()
 
@@ -55,17 +58,21 @@ def load_engines(
     threads: int,
     cache_dir: Path,
     vad: str,
-    emotion: str = emotions.OFF,
+    emotion: str = registry.OFF,
     emotion_confidence: float = 0.0,
     models_dir: Path | None = None,
     progress: Progress = lambda line: None,
     in_own_process: bool = False,
 ) -> Engines:
-    """Load and warm what the settings of the same names choose. Takes seconds; blocks.
+    """Load and warm up the engines that the settings of the same names choose. This blocks for
+    seconds.
 
-    threads: 0 means every core this process may use, a container's limit included. models_dir:
-    where models are looked for by name. in_own_process: the recogniser runs in a process of its
-    own, which `Engines.close` ends. Raises LoadError.
+    threads: 0 means all cores that this process may use, within the limits of its container.
+    models_dir: where models are found by name. progress: called with lines for the operator.
+    in_own_process: whether the recogniser runs in a process of its own, which `Engines.close` ends.
+
+    Raises:
+        LoadError: an engine cannot be loaded; the message explains what to do.
     """
     began_s = time.monotonic()
     progress(f"loading {engine} ({model}) on {device}")
@@ -86,7 +93,7 @@ def load_engines(
         if process:
             process.close()
         raise
-    if isinstance(classifier, Neutral) and emotion != emotions.OFF:
+    if isinstance(classifier, Neutral) and emotion != registry.OFF:
         progress(f"emotion {emotion} is made for other models: every utterance will be neutral")
     progress(f"loaded in {time.monotonic() - began_s:.1f} s")
     return Engines(recogniser, detector, classifier, trial.session_cost, trial.call_s, process)
@@ -98,7 +105,7 @@ def load_configured(
     *,
     in_own_process: bool = False,
 ) -> Engines:
-    """Load and warm what these settings choose, as `load_engines` does. Raises LoadError."""
+    """Load and warm up the engines that these settings choose. See `load_engines`."""
     return load_engines(
         engine=settings.engine,
         model=settings.model,
@@ -140,7 +147,7 @@ def load_on_cpu(
 
 def _load_detector(vad: str) -> VoiceDetector:
     try:
-        detector = detectors.load(vad)
+        detector = registry.load_detector(vad)
         detector.score(np.zeros(WINDOW_SAMPLES, np.float32), detector.initial_state())
     except Exception as error:
         raise LoadError(f"voice activity detector {vad}: {reason(error)}") from error
@@ -149,6 +156,6 @@ def _load_detector(vad: str) -> VoiceDetector:
 
 def _load_emotion(emotion: str, feature_space: str, confidence: float) -> EmotionClassifier:
     try:
-        return emotions.load(emotion, feature_space, confidence)
+        return registry.load_emotion_classifier(emotion, feature_space, confidence)
     except EmotionWeightsError as error:
         raise LoadError(f"emotion {emotion}: {error}") from error

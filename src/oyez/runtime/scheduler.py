@@ -1,7 +1,8 @@
-"""Feeds the engine: one bounded queue for all sessions, batched, fair and most urgent first.
+"""Runs recognition jobs on the engine: one bounded queue for all sessions, batched and fair, most
+urgent first.
 
-Threads only, no event loop. Every submitted job ends in exactly one way (`End`); observers are
-told which, and its callback is called unless it was cancelled or replaced.
+It uses threads and no event loop. Every submitted job ends in exactly one way (`End`), which the
+observers are notified of. The job's callback is called unless the job was cancelled or replaced.
 """
 
 from __future__ import annotations
@@ -15,17 +16,26 @@ from contextlib import suppress
 from enum import Enum
 from typing import Protocol
 
-from oyez.engines.base import Recogniser, RecognitionError
-from oyez.runtime.job import Job, Overloaded, Stopped, Urgency
+from oyez.audio.pcm import SAMPLE_RATE
+from oyez.engines.base import Purpose, Recogniser, RecognitionError
+from oyez.metrics import Metrics
+from oyez.runtime.job import (
+    EngineLost,
+    EngineUnavailable,
+    Job,
+    Outcome,
+    Overloaded,
+    Stopped,
+    Urgency,
+)
 from oyez.runtime.queue import Queue
-from oyez.runtime.watched_engine import MOST_LOSSES, WatchedEngine, audio_s
-from oyez.runtime.worker import EngineAway, EngineLost, Outcome
+from oyez.runtime.watched_engine import MAX_LOSSES, WatchedEngine, audio_s
 
 LIVE_S = 10.0
-"""So long after its last job a live session is taken to go on."""
+"""For this long after the last live job, more of them are expected."""
 RESTART_POLL_S = 0.1
 RECOVER_S = 1.0
-"""A worker that has failed waits for so long, so that a lasting fault does not use a whole core."""
+"""How long a worker waits after a failure, so that a lasting fault does not use a whole core."""
 
 log = logging.getLogger(__name__)
 
@@ -37,27 +47,64 @@ class End(Enum):
     REPLACED = "replaced"
     CANCELLED = "cancelled"
     EVICTED = "evicted"
-    """Pushed out of a full queue by a job of somebody who has fewer, or by a final."""
+    """Removed from a full queue in favour of an owner with fewer jobs, or of a final."""
     REFUSED = "refused"
     """The queue was full."""
     STOPPED = "stopped"
     GIVEN_UP = "given_up"
-    """The engine did not answer in time, or a fault of ours lost the answer: answered with a
+    """The engine did not answer in time, or an internal error lost the answer. The outcome is a
     RecognitionError."""
 
 
 class Observer(Protocol):
-    """Is told what happens, from any thread; must be quick. Times are `time.monotonic`."""
+    """Notified of what the scheduler does, from any thread. Its methods must return quickly. Times
+    are those of `time.monotonic`."""
 
     def ran(self, batch: Sequence[Job], began_s: float, ended_s: float) -> None:
-        """One call of the engine."""
+        """Called after each call of the engine."""
 
     def ended(self, job: Job, end: End, now_s: float) -> None:
-        """One job, once."""
+        """Called once for each job."""
+
+
+BATCH_KINDS = (*(purpose.value for purpose in Purpose), "background")
+"""What the jobs of a batch are for, as the label `kind` of metrics names it."""
+
+
+class JobMetrics:
+    """An `Observer` that updates the metrics."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        for urgency in Urgency:
+            for by_urgency in (metrics.jobs_waiting, metrics.job_wait, metrics.job_late):
+                by_urgency.labels(urgency.label)
+            for end in End:
+                metrics.jobs_ended.labels(urgency.label, end.value)
+        for kind in BATCH_KINDS:
+            for by_kind in (metrics.batch_run, metrics.batch_jobs, metrics.batch_audio):
+                by_kind.labels(kind)
+
+    def ran(self, batch: Sequence[Job], began_s: float, ended_s: float) -> None:
+        """Record a call of the engine and how long its jobs waited."""
+        for job in batch:
+            self._metrics.job_wait.labels(job.urgency.label).observe(began_s - job.submitted_s)
+        kind = "background" if batch[0].is_background else batch[0].request.purpose.value
+        audio_samples = sum(job.samples for job in batch)
+        self._metrics.batch_run.labels(kind).observe(ended_s - began_s)
+        self._metrics.batch_jobs.labels(kind).observe(len(batch))
+        self._metrics.batch_audio.labels(kind).observe(audio_samples / SAMPLE_RATE)
+
+    def ended(self, job: Job, end: End, now_s: float) -> None:
+        """Record how a job ended, and how late its answer was."""
+        self._metrics.jobs_ended.labels(job.urgency.label, end.value).inc()
+        if end is End.ANSWERED:
+            late_s = max(0.0, now_s - job.deadline_s)
+            self._metrics.job_late.labels(job.urgency.label).observe(late_s)
 
 
 class Scheduler:
-    """As many worker threads as the engine takes calls at once, all on the same engine."""
+    """As many worker threads as the engine can run calls at the same time, all on one engine."""
 
     def __init__(
         self,
@@ -67,15 +114,17 @@ class Scheduler:
         weight: Callable[[Hashable], float] = lambda tenant: 1.0,
         call_s: float = 0.0,
     ) -> None:
-        """weight: of a tenant: see `Fairness`; must be quick. call_s: how long a call of some
-        seconds of audio takes on this machine; 0: unknown."""
+        """weight: of a tenant, see `Fairness`; it must return quickly. call_s: how long a call with
+        some seconds of audio takes on this machine; 0 if unknown."""
         self._engine = WatchedEngine(recogniser, call_s)
         self._observers = observers
         self._queue = Queue(max_waiting, weight)
         self._running: set[Job] = set()
+        """Jobs in the engine whose answer is still wanted. Removing a job from it decides how the
+        job ends."""
         self._idle_workers = recogniser.info.parallel
-        self._live_at_s = -math.inf
-        """When the last job came that is not of the background."""
+        self._last_live_s = -math.inf
+        """When the last live job was submitted."""
         self._stopping = False
         self._changed = threading.Condition()
         self._threads = [
@@ -87,50 +136,50 @@ class Scheduler:
 
     @property
     def waiting(self) -> int:
-        """Jobs that have not begun."""
+        """The number of jobs that have not begun."""
         with self._changed:
             return len(self._queue)
 
     def waiting_with(self, urgency: Urgency) -> int:
-        """Jobs of this urgency that have not begun."""
+        """Return the number of jobs of this urgency that have not begun."""
         with self._changed:
             return self._queue.count(urgency)
 
     @property
     def running(self) -> int:
-        """Jobs in an engine now whose answer is still wanted."""
+        """The number of jobs in the engine whose answer is still wanted."""
         with self._changed:
             return len(self._running)
 
     def is_running(self, job: Job) -> bool:
-        """Whether it is in an engine now and its answer is still wanted."""
+        """Return whether the job is in the engine and its answer is still wanted."""
         with self._changed:
             return job in self._running
 
     @property
     def overdue_s(self) -> float:
-        """How far what waits is behind its deadline; 0 if nothing is."""
+        """How far the most overdue waiting job is past its deadline; 0 if none is."""
         with self._changed:
             return self._queue.overdue_s(time.monotonic())
 
     @property
     def is_up(self) -> bool:
-        """Whether the engine can be called now; jobs wait while it cannot."""
+        """Whether the engine can be called now. While it cannot, jobs wait."""
         return self._engine.is_up
 
     @property
     def is_lost(self) -> bool:
-        """Whether the engine will not come back."""
+        """Whether the engine has ended and will not restart."""
         return self._engine.is_lost
 
     @property
     def stuck_s(self) -> float:
-        """For how long a call of the engine has been over its limit; 0: none is."""
+        """How long a call of the engine has been over its time limit; 0 if none is."""
         return self._engine.stuck_s
 
     def check(self) -> None:
-        """Give up calls that last too long: their jobs are answered with a RecognitionError, and
-        the engine is ended where it can be started anew. To be called every CHECK_S."""
+        """Give up calls that take too long: their jobs end with a RecognitionError, and the engine
+        is restarted if possible. Call this every CHECK_S."""
         late = self._engine.late_calls()
         for call in late:
             fields = {
@@ -144,10 +193,13 @@ class Scheduler:
             self._engine.restart()
 
     def submit(self, job: Job) -> Job | None:
-        """Queue a job. Returns the waiting one it took the place of, if any: that is forgotten.
+        """Queue a job. Returns the waiting job that it replaced, if any; that one has ended.
 
-        When the queue is full, a job is pushed out of it if `Queue.add` finds one: its callback
-        gets Overloaded. Raises Overloaded when there is none to push out, Stopped after `stop`.
+        If the queue is full, `Queue.add` may evict another job, whose outcome is then Overloaded.
+
+        Raises:
+            Overloaded: the queue is full and no job could be evicted.
+            Stopped: `stop` has been called.
         """
         try:
             with self._changed:
@@ -156,43 +208,44 @@ class Scheduler:
                 now_s = time.monotonic()
                 replaced, evicted = self._queue.add(job, now_s)
                 if not job.is_background:
-                    self._live_at_s = now_s
+                    self._last_live_s = now_s
                 self._changed.notify()
         except (Overloaded, Stopped) as refusal:
-            self._tell(job, End.REFUSED if isinstance(refusal, Overloaded) else End.STOPPED)
+            self._notify_ended(job, End.REFUSED if isinstance(refusal, Overloaded) else End.STOPPED)
             raise
         if replaced is not None:
-            self._tell(replaced, End.REPLACED)
+            self._notify_ended(replaced, End.REPLACED)
         if evicted is not None:
-            self._answer(evicted, Overloaded("pushed out of a full queue"), End.EVICTED)
+            self._finish(evicted, Overloaded("pushed out of a full queue"), End.EVICTED)
         return replaced
 
     def cancel(self, job: Job) -> None:
-        """Forget a job: it leaves the queue at once; if it is running, its answer is discarded."""
+        """Cancel a job. A waiting job leaves the queue; the answer of a running one is
+        discarded."""
         with self._changed:
             pending = self._queue.remove(job) or job in self._running
             self._running.discard(job)
         if pending:
-            self._tell(job, End.CANCELLED)
+            self._notify_ended(job, End.CANCELLED)
 
     def stop(self, timeout_s: float) -> bool:
-        """Answer waiting jobs with Stopped and end the threads.
+        """End waiting jobs with Stopped, and end the threads.
 
-        Returns False when an engine was still busy after `timeout_s`.
+        Returns False if a worker was still in the engine after `timeout_s`.
         """
         with self._changed:
             self._stopping = True
             abandoned = self._queue.clear()
             self._changed.notify_all()
         for job in abandoned:
-            self._answer(job, Stopped("the server is shutting down"), End.STOPPED)
+            self._finish(job, Stopped("the server is shutting down"), End.STOPPED)
         give_up_s = time.monotonic() + timeout_s
         for thread in self._threads:
             thread.join(max(0.0, give_up_s - time.monotonic()))
         return not any(thread.is_alive() for thread in self._threads)
 
     def _work(self) -> None:
-        """A worker's thread. No fault ends it: without it nothing would be recognised any more."""
+        """Run in a worker's thread. No exception ends it, because recognition would stop."""
         while True:
             batch: list[Job] = []
             try:
@@ -210,39 +263,39 @@ class Scheduler:
                         self._idle_workers += 1
 
     def _run(self, batch: Sequence[Job]) -> None:
-        """Answer every job of it. Those whose turn was in an engine that ended run alone, after the
-        others: it may have ended because of them."""
+        """Answer every job of a batch. Jobs of turns that were in the engine when it ended run
+        alone after the others, because they may have been the cause."""
         alone = [job for job in batch if self._engine.losses(job)]
         together = [job for job in batch if job not in alone]
         if together:
             try:
                 outcomes = self._recognise(together)
             except EngineLost as lost:
-                if not isinstance(lost, EngineAway):
+                if not isinstance(lost, EngineUnavailable):
                     self._engine.count_losses(together)
                 alone = [*together, *alone]
             else:
                 for job, outcome in zip(together, outcomes, strict=True):
-                    self._hand_out(job, outcome)
+                    self._answer(job, outcome)
         for job in alone:
-            self._hand_out(job, self._recognise_alone(job))
+            self._answer(job, self._recognise_alone(job))
 
-    def _hand_out(self, job: Job, outcome: Outcome) -> None:
-        if self._leaves(job):
-            self._answer(job, outcome, End.ANSWERED)
+    def _answer(self, job: Job, outcome: Outcome) -> None:
+        if self._take_running(job):
+            self._finish(job, outcome, End.ANSWERED)
 
     def _recognise(self, jobs: Sequence[Job]) -> list[Outcome]:
-        """One call of the engine. Raises EngineLost."""
+        """Call the engine once. Raises EngineLost."""
         began_s = time.monotonic()
         outcomes = self._engine.recognise(jobs)
         ended_s = time.monotonic()
-        self._observe(lambda observer: observer.ran(jobs, began_s, ended_s))
+        self._notify(lambda observer: observer.ran(jobs, began_s, ended_s))
         return outcomes
 
     def _recognise_alone(self, job: Job) -> Outcome:
-        """A job whose turn was in an engine that ended. Its final is worth one more attempt; its
-        partials are not, and audio that ends engines must not do so again and again."""
-        if job.is_partial or self._engine.losses(job) >= MOST_LOSSES:
+        """Run a job whose turn was in the engine when it ended. A final is tried once more. A
+        partial is not, and neither is a turn with which the engine ended MAX_LOSSES times."""
+        if job.is_partial or self._engine.losses(job) >= MAX_LOSSES:
             return EngineLost("the engine ended while it worked on this turn")
         try:
             (outcome,) = self._recognise_when_up(job)
@@ -253,19 +306,23 @@ class Scheduler:
         return outcome
 
     def _recognise_when_up(self, job: Job) -> list[Outcome]:
-        """As `_recognise`, once the engine is back. Raises EngineAway when that is of no use any
-        more."""
+        """Call the engine once it is up again.
+
+        Raises:
+            EngineUnavailable: the answer is not wanted any more.
+            EngineLost: the engine ended during the call.
+        """
         while True:
             with self._changed:
                 while not (self.is_up or self._stopping) and job in self._running:
                     self._changed.wait(RESTART_POLL_S)
                 if self._stopping or job not in self._running:
-                    raise EngineAway("the answer is not wanted any more")
-            with suppress(EngineAway):
+                    raise EngineUnavailable("the answer is not wanted any more")
+            with suppress(EngineUnavailable):
                 return self._recognise([job])
 
     def _next_batch(self) -> list[Job]:
-        """Wait for work. Empty when the scheduler stops."""
+        """Wait for work. Returns an empty list when the scheduler stops."""
         with self._changed:
             while not (self._stopping or self._may_take()):
                 self._changed.wait(self._longest_wait_s)
@@ -278,23 +335,24 @@ class Scheduler:
 
     @property
     def _longest_wait_s(self) -> float | None:
-        """How long nothing but time can change what `_may_take` says; None: for ever."""
+        """After how long `_may_take` may become true without a notification; None: never."""
         if not self._queue:
             return None
         return LIVE_S if self.is_up else RESTART_POLL_S
 
     def _may_take(self) -> bool:
-        """Whether there is work for one more worker. The last one is kept free for those who
-        speak: a batch cannot be taken back, and one of the background may last a second."""
+        """Return whether there is work for one more worker. While live jobs are expected, the last
+        idle worker takes no background jobs: a batch cannot be interrupted, and one of background
+        jobs may take a second."""
         if not self._queue or not self.is_up:
             return False
         if self._queue.has_live:
             return True
         is_spare = self._idle_workers > 1 or len(self._threads) == 1
-        return is_spare or time.monotonic() - self._live_at_s >= LIVE_S
+        return is_spare or time.monotonic() - self._last_live_s >= LIVE_S
 
-    def _leaves(self, job: Job) -> bool:
-        """Whether the answer is still wanted; taking a job out decides between two ends."""
+    def _take_running(self, job: Job) -> bool:
+        """Remove a job from the running ones. Returns False if it has already ended otherwise."""
         with self._changed:
             wanted = job in self._running
             self._running.discard(job)
@@ -302,24 +360,24 @@ class Scheduler:
 
     def _give_up(self, jobs: Sequence[Job], error: RecognitionError) -> None:
         for job in jobs:
-            if self._leaves(job):
-                self._answer(job, error, End.GIVEN_UP)
+            if self._take_running(job):
+                self._finish(job, error, End.GIVEN_UP)
 
-    def _answer(self, job: Job, outcome: Outcome, end: End) -> None:
-        self._tell(job, end)
+    def _finish(self, job: Job, outcome: Outcome, end: End) -> None:
+        self._notify_ended(job, end)
         try:
             job.callback(outcome)
         except Exception:
             log.exception("a job's callback raised")
 
-    def _tell(self, job: Job, end: End) -> None:
+    def _notify_ended(self, job: Job, end: End) -> None:
         now_s = time.monotonic()
-        self._observe(lambda observer: observer.ended(job, end, now_s))
+        self._notify(lambda observer: observer.ended(job, end, now_s))
 
-    def _observe(self, tell: Callable[[Observer], None]) -> None:
-        """Figures must not cost anybody a turn: a fault in them is logged."""
+    def _notify(self, call: Callable[[Observer], None]) -> None:
+        """Call every observer. Their exceptions are logged, so that they affect no job."""
         for observer in self._observers:
             try:
-                tell(observer)
+                call(observer)
             except Exception:
                 log.exception("an observer raised", extra={"rate_limit": True})

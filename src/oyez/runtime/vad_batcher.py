@@ -14,7 +14,7 @@ from heapq import heappop, heappush
 from typing import Protocol
 from weakref import WeakKeyDictionary
 
-from oyez.engines.vad.base import WINDOW_SAMPLES, Scores, Stretch, VoiceDetector
+from oyez.engines.base import WINDOW_SAMPLES, AudioChunk, Scores, VoiceDetector
 from oyez.metrics import Tally
 
 MAX_WINDOWS = 64
@@ -31,7 +31,7 @@ ROUND_S = 0.01
 class Hearer(Protocol):
     """A session, as far as turns go. It must not raise."""
 
-    def next_stretch(self) -> Stretch | None:
+    def next_stretch(self) -> AudioChunk | None:
         """Its turn: at most MAX_WINDOWS windows to be scored; None: there are none."""
         ...
 
@@ -91,8 +91,8 @@ class VadPool:
         if self._waiting:
             self._plan_round(at_once=True)
 
-    def _take_turns(self) -> list[tuple[Hearer, Stretch]]:
-        turns: list[tuple[Hearer, Stretch]] = []
+    def _take_turns(self) -> list[tuple[Hearer, AudioChunk]]:
+        turns: list[tuple[Hearer, AudioChunk]] = []
         room = MAX_WINDOWS_A_ROUND
         began_s = time.perf_counter()
         # who asks again meanwhile comes in the next round
@@ -111,7 +111,7 @@ class VadPool:
             heappush(self._waiting, each)
         return turns
 
-    def _outcomes(self, stretches: list[Stretch]) -> Sequence[Scores | Exception]:
+    def _outcomes(self, stretches: list[AudioChunk]) -> Sequence[Scores | Exception]:
         began_s = time.perf_counter()
         try:
             return self._detector.score_many(stretches)
@@ -121,7 +121,7 @@ class VadPool:
         finally:
             self._tally.vad_s += time.perf_counter() - began_s
 
-    def _outcome(self, stretch: Stretch) -> Scores | Exception:
+    def _outcome(self, stretch: AudioChunk) -> Scores | Exception:
         try:
             return self._detector.score(*stretch)
         except Exception as error:  # noqa: BLE001 - as above

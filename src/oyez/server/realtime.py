@@ -15,11 +15,10 @@ from aiohttp import web
 from oyez.metrics import Metrics
 from oyez.protocol.limits import SessionLimits
 from oyez.protocol.session import Session
-from oyez.runtime.capacity import Load
+from oyez.runtime.capacity import Capacity
 from oyez.runtime.job import Urgency
-from oyez.runtime.job_metrics import Watch
 from oyez.runtime.loader import Engines
-from oyez.runtime.scheduler import Scheduler
+from oyez.runtime.scheduler import JobMetrics, Scheduler
 from oyez.runtime.vad_batcher import VadPool
 from oyez.server.access.access import Access
 from oyez.server.access.admission import Admission, query_value, serves_model
@@ -65,7 +64,7 @@ class Realtime:
         self._engines = engines
         self._metrics = metrics
         self._access = access
-        self.load = Load(
+        self.load = Capacity(
             workers=engines.recogniser.info.parallel,
             assumed_cost=engines.session_cost,
             limit=settings.max_load,
@@ -75,7 +74,7 @@ class Realtime:
         self.buffers = ByteBudget(settings.max_buffered_mb * MEBIBYTE)
         self.scheduler = Scheduler(
             engines.recogniser,
-            Watch(metrics),
+            JobMetrics(metrics),
             self.load,
             max_waiting=settings.max_waiting_jobs,
             call_s=engines.call_s,
@@ -212,7 +211,7 @@ class Realtime:
             model=model,
             new_id=new_id,
             limits=session_limits(self._settings, caller.limits.languages),
-            emotions=self._engines.emotion.listener(),
+            emotions=self._engines.emotion.new_tracker(),
             now_ms=int(asyncio.get_running_loop().time() * 1000),
         )
 

@@ -9,7 +9,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from oyez.audio.pcm import SAMPLE_RATE
-from oyez.engines.vad.base import WINDOW_SAMPLES
+from oyez.engines.base import WINDOW_SAMPLES
 
 _SAMPLES_PER_MS = SAMPLE_RATE // 1000
 

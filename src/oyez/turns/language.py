@@ -9,26 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from oyez.audio.pcm import SAMPLE_RATE
 from oyez.engines.base import LANGUAGES
-
-Prior = Mapping[str, float]
-"""The probability of each of LANGUAGES before its audio is known. A language of probability 0 is
-never the answer. An empty prior means that all languages are equally likely."""
-
-FLAT: Prior = {}
+from oyez.engines.language_prior import FLAT, Prior, posterior
 
 SWITCH_PROBABILITY = 0.1
 """The probability that the speaker changes to any other language from one final to the next.
-Chosen together with FULL_WEIGHT_SAMPLES on nine languages and checked on nine others: after one
+Chosen together with RELIABLE_SAMPLES on nine languages and checked on nine others: after one
 language, speech under 2 s was taken for it in over 99 of 100 cases, and clear speech in another
 one (its score at least 0.95) was followed at once in 91 of 100 from 2 s on, in 99 from 2.5 s
 on."""
-FULL_WEIGHT_SAMPLES = 3 * SAMPLE_RATE
-"""From this much audio on, scores have their full weight. The weight of shorter audio is the
-square of its share of this length: scores of half as much audio have a quarter of the weight."""
-MIN_SCORE = 0.0001
-"""Lower scores count as this one, because a model may be quite certain and wrong."""
 SHOWN_LANGUAGE_FACTOR = 1.5
 """How many times better another language must fit before partials change to it. In the first
 turn of 220 sessions in 21 languages partials changed language 1.3 times without this, 1.0 times
@@ -43,28 +32,12 @@ def uniform_over(languages: Collection[str]) -> Prior:
     return {code: 1 / len(languages) if code in languages else 0.0 for code in LANGUAGES}
 
 
-def is_possible(prior: Prior, language: str) -> bool:
-    """Return whether the language may be the answer at all, whatever the audio is."""
-    return not prior or prior.get(language, 0.0) > 0
-
-
-def likeliest(prior: Prior, scores: Mapping[str, float], samples: int) -> str:
-    """Return the language of `samples` samples of audio.
-
-    scores: the probability of each of LANGUAGES by the audio alone.
-    """
-    if not prior:
-        return max(scores, key=scores.__getitem__)
-    fits = _posterior(prior, scores, samples)
-    return max(fits, key=fits.__getitem__)
-
-
 def prior_after(prior: Prior, scores: Mapping[str, float], samples: int) -> Prior:
     """Return the prior of what follows `samples` samples of audio with these scores. Without
     scores it is `prior` itself."""
     if not scores:
         return prior
-    fits = _posterior(prior, scores, samples)
+    fits = posterior(prior, scores, samples)
     total = sum(fits.values())
     possible = sum(value > 0 for value in fits.values())
     return {
@@ -83,15 +56,5 @@ def prior_favouring(prior: Prior, language: str | None) -> Prior:
     return {
         code: prior.get(code, 1 / len(LANGUAGES))
         * (SHOWN_LANGUAGE_FACTOR if code == language else 1.0)
-        for code in LANGUAGES
-    }
-
-
-def _posterior(prior: Prior, scores: Mapping[str, float], samples: int) -> dict[str, float]:
-    """Weigh the prior by the audio's scores; the result is not normalised."""
-    weight = min(1.0, samples / FULL_WEIGHT_SAMPLES) ** 2
-    flat = 1 / len(LANGUAGES)
-    return {
-        code: prior.get(code, flat) * max(MIN_SCORE, scores.get(code, 0.0)) ** weight
         for code in LANGUAGES
     }

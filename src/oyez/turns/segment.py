@@ -17,9 +17,9 @@ from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 
 from oyez.audio.pcm import SAMPLE_RATE
-from oyez.engines.base import Hypothesis, Piece, Purpose
-from oyez.engines.vad.base import WINDOW_SAMPLES
-from oyez.turns.language import FLAT, Prior, likeliest, prior_after, prior_favouring
+from oyez.engines.base import WINDOW_SAMPLES, Hypothesis, Piece, Purpose
+from oyez.engines.language_prior import FLAT, Prior, likeliest
+from oyez.turns.language import prior_after, prior_favouring
 from oyez.turns.stabilizer import (
     CUT_MARGIN_SAMPLES,
     WHOLE_AUDIO,

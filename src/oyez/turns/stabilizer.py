@@ -18,8 +18,8 @@ from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 
 from oyez.audio.pcm import SAMPLE_RATE
-from oyez.engines.base import Hypothesis, Piece
-from oyez.turns.text_style import SPACELESS, stable_prefix, styled
+from oyez.engines.base import SPACELESS, Hypothesis, Piece
+from oyez.turns.text_style import stable_prefix, styled
 
 UNSTABLE_TAIL_SAMPLES = SAMPLE_RATE * 12 // 10
 """Words closer than this to the end of the audio are not confirmed yet. On 25 turns in ten

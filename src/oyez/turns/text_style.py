@@ -15,9 +15,6 @@ from functools import lru_cache
 
 import opencc
 
-SPACELESS = frozenset({"zh", "yue", "ja", "th"})
-"""Languages written without spaces between words."""
-
 _HAN_KANA = (
     r"\u2e80-\u2fdf\u3005-\u3007\u3041-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 )

@@ -12,9 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oyez.audio.pcm import SAMPLE_RATE
-from oyez.engines.base import Hypothesis
-from oyez.engines.vad.base import WINDOW_SAMPLES
-from oyez.turns.language import FLAT, Prior
+from oyez.engines.base import WINDOW_SAMPLES, Hypothesis
+from oyez.engines.language_prior import FLAT, Prior
 from oyez.turns.segment import RecognitionNeed, Segment, SegmentSettings
 from oyez.turns.text_style import TextJoiner, separator, styled, with_full_stop
 from oyez.turns.word_times import LetterTimes, Word

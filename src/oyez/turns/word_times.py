@@ -163,7 +163,7 @@ def _piece_spans(pieces: Sequence[Piece], start: int, speech: Sequence[Span]) ->
 
 
 def _piece_end(piece: Piece) -> int:
-    return piece.end_samples if piece.said_to_samples is None else piece.said_to_samples
+    return piece.end_samples if piece.raw_end_samples is None else piece.raw_end_samples
 
 
 def _consistent(ends: Sequence[int]) -> list[int]:

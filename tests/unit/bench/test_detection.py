@@ -8,9 +8,8 @@ import numpy as np
 
 from oyez.audio.pcm import SAMPLE_RATE, Samples
 from oyez.bench.accuracy import FirstTurn, detect, first_turn
-from oyez.engines.base import Hypothesis, Purpose, RecognitionError, Request
+from oyez.engines.base import WINDOW_SAMPLES, Hypothesis, Purpose, RecognitionError, Request
 from oyez.engines.fake import FakeRecogniser
-from oyez.engines.vad.base import WINDOW_SAMPLES
 from oyez.engines.vad.energy import EnergyDetector
 
 PREFIX_SAMPLES = 300 * SAMPLE_RATE // 1000

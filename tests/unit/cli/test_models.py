@@ -8,8 +8,8 @@ from click.testing import CliRunner, Result
 
 from oyez.cli.main import main
 from oyez.cli.models import hub_repository
+from oyez.engines.whisper.weights import PACKAGED_SHA256
 from oyez.engines.whisper_onnx.prepare import prepared_directory
-from oyez.engines.whisper_onnx.weights import PACKAGED_SHA256
 from support import tiny_whisper
 
 

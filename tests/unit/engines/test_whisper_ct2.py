@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from oyez.engines.whisper.weights import WeightsError
 from oyez.engines.whisper_ct2.files import built_in_files, find_files
-from oyez.engines.whisper_onnx.weights import WeightsError
 
 
 def test_the_built_in_model_is_whole() -> None:

@@ -8,8 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from oyez.engines.base import Hypothesis, Request
-from oyez.engines.emotion.base import EMOTIONS, Emotion, Features
+from oyez.engines.base import EMOTIONS, Emotion, Features, Hypothesis, Request
 from support.driver import Driver, silence, speech, spell
 from support.order import check_events
 
@@ -27,7 +26,7 @@ class Ledger:
         self.guesses.append(float(features[0]))
         return "surprised"
 
-    def hear(self, features: Features | None) -> Emotion:
+    def update(self, features: Features | None) -> Emotion:
         assert features is not None
         self.finals.append(float(features[0]))
         return EMOTIONS[len(self.finals) % len(EMOTIONS)]

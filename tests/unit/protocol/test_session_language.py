@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oyez.engines.base import LANGUAGES, Hypothesis, Piece, Purpose, Request
+from oyez.engines.language_prior import likeliest
 from oyez.protocol.limits import SessionLimits
-from oyez.turns.language import likeliest
 from support.driver import Driver, silence, speech
 from support.order import check_events
 from support.polyglot import ENGLISH, GERMAN, JAPANESE, UNSURE, polyglot

@@ -54,7 +54,7 @@ def test_it_is_tried_on_speech_in_batches_the_engine_takes() -> None:
 def test_whether_the_engine_understands_the_sentence(heard: str, knows: bool) -> None:
     trial = try_out(FakeRecogniser(lambda request: heard), threads=1)
     assert trial.text.split() == heard.split()
-    assert trial.knows_words is knows
+    assert trial.has_known_words is knows
 
 
 def test_an_engine_that_cannot_answer_the_sentence_is_a_failure() -> None:

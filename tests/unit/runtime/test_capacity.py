@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from oyez.runtime.capacity import COST_S, PRIOR_SESSION_S, SLOWEST_PARTIALS_S, Load
+from oyez.runtime.capacity import COST_S, PRIOR_SESSION_S, SLOWEST_PARTIALS_S, Capacity
 from oyez.runtime.job import Urgency
 from support.busy_machine import Machine, Speaker
 from support.jobs import make_job
@@ -24,17 +24,18 @@ class Steady:
 
     def __init__(self, sessions: int = 1, workers: int = 2, assumed_cost: float = 0.0) -> None:
         self.clock = Clock()
-        self.load = Load(workers, assumed_cost, limit=1.0, clock=self.clock)
+        self.load = Capacity(workers, assumed_cost, limit=1.0, clock=self.clock)
         for _ in range(sessions):
             self.load.session_opened()
 
     def run(self, urgency: Urgency, run_s: float, *, late_s: float = 0.0, waits_s: float = 0.0,
-            seconds: int = 60, paced: bool = True, tells_delay: bool = True) -> Load:  # fmt: skip
+            seconds: int = 60, paced: bool = True,
+            measures_delay: bool = True) -> Capacity:  # fmt: skip
         for _ in range(seconds):
             self.clock.now_s += 1.0
             began_s = self.clock.now_s - run_s
-            job = make_job(urgency, deadline_s=began_s - late_s, is_paced=paced,
-                           tells_delay=tells_delay)  # fmt: skip
+            job = make_job(urgency, deadline_s=began_s - late_s, is_realtime=paced,
+                           measures_delay=measures_delay)  # fmt: skip
             job.submit(self.clock.now_s - waits_s, None)
             self.load.ran([job], began_s, self.clock.now_s)
         return self.load
@@ -81,7 +82,7 @@ def test_an_utterance_sent_at_once_tells_nothing_of_what_a_conversation_needs() 
 
 def test_the_delay_of_who_waits_for_many_is_their_own_doing() -> None:
     steady = Steady()
-    steady.run(Urgency.FINAL, 0.001, late_s=9.0, paced=False, tells_delay=False)
+    steady.run(Urgency.FINAL, 0.001, late_s=9.0, paced=False, measures_delay=False)
     assert steady.load.late_s == 0.0
     assert steady.load.room(0.0) > 0
 

@@ -17,14 +17,14 @@ import numpy as np
 import psutil
 import pytest
 
-from oyez.engines.base import Hypothesis, Purpose, RecognitionError, Request
+from oyez.engines.base import Hypothesis, LoadError, Purpose, RecognitionError, Request
 from oyez.engines.fake import FakeRecogniser
 from oyez.runtime import engine_process
-from oyez.runtime.engine import EngineChoice, LoadError
+from oyez.runtime.engine import EngineChoice
 from oyez.runtime.engine_process import EngineProcess
 from oyez.runtime.engine_wire import LANE_SAMPLES
+from oyez.runtime.job import EngineLost
 from oyez.runtime.watched_engine import Restartable
-from oyez.runtime.worker import EngineLost
 
 FAULTY = Path(__file__).parents[2] / "support" / "faulty_engine"
 LATEST_S = 20.0
@@ -230,7 +230,7 @@ def test_an_engine_that_does_not_come_up_again_is_lost(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(engine_process, "RESTART_AFTER_S", (0.0,))
-    monkeypatch.setattr(engine_process, "MOST_FAILED_STARTS", 2)
+    monkeypatch.setattr(engine_process, "MAX_FAILED_STARTS", 2)
     process = EngineProcess(choice(), lambda line: None)
     monkeypatch.setattr(engine_process, "PROGRAM", "oyez.nowhere")
     process.restart()

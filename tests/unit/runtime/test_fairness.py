@@ -101,7 +101,7 @@ def test_what_somebody_had_alone_is_not_held_against_them() -> None:
 def test_when_nothing_waits_all_are_equal_again() -> None:
     fairness = Fairness()
     shares(fairness, [Claim("a"), Claim("b", rank=1)], 50)
-    fairness.forget()
+    fairness.reset()
     assert fairness.arrange([Claim("b", deadline_s=0.1), Claim("a")])[0].owner == "a"
 
 

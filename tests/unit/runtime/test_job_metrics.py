@@ -2,14 +2,13 @@ from __future__ import annotations
 
 from oyez.metrics import Metrics
 from oyez.runtime.job import Urgency
-from oyez.runtime.job_metrics import Watch
-from oyez.runtime.scheduler import End
+from oyez.runtime.scheduler import End, JobMetrics
 from support.jobs import make_job
 
 
 def test_operators_see_what_ran_how_long_it_waited_and_how_late_it_was() -> None:
     metrics = Metrics()
-    watch = Watch(metrics)
+    watch = JobMetrics(metrics)
     partial = make_job(Urgency.PARTIAL, deadline_s=11.5, submitted_s=10.0, samples=16_000)
     watch.ran([partial, partial], 10.3, 10.7)
     watch.ended(partial, End.ANSWERED, 12.0)

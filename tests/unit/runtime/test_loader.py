@@ -6,11 +6,10 @@ from typing import Any
 
 import pytest
 
-from oyez.engines import registry as recognisers
-from oyez.engines.emotion.linear import LinearClassifier
-from oyez.engines.emotion.neutral import Neutral
-from oyez.engines.emotion.registry import find_weights
-from oyez.engines.emotion.weights import EmotionWeights
+from oyez.engines import registry
+from oyez.engines.base import EngineOptions
+from oyez.engines.emotion.linear import LinearClassifier, Neutral
+from oyez.engines.emotion.weights import EmotionWeights, find_weights
 from oyez.runtime.loader import Engines, LoadError, load_engines
 from oyez.testing import FakeRecogniser
 
@@ -48,8 +47,8 @@ def test_a_cache_that_cannot_be_written_says_which_setting_helps(
 ) -> None:
     (tmp_path / "here").touch()
 
-    def prepares(cache_dir: Path, *_: object) -> FakeRecogniser:
-        cache_dir.mkdir(parents=True)
+    def prepares(options: EngineOptions) -> FakeRecogniser:
+        Path(options.cache_dir).mkdir(parents=True)
         return FakeRecogniser()
 
     monkeypatch.setattr(FakeRecogniser, "load", prepares)
@@ -116,9 +115,11 @@ def test_an_engine_that_does_not_understand_its_sentence_is_not_served(
     class Understands(FakeRecogniser):
         @classmethod
         def load(cls, *_: object) -> FakeRecogniser:
-            return FakeRecogniser(lambda request: heard)
+            recogniser = FakeRecogniser(lambda request: heard)
+            recogniser.info = replace(recogniser.info, has_speech_model=engine != "fake")
+            return recogniser
 
-    monkeypatch.setattr(recognisers, "find", lambda name: Understands)
+    monkeypatch.setattr(registry, "find_recogniser", lambda name: Understands)
     if starts:
         assert load(engine=engine, model=model)
         return

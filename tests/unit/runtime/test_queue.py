@@ -67,8 +67,8 @@ def test_a_definite_final_stays_whatever_comes(new: Urgency) -> None:
     assert taken(queue) == [1, 2]
 
 
-@pytest.mark.parametrize("stranger", [{"owner": "other"}, {"window": 7}])
-def test_jobs_of_other_speakers_or_windows_are_not_replaced(stranger: dict[str, object]) -> None:
+@pytest.mark.parametrize("stranger", [{"owner": "other"}, {"segment": 7}])
+def test_jobs_of_other_speakers_or_segments_are_not_replaced(stranger: dict[str, object]) -> None:
     queue = a_queue(make_job(PARTIAL, samples=1))
     assert queue.add(make_job(PARTIAL, samples=2, **stranger), 1.0)[0] is None  # type: ignore[arg-type]
     assert len(queue) == 2
@@ -77,20 +77,20 @@ def test_jobs_of_other_speakers_or_windows_are_not_replaced(stranger: dict[str, 
 def test_a_partial_keeps_the_deadline_of_the_one_it_replaces() -> None:
     new = make_job(PARTIAL, deadline_s=9)
     queue = a_queue(make_job(PARTIAL, deadline_s=1), new)
-    assert (new.deadline_s, new.owed_since_s, new.submitted_s) == (1, 0, 1)
+    assert (new.deadline_s, new.first_requested_s, new.submitted_s) == (1, 0, 1)
     assert len(queue) == 1
 
 
 def test_a_partial_keeps_the_deadline_across_a_short_pause() -> None:
     pause, resumed = make_job(SPECULATIVE, deadline_s=5), make_job(PARTIAL, deadline_s=9)
     a_queue(make_job(PARTIAL, deadline_s=2), pause, resumed)
-    assert (pause.deadline_s, resumed.deadline_s, resumed.owed_since_s) == (5, 2, 0)
+    assert (pause.deadline_s, resumed.deadline_s, resumed.first_requested_s) == (5, 2, 0)
 
 
 def test_a_partial_inherits_nothing_from_a_speculative_final_alone() -> None:
     resumed = make_job(PARTIAL, deadline_s=9)
     a_queue(make_job(SPECULATIVE, deadline_s=5), resumed)
-    assert (resumed.deadline_s, resumed.owed_since_s) == (9, 1)
+    assert (resumed.deadline_s, resumed.first_requested_s) == (9, 1)
 
 
 def test_what_was_taken_or_removed_is_replaced_no_more() -> None:
@@ -178,12 +178,12 @@ def test_a_final_pushes_out_the_least_urgent_partial() -> None:
 
 
 def test_a_full_queue_takes_a_final_from_the_owner_with_most() -> None:
-    flood = [make_job(FINAL, owner="flood", deadline_s=n, window=n) for n in range(3)]
+    flood = [make_job(FINAL, owner="flood", deadline_s=n, segment=n) for n in range(3)]
     modest = make_job(FINAL, owner="modest", deadline_s=99)
     queue = a_queue(*flood, modest, max_jobs=4)
     assert queue.add(make_job(FINAL, owner="new", deadline_s=99), 4.0) == (None, flood[2])
     with pytest.raises(Overloaded):
-        queue.add(make_job(FINAL, owner="flood", window=4), 5.0)
+        queue.add(make_job(FINAL, owner="flood", segment=4), 5.0)
     with pytest.raises(Overloaded):
         queue.add(make_job(PARTIAL, owner="late"), 6.0)
     assert len(queue) == 4
@@ -191,7 +191,7 @@ def test_a_full_queue_takes_a_final_from_the_owner_with_most() -> None:
 
 def test_a_full_queue_takes_from_the_tenant_with_most_for_its_weight() -> None:
     crowd = [make_job(FINAL, owner=n, tenant="crowd", deadline_s=n) for n in range(3)]
-    pair = [make_job(FINAL, owner="p", window=n, tenant="pair") for n in range(2)]
+    pair = [make_job(FINAL, owner="p", segment=n, tenant="pair") for n in range(2)]
     new = make_job(FINAL, owner="new", tenant="new")
     assert a_queue(*crowd, *pair, max_jobs=5).add(new, 5.0) == (None, crowd[2])
     queue = Queue(5, weight=lambda tenant: 9.0 if tenant == "crowd" else 1.0)
@@ -201,13 +201,13 @@ def test_a_full_queue_takes_from_the_tenant_with_most_for_its_weight() -> None:
 
 
 def test_a_partial_pushes_out_a_partial_of_who_has_more() -> None:
-    many = [make_job(PARTIAL, owner="many", window=n, deadline_s=n) for n in range(2)]
-    queue = a_queue(make_job(FINAL, owner="many", window=9, deadline_s=99), *many, max_jobs=3)
+    many = [make_job(PARTIAL, owner="many", segment=n, deadline_s=n) for n in range(2)]
+    queue = a_queue(make_job(FINAL, owner="many", segment=9, deadline_s=99), *many, max_jobs=3)
     assert queue.add(make_job(PARTIAL, owner="new"), 3.0) == (None, many[1])
 
 
 def test_a_flood_of_finals_leaves_turns_to_the_partials_of_others() -> None:
-    queue = a_queue(*[make_job(FINAL, owner="flood", window=n, samples=1) for n in range(500)])
+    queue = a_queue(*[make_job(FINAL, owner="flood", segment=n, samples=1) for n in range(500)])
     partial = make_job(PARTIAL, owner="speaker", deadline_s=9)
     queue.add(partial, 0.0)
     taken_before = 0
@@ -219,7 +219,7 @@ def test_a_flood_of_finals_leaves_turns_to_the_partials_of_others() -> None:
 
 def test_files_are_fair_among_each_other() -> None:
     queue = a_queue(
-        *[make_job(BACKGROUND, owner="long", window=n, samples=160_000) for n in range(20)],
+        *[make_job(BACKGROUND, owner="long", segment=n, samples=160_000) for n in range(20)],
         make_job(BACKGROUND, owner="short", samples=1, deadline_s=5),
     )
     assert 1 in taken(queue)[:8]
@@ -228,7 +228,7 @@ def test_files_are_fair_among_each_other() -> None:
 def test_how_late_the_queue_is_counts_only_what_tells_it() -> None:
     queue = a_queue(
         make_job(BACKGROUND, owner=1, deadline_s=-100),
-        make_job(FINAL, owner=4, deadline_s=-100, tells_delay=False),
+        make_job(FINAL, owner=4, deadline_s=-100, measures_delay=False),
     )
     assert queue.overdue_s(10.0) == 0.0
     queue.add(make_job(PARTIAL, owner=2, deadline_s=9), 0.0)

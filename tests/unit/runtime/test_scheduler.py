@@ -10,9 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oyez.engines.base import Hypothesis
-from oyez.runtime.job import Job, Overloaded, Stopped, Urgency
+from oyez.runtime.job import Job, Outcome, Overloaded, Stopped, Urgency
 from oyez.runtime.scheduler import End, Scheduler
-from oyez.runtime.worker import Outcome
 from oyez.testing import FakeRecogniser
 from support.jobs import make_job
 
@@ -189,7 +188,7 @@ steps = st.lists(
         st.sampled_from(["submit", "submit", "submit", "submit", "cancel", "hold", "run"]),
         st.sampled_from(list(Urgency)),
         st.integers(0, 3),  # owner
-        st.integers(0, 2),  # window
+        st.integers(0, 2),  # segment
         st.integers(1, 400_000),  # samples
     ),
     max_size=60,
@@ -216,7 +215,7 @@ def test_every_job_ends_in_exactly_one_way(
     scheduler = Scheduler(engine, witness, max_waiting=max_waiting)
     called: Counter[Job] = Counter()
     submitted: list[Job] = []
-    for action, urgency, owner, window, samples in steps:
+    for action, urgency, owner, segment, samples in steps:
         if action == "hold":
             engine.may_answer.clear()
         elif action == "run":
@@ -224,7 +223,7 @@ def test_every_job_ends_in_exactly_one_way(
         elif action == "cancel" and submitted:
             scheduler.cancel(submitted[samples % len(submitted)])
         elif action == "submit":
-            job = make_job(urgency, owner=owner, window=window, samples=samples)
+            job = make_job(urgency, owner=owner, segment=segment, samples=samples)
             job.callback = counter(called, job)
             submitted.append(job)
             try:
@@ -260,7 +259,7 @@ def test_many_owners_and_workers_at_once_lose_nothing() -> None:
     def submit_many(owner: int) -> None:
         for number in range(200):
             urgency = list(Urgency)[(owner + number) % 4]
-            job = make_job(urgency, owner=owner, window=number // 3, samples=8000)
+            job = make_job(urgency, owner=owner, segment=number // 3, samples=8000)
             job.callback = counter(called, job)
             submitted.append(job)
             scheduler.submit(job)

@@ -12,11 +12,10 @@ import pytest
 from oyez.engines.base import Hypothesis, RecognitionError, Request
 from oyez.runtime import scheduler as scheduling
 from oyez.runtime import watched_engine
-from oyez.runtime.job import Job, Urgency
+from oyez.runtime.job import EngineLost, Job, Outcome, Urgency
 from oyez.runtime.queue import Queue
 from oyez.runtime.scheduler import End, Scheduler
 from oyez.runtime.watched_engine import CALL_FACTOR, CALL_S, Restartable
-from oyez.runtime.worker import EngineLost, Outcome
 from oyez.testing import FakeRecogniser
 from support.jobs import make_job
 

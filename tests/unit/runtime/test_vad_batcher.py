@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from oyez.engines.vad.base import WINDOW_SAMPLES, Scores, Stretch
+from oyez.engines.base import WINDOW_SAMPLES, AudioChunk, Scores
 from oyez.runtime import vad_batcher as vad_pool
 from oyez.runtime.vad_batcher import MAX_WINDOWS, MAX_WINDOWS_A_ROUND, ROUND_S, VadPool
 from oyez.testing import FakeDetector
@@ -24,7 +24,7 @@ class CountingDetector(FakeDetector):
     def __init__(self) -> None:
         self.calls: list[int] = []
 
-    def score_many(self, stretches: Sequence[Stretch]) -> list[Scores]:
+    def score_many(self, stretches: Sequence[AudioChunk]) -> list[Scores]:
         if stretches:
             self.calls.append(sum(len(samples) for samples, _ in stretches) // WINDOW_SAMPLES)
         return super().score_many(stretches)
@@ -44,7 +44,7 @@ class Speaker:
     def ask(self) -> None:
         self._pool.ask_turn(self)
 
-    def next_stretch(self) -> Stretch | None:
+    def next_stretch(self) -> AudioChunk | None:
         count = min(self._left, self._at_once)
         self._left -= count
         return (windows(count, self._level), None) if count else None

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oyez.engines.vad.base import WINDOW_SAMPLES
+from oyez.engines.base import WINDOW_SAMPLES
 from oyez.turns.endpointing import Endpointer, EndpointerSettings, TurnEnd, TurnStart
 
 W = WINDOW_SAMPLES

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from oyez.audio.pcm import SAMPLE_RATE
-from oyez.engines.base import Hypothesis, Piece, Purpose
-from oyez.engines.vad.base import WINDOW_SAMPLES
+from oyez.engines.base import WINDOW_SAMPLES, Hypothesis, Piece, Purpose
 from oyez.turns.language import uniform_over
 from oyez.turns.segment import RecognitionNeed, Segment, SegmentSettings, State
 

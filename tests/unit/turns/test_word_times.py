@@ -68,7 +68,7 @@ def test_a_piece_heard_far_off_harms_no_other() -> None:
     """Attention that jumps ahead, or back, for one piece."""
     ends = [4000, 30_000, 8000, 1000, 12_000]
     pieces = [
-        Piece(f" w{at}", (1,), max(ends[: at + 1]), 0.5, said_to_samples=end)
+        Piece(f" w{at}", (1,), max(ends[: at + 1]), 0.5, raw_end_samples=end)
         for at, end in enumerate(ends)
     ]
     words = timed(pieces, "w0 w1 w2 w3 w4", [(0, 12_000)])

@@ -1,3 +1,3 @@
-"""ENGINES that name the emotion of an utterance."""
+"""The emotion classifier: an utterance's acoustic features become one of seven emotions."""
 
 from __future__ import annotations

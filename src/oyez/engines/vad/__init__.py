@@ -1,3 +1,3 @@
-"""ENGINES that score how likely each window of audio is speech."""
+"""Voice activity detectors: how likely each window of audio is speech."""
 
 from __future__ import annotations

@@ -1,8 +1,12 @@
-"""Silero VAD v6 on ONNX Runtime, with the weights that ship in the faster-whisper wheel.
+"""Silero VAD v6 on ONNX Runtime, with the weights that are in the faster-whisper wheel.
 
-The model hears best at some levels and is deaf to plain speech at others, differently for every
-voice and room. So it hears each stream twice, as it comes and at an even level, and the likelier
-score counts.
+The model detects speech best at some levels and misses clear speech at others, differently for each
+voice and room. So each stream is scored twice, as it is and at an even level, and the higher
+probability counts.
+
+The even level follows the loudest recent window. Its estimate rises at once, so that the beginning
+of speech is not overdriven, and falls slowly, so that noise is not amplified in a pause. The gain
+of a window depends only on the audio up to its end.
 """
 
 from __future__ import annotations
@@ -18,21 +22,43 @@ import onnx
 import onnxruntime
 from numpy.typing import NDArray
 
-from oyez.engines.vad.base import WINDOW_SAMPLES, Scores, Stretch, VoiceDetector, window_count
-from oyez.engines.vad.loudness import UNHEARD, follow
+from oyez.audio.pcm import SAMPLE_RATE
+from oyez.engines.base import WINDOW_SAMPLES, AudioChunk, Scores, VoiceDetector, window_count
 from oyez.engines.vad.silero_graph import INPUT_SAMPLES, STATE_WIDTH, many_streams
 
 _MODEL_FILE = "silero_vad_v6.onnx"
 _CONTEXT_SAMPLES = INPUT_SAMPLES - WINDOW_SAMPLES
-"""The model sees each window together with the samples just before it."""
+"""The model's input is a window and this many samples before it."""
+
+_WINDOWS_PER_S = SAMPLE_RATE / WINDOW_SAMPLES
+_TARGET_DB = -28.0
+"""The level, relative to full scale, that the loudest recent window is brought to."""
+_RELEASE_DB_PER_S = 3.0
+"""How fast the estimate of the loudness falls."""
+_MAX_GAIN_DB = 30.0
+_INITIAL_DB = -45.0
+
+
+def _power(level_db: float) -> float:
+    return float(10 ** (level_db / 10))
+
+
+_TARGET_POWER = _power(_TARGET_DB)
+_MIN_LOUDNESS = _power(_TARGET_DB - _MAX_GAIN_DB)
+_RELEASE = _power(-_RELEASE_DB_PER_S / _WINDOWS_PER_S)
+"""Factor by which the loudness falls from one window to the next."""
+
+INITIAL_LOUDNESS = _power(_INITIAL_DB)
+"""The loudness before the first window. It is low, because loud speakers are detected anyway."""
 
 
 class _State(NamedTuple):
     context: NDArray[np.float32]
-    """[_CONTEXT_SAMPLES], as it came."""
+    """[_CONTEXT_SAMPLES], the last samples at their original level."""
     h: NDArray[np.float32]
-    """Of the LSTM, [2, STATE_WIDTH]: as it came, at an even level; as is c."""
+    """[2, STATE_WIDTH], of the LSTM: at the original level and at the even level."""
     c: NDArray[np.float32]
+    """[2, STATE_WIDTH], like h."""
     loudness: float
 
 
@@ -40,19 +66,19 @@ _INITIAL_STATE = _State(
     context=np.zeros(_CONTEXT_SAMPLES, np.float32),
     h=np.zeros((2, STATE_WIDTH), np.float32),
     c=np.zeros((2, STATE_WIDTH), np.float32),
-    loudness=UNHEARD,
+    loudness=INITIAL_LOUDNESS,
 )
 
 
 class SileroDetector(VoiceDetector):
-    """A VoiceDetector: some 23 µs of one core per window when streams share calls, else 33.
+    """Scores a window in about 23 µs of one core if streams share calls, and in 33 µs otherwise.
 
-    Raises FileNotFoundError if the weights are not installed, ValueError if they are not v6.
+    Raises FileNotFoundError if the weights are not installed, and ValueError if they are not v6.
     """
 
     def __init__(self) -> None:
         options = onnxruntime.SessionOptions()
-        # a few windows are too little work to share between threads
+        # a few windows are too little work to divide among threads
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
         self._session = onnxruntime.InferenceSession(
@@ -60,42 +86,46 @@ class SileroDetector(VoiceDetector):
         )
 
     def initial_state(self) -> object:
+        """Return the state before the first window of a stream."""
         return _INITIAL_STATE
 
     def score(self, samples: NDArray[np.float32], state: object) -> Scores:
+        """Score whole windows of one stream; see `VoiceDetector.score`."""
         return self.score_many([(samples, state)])[0]
 
-    def score_many(self, stretches: Sequence[Stretch]) -> list[Scores]:
-        scores: list[Scores] = list(stretches)  # right for those without a window
-        for group in of_like_length([window_count(samples) for samples, _ in stretches]):
-            found = self._run([stretches[index] for index in group])
+    def score_many(self, chunks: Sequence[AudioChunk]) -> list[Scores]:
+        """Score a chunk of each of several streams; see `VoiceDetector.score_many`."""
+        # chunks without a window keep their own entry: no probabilities, the same state
+        scores: list[Scores] = list(chunks)
+        for group in group_by_length([window_count(samples) for samples, _ in chunks]):
+            found = self._run([chunks[index] for index in group])
             for index, each in zip(group, found, strict=True):
                 scores[index] = each
         return scores
 
-    def _run(self, stretches: Sequence[Stretch]) -> list[Scores]:
-        """Score stretches of at least one window each in one run of the graph."""
-        states = [_as_state(state) for _, state in stretches]
-        lengths = [len(samples) // WINDOW_SAMPLES for samples, _ in stretches]
-        windows, loudness = _lay_out(stretches, states, lengths)
-        count, twice = len(stretches), lengths * 2
+    def _run(self, chunks: Sequence[AudioChunk]) -> list[Scores]:
+        """Score chunks of at least one window each in one run of the graph."""
+        states = [_as_state(state) for _, state in chunks]
+        lengths = [len(samples) // WINDOW_SAMPLES for samples, _ in chunks]
+        windows, loudness = _lay_out(chunks, states, lengths)
+        count, twice = len(chunks), lengths * 2
         probabilities, h, c = self._session.run(
             ["probabilities", "hn", "cn"],
             {
                 "windows": windows,
-                "places": _places(twice, list(accumulate(twice))),
+                "steps": _steps(twice, list(accumulate(twice))),
                 "lengths": np.array(twice, np.int32),
                 "h": np.stack([state.h for state in states], 1).reshape(1, -1, STATE_WIDTH),
                 "c": np.stack([state.c for state in states], 1).reshape(1, -1, STATE_WIDTH),
             },
         )
-        likelier = np.maximum(probabilities[:, 0, :count, 0], probabilities[:, 0, count:, 0])
-        # copies: a view would keep the whole call's arrays alive with each stream
+        higher = np.maximum(probabilities[:, 0, :count, 0], probabilities[:, 0, count:, 0])
+        # copies: a view would keep the arrays of the whole call in memory with each stream
         return [
             (
-                likelier[:length, stream].copy(),
+                higher[:length, stream].copy(),
                 _State(
-                    stretches[stream][0][-_CONTEXT_SAMPLES:].copy(),
+                    chunks[stream][0][-_CONTEXT_SAMPLES:].copy(),
                     h[0, stream::count].copy(),
                     c[0, stream::count].copy(),
                     loudness[stream],
@@ -105,9 +135,12 @@ class SileroDetector(VoiceDetector):
         ]
 
 
-def of_like_length(lengths: Sequence[int]) -> list[list[int]]:
-    """Indices of what may share a run: all streams of a run step as often as its longest, so
-    that none should be twice as long as another. What is empty is in no group."""
+def group_by_length(lengths: Sequence[int]) -> list[list[int]]:
+    """Return groups of indices of chunks that share a run. Empty chunks are in no group.
+
+    All streams of a run take as many steps as the longest chunk, so no chunk of a group is more
+    than twice as long as another.
+    """
     groups: dict[int, list[int]] = {}
     for index, length in enumerate(lengths):
         if length:
@@ -115,29 +148,47 @@ def of_like_length(lengths: Sequence[int]) -> list[list[int]]:
     return list(groups.values())
 
 
-def _places(lengths: Sequence[int], ends: Sequence[int]) -> NDArray[np.int64]:
-    """Which window each stream hears at each step, [steps, streams]; after its last, any."""
+def loudness_gains(
+    windows: NDArray[np.float32], loudness: float
+) -> tuple[NDArray[np.float32], float]:
+    """Return the gains [n] that bring windows [n, WINDOW_SAMPLES] of one stream to an even level,
+    and the loudness after them.
+
+    loudness: mean power of the loudest recent window before these. The gains do not depend on how a
+    stream is divided into calls.
+    """
+    followed = []
+    for energy in np.einsum("ij,ij->i", windows, windows).tolist():
+        loudness = max(energy / WINDOW_SAMPLES, loudness * _RELEASE, _MIN_LOUDNESS)
+        followed.append(loudness)
+    return np.sqrt(_TARGET_POWER / np.array(followed)).astype(np.float32), loudness
+
+
+def _steps(lengths: Sequence[int], ends: Sequence[int]) -> NDArray[np.int64]:
+    """Return which window each stream takes at each step, [steps, streams]. After its last window
+    a stream has any."""
     steps = range(max(lengths))
     starts = [end - length for length, end in zip(lengths, ends, strict=True)]
     return np.array([[min(start + step, ends[-1] - 1) for start in starts] for step in steps])
 
 
 def _lay_out(
-    stretches: Sequence[Stretch], states: Sequence[_State], lengths: Sequence[int]
+    chunks: Sequence[AudioChunk], states: Sequence[_State], lengths: Sequence[int]
 ) -> tuple[NDArray[np.float32], list[float]]:
-    """Windows of all streams as they came, then all at an even level, each with the samples just
-    before it, [2 * n, INPUT_SAMPLES]; and the loudness of each stream afterwards."""
+    """Return the windows of all streams at their original level and then at an even level, each
+    with the samples before it, [2 * n, INPUT_SAMPLES]; and the loudness of each stream after
+    them."""
     count = sum(lengths)
     windows = np.empty((2 * count, INPUT_SAMPLES), np.float32)
     loudness = []
     end = 0
-    for (samples, _), state, length in zip(stretches, states, lengths, strict=True):
+    for (samples, _), state, length in zip(chunks, states, lengths, strict=True):
         start, end = end, end + length
         own = samples.reshape(-1, WINDOW_SAMPLES)
         windows[start:end, _CONTEXT_SAMPLES:] = own
         windows[start, :_CONTEXT_SAMPLES] = state.context
         windows[start + 1 : end, :_CONTEXT_SAMPLES] = own[:-1, -_CONTEXT_SAMPLES:]
-        gains, after = follow(own, state.loudness)
+        gains, after = loudness_gains(own, state.loudness)
         windows[count + start : count + end] = windows[start:end] * gains[:, None]
         loudness.append(after)
     return windows, loudness
@@ -149,8 +200,8 @@ def _as_state(state: object) -> _State:
 
 
 def find_model() -> Path:
-    """The weights' file. Raises FileNotFoundError if faster-whisper or its file is missing."""
-    # the wheel is only looked up: importing it would load a whole speech engine
+    """Return the file of the weights. Raises FileNotFoundError if it is not installed."""
+    # faster-whisper is only located: importing it would load a whole speech engine
     spec = find_spec("faster_whisper")
     for folder in spec.submodule_search_locations or () if spec else ():
         path = Path(folder) / "assets" / _MODEL_FILE

@@ -1,83 +1,93 @@
-"""Silero VAD v6 as a graph that takes windows of many streams at once.
+"""Silero VAD v6 as a graph that scores windows of many streams at the same time.
 
-The published graph walks its LSTM along the windows of a single stream, and its convolutions
-multiply a few columns at a time. Here each layer is one matrix product over all windows, and the
-LSTM steps all streams together. Weights and arithmetic are the published ones.
+The published graph steps its LSTM along the windows of a single stream, and its convolutions
+multiply a few columns at a time. In this graph each layer is one matrix product over all windows,
+and the LSTM steps all streams together. Weights and arithmetic are the published ones.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
-from onnx import ModelProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto, TensorProto, numpy_helper
 
-OPSET = 18
-IR_VERSION = 8
+from oyez.engines.onnx_graph import Graph
+
 HOP_SAMPLES = 128
 FRAME_SAMPLES = 2 * HOP_SAMPLES
 FRAMES = 4
-"""Spectra that the model sees of a window."""
+"""How many spectra the model computes of a window."""
 INPUT_SAMPLES = 576
 """A window and the samples just before it."""
 STATE_WIDTH = 128
 _STRIDES = (1, 2, 2, 1)
-"""Of the convolutions over spectra. They leave one column of the four."""
+"""Strides of the convolutions over spectra. They reduce four columns to one."""
 
 Weights = NDArray[np.float32]
 
 
 def many_streams(published: ModelProto) -> bytes:
-    """The graph, serialized. Raises ValueError if `published` is not Silero VAD v6.
+    """Return the graph, serialized. Raises ValueError if `published` is not Silero VAD v6.
 
-    Inputs: windows float32 [n, INPUT_SAMPLES]; places int64 [steps, streams], which window each
-    stream hears at each step; lengths int32 [streams], how many steps each has (places after
-    them count for nothing); h, c float32 [1, streams, STATE_WIDTH].
-    Outputs: probabilities float32 [steps, 1, streams, 1]; hn, cn like h, c.
+    Inputs:
+        windows: float32 [n, INPUT_SAMPLES].
+        steps: int64 [steps, streams], which window each stream takes at each step.
+        lengths: int32 [streams], how many steps each stream has; later ones have no effect.
+        h, c: float32 [1, streams, STATE_WIDTH].
+
+    Outputs:
+        probabilities: float32 [steps, 1, streams, 1].
+        hn, cn: like h and c.
     """
     convolutions, lstm = _weights(published)
-    graph = _Graph()
+    graph = Graph("silero")
+    windows = graph.input("windows", TensorProto.FLOAT, "n", INPUT_SAMPLES)
+    steps = graph.input("steps", TensorProto.INT64, "steps", "streams")
+    lengths = graph.input("lengths", TensorProto.INT32, "streams")
+    h, c = (graph.input(name, TensorProto.FLOAT, 1, "streams", STATE_WIDTH) for name in "hc")
+
     (basis, *_), *layers, (decoder, decoder_bias) = convolutions
-    x, columns = _spectra(graph, basis[:, 0]), FRAMES
+    x, columns = _spectra(graph, windows, basis[:, 0]), FRAMES
     for (weight, bias), stride in zip(layers, _STRIDES, strict=True):
         x, columns = _convolution(graph, x, columns, weight, bias, stride)
     assert columns == 1
-    steps = graph.op("Gather", x, "places", axis=0)
+    x = graph.op("Gather", x, steps, axis=0)
     weights = [graph.constant(weight) for weight in lstm]
-    heard, _, _ = graph.ops(
-        "LSTM", ("", "hn", "cn"), steps, *weights, "lengths", "h", "c", hidden_size=STATE_WIDTH
-    )
-    odds = graph.op("MatMul", graph.op("Relu", heard), graph.constant(decoder[0]))
-    odds = graph.op("Add", odds, graph.constant(decoder_bias))
-    graph.ops("Sigmoid", ("probabilities",), odds)
-    return _serialized(graph)
+    x, hn, cn = graph.ops("LSTM", 3, x, *weights, lengths, h, c, hidden_size=STATE_WIDTH)
+    logits = graph.op("MatMul", graph.op("Relu", x), graph.constant(decoder[0]))
+    logits = graph.op("Add", logits, graph.constant(decoder_bias))
+    graph.output("probabilities", graph.op("Sigmoid", logits))
+    graph.output("hn", hn)
+    graph.output("cn", cn)
+    serialized: bytes = graph.model().SerializeToString()
+    return serialized
 
 
-def _spectra(graph: _Graph, basis: Weights) -> str:
-    """Magnitudes of the frames of each window, [n, FRAMES * bins]."""
+def _spectra(graph: Graph, windows: str, basis: Weights) -> str:
+    """Add the magnitudes of the frames of each window, [n, FRAMES * bins]."""
     bins = len(basis) // 2
     tail = graph.integers(0, 0, 0, HOP_SAMPLES // 2)
-    hops = graph.op("Pad", "windows", tail, mode="reflect")
+    hops = graph.op("Pad", windows, tail, mode="reflect")
     # each frame is two hops, and shares one with the next
     hop_pairs = [[frame, frame + 1] for frame in range(FRAMES)]
     frames = _rows(graph, hops, FRAMES + 1, HOP_SAMPLES, hop_pairs)
     spectra = graph.op("MatMul", frames, graph.constant(basis.T))
-    powers = graph.ops("Split", ("", ""), graph.op("Mul", spectra, spectra), axis=1, num_outputs=2)
+    powers = graph.ops("Split", 2, graph.op("Mul", spectra, spectra), axis=1, num_outputs=2)
     magnitudes = graph.op("Sqrt", graph.op("Add", *powers))
     return graph.op("Reshape", magnitudes, graph.integers(-1, FRAMES * bins))
 
 
 def _convolution(
-    graph: _Graph, x: str, columns: int, weight: Weights, bias: Weights, stride: int
+    graph: Graph, x: str, columns: int, weight: Weights, bias: Weights, stride: int
 ) -> tuple[str, int]:
-    """ReLU of a convolution over [n, columns * in], padded by one: [n, fewer * out], and how many.
+    """Add a convolution and ReLU over [n, columns * in], padded by one on both sides. Returns its
+    output, [n, fewer * out], and the number of its columns.
 
     weight: [out, in, taps].
     """
     width_out, width_in, taps = weight.shape
     starts = range(-1, columns - 1, stride)
-    # a tap that meets nothing but padding is left out
+    # a tap that only ever multiplies padding is left out
     used = [tap for tap in range(taps) if any(0 <= start + tap < columns for start in starts)]
     rows = _rows(graph, x, columns, width_in, [[start + tap for tap in used] for start in starts])
     matrix = weight[:, :, used].transpose(2, 1, 0).reshape(-1, width_out)
@@ -87,22 +97,22 @@ def _convolution(
     return y, len(starts)
 
 
-def _rows(graph: _Graph, x: str, columns: int, width: int, sources: list[list[int]]) -> str:
-    """Of [n, columns * width]: a row for each list of columns, [n * rows, …]. Those there are not
-    are zero."""
+def _rows(graph: Graph, x: str, columns: int, width: int, sources: list[list[int]]) -> str:
+    """Rearrange [n, columns * width] into [n * rows, …], with a row for each list of column
+    indices. Columns that do not exist are zero."""
     if sources == [list(range(columns))]:
         return x
     padding = columns
-    places = [place if 0 <= place < columns else padding for row in sources for place in row]
+    indices = [index if 0 <= index < columns else padding for row in sources for index in row]
     x = graph.op("Reshape", x, graph.integers(-1, columns, width))
-    if padding in places:
+    if padding in indices:
         x = graph.op("Pad", x, graph.integers(0, 0, 0, 0, 1, 0))
-    x = graph.op("Gather", x, graph.integers(*places), axis=1)
+    x = graph.op("Gather", x, graph.integers(*indices), axis=1)
     return graph.op("Reshape", x, graph.integers(-1, len(sources[0]) * width))
 
 
 def _weights(published: ModelProto) -> tuple[list[list[Weights]], list[Weights]]:
-    """Those of each convolution, in order, and those of the LSTM."""
+    """Return the weights of each convolution, in order, and those of the LSTM."""
     arrays = {each.name: numpy_helper.to_array(each) for each in published.graph.initializer}
 
     def of(kind: str) -> list[list[Weights]]:
@@ -113,50 +123,3 @@ def _weights(published: ModelProto) -> tuple[list[list[Weights]], list[Weights]]
     if len(convolutions) != len(_STRIDES) + 2 or [len(lstm) for lstm in lstms] != [3]:
         raise ValueError(f"{len(convolutions)} convolutions, {len(lstms)} LSTMs: not Silero VAD v6")
     return convolutions, lstms[0]
-
-
-def _serialized(graph: _Graph) -> bytes:
-    state = (1, "streams", STATE_WIDTH)
-    inputs = [
-        helper.make_tensor_value_info("windows", TensorProto.FLOAT, ("n", INPUT_SAMPLES)),
-        helper.make_tensor_value_info("places", TensorProto.INT64, ("steps", "streams")),
-        helper.make_tensor_value_info("lengths", TensorProto.INT32, ("streams",)),
-        *(helper.make_tensor_value_info(name, TensorProto.FLOAT, state) for name in "hc"),
-    ]
-    outputs = [
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, None)
-        for name in ("probabilities", "hn", "cn")
-    ]
-    onnx_graph = helper.make_graph(graph.nodes, "silero", inputs, outputs, graph.constants)
-    opsets = [helper.make_opsetid("", OPSET)]
-    model = helper.make_model(onnx_graph, opset_imports=opsets, ir_version=IR_VERSION)
-    serialized: bytes = model.SerializeToString()
-    return serialized
-
-
-class _Graph:
-    """Collects nodes and constants. Methods return the names of what they make."""
-
-    def __init__(self) -> None:
-        self.nodes: list[Any] = []
-        self.constants: list[Any] = []
-
-    def constant(self, array: NDArray[Any]) -> str:
-        name = f"constant_{len(self.constants)}"
-        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
-        return name
-
-    def integers(self, *values: int) -> str:
-        return self.constant(np.array(values, np.int64))
-
-    def op(self, kind: str, *inputs: str, **attributes: Any) -> str:
-        return self.ops(kind, ("",), *inputs, **attributes)[0]
-
-    def ops(
-        self, kind: str, outputs: tuple[str, ...], *inputs: str, **attributes: Any
-    ) -> list[str]:
-        """A node with several outputs; those without a name are given one."""
-        own = f"{kind}_{len(self.nodes)}"
-        names = [name or f"{own}_{index}" for index, name in enumerate(outputs)]
-        self.nodes.append(helper.make_node(kind, list(inputs), names, **attributes))
-        return names

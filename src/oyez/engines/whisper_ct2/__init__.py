@@ -1,4 +1,5 @@
-"""Any Whisper in CTranslate2's format, tiny to large-v3-turbo and fine-tunes, on CPU or CUDA."""
+"""Whisper on CTranslate2: any size from tiny to large-v3-turbo, and fine-tuned models, on CPU or
+CUDA."""
 
 from __future__ import annotations
 

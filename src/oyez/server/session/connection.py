@@ -22,10 +22,9 @@ from oyez.protocol.effects import Cancel, Close, Count, Effect, Recognise, Send
 from oyez.protocol.errors import ServerFault
 from oyez.protocol.server_events import ErrorEvent, SessionFinished
 from oyez.protocol.session import Session
-from oyez.runtime.job import MAX_FINALS
+from oyez.runtime.job import MAX_FINALS, Outcome
 from oyez.runtime.scheduler import Scheduler
 from oyez.runtime.vad_batcher import VadPool
-from oyez.runtime.worker import Outcome
 from oyez.server.access.access import Termination
 from oyez.server.access.callers import Caller
 from oyez.server.session.byte_budget import ByteAccount

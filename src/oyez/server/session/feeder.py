@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from oyez.audio.pcm import Samples
-from oyez.engines.vad.base import Scores, Stretch
+from oyez.engines.base import AudioChunk, Scores
 from oyez.metrics import Tally
 from oyez.protocol.session import Session
 from oyez.runtime.vad_batcher import MAX_WINDOWS, VadPool
@@ -87,7 +87,7 @@ class Feeder:
         if self._has_more:
             self._ask_turn(behind=False)
 
-    def next_stretch(self) -> Stretch | None:
+    def next_stretch(self) -> AudioChunk | None:
         self._asked = False
         over_s = time.perf_counter() + TURN_S
         for _ in range(MESSAGES_A_TURN):

@@ -10,9 +10,8 @@ from collections.abc import Callable, Hashable
 from oyez.engines.base import Purpose
 from oyez.protocol.effects import Recognise
 from oyez.protocol.errors import Overload
-from oyez.runtime.job import Job, Overloaded, Stopped, Urgency
+from oyez.runtime.job import Job, Outcome, Overloaded, Stopped, Urgency
 from oyez.runtime.scheduler import Scheduler
-from oyez.runtime.worker import Outcome
 
 FIRST_PARTIAL_S = 0.9
 PARTIAL_S = 2.5
@@ -120,23 +119,23 @@ class Jobs:
         ahead_s = self._ahead_s()
         urgency = _urgency(effect, ahead_s)
         is_partial = effect.request.purpose is Purpose.PARTIAL
-        is_paced = ahead_s <= _PACED_S
+        is_realtime = ahead_s <= _PACED_S
         patience_s = _patience_s(effect, urgency)
         if not is_partial:
             patience_s += OWN_FINAL_S * self.finals_waiting
-        has_few = self.finals_waiting < (_FEW_FINALS if is_paced else _FEW_FINALS_AHEAD)
+        has_few = self.finals_waiting < (_FEW_FINALS if is_realtime else _FEW_FINALS_AHEAD)
         return Job(
             owner=self._owner,
             item=effect.item_id,
-            window=effect.window,
+            segment=effect.window,
             request=effect.request,
             urgency=urgency,
             deadline_s=time.monotonic() + patience_s,
             callback=lambda outcome: self._hand_over(effect.job, outcome),
             is_replaceable=is_partial or effect.speculative,
             interval_s=effect.due_s,
-            is_paced=is_paced and has_few,
-            tells_delay=has_few,
+            is_realtime=is_realtime and has_few,
+            measures_delay=has_few,
             tenant=self._tenant,
         )
 

@@ -6,11 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from oyez.engines.emotion import registry
-from oyez.engines.emotion.base import EMOTIONS
-from oyez.engines.emotion.linear import LinearClassifier
-from oyez.engines.emotion.neutral import Neutral
-from oyez.engines.emotion.weights import EmotionWeights, EmotionWeightsError
+from oyez.engines.base import EMOTIONS
+from oyez.engines.emotion.linear import LinearClassifier, Neutral
+from oyez.engines.emotion.weights import SHIPPED, EmotionWeights, EmotionWeightsError, find_weights
+from oyez.engines.registry import load_emotion_classifier
 
 
 def weights(size: int = 4) -> EmotionWeights:
@@ -77,24 +76,24 @@ def test_numbers_must_be_finite() -> None:
 
 def test_a_file_of_weights_is_a_classifier(tmp_path: Path) -> None:
     weights().save(tmp_path / "w.npz")
-    loaded = registry.load(str(tmp_path / "w.npz"), "toy", 0.4)
+    loaded = load_emotion_classifier(str(tmp_path / "w.npz"), "toy", 0.4)
     assert isinstance(loaded, LinearClassifier)
     assert loaded.min_confidence == 0.4
 
 
 def test_features_of_another_kind_are_not_judged(tmp_path: Path) -> None:
     weights().save(tmp_path / "w.npz")
-    assert isinstance(registry.load(str(tmp_path / "w.npz"), "other", 0.4), Neutral)
+    assert isinstance(load_emotion_classifier(str(tmp_path / "w.npz"), "other", 0.4), Neutral)
 
 
 def test_off_needs_no_file() -> None:
-    off = registry.load("off", "", 0.4).listener()
-    assert off.hear(np.ones(4, np.float32)) == off.guess(np.ones(4, np.float32)) == "neutral"
+    off = load_emotion_classifier("off", "", 0.4).new_tracker()
+    assert off.update(np.ones(4, np.float32)) == off.guess(np.ones(4, np.float32)) == "neutral"
 
 
-@pytest.mark.parametrize("name", registry.SHIPPED)
+@pytest.mark.parametrize("name", SHIPPED)
 def test_shipped_weights_say_where_they_come_from(name: str) -> None:
-    file = registry.find_weights(name)
+    file = find_weights(name)
     loaded = EmotionWeights.load(file)
     card = file.with_suffix(".md").read_text()
     assert file.stat().st_size < 1_000_000
@@ -104,7 +103,7 @@ def test_shipped_weights_say_where_they_come_from(name: str) -> None:
 
 
 def test_only_the_research_weights_have_seen_research_data() -> None:
-    about = EmotionWeights.load(registry.find_weights("open")).about
+    about = EmotionWeights.load(find_weights("open")).about
     assert not [licence for licence in about["licences"] if "NC" in licence]
     assert any("NC" in licence for licence in EmotionWeights.load(
-        registry.find_weights("research")).about["licences"])  # fmt: skip
+        find_weights("research")).about["licences"])  # fmt: skip

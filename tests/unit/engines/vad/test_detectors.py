@@ -16,14 +16,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from oyez.engines.vad import registry, silero
-from oyez.engines.vad.base import WINDOW_SAMPLES, VoiceDetector
-from oyez.engines.vad.loudness import UNHEARD, follow
+from oyez.engines import registry
+from oyez.engines.base import WINDOW_SAMPLES, VoiceDetector
+from oyez.engines.vad import silero
+from oyez.engines.vad.silero import INITIAL_LOUDNESS, loudness_gains
 from oyez.engines.vad.silero_graph import many_streams
 from oyez.turns.endpointing import Endpointer, EndpointerSettings, TurnEnd, TurnStart
 from property.strategies import cuts
 
-_DETECTORS = {name: registry.load(name) for name in ("silero", "energy")}
+_DETECTORS = {name: registry.load_detector(name) for name in ("silero", "energy")}
 
 
 def _speech() -> NDArray[np.float32]:
@@ -124,7 +125,7 @@ def test_silero_is_the_published_graph_heard_twice_and_the_likelier_counts() -> 
     stream = np.concatenate([np.zeros(64, np.float32), _SPEECH])
     windows = np.lib.stride_tricks.sliding_window_view(stream, 64 + WINDOW_SAMPLES)
     as_it_came = np.ascontiguousarray(windows[::WINDOW_SAMPLES], np.float32)
-    gains, _ = follow(as_it_came[:, 64:], UNHEARD)
+    gains, _ = loudness_gains(as_it_came[:, 64:], INITIAL_LOUDNESS)
     zeros = dict.fromkeys("hc", np.zeros((1, 1, 128), np.float32))
     raw, even = (
         published.run(["speech_probs"], {"input": each, **zeros})[0]
@@ -197,7 +198,7 @@ def test_sharing_a_call_makes_silero_cheaper() -> None:
 
 
 def test_streams_much_longer_than_the_others_do_not_make_them_step_as_often() -> None:
-    groups = silero.of_like_length([3, 64, 0, 4, 1, 33])
+    groups = silero.group_by_length([3, 64, 0, 4, 1, 33])
     assert sorted(map(sorted, groups)) == [[0, 3], [1, 5], [4]]
 
 
@@ -215,4 +216,4 @@ def test_missing_weights_are_named_with_what_to_do(monkeypatch: pytest.MonkeyPat
 
 def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
     with pytest.raises(ValueError, match="'webrtc'.*energy, silero"):
-        registry.load("webrtc")
+        registry.load_detector("webrtc")

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from oyez.engines.vad.base import WINDOW_SAMPLES
-from oyez.engines.vad.loudness import UNHEARD, follow
+from oyez.engines.base import WINDOW_SAMPLES
+from oyez.engines.vad.silero import INITIAL_LOUDNESS, loudness_gains
 from property.strategies import cuts
 
 _WINDOWS_PER_S = 16_000 / WINDOW_SAMPLES
@@ -24,7 +24,7 @@ def _tone(level_db: float, windows: int) -> NDArray[np.float32]:
 
 def _levels_db(windows: NDArray[np.float32]) -> NDArray[np.float64]:
     """Of each window, at the even level."""
-    gains, _ = follow(windows, UNHEARD)
+    gains, _ = loudness_gains(windows, INITIAL_LOUDNESS)
     even = (windows * gains[:, None]).astype(np.float64)
     return 10 * np.log10(np.mean(even**2, axis=1))
 
@@ -36,7 +36,7 @@ def test_whoever_speaks_how_loud_comes_to_the_same_level(level_db: float) -> Non
 
 def test_nothing_is_amplified_without_end() -> None:
     assert _levels_db(_tone(-90, 1000))[-1] == pytest.approx(-60, abs=0.1)
-    gains, loudness = follow(np.zeros((1000, WINDOW_SAMPLES), np.float32), UNHEARD)
+    gains, loudness = loudness_gains(np.zeros((1000, WINDOW_SAMPLES), np.float32), INITIAL_LOUDNESS)
     assert np.all(np.isfinite(gains)) and loudness > 0
 
 
@@ -59,10 +59,10 @@ def test_any_cut_of_a_stream_gives_the_same_gains(
     levels: list[tuple[int, int]], data: st.DataObject
 ) -> None:
     windows = np.concatenate([_tone(level_db, count) for count, level_db in levels])
-    whole, end = follow(windows, UNHEARD)
-    loudness, gains = UNHEARD, []
+    whole, end = loudness_gains(windows, INITIAL_LOUDNESS)
+    loudness, gains = INITIAL_LOUDNESS, []
     for cut in data.draw(cuts(len(windows))):
-        found, loudness = follow(windows[cut], loudness)
+        found, loudness = loudness_gains(windows[cut], loudness)
         gains.append(found)
     assert np.array_equal(np.concatenate(gains), whole)
     assert loudness == end

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from oyez.engines.vad.base import WINDOW_SAMPLES
+from oyez.engines.base import WINDOW_SAMPLES
 from oyez.metrics import Tally
 from oyez.runtime.vad_batcher import VadPool
 from oyez.server.session.feeder import MESSAGE_OVERHEAD_BYTES, MESSAGES_A_TURN, Feeder

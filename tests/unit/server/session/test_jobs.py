@@ -10,8 +10,7 @@ import pytest
 from oyez.engines.base import Hypothesis, Piece, Purpose, Request
 from oyez.protocol.effects import Recognise
 from oyez.protocol.errors import Overload
-from oyez.runtime.job import Job, Overloaded, Urgency
-from oyez.runtime.worker import Outcome
+from oyez.runtime.job import Job, Outcome, Overloaded, Urgency
 from oyez.server.session import jobs as module
 from oyez.server.session.jobs import Jobs
 
@@ -84,7 +83,7 @@ async def test_what_is_asked_becomes_a_job_with_a_deadline(
 ) -> None:
     harness = Harness()
     job = harness.ask(7, request(purpose, hint), due_s=due_s, speculative=speculative)
-    assert (job.tenant, job.owner, job.item, job.window) == ("key", "session", "item", 512)
+    assert (job.tenant, job.owner, job.item, job.segment) == ("key", "session", "item", 512)
     assert (job.urgency, job.is_replaceable, job.interval_s) == (urgency, replaceable, due_s)
     assert job.deadline_s - time.monotonic() == pytest.approx(within_s, abs=0.1)
 
@@ -98,20 +97,20 @@ async def test_nobody_waits_live_for_what_is_far_ahead_of_the_clock(purpose: Pur
 
 async def test_audio_far_ahead_of_the_clock_was_not_spoken_into_the_session() -> None:
     harness = Harness()
-    assert harness.ask(1, request(Purpose.FINAL)).is_paced
+    assert harness.ask(1, request(Purpose.FINAL)).is_realtime
     harness.ahead_s = 3.0
     harness.jobs.cancel(1)
     job = harness.ask(2, request(Purpose.FINAL))
-    assert (job.is_paced, job.tells_delay, job.urgency) == (False, True, Urgency.FINAL)
-    assert not harness.ask(3, request(Purpose.FINAL)).tells_delay
+    assert (job.is_realtime, job.measures_delay, job.urgency) == (False, True, Urgency.FINAL)
+    assert not harness.ask(3, request(Purpose.FINAL)).measures_delay
 
 
 async def test_who_waits_for_many_finals_does_not_ask_as_a_conversation_does() -> None:
     harness = Harness()
     harness.ask(0, request(Purpose.PARTIAL))
     jobs = [harness.ask(n, request(Purpose.FINAL)) for n in range(1, 7)]
-    assert [job.is_paced for job in jobs] == [True] * 4 + [False] * 2
-    assert [job.tells_delay for job in jobs] == [True] * 4 + [False] * 2
+    assert [job.is_realtime for job in jobs] == [True] * 4 + [False] * 2
+    assert [job.measures_delay for job in jobs] == [True] * 4 + [False] * 2
     due_s = [job.deadline_s - jobs[0].deadline_s for job in jobs]
     assert due_s == pytest.approx([0.0, 0.5, 1.0, 1.5, 2.0, 2.5], abs=0.1)
     assert harness.jobs.finals_waiting == 6

@@ -1,0 +1,235 @@
+"""Runs the decoder graph on a batch, with its masks, positions and cache.
+
+A row's cache may have entries that are not valid: padding, or tokens of a hint that were rejected.
+They stay where they are and are masked in attention. So all rows of a batch can be fed different
+numbers of tokens in one pass, and rejecting a hint costs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from oyez.engines.whisper.inspection import Sizes
+from oyez.engines.whisper_onnx.encoder_input import MASKED
+from oyez.engines.whisper_onnx.phrase_boost import NO_TERMS, START, TermState, TermTree
+
+MIN_PROBABILITY = 1e-12
+"""Lower probabilities are raised to this before their logarithm is taken."""
+DISCOURAGED = -4.0
+"""Added to the logits of discouraged tokens. A token that is 50 times likelier is still written."""
+
+Floats = NDArray[np.float32]
+Ids = NDArray[np.int64]
+
+
+@dataclass(slots=True)
+class Row:
+    """One row of a batch: the tokens it starts with, and the result of decoding it."""
+
+    prompt: tuple[int, ...]
+    """All given tokens, including those of a forced prefix."""
+    hint: tuple[int, ...]
+    """Tokens that probably follow the prompt."""
+    max_tokens: int
+    audio_positions: int
+    """Encoder positions of audio; the positions after them are silence."""
+    terms: TermTree = NO_TERMS
+    """Terms to boost."""
+    term_state: TermState = START
+    """The state in `terms` at the end of the text."""
+    tokens: list[int] = field(default_factory=list)
+    probabilities: list[float] = field(default_factory=list)
+    positions: list[int] = field(default_factory=list)
+    """For each token, the encoder position with most attention while the next token was predicted.
+    It estimates where the token's audio ends."""
+    end_probability: float = 0.0
+    """Probability of the end of text where it was chosen; 0 if decoding was cut off."""
+
+    def truncate(self, length: int) -> None:
+        """Remove all tokens from `length` on."""
+        del self.tokens[length:], self.probabilities[length:], self.positions[length:]
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """The encoder's output for a batch, which the decoder attends to."""
+
+    states: dict[str, Floats]
+    """key_0, value_0 and so on; see `graph.encoder`."""
+    bias: Floats
+    """float32 [batch, 1, 1, n], added to attention on each position."""
+
+    def take(self, rows: Sequence[int]) -> Encoded:
+        """Return only these rows."""
+        chosen = list(rows)
+        return Encoded({k: v[chosen] for k, v in self.states.items()}, self.bias[chosen])
+
+    @classmethod
+    def batched(cls, parts: Sequence[Encoded]) -> Encoded:
+        """Join several batches into one. Shorter ones are padded with masked positions."""
+        if len(parts) == 1:
+            return parts[0]
+        longest = max(part.bias.shape[-1] for part in parts)
+        bias = _joined([part.bias for part in parts], -1, longest, MASKED)
+        states = {
+            name: _joined(
+                [part.states[name] for part in parts], -1 if name[0] == "k" else -2, longest, 0
+            )
+            for name in parts[0].states
+        }
+        return cls(states, bias)
+
+
+def _joined(arrays: Sequence[Floats], axis: int, size: int, padding: float) -> Floats:
+    """Join arrays along their first axis, after padding each to `size` along `axis`."""
+    shape = list(arrays[0].shape)
+    shape[0], shape[axis] = sum(len(array) for array in arrays), size
+    whole = np.full(shape, padding, np.float32)
+    row = 0
+    for array in arrays:
+        place: list[slice] = [slice(None)] * len(shape)
+        place[0], place[axis] = slice(row, row + len(array)), slice(array.shape[axis])
+        whole[tuple(place)] = array
+        row += len(array)
+    return whole
+
+
+class Cache:
+    """Keys and values of the tokens fed so far."""
+
+    def __init__(self, sizes: Sizes, batch: int) -> None:
+        shape = (batch, sizes.heads, 0, sizes.width // sizes.heads)
+        names = [f"{x}_{i}" for x in ("key", "value") for i in range(sizes.decoder_layers)]
+        self.states = {name: np.zeros(shape, np.float32) for name in names}
+        self.valid = np.zeros((batch, 0), bool)
+        """Which entries of each row are attended to, [batch, tokens]."""
+
+    def take(self, rows: Sequence[int]) -> None:
+        """Keep only these rows, in this order; a row may be taken several times."""
+        chosen = list(rows)
+        self.states = {name: state[chosen] for name, state in self.states.items()}
+        self.valid = self.valid[chosen]
+
+
+class Predicted(NamedTuple):
+    """Predictions of what follows the tokens that were asked about: see `graph.decoder`."""
+
+    tokens: Ids
+    """int64 [batch, r, TOP], the likeliest first."""
+    probabilities: Floats
+    """float32 [batch, r, TOP], the probabilities of `tokens`."""
+    probes: Floats
+    """float32 [batch, m], the probabilities of the probe tokens."""
+    attention: Floats
+    """float32 [batch, t, n]."""
+
+
+class Decoder:
+    """One decoder graph. Thread-safe: all state is in the caller's `Cache`."""
+
+    def __init__(
+        self, session: onnxruntime.InferenceSession, sizes: Sizes, probes: Iterable[int]
+    ) -> None:
+        """probes: tokens whose probabilities `feed` reports unless others are asked for."""
+        self._session = session
+        self.sizes = sizes
+        self._probes = np.array(list(probes), np.int64)
+        self._outputs = [output.name for output in session.get_outputs()]
+
+    def feed(
+        self,
+        blocks: Sequence[Sequence[int]],
+        encoded: Encoded,
+        cache: Cache,
+        predict_after: Sequence[Sequence[int]],
+        token_bias: Floats,
+        probes: Sequence[int] | None = None,
+    ) -> Predicted:
+        """Append `blocks` of tokens, one for each row, to the cache.
+
+        predict_after: for each row, the indices in its block after which predictions are made. The
+        last index of a row is repeated if other rows have more. token_bias: see `token_bias`.
+        probes: tokens whose probabilities after the first of these indices are reported; by default
+        those of the constructor.
+        """
+        lengths = np.array([len(block) for block in blocks])
+        tokens = _rectangle(blocks)
+        column = np.arange(tokens.shape[1])
+        real = column < lengths[:, None]
+        start = cache.valid.sum(1)[:, None]
+        seen = np.concatenate([cache.valid, real], axis=1)[:, None, None]
+        width, past = tokens.shape[1], cache.valid.shape[1]
+        causal = np.tri(width, past + width, past, dtype=bool)
+        inputs: dict[str, Any] = {
+            "tokens": tokens,
+            "positions": np.where(real, start + column, 0),
+            "rows": _rectangle(predict_after)[:, :, None],
+            "token_bias": token_bias,
+            "marks": self._probes if probes is None else np.array(probes, np.int64),
+            "bias": np.where(seen & causal, 0, MASKED).astype(np.float32),
+            "cross_bias": encoded.bias,
+            **encoded.states,
+            **{f"past_{name}": state for name, state in cache.states.items()},
+        }
+        results = dict(zip(self._outputs, self._session.run(None, inputs), strict=True))
+        cache.states = {name: results[f"new_{name}"] for name in cache.states}
+        cache.valid = np.concatenate([cache.valid, real], axis=1)
+        return Predicted(
+            results["top_tokens"], results["top_odds"], results["mark_odds"], results["attention"]
+        )
+
+
+def _rectangle(rows: Sequence[Sequence[int]]) -> Ids:
+    """Return `rows` as an array, with the last value of shorter rows repeated."""
+    width = max(len(row) for row in rows)
+    return np.array([[*row, *[row[-1]] * (width - len(row))] for row in rows], np.int64)
+
+
+def token_bias(
+    sizes: Sizes,
+    end: int,
+    suppressed: Sequence[int],
+    discouraged: Sequence[int] = (),
+    boosted: Mapping[int, float] | None = None,
+) -> Floats:
+    """Return what is added to every token's logit, float32 [vocabulary]. Special tokens except
+    `end` are masked.
+
+    suppressed: further masked tokens. boosted: what is added to single tokens.
+    """
+    bias = np.zeros(sizes.vocabulary, np.float32)
+    for token, bonus in (boosted or {}).items():
+        bias[token] = bonus
+    bias[list(discouraged)] = DISCOURAGED
+    bias[list(suppressed)] = MASKED
+    bias[end + 1 :] = MASKED
+    return bias
+
+
+def text_probabilities(
+    decoder: Decoder,
+    encoded: Encoded,
+    bias: Floats,
+    prompt: Sequence[int],
+    tokens: Sequence[int],
+) -> list[float]:
+    """Return the probability of each of `tokens` after `prompt` and the tokens before it.
+
+    encoded: one row of audio. The probability of a token that is not among the likeliest ones is
+    given as the lowest of theirs, which it cannot exceed.
+    """
+    cache = Cache(decoder.sizes, 1)
+    block = [*prompt, *tokens]
+    predict_after = range(len(prompt) - 1, len(block) - 1)
+    predicted = decoder.feed([block], encoded, cache, [predict_after], bias)
+    likeliest = zip(predicted.tokens[0].tolist(), predicted.probabilities[0].tolist(), strict=True)
+    return [
+        dict(zip(choices, probabilities, strict=True)).get(token, probabilities[-1])
+        for token, (choices, probabilities) in zip(tokens, likeliest, strict=True)
+    ]
