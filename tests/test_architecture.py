@@ -168,7 +168,7 @@ def test_every_module_keeps_to_its_room(file: Path) -> None:
         ("protocol.session", "from ..vad import base", "absolute"),
         ("engines.vad.silero", "from oyez.engines.whisper_onnx import mel", "engines.vad may not"),
         ("engines.registry", "E = {'x': 'oyez.server.app:Server'}", "engines may not"),
-        ("runtime.scheduler", "from oyez.protocol.effects import Send", "runtime may not"),
+        ("runtime.scheduler", "from oyez.files.results import Word", "runtime may not"),
         ("runtime.worker", "from oyez.server import jobs", "runtime may not import server"),
         ("server.app", "from oyez.cli import main", "server may not import cli"),
         ("server.app", "import os\nos.environ['HOME']", "environment"),

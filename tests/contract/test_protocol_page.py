@@ -9,9 +9,8 @@ from typing import Any
 import msgspec
 
 from oyez.engines.base import LANGUAGES
-from oyez.protocol.client_events import CLIENT_EVENTS
-from oyez.protocol.codec import FOREIGN_EVENT_TYPES
 from oyez.protocol.codes import CLOSE_CODES, ERROR_CODES, ERROR_TYPES
+from oyez.protocol.qwen.codec import CLIENT_EVENTS, FOREIGN_EVENT_TYPES
 from oyez.protocol.server_events import SERVER_EVENTS, ServerEvent
 from oyez.server.reference.asyncapi import asyncapi
 from oyez.server.reference.openapi import REFUSALS

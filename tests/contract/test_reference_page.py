@@ -6,8 +6,8 @@ from html.parser import HTMLParser
 import pytest
 
 from oyez.engines.base import LANGUAGES
-from oyez.protocol.client_events import CLIENT_EVENTS
 from oyez.protocol.codes import CLOSE_CODES, ERROR_CODES
+from oyez.protocol.qwen.codec import CLIENT_EVENTS
 from oyez.protocol.server_events import SERVER_EVENTS
 from oyez.server.reference.html import breakable, join, prose, tag
 from oyez.server.reference.routes import FILES, make

@@ -120,7 +120,7 @@ async def test_pings_behind_minutes_of_audio_are_answered_at_once() -> None:
         assert answered == b"x"
         assert time.monotonic() - began_s < 1.0
         (open_connection,) = running.server.realtime.connections
-        assert open_connection._feeder.waiting_bytes > 4_000_000, "the audio was worked off"
+        assert open_connection._inbox_bytes > 4_000_000, "the audio was worked off"
         client.vanish()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -11,7 +10,7 @@ from hypothesis import strategies as st
 
 from oyez.engines.base import Hypothesis, Request
 from oyez.metrics import MODES, OUTCOMES, Metrics
-from oyez.protocol.effects import Effect, Recognise
+from oyez.protocol.effects import Effect
 from oyez.protocol.errors import Overload
 from oyez.server.session.watch import ServerWatch
 from support.driver import Driver, silence, speech, spell
@@ -34,15 +33,12 @@ class WatchedDriver(Driver):
         self.watch = ServerWatch(metrics, []).session("any", lambda: 0.0)
         super().__init__(**options)
 
-    def _run(self, effects: Iterable[Effect]) -> None:
-        effects = list(effects)
-        for effect in effects:
-            self.watch.see(effect)
-        super()._run(effects)
+    def take(self, effect: Effect) -> None:
+        self.watch.see(effect)
+        super().take(effect)
 
-    def _answer(self, effect: Recognise) -> None:
-        self.watch.answered(effect.job)
-        super()._answer(effect)
+    def on_answer(self, job: int) -> None:
+        self.watch.answered(job)
 
 
 def run(driver: WatchedDriver, steps: list[tuple[str, Any]]) -> None:

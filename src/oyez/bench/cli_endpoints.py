@@ -11,7 +11,8 @@ from oyez.audio.pcm import Samples
 from oyez.bench.manifest import Clip
 from oyez.bench.options import MANIFEST, needs, read_clips, spoken_clips
 from oyez.bench.report import machine_line
-from oyez.protocol.session_config import SILENCE_RANGE_MS, TurnDetection
+from oyez.protocol.dialect import TurnDetection
+from oyez.protocol.qwen.config import SILENCE_RANGE_MS
 
 _DEFAULT = TurnDetection()
 

@@ -1,4 +1,4 @@
-"""`GET /api-ws/v1/realtime`: admission, the upgrade, and a session on it."""
+"""`GET /api-ws/v1/realtime`: admission, the upgrade, and a session on the socket."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from aiohttp import web
 
 from oyez.metrics import Metrics
 from oyez.protocol.limits import SessionLimits
+from oyez.protocol.qwen.dialect import QwenDialect
 from oyez.protocol.session import Session
 from oyez.runtime.capacity import Load
 from oyez.runtime.job import Urgency
 from oyez.runtime.job_metrics import Watch
 from oyez.runtime.loader import Engines
 from oyez.runtime.scheduler import Scheduler
-from oyez.runtime.vad_batcher import VadPool
+from oyez.runtime.vad_batcher import VadBatcher
 from oyez.server.access.access import Access
 from oyez.server.access.admission import Admission, query_value, serves_model
 from oyez.server.access.callers import Caller
@@ -37,6 +38,8 @@ from oyez.settings import Settings
 PATH = "/api-ws/v1/realtime"
 ID_ALPHABET = string.ascii_letters + string.digits
 ID_LENGTH = 21
+CLOSING_S = 1.0
+"""At shutdown: how long clients may take to answer the Close frame."""
 
 NO_UPGRADE = Refusal(
     426,
@@ -80,7 +83,7 @@ class Realtime:
             call_s=engines.call_s,
             weight=self.load.weight,
         )
-        self.vad_pool = VadPool(engines.detector, metrics.tally)
+        self.vad_batcher = VadBatcher(engines.detector, metrics.tally)
         self.watch = ServerWatch(metrics, settings.models)
         self.admission = Admission(
             access.quotas,
@@ -92,6 +95,7 @@ class Realtime:
             has_several_keys=lambda: access.callers.has_several_keys,
         )
         self.connections: set[Connection] = set()
+        self._emptied = asyncio.Event()
         for urgency in Urgency:
             waiting = metrics.jobs_waiting.labels(urgency.label)
             waiting.set_function(partial(self.scheduler.waiting_with, urgency))
@@ -131,24 +135,27 @@ class Realtime:
         return socket.response
 
     async def drain(self, timeout_s: float) -> None:
-        """Let no one in; finish every session; close what is left after `timeout_s`."""
+        """Refuse new sessions; finish every session; close what is left after `timeout_s`."""
         self.admission.draining = True
-        if drains := [asyncio.create_task(each.drain()) for each in self.connections]:
-            await asyncio.wait(drains, timeout=timeout_s)
+        for connection in set(self.connections):
+            connection.drain()
+        await self._all_closed(timeout_s)
         for connection in set(self.connections):
             connection.close(*LEAVING)
-        for _ in range(10):
-            if not self.connections:
-                break
-            await asyncio.sleep(0.1)
+        await self._all_closed(CLOSING_S)
         for connection in set(self.connections):
             connection.abort(1001, "the client did not take part in closing")
-        for task in drains:
-            task.cancel()
+
+    async def _all_closed(self, timeout_s: float) -> None:
+        """Wait until no connection is open, at most so long."""
+        if self.connections:
+            self._emptied.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._emptied.wait(), timeout_s)
 
     def stop(self, timeout_s: float) -> None:
         """End the threads."""
-        self.vad_pool.stop()
+        self.vad_batcher.stop()
         self.scheduler.stop(timeout_s)
 
     async def _serve(self, request: web.Request, socket: WebSocket, caller: Caller) -> None:
@@ -166,9 +173,8 @@ class Realtime:
         connection = Connection(
             socket,
             session,
-            new_id=new_id,
             scheduler=self.scheduler,
-            vad_pool=self.vad_pool,
+            vad_batcher=self.vad_batcher,
             metrics=self._metrics,
             watch=watch,
             limits=connection_limits(self._settings),
@@ -178,13 +184,15 @@ class Realtime:
             usage=self._access.recorder(
                 caller, watch.figures, session_id=session.id, endpoint="realtime", model=model
             ),
-            why_end=lambda: self._access.why_end(caller),
+            why_end=partial(self._access.why_end, caller),
         )
         self.connections.add(connection)
         try:
             await connection.run()
         finally:
             self.connections.discard(connection)
+            if not self.connections:
+                self._emptied.set()
 
     def _backlog_s(self) -> float:
         return max((each.backlog_s for each in self.connections), default=0.0)
@@ -201,10 +209,12 @@ class Realtime:
         return self.load.room(self.scheduler.overdue_s)
 
     def _session(self, model: str, caller: Caller) -> Session:
+        limits = session_limits(self._settings, caller.limits.languages)
         return Session(
             model=model,
+            dialect=QwenDialect(limits),
             new_id=new_id,
-            limits=session_limits(self._settings, caller.limits.languages),
+            limits=limits,
             emotions=self._engines.emotion.listener(),
             now_ms=int(asyncio.get_running_loop().time() * 1000),
         )

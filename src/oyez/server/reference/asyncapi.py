@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from oyez import __version__
-from oyez.protocol import codec
-from oyez.protocol.client_events import CLIENT_EVENTS, ClientEvent
+from oyez.protocol.client_events import ClientEvent
 from oyez.protocol.codes import CLOSE_CODES, ERROR_CODES, ERROR_TYPES
+from oyez.protocol.qwen import codec
+from oyez.protocol.qwen.codec import CLIENT_EVENTS
 from oyez.protocol.server_events import SERVER_EVENTS, ServerEvent
 from oyez.server.realtime import PATH, session_limits
 from oyez.server.reference.courses import COURSES

@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 
-from oyez.protocol import session_patch
 from oyez.protocol.client_events import ClientEvent
 from oyez.protocol.limits import SessionLimits
+from oyez.protocol.qwen import schema as session_schema
 from oyez.protocol.server_events import ServerEvent
 from oyez.server.reference.docstrings import fields_of, text_of
 
@@ -41,7 +41,7 @@ def client_schemas(
         own["event_id"] = {"type": "string", "description": "Comes back in the `error` it causes."}
         schema["properties"] = {"type": {"const": name}, **own}
         schema["required"] = ["type", *(key for key in own if key != "event_id")]
-    patch = schemas_of([session_patch.SessionPatch])
+    patch = schemas_of([session_schema.SessionPatch])
     schemas |= {cls.__name__: schema for cls, schema in patch.items()}
     _bound(schemas, limits)
     return schemas

@@ -1,19 +1,74 @@
-"""What goes out on one socket, in order; and how long the client has kept us waiting."""
+"""What is sent on one socket, in order, and how long the client has not taken it."""
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from oyez.protocol.effects import Close
-from oyez.server.session.byte_queue import ByteQueue
 from oyez.server.session.websocket import WebSocket
 
+T = TypeVar("T")
+
 FRAME_OVERHEAD_BYTES = 64
-"""Counted for each frame, so that many small ones are bounded too."""
+"""Counted for each frame besides its length, so that many small ones are bounded too."""
 CLOSE_HANDSHAKE_S = 5.0
-"""How long a client may take to answer our Close frame."""
+"""How long a client may take to answer the server's Close frame."""
+
+
+class ByteQueue(Generic[T]):
+    """A first-in, first-out queue that counts its bytes, for one consumer. Event loop only."""
+
+    def __init__(self, limit_bytes: int, on_room: Callable[[], None] | None = None) -> None:
+        """on_room: called when there is room again."""
+        self._limit_bytes = limit_bytes
+        self._on_room = on_room or _ignore
+        self._size_bytes = 0
+        self._items: deque[tuple[T, int]] = deque()
+        self._filled = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    @property
+    def size_bytes(self) -> int:
+        return self._size_bytes
+
+    @property
+    def has_room(self) -> bool:
+        """Whether fewer bytes than the limit are in the queue."""
+        return self._size_bytes < self._limit_bytes
+
+    def put(self, item: T, size_bytes: int) -> None:
+        """Add an item. Never waits: the limit may be passed by what cannot wait."""
+        self._items.append((item, size_bytes))
+        self._size_bytes += size_bytes
+        self._filled.set()
+
+    def take(self) -> T:
+        """The oldest item. Raises IndexError if there is none."""
+        item, size_bytes = self._items.popleft()
+        had_room = self.has_room
+        self._size_bytes -= size_bytes
+        if self.has_room and not had_room:
+            self._on_room()
+        return item
+
+    async def get(self) -> T:
+        """The oldest item, as soon as there is one."""
+        while not self._items:
+            self._filled.clear()
+            await self._filled.wait()
+        return self.take()
+
+    def release(self) -> None:
+        """Drop everything in it, and the callback."""
+        self._items.clear()
+        self._size_bytes = 0
+        self._on_room = _ignore
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +91,8 @@ class Outbox:
         on_room: Callable[[], None],
         took_s: Callable[[float], None],
     ) -> None:
-        """on_room: called when there is room again. took_s: is told how long the socket made a
-        frame wait."""
+        """on_room: called when there is room again. took_s: called with the time that the socket
+        made a frame wait."""
         self._socket = socket
         self._took_s = took_s
         self._frames: ByteQueue[_Frame] = ByteQueue(limit_bytes, on_room)
@@ -57,7 +112,7 @@ class Outbox:
         self._frames.put(Close(code, reason), FRAME_OVERHEAD_BYTES)
 
     def release(self) -> None:
-        """Forget everything that waits, and whom to call."""
+        """Drop everything that waits, and the callbacks."""
         self._frames.release()
 
     @property
@@ -100,3 +155,7 @@ class Outbox:
                     frame.late()
             case Close():
                 await self._socket.close(frame.code, frame.reason, CLOSE_HANDSHAKE_S)
+
+
+def _ignore() -> None:
+    pass

@@ -25,10 +25,10 @@ from oyez.protocol.server_events import (
     TranscriptionCompleted,
     TranscriptionFailed,
 )
+from oyez.runtime.session_jobs import AHEAD_S
 from oyez.server.access.refusals import REASONS, ROOM
 from oyez.server.session.arrivals import Arrivals
 from oyez.server.session.figures import Figures
-from oyez.server.session.jobs import AHEAD_S
 
 LATE_FINAL_S = 2.0
 REMEMBERED_JOBS = 64

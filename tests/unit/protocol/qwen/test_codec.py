@@ -7,9 +7,9 @@ import time
 
 import pytest
 
-from oyez.protocol import codec
 from oyez.protocol.client_events import AudioAppend, Foreign, SessionFinish, SessionUpdate
 from oyez.protocol.errors import ClientError
+from oyez.protocol.qwen import codec
 from oyez.protocol.server_events import InterimText, SpeechStarted
 
 

@@ -8,11 +8,11 @@ import pytest
 from oyez.engines.base import LANGUAGES
 from oyez.protocol.errors import ClientError
 from oyez.protocol.limits import SessionLimits
-from oyez.protocol.session_config import SessionConfig, merge
+from oyez.protocol.qwen.config import QwenConfig, merge
 
 
-def changed(update: dict[str, Any], config: SessionConfig | None = None) -> SessionConfig:
-    return merge(config or SessionConfig(), update, SessionLimits(max_corpus_chars=100))
+def changed(update: dict[str, Any], config: QwenConfig | None = None) -> QwenConfig:
+    return merge(config or QwenConfig(), update, SessionLimits(max_corpus_chars=100))
 
 
 def test_what_the_python_sdk_sends_is_accepted() -> None:
@@ -183,11 +183,11 @@ def test_the_error_of_a_bad_language_lists_the_codes() -> None:
 def test_only_allowed_languages_may_be_asked_for(path: str) -> None:
     limits = SessionLimits(languages=("de", "en"))
 
-    def ask(language: str | None) -> SessionConfig:
+    def ask(language: str | None) -> QwenConfig:
         given = {"language": language}
         is_nested = "transcription" in path
         update = {"input_audio_transcription": given} if is_nested else given
-        return merge(SessionConfig(), update, limits)
+        return merge(QwenConfig(), update, limits)
 
     assert ask("EN").language == "en"
     assert ask(None).language is None
