@@ -443,11 +443,11 @@ def test_memory_of_a_long_session_stays_flat() -> None:
     driver = Driver()
     for _ in range(40):
         driver.append(said(3.0))
-    listener = driver.session._listener
-    assert listener is not None
-    held = listener._buffer.end - listener._buffer.start
+    audio = driver.session._input
+    assert audio is not None
+    held = audio._buffer.end - audio._buffer.start
     assert held < 4 * 16000
-    assert not driver.session._items._jobs
+    assert not driver.session._conversation._jobs
     assert driver.session.backlog_samples == 0
 
 
