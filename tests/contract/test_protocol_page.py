@@ -10,7 +10,7 @@ import msgspec
 
 from oyez.engines.base import LANGUAGES
 from oyez.protocol.codes import CLOSE_CODES, ERROR_CODES, ERROR_TYPES
-from oyez.protocol.qwen.codec import CLIENT_EVENTS, FOREIGN_EVENT_TYPES
+from oyez.protocol.qwen.codec import CLIENT_EVENTS, UNSUPPORTED_EVENT_TYPES
 from oyez.protocol.server_events import SERVER_EVENTS, ServerEvent
 from oyez.server.reference.asyncapi import asyncapi
 from oyez.server.reference.openapi import REFUSALS
@@ -86,7 +86,7 @@ def test_every_refusal_is_in_the_table_and_no_other() -> None:
 
 def test_ignored_events_and_languages_are_named() -> None:
     text = PAGE.read_text()
-    assert {name for name in FOREIGN_EVENT_TYPES if f"`{name}`" not in text} == set()
+    assert {name for name in UNSUPPORTED_EVENT_TYPES if f"`{name}`" not in text} == set()
     assert f"`{' '.join(LANGUAGES)}`" in text
 
 
@@ -106,7 +106,7 @@ def test_codes_in_the_source_are_those_that_are_listed() -> None:
     errors, closes = set(), set()
     for room in ("protocol", "server"):
         for file in (ROOT / "src/oyez" / room).rglob("*.py"):
-            if file.parent.name == "openai":  # codes of another API
+            if file.parent.name == "transcriptions":  # codes of another API
                 continue
             for node in ast.walk(ast.parse(file.read_text())):
                 if isinstance(node, ast.Call):
@@ -126,11 +126,15 @@ def _codes_of_errors(call: ast.Call) -> set[str]:
     }
 
 
+CLOSING_CALLS = ("close", "closure")
+
+
 def _close_codes(node: ast.AST) -> set[int]:
-    """In calls of `close` (`abort` sends no frame), and in pairs of a code and a reason."""
+    """In calls of `close` (`abort` sends no frame) and `Closure`, and in pairs of a code and a
+    reason."""
     if isinstance(node, ast.Tuple):
         given: list[ast.expr] = node.elts[:1]
-    elif isinstance(node, ast.Call) and ast.unparse(node.func).lower().endswith("close"):
+    elif isinstance(node, ast.Call) and ast.unparse(node.func).lower().endswith(CLOSING_CALLS):
         given = [*node.args[:1], *(each.value for each in node.keywords if each.arg == "code")]
     else:
         return set()

@@ -16,7 +16,7 @@ from oyez.protocol.session import Session
 from oyez.runtime.job import MAX_FINALS
 from oyez.server.session import byte_budget
 from oyez.server.session.connection import MESSAGE_OVERHEAD_BYTES, TICK_S
-from oyez.server.session.watch import SessionWatch
+from oyez.server.session.session_metrics import SessionMetrics
 from oyez.testing import FakeRecogniser
 from support.server import (
     FINISH,
@@ -178,13 +178,13 @@ async def test_messages_are_counted_while_they_wait_and_are_as_old_as_when_they_
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     ages_s: list[float] = []
-    heard = SessionWatch.heard
+    heard = SessionMetrics.add_audio
 
-    def note(self: SessionWatch, samples: int, arrived_s: float) -> None:
+    def note(self: SessionMetrics, samples: int, arrived_s: float) -> None:
         ages_s.append(time.monotonic() - arrived_s)
         heard(self, samples, arrived_s)
 
-    monkeypatch.setattr(SessionWatch, "heard", note)
+    monkeypatch.setattr(SessionMetrics, "add_audio", note)
     async with running_server(held_engine(), max_backlog_s=1.0) as running:
         client = await running.connect()
         messages = [append(speech(1.0) + silence(1.5))] * 4

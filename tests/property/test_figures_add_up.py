@@ -12,7 +12,7 @@ from oyez.engines.base import Hypothesis, Request
 from oyez.metrics import MODES, OUTCOMES, Metrics
 from oyez.protocol.effects import Effect
 from oyez.protocol.errors import Overload
-from oyez.server.session.watch import ServerWatch
+from oyez.server.session.session_metrics import ServerMetrics
 from support.driver import Driver, silence, speech, spell
 
 STEPS = st.lists(
@@ -30,11 +30,11 @@ class WatchedDriver(Driver):
     """The session's shell, watched as the server's is."""
 
     def __init__(self, metrics: Metrics, **options: Any) -> None:
-        self.watch = ServerWatch(metrics, []).session("any", lambda: 0.0)
+        self.watch = ServerMetrics(metrics, []).session("any", lambda: 0.0)
         super().__init__(**options)
 
     def take(self, effect: Effect) -> None:
-        self.watch.see(effect)
+        self.watch.observe(effect)
         super().take(effect)
 
     def on_answer(self, job: int) -> None:

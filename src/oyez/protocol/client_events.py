@@ -50,7 +50,7 @@ class SessionFinish:
 
 
 @dataclass(frozen=True, slots=True)
-class Foreign:
+class UnsupportedEvent:
     """An event of a sibling service that means nothing for recognition: ignored."""
 
     event_id: str | None
@@ -67,5 +67,11 @@ class Malformed:
 
 
 ClientEvent = (
-    SessionUpdate | AudioAppend | AudioCommit | AudioClear | SessionFinish | Foreign | Malformed
+    SessionUpdate
+    | AudioAppend
+    | AudioCommit
+    | AudioClear
+    | SessionFinish
+    | UnsupportedEvent
+    | Malformed
 )

@@ -32,10 +32,10 @@ from oyez.protocol.client_events import (
     AudioClear,
     AudioCommit,
     ClientEvent,
-    Foreign,
     Malformed,
     SessionFinish,
     SessionUpdate,
+    UnsupportedEvent,
 )
 from oyez.protocol.conversation import Conversation
 from oyez.protocol.dialect import Dialect
@@ -230,7 +230,7 @@ class Session:
                 return self._update(event)
             case SessionFinish():
                 return self._finish(EndReason.FINISHED, now_ms)
-            case Foreign():
+            case UnsupportedEvent():
                 return [Count("foreign_events")]
             case Malformed():
                 return [self._send(ErrorEvent, error=event.error)]

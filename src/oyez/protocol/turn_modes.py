@@ -10,7 +10,7 @@ from oyez.engines.vad.base import WINDOW_SAMPLES
 from oyez.protocol.audio_input import SAMPLES_PER_MS, AudioInput
 from oyez.protocol.conversation import Conversation, OpenItem
 from oyez.protocol.dialect import SessionConfig, TurnDetection
-from oyez.protocol.effects import Began, Count, Effect
+from oyez.protocol.effects import Count, Effect, SpeechOnset
 from oyez.protocol.limits import SessionLimits
 from oyez.protocol.server_events import SpeechStarted, SpeechStopped
 from oyez.turns.endpointing import EdgeDetector, EdgeSettings, Started, Stopped
@@ -99,7 +99,7 @@ class VadTurns(AudioInput):
                 audio_start_ms=edge.at_samples // SAMPLES_PER_MS,
                 item_id=item.id,
             ),
-            Began(item.id, edge.onset_samples),
+            SpeechOnset(item.id, edge.onset_samples),
         ]
         for probability, end in self._recent:
             if end > edge.onset_samples:

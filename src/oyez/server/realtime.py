@@ -31,7 +31,7 @@ from oyez.server.process.resources import MEBIBYTE, MemoryGuard, resident_mb
 from oyez.server.session.byte_budget import ByteBudget
 from oyez.server.session.connection import LEAVING, Connection, ConnectionLimits
 from oyez.server.session.outbox import CLOSE_HANDSHAKE_S
-from oyez.server.session.watch import ServerWatch
+from oyez.server.session.session_metrics import ServerMetrics
 from oyez.server.session.websocket import WebSocket
 from oyez.settings import Settings
 
@@ -84,7 +84,7 @@ class Realtime:
             weight=self.load.weight,
         )
         self.vad_batcher = VadBatcher(engines.detector, metrics.tally)
-        self.watch = ServerWatch(metrics, settings.models)
+        self.watch = ServerMetrics(metrics, settings.models)
         self.admission = Admission(
             access.quotas,
             max_sessions=settings.max_sessions,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from oyez.engines.vad.base import WINDOW_SAMPLES
-from oyez.protocol.client_events import ClientEvent, Foreign
+from oyez.protocol.client_events import ClientEvent, UnsupportedEvent
 from oyez.protocol.effects import Effect
 from oyez.runtime.job import MAX_FINALS
 from oyez.runtime.session_runner import EVENTS_PER_TURN, Peer, SessionRunner
@@ -32,7 +32,7 @@ class ScriptedSession:
         return bool(self._slices) or self._out
 
     def receive(self, event: ClientEvent, now_ms: int) -> list[Effect]:
-        assert isinstance(event, Foreign) and event.event_id is not None
+        assert isinstance(event, UnsupportedEvent) and event.event_id is not None
         message = event.event_id
         assert not self.busy, "fed before what came earlier was scored"
         self.calls.append(f"receive {message}")
@@ -89,7 +89,7 @@ class Feeding(Peer):
         )
 
     def put(self, audio: str) -> None:
-        self.events.append(Foreign(audio, ""))
+        self.events.append(UnsupportedEvent(audio, ""))
         self.runner.wake()
 
     def may_feed(self) -> bool:

@@ -21,9 +21,9 @@ from oyez.protocol.client_events import (
     AudioClear,
     AudioCommit,
     ClientEvent,
-    Foreign,
     SessionFinish,
     SessionUpdate,
+    UnsupportedEvent,
 )
 from oyez.protocol.errors import ClientError, invalid_value, one_of
 from oyez.protocol.qwen.schema import KNOWN_KEYS
@@ -38,7 +38,7 @@ CLIENT_EVENTS: dict[str, type[ClientEvent]] = {
 }
 """Events that mean something for recognition, by their `type`."""
 
-FOREIGN_EVENT_TYPES = frozenset(
+UNSUPPORTED_EVENT_TYPES = frozenset(
     {
         "response.create",
         "response.cancel",
@@ -134,7 +134,7 @@ def _commas(message: str | bytes) -> int:
 
 
 def _may_be_long(event_type: str) -> bool:
-    return event_type == "input_audio_buffer.append" or event_type in FOREIGN_EVENT_TYPES
+    return event_type == "input_audio_buffer.append" or event_type in UNSUPPORTED_EVENT_TYPES
 
 
 def _envelope(message: str | bytes) -> _Envelope:
@@ -197,8 +197,8 @@ def _event(envelope: _Envelope, event_id: str | None, max_append_bytes: int) -> 
             return AudioClear(event_id)
         case "session.finish":
             return SessionFinish(event_id)
-        case name if name in FOREIGN_EVENT_TYPES:
-            return Foreign(event_id, name)
+        case name if name in UNSUPPORTED_EVENT_TYPES:
+            return UnsupportedEvent(event_id, name)
         case other:
             raise invalid_value("type", other, one_of(CLIENT_EVENTS))
 

@@ -115,7 +115,7 @@ def _channel(settings: Settings, messages: Iterable[str]) -> dict[str, Any]:
         "x-error-types": ERROR_TYPES,
         "x-error-codes": ERROR_CODES,
         "x-close-codes": {str(code): meaning for code, meaning in CLOSE_CODES.items()},
-        "x-ignored-events": sorted(codec.FOREIGN_EVENT_TYPES),
+        "x-ignored-events": sorted(codec.UNSUPPORTED_EVENT_TYPES),
         "x-limits": limits_of(settings),
     }
 

@@ -32,8 +32,8 @@ from oyez.server.access.endings import Ending
 from oyez.server.session.byte_budget import ByteAccount
 from oyez.server.session.figures import Figures
 from oyez.server.session.outbox import Outbox
+from oyez.server.session.session_metrics import SessionMetrics
 from oyez.server.session.usage_recorder import UsageRecorder
-from oyez.server.session.watch import SessionWatch
 from oyez.server.session.websocket import WebSocket
 
 MESSAGE_OVERHEAD_BYTES = 200
@@ -109,7 +109,7 @@ class Connection(Peer):
         scheduler: Scheduler,
         vad_batcher: VadBatcher,
         metrics: Metrics,
-        watch: SessionWatch,
+        watch: SessionMetrics,
         limits: ConnectionLimits,
         memory: ByteAccount,
         client: str | None,
@@ -276,7 +276,7 @@ class Connection(Peer):
 
     def on_audio(self, samples: int) -> None:
         self._usage.heard(samples / SAMPLE_RATE)
-        self._watch.heard(samples, self._arrived_s)
+        self._watch.add_audio(samples, self._arrived_s)
         if ending := self._why_end():
             self._loop.call_soon(self.end, ending)
 
@@ -284,7 +284,7 @@ class Connection(Peer):
         self._watch.answered(job)
 
     def take(self, effect: Effect) -> None:
-        self._watch.see(effect)
+        self._watch.observe(effect)
         match effect:
             case Send(SessionFinished()):
                 self._hold_until_recorded()

@@ -10,7 +10,7 @@ from aiohttp import web
 from oyez.server.access.access import Access
 from oyez.server.access.refusals import Refusal
 from oyez.server.bodies import json_response
-from oyez.server.session.watch import ServerWatch
+from oyez.server.session.session_metrics import ServerMetrics
 from oyez.server.transcriptions.bodies import Model, ModelList
 from oyez.server.transcriptions.errors import ApiError, internal_error
 from oyez.server.transcriptions.transcriptions import Transcriptions
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 def openai_routes(
-    transcriptions: Transcriptions, access: Access, watch: ServerWatch, models: tuple[str, ...]
+    transcriptions: Transcriptions, access: Access, watch: ServerMetrics, models: tuple[str, ...]
 ) -> list[web.RouteDef]:
     """models: names the server goes by, besides ALIASES."""
     known = {name: Model(id=name) for name in (*models, *ALIASES)}
