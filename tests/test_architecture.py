@@ -170,6 +170,8 @@ def test_every_module_keeps_to_its_room(file: Path) -> None:
         ("engines.registry", "E = {'x': 'oyez.server.app:Server'}", "engines may not"),
         ("runtime.scheduler", "from oyez.files.results import Word", "runtime may not"),
         ("runtime.worker", "from oyez.server import jobs", "runtime may not import server"),
+        ("runtime.vad_batcher", "from oyez.protocol.qwen import codec", "runtime may not"),
+        ("protocol.session", "from oyez.protocol.qwen.codec import decode", "protocol may not"),
         ("server.app", "from oyez.cli import main", "server may not import cli"),
         ("server.app", "import os\nos.environ['HOME']", "environment"),
         ("server.app", "from os import environ", "environment"),

@@ -49,11 +49,11 @@ NO_UPGRADE = Refusal(
 
 
 _AS_ID = bytes(ord(ID_ALPHABET[byte % len(ID_ALPHABET)]) for byte in range(256))
-"""For `bytes.translate`: one call for an id, not one a character; a session makes many."""
+"""For `bytes.translate`: one call makes an id, because a session makes many."""
 
 
 def new_id(kind: str) -> str:
-    """`event_…`, `sess_…` or `item_…`."""
+    """Return a new `event_…`, `sess_…` or `item_…`."""
     return f"{kind}_" + secrets.token_bytes(ID_LENGTH).translate(_AS_ID).decode()
 
 
@@ -110,13 +110,13 @@ class Realtime:
             metrics.watch_engine(lambda: engines.pid)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Serve one upgrade, or say over HTTP why not."""
+        """Serve one upgrade, or refuse it over HTTP with the reason."""
         caller = self._access.gate.identify(request)
         if isinstance(caller, Refusal):
             return self._refuse(caller)
         upgrade = web.WebSocketResponse(protocols=(SUBPROTOCOL,)).can_prepare(request)
         if not upgrade.ok:
-            # a browser is never told why an upgrade failed: it asks again without one
+            # a browser does not learn why an upgrade failed, so it asks again without one
             if refusal := self.admission.why_not(caller):
                 return self._refuse(refusal)
             return refuse(NO_UPGRADE, {"Upgrade": "websocket"})
@@ -154,7 +154,7 @@ class Realtime:
                 await asyncio.wait_for(self._emptied.wait(), timeout_s)
 
     def stop(self, timeout_s: float) -> None:
-        """End the threads."""
+        """End all threads."""
         self.vad_batcher.stop()
         self.scheduler.stop(timeout_s)
 
@@ -221,7 +221,8 @@ class Realtime:
 
 
 def session_limits(settings: Settings, languages: tuple[str, ...] = ()) -> SessionLimits:
-    """The settings that concern the protocol. languages: what the key allows; empty: all."""
+    """Return the settings that concern a session. languages: those that the key allows; empty:
+    all."""
     return SessionLimits(
         languages=languages,
         max_append_bytes=settings.max_append_bytes,
@@ -235,7 +236,7 @@ def session_limits(settings: Settings, languages: tuple[str, ...] = ()) -> Sessi
 
 
 def connection_limits(settings: Settings) -> ConnectionLimits:
-    """The settings that concern one socket."""
+    """Return the settings that concern one socket."""
     return ConnectionLimits(
         max_backlog_s=settings.max_backlog_s,
         send_buffer_bytes=settings.send_buffer_bytes,

@@ -35,6 +35,7 @@ class ByteQueue(Generic[T]):
 
     @property
     def size_bytes(self) -> int:
+        """The size of all items together."""
         return self._size_bytes
 
     @property
@@ -43,13 +44,13 @@ class ByteQueue(Generic[T]):
         return self._size_bytes < self._limit_bytes
 
     def put(self, item: T, size_bytes: int) -> None:
-        """Add an item. Never waits: the limit may be passed by what cannot wait."""
+        """Add an item. This never waits: events that cannot wait may exceed the limit."""
         self._items.append((item, size_bytes))
         self._size_bytes += size_bytes
         self._filled.set()
 
     def take(self) -> T:
-        """The oldest item. Raises IndexError if there is none."""
+        """Remove and return the oldest item. Raises IndexError if there is none."""
         item, size_bytes = self._items.popleft()
         had_room = self.has_room
         self._size_bytes -= size_bytes
@@ -58,7 +59,7 @@ class ByteQueue(Generic[T]):
         return item
 
     async def get(self) -> T:
-        """The oldest item, as soon as there is one."""
+        """Remove and return the oldest item, as soon as there is one."""
         while not self._items:
             self._filled.clear()
             await self._filled.wait()
@@ -82,7 +83,8 @@ _Frame = str | _Hold | Close
 
 
 class Outbox:
-    """Adding never waits. It has no room while more than `limit_bytes` wait for the client."""
+    """The frames that wait for one client. Adding never waits; there is no room while more than
+    `limit_bytes` are in it."""
 
     def __init__(
         self,
@@ -100,15 +102,16 @@ class Outbox:
         self._sending_since_s: float | None = None
 
     def text(self, text: str) -> None:
+        """Add one text frame."""
         self._frames.put(text, len(text) + FRAME_OVERHEAD_BYTES)
 
     def hold(self, done: asyncio.Future[None], timeout_s: float, late: Callable[[], None]) -> None:
-        """Send what is added from now on once `done` is done, or after so long: then `late` is
-        called, as it is when `done` holds an exception."""
+        """Hold back what is added from now on until `done` is done, at most `timeout_s`. `late` is
+        called when the time is over, or when `done` holds an exception."""
         self._frames.put(_Hold(done, timeout_s, late), FRAME_OVERHEAD_BYTES)
 
     def close(self, code: int, reason: str) -> None:
-        """The last frame: what is added after it is not sent."""
+        """Add the last frame: nothing that is added after it is sent."""
         self._frames.put(Close(code, reason), FRAME_OVERHEAD_BYTES)
 
     def release(self) -> None:
@@ -117,12 +120,12 @@ class Outbox:
 
     @property
     def waiting_bytes(self) -> int:
-        """Memory that is taken by frames the client has not been sent."""
+        """The memory of the frames that have not been sent."""
         return self._frames.size_bytes
 
     @property
     def has_room(self) -> bool:
-        """Whether the client has read enough."""
+        """Whether the client has read enough that more may be sent."""
         return self._frames.has_room
 
     @property

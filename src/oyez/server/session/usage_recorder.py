@@ -1,4 +1,4 @@
-"""Tells the ledger what one session used: when it begins, every few seconds, and at its end."""
+"""Records in the ledger what one session used: at its beginning, then regularly, and at its end."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ INTERVAL_S = 5.0
 
 
 class UsageRecorder:
-    """Of one session. Event loop only; never blocks."""
+    """Records the usage of one session. Event loop only; never blocks."""
 
     def __init__(
         self,
@@ -31,8 +31,7 @@ class UsageRecorder:
         model: str,
         clock: Callable[[], datetime],
     ) -> None:
-        """figures: kept up to date by whoever serves the session. clock: the time, with time
-        zone."""
+        """figures: kept up to date by the caller. clock: returns the time, with a time zone."""
         self._ledger = ledger
         self._quotas = quotas
         self._caller = caller
@@ -42,21 +41,21 @@ class UsageRecorder:
         self._model = model
         self._clock = clock
         self._loop = asyncio.get_running_loop()
-        self._untold_s = 0.0
+        self._unrecorded_s = 0.0
         self._has_ended = False
-        self._began_at = self._told_at = clock().astimezone(UTC)
+        self._began_at = self._recorded_at = clock().astimezone(UTC)
         self._put(self._began_at)
-        self._tell_later()
+        self._record_later()
 
     def heard(self, audio_s: float) -> None:
-        """So much audio came in, and is about to be added to the figures."""
+        """Count audio that came in and is about to be added to the figures."""
         self._close_day(self._now())
-        self._untold_s += audio_s
+        self._unrecorded_s += audio_s
         self._quotas.heard(self._caller, audio_s)
 
     def end(self, close_code: int, close_reason: str) -> Future[None] | None:
-        """The session's figures will not change any more. The future is done when they are in the
-        database, or holds an exception if they cannot be. The second time nothing happens: None."""
+        """Record the final figures. The future is done when they are in the database, or holds an
+        exception if that fails. A second call has no effect and returns None."""
         if self._has_ended:
             return None
         self._has_ended = True
@@ -66,22 +65,22 @@ class UsageRecorder:
         return self._put(now, ended_at=now, close_code=close_code, close_reason=close_reason)
 
     def _now(self) -> datetime:
-        return max(self._clock().astimezone(UTC), self._told_at)
+        return max(self._clock().astimezone(UTC), self._recorded_at)
 
-    def _tell(self) -> None:
+    def _record(self) -> None:
         now = self._now()
         self._close_day(now)
         self._put(now)
-        self._tell_later()
+        self._record_later()
 
     def _close_day(self, now: datetime) -> None:
-        """What came before midnight counts on the day before."""
-        if now.date() != self._told_at.date():
+        """Record the usage until midnight separately: it counts on the day before."""
+        if now.date() != self._recorded_at.date():
             self._put(datetime.combine(now.date(), time(), UTC) - timedelta(microseconds=1))
-            self._told_at = now
+            self._recorded_at = now
 
-    def _tell_later(self) -> None:
-        self._next_put = self._loop.call_later(INTERVAL_S, self._tell)
+    def _record_later(self) -> None:
+        self._next_put = self._loop.call_later(INTERVAL_S, self._record)
 
     def _put(
         self,
@@ -111,8 +110,8 @@ class UsageRecorder:
             close_code=close_code,
             close_reason=close_reason,
         )
-        self._told_at = at
+        self._recorded_at = at
         written = self._ledger.put(usage)
-        self._quotas.heard(self._caller, -self._untold_s)
-        self._untold_s = 0.0
+        self._quotas.heard(self._caller, -self._unrecorded_s)
+        self._unrecorded_s = 0.0
         return written
