@@ -1,4 +1,4 @@
-"""What whoever wants a file transcribed may choose."""
+"""The options of a transcription."""
 
 from __future__ import annotations
 
@@ -6,18 +6,20 @@ from dataclasses import dataclass
 
 
 class TranscriptionError(Exception):
-    """An option is wrong; the message says which values are allowed."""
+    """An option has a wrong value; the message names the allowed values."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
+    """How a file is transcribed."""
+
     language: str | None = None
-    """One of the 27 codes; None: each segment in the language it is heard in."""
+    """One of the 27 codes; None: the language of each segment is detected."""
     languages: tuple[str, ...] = ()
-    """The only ones to be heard; none: all 27."""
+    """The only languages that may be detected; none: all 27."""
     context: str = ""
-    """Names and terms that may be said; up to 40,000 characters."""
+    """Names and terms that the speakers may use; up to 40,000 characters."""
     live: bool = False
-    """Also yield tentative text while a segment is heard, for nearly twice the work."""
+    """Whether tentative text is yielded too, while a segment goes on; nearly twice the work."""
     silence_duration_ms: int = 800
     """Silence that ends a segment, 200 to 6000."""

@@ -1,4 +1,4 @@
-"""What comes of a file: typed results, in seconds from its beginning."""
+"""The results of a transcription; times are seconds from the beginning of the file."""
 
 from __future__ import annotations
 
@@ -7,47 +7,47 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A word; a character where words are not written apart (Chinese, Japanese, Thai)."""
+    """A word, or a character in languages without spaces (Chinese, Japanese, Thai)."""
 
     text: str
-    """With its marks and the space before it: a segment's words, joined, are its text."""
+    """With its punctuation and the space before it: the words of a segment, joined, are its text."""
     start_s: float
     end_s: float
     probability: float
-    """0…1, as the engine says."""
+    """From 0 to 1, as the engine estimates it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """What somebody said between two pauses. Segments come in order and do not overlap."""
+    """What was said between two pauses. Segments come in order and do not overlap."""
 
     start_s: float
-    """Where its first word begins …"""
+    """Where its first word begins."""
     end_s: float
-    """… and its last one ends."""
+    """Where its last word ends."""
     text: str
     language: str
     """One of the 27 codes."""
     emotion: str
     words: tuple[Word, ...]
     failure: str | None = None
-    """Why this stretch of audio has no text, if it should have some."""
+    """Why this part of the audio has no text; None: it has."""
 
 
 @dataclass(frozen=True, slots=True)
 class Partial:
-    """The segment that is being heard, so far. The next `Segment` takes its place."""
+    """The text so far of the segment that goes on. The next `Segment` replaces it."""
 
     confirmed: str
-    """It only grows, until the segment is there."""
+    """The beginning, which only grows until the segment comes."""
     tentative: str
-    """May still change."""
+    """The rest, which may still change."""
     language: str
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Everything up to here has been transcribed."""
+    """All audio up to here has been transcribed."""
 
     done_s: float
 

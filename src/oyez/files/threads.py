@@ -1,4 +1,4 @@
-"""Blocking work of a task, of which nothing is left when the task is gone."""
+"""Blocking work of a task. Nothing of it is left when the task is gone."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 THREADS = ThreadPoolExecutor(8, "file")
-"""Not those of everybody: a disk that hangs must not keep usage from being written."""
+"""Threads for files only: a disk that hangs must not keep usage from being written."""
 
 
 async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Call it in a thread. If the task is cancelled meanwhile, that takes effect only once the call
-    has returned: whoever cancels closes the file next, which nobody may be reading then."""
+    """Call a function in a thread. If the task is cancelled meanwhile, that takes effect only once
+    the call has returned: the canceller closes the file next, so nothing may be reading it then."""
     loop = asyncio.get_running_loop()
     call = loop.run_in_executor(THREADS, functools.partial(function, *args, **kwargs))
     try:
@@ -25,5 +25,5 @@ async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs)
     except asyncio.CancelledError:
         await asyncio.wait([call])
         if not call.cancelled():
-            call.exception()  # nobody asks any more how it went
+            call.exception()  # its error is not wanted any more
         raise
