@@ -1,3 +1,3 @@
-"""EDGE: whole files: decode them, transcribe them, write subtitles."""
+"""Whole files: decode them, transcribe them, write subtitles."""
 
 from __future__ import annotations

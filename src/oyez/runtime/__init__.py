@@ -1,3 +1,3 @@
-"""THREADS: loading, batching and running the engines. Knows no wire event."""
+"""Runs sessions and engines: turns on the event loop, a queue, threads, the engine's process."""
 
 from __future__ import annotations
