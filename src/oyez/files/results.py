@@ -10,7 +10,7 @@ class Word:
     """A word, or a character in languages without spaces (Chinese, Japanese, Thai)."""
 
     text: str
-    """With its punctuation and the space before it: the words of a segment, joined, are its text."""
+    """With its punctuation and the space before it: the words, joined, are the segment's text."""
     start_s: float
     end_s: float
     probability: float
