@@ -11,8 +11,8 @@ import jsonschema
 import pytest
 
 from oyez.engines.base import RecognitionError, Request
-from oyez.protocol import codec
-from oyez.protocol.client_events import CLIENT_EVENTS
+from oyez.protocol.qwen import codec
+from oyez.protocol.qwen.codec import CLIENT_EVENTS
 from oyez.protocol.server_events import SERVER_EVENTS, ServerEvent, SpeechStarted
 from oyez.server.reference.asyncapi import COURSES, asyncapi
 from oyez.settings import Settings

@@ -9,9 +9,8 @@ from typing import Any
 import msgspec
 
 from oyez.engines.base import LANGUAGES
-from oyez.protocol.client_events import CLIENT_EVENTS
-from oyez.protocol.codec import FOREIGN_EVENT_TYPES
 from oyez.protocol.codes import CLOSE_CODES, ERROR_CODES, ERROR_TYPES
+from oyez.protocol.qwen.codec import CLIENT_EVENTS, UNSUPPORTED_EVENT_TYPES
 from oyez.protocol.server_events import SERVER_EVENTS, ServerEvent
 from oyez.server.reference.asyncapi import asyncapi
 from oyez.server.reference.schemas import rows
@@ -87,7 +86,7 @@ def test_every_refusal_is_in_the_table_and_no_other() -> None:
 
 def test_ignored_events_and_languages_are_named() -> None:
     text = PAGE.read_text()
-    assert {name for name in FOREIGN_EVENT_TYPES if f"`{name}`" not in text} == set()
+    assert {name for name in UNSUPPORTED_EVENT_TYPES if f"`{name}`" not in text} == set()
     assert f"`{' '.join(LANGUAGES)}`" in text
 
 
@@ -127,11 +126,15 @@ def _codes_of_errors(call: ast.Call) -> set[str]:
     }
 
 
+CLOSING_CALLS = ("close", "closure")
+
+
 def _close_codes(node: ast.AST) -> set[int]:
-    """In calls of `close` (`abort` sends no frame), and in pairs of a code and a reason."""
+    """In calls of `close` (`abort` sends no frame) and `Closure`, and in pairs of a code and a
+    reason."""
     if isinstance(node, ast.Tuple):
         given: list[ast.expr] = node.elts[:1]
-    elif isinstance(node, ast.Call) and ast.unparse(node.func).lower().endswith("close"):
+    elif isinstance(node, ast.Call) and ast.unparse(node.func).lower().endswith(CLOSING_CALLS):
         given = [*node.args[:1], *(each.value for each in node.keywords if each.arg == "code")]
     else:
         return set()

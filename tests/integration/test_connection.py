@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 
 from oyez.engines.base import Emotion, Features
+from oyez.protocol.client_events import Malformed
 from oyez.protocol.session import Session
 from oyez.runtime.job import MAX_FINALS
 from oyez.server.session import byte_budget
-from oyez.server.session.connection import TICK_S
+from oyez.server.session.connection import MESSAGE_OVERHEAD_BYTES, TICK_S
+from oyez.server.session.session_metrics import SessionMetrics
 from oyez.testing import FakeRecogniser
 from support.server import (
     FINISH,
@@ -57,13 +59,13 @@ async def test_each_session_has_its_emotions_named_by_itself() -> None:
         def __init__(self) -> None:
             self.heard = 0
 
-        def new_tracker(self) -> Moody:
+        def listener(self) -> Moody:
             return Moody()
 
         def guess(self, features: Features | None) -> Emotion:
             return "surprised"
 
-        def update(self, features: Features | None) -> Emotion:
+        def hear(self, features: Features | None) -> Emotion:
             self.heard += 1
             return "angry" if self.heard == 1 else "sad"
 
@@ -172,6 +174,35 @@ async def test_input_is_held_back_but_never_dropped() -> None:
         assert client.types.count("completed") == turns
 
 
+async def test_messages_are_counted_while_they_wait_and_are_as_old_as_when_they_came(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ages_s: list[float] = []
+    heard = SessionMetrics.add_audio
+
+    def note(self: SessionMetrics, samples: int, arrived_s: float) -> None:
+        ages_s.append(time.monotonic() - arrived_s)
+        heard(self, samples, arrived_s)
+
+    monkeypatch.setattr(SessionMetrics, "add_audio", note)
+    async with running_server(held_engine(), max_backlog_s=1.0) as running:
+        client = await running.connect()
+        messages = [append(speech(1.0) + silence(1.5))] * 4
+        await client.send(*messages)
+        (connection,) = running.server.realtime.connections
+        await eventually(lambda: connection.figures.turns > 0)
+        await asyncio.sleep(0.3)
+        waiting = len(connection._inbox)
+        assert 0 < waiting < len(messages)
+        assert connection._inbox_bytes == waiting * (len(messages[0]) + MESSAGE_OVERHEAD_BYTES)
+        assert max(ages_s) < 0.3
+        running.engine.may_answer.set()
+        await client.send(FINISH)
+        await client.until("session.finished")
+        assert connection._inbox_bytes == 0
+        assert max(ages_s) > 0.3
+
+
 async def test_pings_are_answered_while_input_is_held_back() -> None:
     async with running_server(held_engine(), max_backlog_s=1.0) as running:
         client = await running.connect(autoping=False)
@@ -252,10 +283,10 @@ async def test_a_client_that_does_not_read_is_dropped_and_harms_nobody() -> None
 async def test_a_bug_in_one_session_ends_only_that_one(monkeypatch: pytest.MonkeyPatch) -> None:
     receive = Session.receive
 
-    def buggy(self: Session, message: Any, now_ms: int) -> Any:
-        if message == b"bug":
+    def buggy(self: Session, event: Any, now_ms: int) -> Any:
+        if isinstance(event, Malformed):
             raise ZeroDivisionError("a bug")
-        return receive(self, message, now_ms)
+        return receive(self, event, now_ms)
 
     monkeypatch.setattr(Session, "receive", buggy)
     async with running_server() as running:

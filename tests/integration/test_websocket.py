@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 
 from oyez.server.session import byte_budget, connection
-from oyez.server.session.websocket import CONTROL_FRAMES_A_SECOND
+from oyez.server.session.websocket import CONTROL_FRAMES_PER_SECOND
 from support.blocking_websocket import (
     BINARY,
     CLOSE,
@@ -97,15 +97,15 @@ async def test_a_message_that_comes_with_the_upgrade_is_not_lost() -> None:
 async def test_a_flood_of_pings_is_closed() -> None:
     async with running_server() as running:
         client = await RawWebSocket.connect(running.address)
-        client.send(frame(b"", PING) * (2 * CONTROL_FRAMES_A_SECOND + 1))
+        client.send(frame(b"", PING) * (2 * CONTROL_FRAMES_PER_SECOND + 1))
         assert await client.close_code() == 1008
 
 
 async def test_a_moderate_rate_of_pings_is_answered() -> None:
     async with running_server() as running:
         client = await RawWebSocket.connect(running.address)
-        client.send(frame(b"x", PING) * (CONTROL_FRAMES_A_SECOND // 2))
-        for _ in range(CONTROL_FRAMES_A_SECOND // 2):
+        client.send(frame(b"x", PING) * (CONTROL_FRAMES_PER_SECOND // 2))
+        for _ in range(CONTROL_FRAMES_PER_SECOND // 2):
             await client.until(PONG)
         client.vanish()
 
@@ -120,7 +120,7 @@ async def test_pings_behind_minutes_of_audio_are_answered_at_once() -> None:
         assert answered == b"x"
         assert time.monotonic() - began_s < 1.0
         (open_connection,) = running.server.realtime.connections
-        assert open_connection._feeder.waiting_bytes > 4_000_000, "the audio was worked off"
+        assert open_connection._inbox_bytes > 4_000_000, "the audio was worked off"
         client.vanish()
 
 

@@ -18,6 +18,7 @@ import pytest
 from oyez.engines.emotion.linear import Neutral
 from oyez.protocol.effects import Effect, Recognise
 from oyez.protocol.limits import SessionLimits
+from oyez.protocol.qwen.dialect import QwenDialect
 from oyez.protocol.session import Session
 from oyez.testing import FakeDetector, FakeRecogniser
 from support.driver import silence, speech, to_pcm
@@ -51,6 +52,7 @@ class Hour:
         self._session = Session(
             model="qwen3-asr-flash-realtime",
             new_id=lambda kind: f"{kind}_{next(numbers)}",
+            dialect=QwenDialect(SessionLimits()),
             limits=SessionLimits(),
             emotions=Neutral(),
             now_ms=0,
@@ -59,7 +61,8 @@ class Hour:
     def listen(self) -> None:
         """For a minute."""
         for message in self.minute:
-            self._carry_out(self._session.receive(message, 0))
+            event = self._session.dialect.decode(message)
+            self._carry_out(self._session.receive(event, 0))
             while (windows := self._session.next_windows(64)) is not None:
                 probabilities, _ = self._detector.score(windows, None)
                 self._carry_out(self._session.scored(probabilities, 0))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -11,9 +10,9 @@ from hypothesis import strategies as st
 
 from oyez.engines.base import Hypothesis, Request
 from oyez.metrics import MODES, OUTCOMES, Metrics
-from oyez.protocol.effects import Effect, Recognise
+from oyez.protocol.effects import Effect
 from oyez.protocol.errors import Overload
-from oyez.server.session.watch import ServerWatch
+from oyez.server.session.session_metrics import ServerMetrics
 from support.driver import Driver, silence, speech, spell
 
 STEPS = st.lists(
@@ -31,18 +30,15 @@ class WatchedDriver(Driver):
     """The session's shell, watched as the server's is."""
 
     def __init__(self, metrics: Metrics, **options: Any) -> None:
-        self.watch = ServerWatch(metrics, []).session("any", lambda: 0.0)
+        self.watch = ServerMetrics(metrics, []).session("any", lambda: 0.0)
         super().__init__(**options)
 
-    def _run(self, effects: Iterable[Effect]) -> None:
-        effects = list(effects)
-        for effect in effects:
-            self.watch.see(effect)
-        super()._run(effects)
+    def take(self, effect: Effect) -> None:
+        self.watch.observe(effect)
+        super().take(effect)
 
-    def _answer(self, effect: Recognise) -> None:
-        self.watch.answered(effect.job)
-        super()._answer(effect)
+    def on_answer(self, job: int) -> None:
+        self.watch.answered(job)
 
 
 def run(driver: WatchedDriver, steps: list[tuple[str, Any]]) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import json
 import statistics
 import time
 from collections.abc import Iterator
@@ -14,9 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oyez.engines.emotion.linear import Neutral
+from oyez.protocol.client_events import AudioAppend, SessionUpdate
 from oyez.protocol.effects import Effect, Send
 from oyez.protocol.errors import ClientError
 from oyez.protocol.limits import SessionLimits
+from oyez.protocol.qwen.dialect import QwenDialect
 from oyez.protocol.server_events import ErrorEvent
 from oyez.protocol.session import Session
 from property.test_cost import calls_of
@@ -83,34 +83,34 @@ _PIECES = {
 
 
 def _session(codec: str, rate: int = 16_000) -> Session:
+    limits = SessionLimits(max_append_bytes=MOST_BYTES)
     session = Session(
         model="m",
+        dialect=QwenDialect(limits),
         new_id=lambda kind: kind,
-        limits=SessionLimits(max_append_bytes=MOST_BYTES),
+        limits=limits,
         emotions=Neutral(),
         now_ms=0,
     )
     form = {"format": {"type": codec, "rate": rate}}
-    update = {"type": "session.update", "session": {"audio": {"input": form}}}
-    session.receive(json.dumps(update), 0)
+    session.receive(SessionUpdate(None, {"audio": {"input": form}}), 0)
     return session
 
 
-def _append(data: bytes) -> str:
-    audio = base64.b64encode(data).decode()
-    return json.dumps({"type": "input_audio_buffer.append", "audio": audio})
+def _append(data: bytes) -> AudioAppend:
+    return AudioAppend(None, data)
 
 
 def _steps(session: Session, most: int) -> Iterator[tuple[float, int, list[Effect]]]:
     """CPU time of each call, how many samples it decoded, and what `scored` answered to it."""
     for _ in range(most):
-        heard, began_s = session.heard_samples, time.thread_time()
+        heard, began_s = session.decoded_samples, time.thread_time()
         windows = session.next_windows(64)
         took_s = time.thread_time() - began_s
         if windows is None:
             return
         effects = session.scored(np.zeros(len(windows) // 512, np.float32), 0)
-        yield took_s, session.heard_samples - heard, effects
+        yield took_s, session.decoded_samples - heard, effects
 
 
 def _long(head: str, pieces: list[str], size: int = MOST_BYTES) -> bytes:

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from oyez.protocol import codec
-from oyez.protocol.client_events import CLIENT_EVENTS
 from oyez.protocol.errors import ClientError
+from oyez.protocol.qwen import codec
+from oyez.protocol.qwen.codec import CLIENT_EVENTS
 from oyez.server.reference.asyncapi import asyncapi
 from oyez.server.reference.schemas import rows
 from oyez.settings import Settings

@@ -73,7 +73,7 @@ def test_replaced_jobs_change_no_final(
     driver = played(audio, manual, meddle)
     assert driver.finals == played(audio, manual, None).finals
     assert driver.session.backlog_samples == 0
-    assert not driver.session._items._jobs, "nothing is kept of jobs never answered"
+    assert not driver.session._conversation._jobs, "nothing is kept of jobs never answered"
     check_events(driver.events)
 
 

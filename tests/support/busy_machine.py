@@ -19,7 +19,7 @@ from oyez.engines.base import Info, Purpose, Request
 from oyez.runtime.capacity import Capacity
 from oyez.runtime.job import MAX_FINALS, Job, Urgency
 from oyez.runtime.queue import Queue
-from oyez.server.session.jobs import FIRST_PARTIAL_S, OWN_FINAL_S, PARTIAL_S
+from oyez.runtime.session_jobs import FIRST_PARTIAL_S, OWN_FINAL_S, PARTIAL_S
 from oyez.settings import Settings
 
 SILENCE = np.zeros(30 * SAMPLE_RATE, np.float32)

@@ -1,24 +1,32 @@
-"""Drives a pure session as the server's shell would, in one thread and without a clock."""
+"""Drives a session as the server does, in one thread and without a clock."""
 
 from __future__ import annotations
 
-import base64
 import itertools
 import json
-from collections import deque
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from oyez.engines.base import WINDOW_SAMPLES, EmotionTracker, Hypothesis, Piece, Request
+from oyez.engines.base import (
+    WINDOW_SAMPLES,
+    EmotionTracker,
+    Hypothesis,
+    Piece,
+    Request,
+    Scores,
+    VoiceDetector,
+)
 from oyez.engines.emotion.linear import Neutral
-from oyez.protocol import codec
-from oyez.protocol.effects import Cancel, Close, Completed, Count, Effect, Recognise, Send
+from oyez.protocol.client_events import AudioAppend, AudioCommit, ClientEvent, SessionFinish
+from oyez.protocol.effects import Close, Completed, Count, Effect, Recognise, Send
 from oyez.protocol.errors import ProtocolError
 from oyez.protocol.limits import SessionLimits
+from oyez.protocol.qwen.dialect import QwenDialect
 from oyez.protocol.session import Session
+from oyez.runtime.inline_driver import InlineDriver
+from oyez.runtime.session_runner import SessionRunner
 
 WORD_SAMPLES = 4800
 
@@ -46,8 +54,21 @@ def spell(request: Request) -> Hypothesis:
     return Hypothesis(tuple(pieces), request.language or "en")
 
 
-class Driver:
-    """A session with its shell. `events` is everything sent, as the client would parse it."""
+class CallableDetector(VoiceDetector):
+    """Scores windows with a function, float32 [n * 512] → [n]; keeps no state."""
+
+    def __init__(self, function: Any) -> None:
+        self._function = function
+
+    def initial_state(self) -> object:
+        return None
+
+    def score(self, samples: NDArray[np.float32], state: object) -> Scores:
+        return self._function(samples), state
+
+
+class Driver(InlineDriver):
+    """A session without a server. `events` is everything sent, as the client would parse it."""
 
     def __init__(
         self,
@@ -60,34 +81,37 @@ class Driver:
         emotions: EmotionTracker | None = None,
     ) -> None:
         numbers = itertools.count(1)
+        limits = limits or SessionLimits()
         self.now_ms = 0
         self.events: list[dict[str, Any]] = []
         self.counts: list[str] = []
         self.completed: list[Completed] = []
         self.closed: Close | None = None
-        self.jobs: deque[Recognise] = deque()
         self.requests: list[Recognise] = []
         self.answer_at_once = answer_at_once
         self._recognise = recognise
-        self._score = score
-        self._windows_at_once = windows_at_once
-        self.session = Session(
+        session = Session(
             model="qwen3-asr-flash-realtime",
+            dialect=QwenDialect(limits),
             new_id=lambda kind: f"{kind}_{next(numbers)}",
-            limits=limits or SessionLimits(),
+            limits=limits,
             emotions=emotions or Neutral(),
             now_ms=0,
         )
-        self._run(self.session.open())
+        super().__init__(session, CallableDetector(score), windows_at_once)
+        self.runner.open()
 
     def send(self, event: dict[str, Any]) -> list[dict[str, Any]]:
-        """One client event; returns the events it brought."""
+        """One client event as it is on the wire; returns the events it brought."""
         return self.raw(json.dumps(event))
 
     def raw(self, message: str | bytes) -> list[dict[str, Any]]:
+        return self.give(self.session.dialect.decode(message))
+
+    def give(self, event: ClientEvent) -> list[dict[str, Any]]:
+        """One client event; returns the events it brought."""
         seen = len(self.events)
-        self._run(self.session.receive(message, self.now_ms))
-        self._score_all()
+        self.receive(event)
         return self.events[seen:]
 
     def update(self, **session: Any) -> list[dict[str, Any]]:
@@ -97,29 +121,29 @@ class Driver:
         return self.append_bytes(to_pcm(samples))
 
     def append_bytes(self, data: bytes) -> list[dict[str, Any]]:
-        audio = base64.b64encode(data).decode()
-        return self.send({"type": "input_audio_buffer.append", "audio": audio})
+        return self.give(AudioAppend(None, data))
 
     def stream(self, samples: NDArray[np.float32], packet_samples: int = 1600) -> None:
         for start in range(0, len(samples), packet_samples):
             self.append(samples[start : start + packet_samples])
 
     def commit(self) -> list[dict[str, Any]]:
-        return self.send({"event_id": "c", "type": "input_audio_buffer.commit"})
+        return self.give(AudioCommit("c"))
 
     def finish(self) -> list[dict[str, Any]]:
-        return self.send({"type": "session.finish"})
+        return self.give(SessionFinish(None))
 
     def wait(self, ms: int) -> list[dict[str, Any]]:
         seen = len(self.events)
         self.now_ms += ms
-        self._run(self.session.tick(self.now_ms))
-        self._score_all()
+        self.runner.tick()
+        self.run()
         return self.events[seen:]
 
     def end(self, error: ProtocolError) -> None:
         """The session may not go on; at any time, also while audio is being scored."""
-        self._run(self.session.end(error, self.now_ms))
+        self.runner.end(error)
+        self.answer_jobs()
 
     def answer(self, count: int | None = None) -> None:
         """Answer waiting jobs, oldest first."""
@@ -137,35 +161,34 @@ class Driver:
     def finals(self) -> list[str]:
         return [event["transcript"] for event in self.of("transcription.completed")]
 
-    def _score_all(self) -> None:
-        while (windows := self.session.next_windows(self._windows_at_once)) is not None:
-            self._run(self.session.scored(self._score(windows), self.now_ms))
+    def clock_ms(self) -> int:
+        return self.now_ms
 
-    def _run(self, effects: Iterable[Effect]) -> None:
-        for effect in effects:
-            match effect:
-                case Send(event):
-                    self.events.append(json.loads(codec.encode(event)))
-                case Recognise():
-                    self.requests.append(effect)
-                    self.jobs.append(effect)
-                case Cancel(job):
-                    self.jobs = deque(waiting for waiting in self.jobs if waiting.job != job)
-                case Completed():
-                    self.completed.append(effect)
-                case Count(name):
-                    self.counts.append(name)
-                case Close():
-                    self.closed = effect
+    def submit(self, effect: Recognise, runner: SessionRunner) -> None:
+        self.requests.append(effect)
+        super().submit(effect, runner)
+
+    def answer_jobs(self) -> None:
         if self.answer_at_once:
             self.answer()
+
+    def take(self, effect: Effect) -> None:
+        match effect:
+            case Send():
+                self.events += map(json.loads, self.session.dialect.encode(effect))
+            case Completed():
+                self.completed.append(effect)
+            case Count(name):
+                self.counts.append(name)
+            case Close():
+                self.closed = effect
 
     def _answer(self, effect: Recognise) -> None:
         try:
             outcome = self._recognise(effect.request)
         except Exception as error:  # noqa: BLE001 - a fake may fail as it likes
             outcome = error
-        self._run(self.session.recognised(effect.job, outcome, self.now_ms))
+        self.runner.answered(effect.job, outcome)
 
 
 def to_pcm(samples: NDArray[np.float32]) -> bytes:

@@ -15,7 +15,7 @@ from oyez.bench.report import format_table, machine_line, percentile
 from oyez.bench.scoring import same_words
 from oyez.client import Final, Interim, Started, Stopped
 from oyez.files.media import read_media
-from oyez.protocol.session_config import TurnDetection
+from oyez.protocol.dialect import TurnDetection
 
 DETECTION = TurnDetection()
 """The server's defaults, which the client does not change."""

@@ -8,9 +8,9 @@ In a program of its own, with every core:
             async with aclosing(transcriber.transcribe(media.blocks())) as results:
                 async for result in results: ...
 
-The audio goes through the same session as live speech does, so the text is the same; only that
-nobody waits for interim results, so that several finals are decoded at a time. Memory is that of a
-minute or two of audio, however long the file.
+The audio goes through the same session as live speech, so the text is the same. No interim results
+are needed, so several finals are decoded at a time. A file takes as much memory as a minute or two
+of audio, however long it is.
 """
 
 from __future__ import annotations
@@ -21,27 +21,31 @@ import itertools
 from collections.abc import AsyncGenerator, AsyncIterator, Hashable
 
 from oyez.engines.base import EmotionClassifier
-from oyez.files.file_session import Blocks, Observer, Run
+from oyez.files.file_session import Blocks, FileSession, Observer
 from oyez.files.results import Options, Result
 from oyez.runtime.loader import Engines
 from oyez.runtime.scheduler import Scheduler
-from oyez.runtime.vad_batcher import VadPool
+from oyez.runtime.session_jobs import SessionJobs
+from oyez.runtime.vad_batcher import VadBatcher
 
 BACKLOG_S_PER_WORKER = 40.0
-"""Audio that waits for recognition: two long windows for each worker, so that none is idle."""
+"""Audio that may wait for recognition: two long segments per worker, so that none is idle."""
 STOP_S = 2.0
 
 
 class Transcriber:
-    """Transcribes files beside whatever else the scheduler does, never in front of it. Event loop
-    only."""
+    """Transcribes files in the background of whatever else the scheduler does. Event loop only."""
 
     def __init__(
-        self, scheduler: Scheduler, vad_pool: VadPool, emotion: EmotionClassifier, workers: int
+        self,
+        scheduler: Scheduler,
+        vad_batcher: VadBatcher,
+        emotion: EmotionClassifier,
+        workers: int,
     ) -> None:
-        """workers: how many calls the engine takes at once."""
+        """workers: the number of calls that the engine takes at once."""
         self._scheduler = scheduler
-        self._vad_pool = vad_pool
+        self._vad_batcher = vad_batcher
         self._emotion = emotion
         self._max_backlog_s = BACKLOG_S_PER_WORKER * workers
         self._ids = itertools.count(1)
@@ -53,42 +57,41 @@ class Transcriber:
         observer: Observer | None = None,
         tenant: Hashable = None,
     ) -> AsyncGenerator[Result]:
-        """Every segment of the audio, in order, between them progress and partial text.
+        """Yield every segment of the audio in order, with progress and partial text between them.
 
         blocks: float32 [n] at 16 kHz; taken when there is room for more, in a thread if the
         iterator is not an asynchronous one. What they raise is raised here, and so is
         TranscriptionError for bad options. Close the generator
-        (`contextlib.aclosing`) to cancel: nothing of it runs on. tenant: as in `Job`.
+        (`contextlib.aclosing`) to cancel all work on it. tenant: as in `Job`.
         """
-        run = Run(
-            f"file_{next(self._ids)}",
+        owner = f"file_{next(self._ids)}"
+        file = FileSession(
             options or Options(),
-            self._scheduler,
-            self._vad_pool,
+            SessionJobs(self._scheduler, owner, tenant=tenant, is_patient=True),
+            self._vad_batcher,
             self._emotion.new_tracker(),
             self._max_backlog_s,
             observer or Observer(),
-            tenant,
         )
-        feeding = asyncio.create_task(run.feed(blocks))
+        feeding = asyncio.create_task(file.feed(blocks))
         try:
-            async for result in run.results():
+            async for result in file.results():
                 yield result
             await feeding
         finally:
             feeding.cancel()
-            run.cancel()
+            file.cancel()
             await asyncio.gather(feeding, return_exceptions=True)
 
 
 @contextlib.asynccontextmanager
 async def own_transcriber(engines: Engines) -> AsyncIterator[Transcriber]:
-    """A transcriber with threads of its own, for a program that serves nobody else."""
+    """Provide a transcriber with threads of its own, for a program that is no server."""
     scheduler = Scheduler(engines.recogniser)
-    vad_pool = VadPool(engines.detector)
+    vad_batcher = VadBatcher(engines.detector)
     workers = engines.recogniser.info.parallel
     try:
-        yield Transcriber(scheduler, vad_pool, engines.emotion, workers)
+        yield Transcriber(scheduler, vad_batcher, engines.emotion, workers)
     finally:
-        vad_pool.stop()
+        vad_batcher.stop()
         await asyncio.to_thread(scheduler.stop, STOP_S)

@@ -1,3 +1,3 @@
-"""PURE: the wire. Events, their JSON, the session's state machine. No I/O, no clock."""
+"""One session without a wire format: events in, effects out. No I/O, no clock."""
 
 from __future__ import annotations

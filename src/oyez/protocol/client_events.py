@@ -1,9 +1,12 @@
-"""Every event a client may send, validated on construction by `codec.decode`."""
+"""Every event a client may send, as typed objects. The codec makes them of the text of a socket;
+files and benchmarks make them directly."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
+
+from oyez.protocol.server_events import ErrorDetail
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,20 +50,28 @@ class SessionFinish:
 
 
 @dataclass(frozen=True, slots=True)
-class Foreign:
+class UnsupportedEvent:
     """An event of a sibling service that means nothing for recognition: ignored."""
 
     event_id: str | None
     type: str
 
 
-ClientEvent = SessionUpdate | AudioAppend | AudioCommit | AudioClear | SessionFinish | Foreign
+@dataclass(frozen=True, slots=True)
+class Malformed:
+    """A message that is no event. The session answers it with its error, in its place among the
+    other messages."""
 
-CLIENT_EVENTS: dict[str, type[ClientEvent]] = {
-    "session.update": SessionUpdate,
-    "input_audio_buffer.append": AudioAppend,
-    "input_audio_buffer.commit": AudioCommit,
-    "input_audio_buffer.clear": AudioClear,
-    "session.finish": SessionFinish,
-}
-"""By their `type` on the wire; those that mean something for recognition."""
+    event_id: str | None
+    error: ErrorDetail
+
+
+ClientEvent = (
+    SessionUpdate
+    | AudioAppend
+    | AudioCommit
+    | AudioClear
+    | SessionFinish
+    | UnsupportedEvent
+    | Malformed
+)

@@ -1,6 +1,6 @@
-"""What the pure session asks of the shell around it, in order.
+"""What a session asks of its runner, in order.
 
-The session never acts: every call returns a list of these, and the shell carries them out.
+The session never acts: every call returns a list of effects, and the runner carries them out.
 """
 
 from __future__ import annotations
@@ -21,51 +21,50 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Recognise:
-    """Have the request recognised; hand the answer to `Session.recognised(job, …)`."""
+    """Have a request recognised, and hand the answer to `Session.recognised`."""
 
     job: int
     """Unique in the session."""
     item_id: str
     window: int
-    """Which stretch of the item it is about: the sample of the session where that begins. While
-    they wait, partials and speculative finals of a window may give their place to anything newer
-    asked of it, and are then never answered. A definite final must be answered, and so must
-    whatever was asked last."""
+    """Names the segment of the item: the sample of the session where the segment begins. A newer
+    request of a segment may replace partials and speculative finals of it that still wait; they are
+    never answered then. A definite final must be answered, and so must the newest request."""
     request: Request
     due_s: float
-    """In so many seconds the answer is needed, if audio comes as fast as it is spoken. A definite
-    final: 0, it is awaited. A speculative one: when the turn ends if silence goes on. A partial:
-    when the next one would be asked for."""
+    """The answer is needed in so many seconds, if audio comes as fast as it is spoken. For a
+    definite final that is 0; for a speculative one, when the turn ends if silence goes on; for a
+    partial, when the next one would be requested."""
     speculative: bool = False
-    """A final decoded before its turn has ended: less urgent than a final that is awaited."""
+    """Whether it is a final that is decoded before its turn has ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cancel:
-    """The answer to this job is no longer wanted; it need not be run."""
+    """Drop a job: its answer is no longer wanted."""
 
     job: int
 
 
 @dataclass(frozen=True, slots=True)
-class Began:
-    """Speech was noticed: comes behind its `speech_started`, and is not for the wire."""
+class SpeechOnset:
+    """Speech was detected. This follows its `speech_started`, and is not sent to the client."""
 
     item_id: str
     onset_samples: int
-    """Where speech begins. The wire's `audio_start_ms` lies before it, by the padding."""
+    """Where speech begins. `audio_start_ms` lies before it, by the padding."""
 
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """Something operators want to know happened: a metric's name."""
+    """Add 1 to the metric of this name."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """Close the socket with this code after what was sent before."""
+    """Close the socket with this code, after everything that was sent before."""
 
     code: int
     reason: str
@@ -73,24 +72,24 @@ class Close:
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """An item is complete: what `…completed` or `…failed`, sent just before, does not tell. It
-    never goes on the wire. Positions are samples of the session, from its first one."""
+    """The result of an item, with more than the `completed` or `failed` event sent just before has.
+    It is not sent to the client. Positions are samples since the session began."""
 
     item_id: str
     start_samples: int
     end_samples: int
-    """Of its turn: the padding before speech and the silence that ended it are part of it."""
+    """The end of the turn, which includes the padding before speech and the silence after it."""
     speech_s: float
-    """How much speech was heard in it."""
+    """How much speech was detected in it."""
     language: str
-    """As sent with the item; of a failed one, as it would have been."""
+    """As sent with the item. A failed item has the language that would have been sent."""
     emotion: str
     transcript: str
-    """Empty if it failed, or if nothing was said."""
+    """Empty if the item failed or has no words."""
     words: tuple[Word, ...]
-    """Of the transcript: their texts, joined, are the transcript."""
+    """The words of the transcript: their texts, joined, are the transcript."""
     failure: Exception | None = None
-    """Why it failed, if it did."""
+    """Why the item failed; None: it did not."""
 
 
-Effect = Send | Recognise | Cancel | Began | Count | Close | Completed
+Effect = Send | Recognise | Cancel | SpeechOnset | Count | Close | Completed

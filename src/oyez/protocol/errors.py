@@ -1,9 +1,9 @@
-"""Errors, split by who is to blame; each kind has one answer on the wire.
+"""Errors by their cause; each kind has one answer to the client.
 
     ProtocolError
     ├── ClientError      the client sent something wrong → `error` of type
     │                    `invalid_request_error`; nothing changes, the session goes on
-    ├── ServerFault      our bug → `error` of type `server_error`, close 1011
+    ├── ServerFault      a bug of the server → `error` of type `server_error`, close 1011
     └── Overload         no room for one more answer → `…transcription.failed` for that item
 
 Any other exception out of the protocol room is a bug. The codes are listed in `codes.py`.
@@ -21,7 +21,7 @@ _MAX_SHOWN_CHARS = 80
 
 
 class ProtocolError(Exception):
-    """Base of everything that has an answer on the wire."""
+    """The base of all errors that are answered to the client."""
 
     type = SERVER_ERROR
 
@@ -34,8 +34,8 @@ class ProtocolError(Exception):
         """Names the client event that caused it, where that is known."""
 
     def detail(self, event_id: str | None = None) -> ErrorDetail:
-        """As it goes on the wire. event_id: of the client event that caused it, where the error
-        does not name it itself."""
+        """Return the error as it is sent. event_id: names the client event that caused it, where
+        the error does not name one itself."""
         return ErrorDetail(
             type=self.type,
             code=self.code,
@@ -46,13 +46,13 @@ class ProtocolError(Exception):
 
 
 class ClientError(ProtocolError):
-    """The client's fault: names the field and what is allowed there."""
+    """A mistake of the client. The message names the field and what is allowed there."""
 
     type = INVALID_REQUEST
 
 
 class ServerFault(ProtocolError):
-    """Our fault: nothing the client can do about it."""
+    """A bug of the server: the client can do nothing about it."""
 
     def __init__(self, message: str = "Internal service error.") -> None:
         super().__init__(message, code="InternalError")
@@ -66,19 +66,19 @@ class Overload(ProtocolError):
 
 
 def invalid_value(param: str, value: object, allowed: str) -> ClientError:
-    """The documented error for a bad value, e.g. `Invalid value: 'x'. Supported values are: …`."""
+    """Return the documented error for a bad value, which names the allowed values."""
     message = f"Invalid value: {_shown(value)}. Supported values are: {allowed}."
     return ClientError(message, code="invalid_value", param=param)
 
 
 def one_of(values: Iterable[object]) -> str:
-    """`'a', 'b', 'c'`: allowed values as error messages list them."""
+    """Return allowed values as error messages list them: `'a', 'b', 'c'`."""
     return ", ".join(repr(value) for value in values)
 
 
 def _shown(value: object) -> str:
-    """A value of a client as an error names it: in the words of JSON, short, and at a cost that
-    does not grow with it."""
+    """Return a client's value as an error shows it: in the words of JSON, short, and at a cost that
+    does not grow with the value."""
     match value:
         case None:
             return "null"

@@ -1,4 +1,3 @@
-"""Runs engines: loads them, schedules recognition jobs on their threads or processes, and measures
-how many sessions fit. It does not depend on the wire."""
+"""Runs sessions and engines: turns on the event loop, a queue, threads, the engine's process."""
 
 from __future__ import annotations

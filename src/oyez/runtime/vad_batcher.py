@@ -1,7 +1,8 @@
-"""Gives sessions their turns, and scores the windows of all whose turn it is in one call.
+"""Gives sessions turns in rounds, and scores the windows of all sessions of a round in one call.
 
-On the event loop: a few windows take less time than handing them to a thread and back would. And
-not at once for each packet: work for many sessions in one go finds code and weights in the caches.
+This happens on the event loop, because scoring a few windows takes less time than handing them to
+a thread and back. It happens in rounds, not for each packet, because work for many sessions in one
+go finds code and weights in the processor's caches.
 """
 
 from __future__ import annotations
@@ -11,64 +12,51 @@ import itertools
 import time
 from collections.abc import Sequence
 from heapq import heappop, heappush
-from typing import Protocol
 from weakref import WeakKeyDictionary
 
 from oyez.engines.base import WINDOW_SAMPLES, AudioChunk, Scores, VoiceDetector
 from oyez.metrics import Tally
+from oyez.runtime.session_runner import SessionRunner
 
-MAX_WINDOWS = 64
-"""Most windows of a session in a round, so that sessions share fairly."""
-MAX_WINDOWS_A_ROUND = 128
-"""About where a round stops, for others on the event loop: some milliseconds of work. A turn
-without a window counts for one."""
+MAX_WINDOWS_PER_ROUND = 128
+"""A round ends at about this many windows, some milliseconds of work, so that other work gets the
+event loop. A turn without a window counts for one."""
 BUDGET_S = 0.005
-"""Of the event loop's time for turns in a round; then others have theirs."""
+"""A round spends at most about this much of the event loop's time on turns."""
 ROUND_S = 0.01
-"""From one round to the next, unless a session is behind. Who asks after a quiet need not wait."""
+"""The time from one round to the next, unless a session is behind. After an idle period the next
+round starts at once."""
 
 
-class Hearer(Protocol):
-    """A session, as far as turns go. It must not raise."""
-
-    def next_stretch(self) -> AudioChunk | None:
-        """Its turn: at most MAX_WINDOWS windows to be scored; None: there are none."""
-        ...
-
-    def scored(self, outcome: Scores | Exception) -> None:
-        """The answer: scores, or what the detector raised. Comes before anything else happens."""
-        ...
-
-
-class VadPool:
-    """A detector for all sessions, whose turns are fair. Event loop only."""
+class VadBatcher:
+    """One detector for all sessions, which get turns fairly. Event loop only."""
 
     def __init__(self, detector: VoiceDetector, tally: Tally | None = None) -> None:
-        """tally: takes what scoring costs."""
+        """tally: counts what scoring costs."""
         self._detector = detector
         self._tally = tally or Tally()
-        self._waiting: list[tuple[float, int, Hearer]] = []
-        """A heap: the session that has had the least of the event loop's time comes first
+        self._waiting: list[tuple[float, int, SessionRunner]] = []
+        """A heap. The session that has had the least of the event loop's time comes first
         (start-time fair queueing), so that one whose input costs much time waits for the others."""
-        self._asked = itertools.count()
+        self._order = itertools.count()
         self._virtual_s = 0.0
-        self._finished_s: WeakKeyDictionary[Hearer, float] = WeakKeyDictionary()
+        self._finished_s: WeakKeyDictionary[SessionRunner, float] = WeakKeyDictionary()
         self._due: asyncio.Handle | None = None
         self._due_at_once = False
         self._last_round_s = 0.0
 
     def initial_state(self) -> object:
-        """The state before the first window of a stream."""
+        """Return the state of the detector before the first window of a stream."""
         return self._detector.initial_state()
 
-    def ask_turn(self, hearer: Hearer, *, behind: bool = False) -> None:
-        """Give it one turn in the next round. behind: which should not wait for others."""
-        start_s = max(self._virtual_s, self._finished_s.get(hearer, 0.0))
-        heappush(self._waiting, (start_s, next(self._asked), hearer))
+    def schedule(self, runner: SessionRunner, *, behind: bool = False) -> None:
+        """Give a session one turn in the next round. behind: that round starts at once."""
+        start_s = max(self._virtual_s, self._finished_s.get(runner, 0.0))
+        heappush(self._waiting, (start_s, next(self._order), runner))
         self._plan_round(at_once=behind)
 
     def stop(self) -> None:
-        """No more turns."""
+        """Give no more turns."""
         self._waiting.clear()
 
     def _plan_round(self, *, at_once: bool) -> None:
@@ -86,27 +74,27 @@ class VadPool:
         self._last_round_s = asyncio.get_running_loop().time()
         turns = self._take_turns()
         outcomes = self._outcomes([stretch for _, stretch in turns])
-        for (hearer, _), outcome in zip(turns, outcomes, strict=True):
-            hearer.scored(outcome)
+        for (runner, _), outcome in zip(turns, outcomes, strict=True):
+            runner.scored(outcome)
         if self._waiting:
             self._plan_round(at_once=True)
 
-    def _take_turns(self) -> list[tuple[Hearer, AudioChunk]]:
-        turns: list[tuple[Hearer, AudioChunk]] = []
-        room = MAX_WINDOWS_A_ROUND
+    def _take_turns(self) -> list[tuple[SessionRunner, AudioChunk]]:
+        turns: list[tuple[SessionRunner, AudioChunk]] = []
+        room = MAX_WINDOWS_PER_ROUND
         began_s = time.perf_counter()
-        # who asks again meanwhile comes in the next round
+        # sessions that ask again meanwhile come in the next round
         this_round, self._waiting = self._waiting, []
         while this_round and room > 0 and time.perf_counter() - began_s < BUDGET_S:
-            start_s, _, hearer = heappop(this_round)
+            start_s, _, runner = heappop(this_round)
             self._virtual_s = start_s
             turn_began_s = time.perf_counter()
             room -= 1
-            stretch = hearer.next_stretch()
+            stretch = runner.take_turn()
             if stretch:
                 room -= len(stretch[0]) // WINDOW_SAMPLES - 1
-                turns.append((hearer, stretch))
-            self._finished_s[hearer] = start_s + time.perf_counter() - turn_began_s
+                turns.append((runner, stretch))
+            self._finished_s[runner] = start_s + time.perf_counter() - turn_began_s
         for each in this_round:
             heappush(self._waiting, each)
         return turns
@@ -116,7 +104,7 @@ class VadPool:
         try:
             return self._detector.score_many(stretches)
         except Exception:  # noqa: BLE001 - a detector may fail as it likes
-            # only the session whose windows it fails on is to know
+            # one by one: only sessions whose windows it fails on get the error
             return [self._outcome(stretch) for stretch in stretches]
         finally:
             self._tally.vad_s += time.perf_counter() - began_s

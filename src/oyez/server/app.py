@@ -46,7 +46,7 @@ class Server:
         self.realtime = Realtime(settings, engines, metrics, self.access)
         transcriber = Transcriber(
             self.realtime.scheduler,
-            self.realtime.vad_pool,
+            self.realtime.vad_batcher,
             engines.emotion,
             engines.recogniser.info.parallel,
         )

@@ -1,4 +1,4 @@
-"""`GET /api-ws/v1/realtime`: admission, the upgrade, and a session on it."""
+"""`GET /api-ws/v1/realtime`: admission, the upgrade, and a session on the socket."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from aiohttp import web
 
 from oyez.metrics import Metrics
 from oyez.protocol.limits import SessionLimits
+from oyez.protocol.qwen.dialect import QwenDialect
 from oyez.protocol.session import Session
 from oyez.runtime.capacity import Capacity
 from oyez.runtime.job import Urgency
 from oyez.runtime.loader import Engines
 from oyez.runtime.scheduler import JobMetrics, Scheduler
-from oyez.runtime.vad_batcher import VadPool
+from oyez.runtime.vad_batcher import VadBatcher
 from oyez.server.access.access import Access
 from oyez.server.access.admission import Admission, query_value, serves_model
 from oyez.server.access.auth import SUBPROTOCOL
@@ -29,14 +30,16 @@ from oyez.server.process.resources import MEBIBYTE, MemoryGuard, resident_mb
 from oyez.server.session.byte_budget import ByteBudget
 from oyez.server.session.connection import LEAVING, Connection, ConnectionLimits
 from oyez.server.session.outbox import CLOSE_HANDSHAKE_S
+from oyez.server.session.session_metrics import ServerMetrics
 from oyez.server.session.usage_recorder import UsageRecorder
-from oyez.server.session.watch import ServerWatch
 from oyez.server.session.websocket import WebSocket
 from oyez.settings import Settings
 
 PATH = "/api-ws/v1/realtime"
 ID_ALPHABET = string.ascii_letters + string.digits
 ID_LENGTH = 21
+CLOSING_S = 1.0
+"""At shutdown: how long clients may take to answer the Close frame."""
 
 NO_UPGRADE = Refusal(
     426,
@@ -46,11 +49,11 @@ NO_UPGRADE = Refusal(
 
 
 _AS_ID = bytes(ord(ID_ALPHABET[byte % len(ID_ALPHABET)]) for byte in range(256))
-"""For `bytes.translate`: one call for an id, not one a character; a session makes many."""
+"""For `bytes.translate`: one call makes an id, because a session makes many."""
 
 
 def new_id(kind: str) -> str:
-    """`event_…`, `sess_…` or `item_…`."""
+    """Return a new `event_…`, `sess_…` or `item_…`."""
     return f"{kind}_" + secrets.token_bytes(ID_LENGTH).translate(_AS_ID).decode()
 
 
@@ -80,8 +83,8 @@ class Realtime:
             call_s=engines.call_s,
             weight=self.load.weight,
         )
-        self.vad_pool = VadPool(engines.detector, metrics.tally)
-        self.watch = ServerWatch(metrics, settings.models)
+        self.vad_batcher = VadBatcher(engines.detector, metrics.tally)
+        self.watch = ServerMetrics(metrics, settings.models)
         self.admission = Admission(
             access.callers,
             access.quotas,
@@ -92,6 +95,7 @@ class Realtime:
             reserved_share=settings.reserved_share,
         )
         self.connections: set[Connection] = set()
+        self._emptied = asyncio.Event()
         for urgency in Urgency:
             waiting = metrics.jobs_waiting.labels(urgency.label)
             waiting.set_function(partial(self.scheduler.waiting_with, urgency))
@@ -106,13 +110,13 @@ class Realtime:
             metrics.watch_engine(lambda: engines.pid)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Serve one upgrade, or say over HTTP why not."""
+        """Serve one upgrade, or refuse it over HTTP with the reason."""
         caller = self._access.authenticate(request)
         if isinstance(caller, Refusal):
             return self._refuse(caller)
         upgrade = web.WebSocketResponse(protocols=(SUBPROTOCOL,)).can_prepare(request)
         if not upgrade.ok:
-            # a browser is never told why an upgrade failed: it asks again without one
+            # a browser does not learn why an upgrade failed, so it asks again without one
             if refusal := self.admission.check(caller):
                 return self._refuse(refusal)
             return refuse(NO_UPGRADE, {"Upgrade": "websocket"})
@@ -131,24 +135,27 @@ class Realtime:
         return socket.response
 
     async def drain(self, timeout_s: float) -> None:
-        """Let no one in; finish every session; close what is left after `timeout_s`."""
+        """Refuse new sessions; finish every session; close what is left after `timeout_s`."""
         self.admission.draining = True
-        if drains := [asyncio.create_task(each.drain()) for each in self.connections]:
-            await asyncio.wait(drains, timeout=timeout_s)
+        for connection in set(self.connections):
+            connection.drain()
+        await self._all_closed(timeout_s)
         for connection in set(self.connections):
             connection.close(*LEAVING)
-        for _ in range(10):
-            if not self.connections:
-                break
-            await asyncio.sleep(0.1)
+        await self._all_closed(CLOSING_S)
         for connection in set(self.connections):
             connection.abort(1001, "the client did not take part in closing")
-        for task in drains:
-            task.cancel()
+
+    async def _all_closed(self, timeout_s: float) -> None:
+        """Wait until no connection is open, at most so long."""
+        if self.connections:
+            self._emptied.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._emptied.wait(), timeout_s)
 
     def stop(self, timeout_s: float) -> None:
-        """End the threads."""
-        self.vad_pool.stop()
+        """End all threads."""
+        self.vad_batcher.stop()
         self.scheduler.stop(timeout_s)
 
     async def _serve(self, request: web.Request, socket: WebSocket, caller: Caller) -> None:
@@ -166,9 +173,8 @@ class Realtime:
         connection = Connection(
             socket,
             session,
-            new_id=new_id,
             scheduler=self.scheduler,
-            vad_pool=self.vad_pool,
+            vad_batcher=self.vad_batcher,
             metrics=self._metrics,
             watch=watch,
             limits=connection_limits(self._settings),
@@ -184,13 +190,15 @@ class Realtime:
                 endpoint="realtime",
                 model=model,
             ),
-            check_session=lambda: self._access.check_session(caller),
+            check_session=partial(self._access.check_session, caller),
         )
         self.connections.add(connection)
         try:
             await connection.run()
         finally:
             self.connections.discard(connection)
+            if not self.connections:
+                self._emptied.set()
 
     def _backlog_s(self) -> float:
         return max((each.backlog_s for each in self.connections), default=0.0)
@@ -207,17 +215,20 @@ class Realtime:
         return self.load.room(self.scheduler.overdue_s)
 
     def _session(self, model: str, caller: Caller) -> Session:
+        limits = session_limits(self._settings, caller.limits.languages)
         return Session(
             model=model,
+            dialect=QwenDialect(limits),
             new_id=new_id,
-            limits=session_limits(self._settings, caller.limits.languages),
+            limits=limits,
             emotions=self._engines.emotion.new_tracker(),
             now_ms=int(asyncio.get_running_loop().time() * 1000),
         )
 
 
 def session_limits(settings: Settings, languages: tuple[str, ...] = ()) -> SessionLimits:
-    """The settings that concern the protocol. languages: what the key allows; empty: all."""
+    """Return the settings that concern a session. languages: those that the key allows; empty:
+    all."""
     return SessionLimits(
         languages=languages,
         max_append_bytes=settings.max_append_bytes,
@@ -231,7 +242,7 @@ def session_limits(settings: Settings, languages: tuple[str, ...] = ()) -> Sessi
 
 
 def connection_limits(settings: Settings) -> ConnectionLimits:
-    """The settings that concern one socket."""
+    """Return the settings that concern one socket."""
     return ConnectionLimits(
         max_backlog_s=settings.max_backlog_s,
         send_buffer_bytes=settings.send_buffer_bytes,

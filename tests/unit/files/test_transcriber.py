@@ -154,7 +154,7 @@ async def test_a_stretch_that_fails_is_a_segment_that_says_so() -> None:
 
 
 async def test_a_full_queue_costs_no_word(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("oyez.files.file_session.RETRY_S", 0.01)
+    monkeypatch.setattr("oyez.runtime.session_jobs.RETRY_S", 0.01)
     async with transcriber(FakeRecogniser()) as own:
         own._scheduler._queue._max_jobs = 1
         found = [result async for result in own.transcribe(blocks(turns(12)))]
@@ -165,7 +165,7 @@ async def test_a_full_queue_costs_no_word(monkeypatch: pytest.MonkeyPatch) -> No
 async def test_what_is_pushed_out_of_the_queue_is_tried_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("oyez.files.file_session.RETRY_S", 0.01)
+    monkeypatch.setattr("oyez.runtime.session_jobs.RETRY_S", 0.01)
     engine = FakeRecogniser()
     async with transcriber(engine) as own:
         own._scheduler._queue._max_jobs = 3

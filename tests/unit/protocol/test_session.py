@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from oyez.engines.base import Hypothesis, Purpose, Request
+from oyez.protocol.client_events import AudioAppend
 from oyez.protocol.errors import ClientError, Overload
 from oyez.protocol.limits import SessionLimits
+from oyez.protocol.session import State
 from support.driver import Driver, loudness_probabilities, silence, speech, spell, to_pcm
 from support.order import COMMITTED, COMPLETED, CREATED, STARTED, STOPPED, TEXT, check_events
 
@@ -443,11 +445,11 @@ def test_memory_of_a_long_session_stays_flat() -> None:
     driver = Driver()
     for _ in range(40):
         driver.append(said(3.0))
-    listener = driver.session._listener
-    assert listener is not None
-    held = listener._buffer.end - listener._buffer.start
+    audio = driver.session._input
+    assert audio is not None
+    held = audio._buffer.end - audio._buffer.start
     assert held < 4 * 16000
-    assert not driver.session._items._jobs
+    assert not driver.session._conversation._jobs
     assert driver.session.backlog_samples == 0
 
 
@@ -532,3 +534,34 @@ def test_a_session_that_is_finishing_is_not_ended_again() -> None:
     driver.answer_at_once = True
     driver.answer()
     assert driver.types()[-1] == "session.finished"
+
+
+def test_draining_amid_audio_finishes_behind_it() -> None:
+    driver = Driver()
+    driver.session.receive(AudioAppend(None, to_pcm(said(3.0))), driver.now_ms)
+    assert driver.session.next_windows(10) is not None
+    assert driver.session.drain(driver.now_ms) == []
+    assert driver.session.receive(AudioAppend(None, to_pcm(said())), driver.now_ms) == []
+    driver.runner.scored((np.zeros(10, np.float32), None))
+    driver.run()
+    assert driver.session.decoded_samples == len(said(3.0))
+    assert driver.types().count(COMPLETED) == 1
+    assert driver.types()[-1] == "session.finished"
+    assert driver.session.drain(driver.now_ms) == [], "a second time nothing happens"
+
+
+def test_a_session_goes_through_its_states_once() -> None:
+    driver = Driver(answer_at_once=False, limits=SessionLimits(close_after_finish_ms=5_000))
+    states = [driver.session._state]
+    driver.append(said())
+    driver.finish()
+    states.append(driver.session._state)
+    driver.answer_at_once = True
+    driver.answer()
+    states.append(driver.session._state)
+    driver.wait(4_999)
+    assert driver.closed is None
+    driver.wait(1)
+    states.append(driver.session._state)
+    assert states == list(State)
+    assert driver.wait(60_000) == []

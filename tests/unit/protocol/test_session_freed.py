@@ -17,6 +17,7 @@ from oyez.engines.emotion.linear import Neutral
 from oyez.protocol.effects import Effect, Recognise
 from oyez.protocol.errors import ClientError
 from oyez.protocol.limits import SessionLimits
+from oyez.protocol.qwen.dialect import QwenDialect
 from oyez.protocol.session import Session
 from support.driver import loudness_probabilities, silence, speech, spell
 from support.opus_streams import mux
@@ -32,6 +33,7 @@ class Abandoned:
         self.session = Session(
             model="m",
             new_id=lambda kind: f"{kind}_{next(numbers)}",
+            dialect=QwenDialect(SessionLimits()),
             limits=SessionLimits(),
             emotions=Neutral(),
             now_ms=0,
@@ -42,7 +44,8 @@ class Abandoned:
         self.raw(json.dumps({"type": kind, **fields}))
 
     def raw(self, message: str, score: bool = True) -> None:
-        self._carry_out(self.session.receive(message, 0))
+        event = self.session.dialect.decode(message)
+        self._carry_out(self.session.receive(event, 0))
         while score and (windows := self.session.next_windows(64)) is not None:
             self._carry_out(self.session.scored(loudness_probabilities(windows), 0))
 
@@ -133,5 +136,5 @@ def _is_ours(part: object) -> bool:
 
 def _parts(session: Session) -> list[object]:
     """What the session holds, and what that holds."""
-    found = [vars(session)[name] for name in ("_items", "_listener")]
+    found = [vars(session)[name] for name in ("_conversation", "_input")]
     return found + [part for each in found if each for part in vars(each).values()]

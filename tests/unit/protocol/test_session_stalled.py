@@ -8,6 +8,7 @@ import json
 import numpy as np
 import pytest
 
+from oyez.protocol.client_events import AudioAppend
 from oyez.protocol.limits import SessionLimits
 from support.driver import Driver, silence, speech, to_pcm
 from support.order import COMMITTED, COMPLETED, CREATED, STARTED, STOPPED, TEXT, check_events
@@ -86,7 +87,7 @@ def test_input_that_waits_is_no_silence() -> None:
 
 def test_audio_that_is_not_scored_yet_is_no_silence() -> None:
     driver = muted()
-    driver.session.receive(append_message(speech(4.0)), driver.now_ms)
+    driver.session.receive(AudioAppend(None, to_pcm(speech(4.0))), driver.now_ms)
     for _ in range(10):
         driver.now_ms += 1000
         assert driver.session.tick(driver.now_ms) == []
@@ -126,5 +127,5 @@ def test_what_the_resampler_holds_belongs_to_the_turn(rate: int) -> None:
     assert driver.of("speech_stopped")[0]["audio_end_ms"] == 1000
     driver.append_bytes(b"\x00" + bytes(2 * rate - 2))
     driver.finish()
-    assert driver.session.heard_samples == 32_000
+    assert driver.session.decoded_samples == 32_000
     check_events(driver.events)

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from oyez.engines.base import WINDOW_SAMPLES, AudioChunk, Scores
-from oyez.runtime import vad_batcher as vad_pool
-from oyez.runtime.vad_batcher import MAX_WINDOWS, MAX_WINDOWS_A_ROUND, ROUND_S, VadPool
+from oyez.runtime import vad_batcher
+from oyez.runtime.session_runner import MAX_WINDOWS, SessionRunner
+from oyez.runtime.vad_batcher import MAX_WINDOWS_PER_ROUND, ROUND_S, VadBatcher
 from oyez.testing import FakeDetector
 
 LOUD, SILENT = 0.5, 0.0
@@ -30,21 +31,21 @@ class CountingDetector(FakeDetector):
         return super().score_many(stretches)
 
 
-class Speaker:
-    """Has so many windows to score, `at_once` a turn."""
+class Speaker(SessionRunner):
+    """In place of a session: has so many windows to score, `at_once` per turn."""
 
     def __init__(
-        self, pool: VadPool, count: int, *, at_once: int = MAX_WINDOWS, level: float = LOUD
+        self, batcher: VadBatcher, count: int, *, at_once: int = MAX_WINDOWS, level: float = LOUD
     ) -> None:
         self.heard: list[float] = []
         self.failure: Exception | None = None
         self.done = asyncio.Event()
-        self._pool, self._left, self._at_once, self._level = pool, count, at_once, level
+        self._batcher, self._left, self._at_once, self._level = batcher, count, at_once, level
 
     def ask(self) -> None:
-        self._pool.ask_turn(self)
+        self._batcher.schedule(self)
 
-    def next_stretch(self) -> AudioChunk | None:
+    def take_turn(self) -> AudioChunk | None:
         count = min(self._left, self._at_once)
         self._left -= count
         return (windows(count, self._level), None) if count else None
@@ -55,7 +56,7 @@ class Speaker:
         else:
             self.heard += outcome[0].tolist()
         if self._left:
-            self._pool.ask_turn(self, behind=True)
+            self._batcher.schedule(self, behind=True)
         else:
             self.done.set()
 
@@ -69,12 +70,12 @@ async def all_done(*speakers: Speaker) -> None:
 @pytest.fixture
 def long_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
     """So long that no busy machine can make a test miss one."""
-    monkeypatch.setattr(vad_pool, "ROUND_S", 0.3)
+    monkeypatch.setattr(vad_batcher, "ROUND_S", 0.3)
 
 
 async def test_everybody_is_told_their_own_scores() -> None:
-    pool = VadPool(FakeDetector())
-    speakers = [Speaker(pool, count, level=level) for count, level in ((2, LOUD), (3, SILENT))]
+    batcher = VadBatcher(FakeDetector())
+    speakers = [Speaker(batcher, count, level=level) for count, level in ((2, LOUD), (3, SILENT))]
     for speaker in speakers:
         speaker.ask()
     await all_done(*speakers)
@@ -85,8 +86,8 @@ async def test_everybody_is_told_their_own_scores() -> None:
 @pytest.mark.usefixtures("long_rounds")
 async def test_who_asks_within_a_round_shares_one_call() -> None:
     detector = CountingDetector()
-    pool = VadPool(detector)
-    first, *others = [Speaker(pool, 3) for _ in range(9)]
+    batcher = VadBatcher(detector)
+    first, *others = [Speaker(batcher, 3) for _ in range(9)]
     first.ask()
     await all_done(first)
     for speaker in others:
@@ -98,8 +99,8 @@ async def test_who_asks_within_a_round_shares_one_call() -> None:
 
 @pytest.mark.usefixtures("long_rounds")
 async def test_nobody_waits_after_a_quiet_nor_who_is_behind() -> None:
-    pool = VadPool(FakeDetector())
-    speaker = Speaker(pool, 20, at_once=1)
+    batcher = VadBatcher(FakeDetector())
+    speaker = Speaker(batcher, 20, at_once=1)
     began_s = asyncio.get_running_loop().time()
     speaker.ask()
     await all_done(speaker)
@@ -109,23 +110,23 @@ async def test_nobody_waits_after_a_quiet_nor_who_is_behind() -> None:
 @pytest.mark.usefixtures("long_rounds")
 async def test_who_is_behind_hurries_the_round_that_others_wait_for() -> None:
     detector = CountingDetector()
-    pool = VadPool(detector)
-    first, patient, hasty = (Speaker(pool, 1) for _ in range(3))
+    batcher = VadBatcher(detector)
+    first, patient, hasty = (Speaker(batcher, 1) for _ in range(3))
     first.ask()
     await all_done(first)
     patient.ask()
     await asyncio.sleep(0.01)
     assert not patient.done.is_set()
-    pool.ask_turn(hasty, behind=True)
+    batcher.schedule(hasty, behind=True)
     await asyncio.sleep(0.01)
     assert detector.calls == [1, 2]
 
 
 async def test_a_call_is_bounded_and_files_do_not_hold_up_speakers() -> None:
     detector = CountingDetector()
-    pool = VadPool(detector)
-    files = [Speaker(pool, 50 * MAX_WINDOWS) for _ in range(5)]
-    live = Speaker(pool, 3)
+    batcher = VadBatcher(detector)
+    files = [Speaker(batcher, 50 * MAX_WINDOWS) for _ in range(5)]
+    live = Speaker(batcher, 3)
     for speaker in (*files, live):
         speaker.ask()
     await all_done(live)
@@ -133,13 +134,13 @@ async def test_a_call_is_bounded_and_files_do_not_hold_up_speakers() -> None:
     assert max(heard) <= 2 * MAX_WINDOWS, "each has one turn before anybody has another"
     assert not any(speaker.done.is_set() for speaker in files)
     await all_done(*files)
-    assert max(detector.calls) < MAX_WINDOWS_A_ROUND + MAX_WINDOWS
+    assert max(detector.calls) < MAX_WINDOWS_PER_ROUND + MAX_WINDOWS
 
 
 async def test_others_get_the_event_loop_between_two_calls() -> None:
     detector = CountingDetector()
-    pool = VadPool(detector)
-    speaker = Speaker(pool, 10 * MAX_WINDOWS)
+    batcher = VadBatcher(detector)
+    speaker = Speaker(batcher, 10 * MAX_WINDOWS)
     speaker.ask()
     seen = set()
     while not speaker.done.is_set():
@@ -155,8 +156,8 @@ async def test_what_fails_for_one_stream_fails_for_no_other() -> None:
                 raise ZeroDivisionError
             return super().score(samples, state)
 
-    pool = VadPool(Picky())
-    speakers = [Speaker(pool, 1, level=level) for level in (LOUD, SILENT, LOUD)]
+    batcher = VadBatcher(Picky())
+    speakers = [Speaker(batcher, 1, level=level) for level in (LOUD, SILENT, LOUD)]
     for speaker in speakers:
         speaker.ask()
     await all_done(*speakers)
@@ -166,8 +167,8 @@ async def test_what_fails_for_one_stream_fails_for_no_other() -> None:
 
 async def test_nobody_has_a_turn_after_the_end() -> None:
     detector = CountingDetector()
-    pool = VadPool(detector)
-    Speaker(pool, 1).ask()
-    pool.stop()
+    batcher = VadBatcher(detector)
+    Speaker(batcher, 1).ask()
+    batcher.stop()
     await asyncio.sleep(2 * ROUND_S)
     assert not detector.calls

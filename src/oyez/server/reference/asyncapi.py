@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from oyez import __version__
-from oyez.protocol import codec
-from oyez.protocol.client_events import CLIENT_EVENTS, ClientEvent
+from oyez.protocol.client_events import ClientEvent
 from oyez.protocol.codes import CLOSE_CODES, ERROR_CODES, ERROR_TYPES
+from oyez.protocol.qwen import codec
+from oyez.protocol.qwen.codec import CLIENT_EVENTS
 from oyez.protocol.server_events import SERVER_EVENTS, ServerEvent
 from oyez.server.access.auth import KEY_SUBPROTOCOL, SUBPROTOCOL
 from oyez.server.realtime import PATH, session_limits
@@ -160,7 +161,7 @@ def _channel(settings: Settings, messages: Iterable[str]) -> dict[str, Any]:
         "x-error-types": ERROR_TYPES,
         "x-error-codes": ERROR_CODES,
         "x-close-codes": {str(code): meaning for code, meaning in CLOSE_CODES.items()},
-        "x-ignored-events": sorted(codec.FOREIGN_EVENT_TYPES),
+        "x-ignored-events": sorted(codec.UNSUPPORTED_EVENT_TYPES),
         "x-limits": {
             name: {"value": getattr(settings, name), "description": fields[name].description}
             for name in LIMITS

@@ -7,6 +7,7 @@ from typing import Any
 
 from oyez.protocol.errors import ClientError, Overload, invalid_value
 from oyez.protocol.limits import SessionLimits
+from oyez.protocol.qwen.config import QwenConfig, merge
 from oyez.protocol.server_events import (
     BufferCleared,
     BufferCommitted,
@@ -24,7 +25,6 @@ from oyez.protocol.server_events import (
     TranscriptionCompleted,
     TranscriptionFailed,
 )
-from oyez.protocol.session_config import SessionConfig, merge
 
 MODEL = "qwen3-asr-flash-realtime"
 SESSION_ID = "sess_7Qm2xV9bKc4TzR1hLw8Ny"
@@ -43,7 +43,7 @@ CLIENT_EXAMPLES: tuple[dict[str, Any], ...] = (
     {"type": "input_audio_buffer.clear", "event_id": "event_4"},
     {"type": "session.finish", "event_id": "event_5"},
 )
-_DEFAULTS = SessionConfig()
+_DEFAULTS = QwenConfig()
 _UPDATED = merge(_DEFAULTS, UPDATE, SessionLimits())
 _RESULT = {"item_id": ITEM_ID, "language": "en", "emotion": "neutral"}
 _BAD_RATE = invalid_value("session.sample_rate", 44100, "8000, 16000")

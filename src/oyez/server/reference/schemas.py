@@ -12,9 +12,9 @@ from typing import Any
 
 import msgspec
 
-from oyez.protocol import session_patch
 from oyez.protocol.client_events import ClientEvent
 from oyez.protocol.limits import SessionLimits
+from oyez.protocol.qwen import schema as session_schema
 from oyez.protocol.server_events import ServerEvent
 
 Schema = dict[str, Any]
@@ -60,9 +60,10 @@ def client_schemas(
 ) -> dict[str, Schema]:
     """Make the schemas of client events and of the types in them, by class name.
 
-    They describe what a client should send; the server accepts a little more (see `session_patch`).
+    They describe what a client should send. The server accepts a little more: see
+    `protocol/qwen/schema`.
     """
-    schemas = {**schemas_of(events.values()), **schemas_of([session_patch.SessionPatch])}
+    schemas = {**schemas_of(events.values()), **schemas_of([session_schema.SessionPatch])}
     for name, cls in events.items():
         schema = schemas[cls.__name__]
         fields = schema["properties"]
@@ -74,7 +75,7 @@ def client_schemas(
         schema["required"] = ["type", *(key for key in fields if key != "event_id")]
     schemas["SessionUpdate"]["properties"]["session"] = {
         "description": "The changes.",
-        "allOf": [reference_to(session_patch.SessionPatch)],
+        "allOf": [reference_to(session_schema.SessionPatch)],
     }
     audio = schemas["AudioAppend"]["properties"]["audio"]
     audio |= {"pattern": BASE64, "maxLength": -(-limits.max_append_bytes // 3) * 4}

@@ -1,3 +1,3 @@
-"""EDGE: one WebSocket: from messages to effects and back."""
+"""One WebSocket: from its frames to events of a session and back, with its metrics and usage."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What one session did, for its last log line, usage and the metrics."""
+"""Counts what one session did, for its last log line, its usage and the metrics."""
 
 from __future__ import annotations
 
@@ -31,6 +31,8 @@ def _nothing() -> defaultdict[str, LanguageUsage]:
 
 @dataclass(slots=True)
 class Figures:
+    """What one session did so far."""
+
     audio_samples: int = 0
     speech_s: float = 0.0
     turns: int = 0
@@ -42,9 +44,9 @@ class Figures:
     errors: int = 0
     retractions: int = 0
     first_words_s: deque[float] = field(default_factory=_latest)
-    """Of the latest turns: from speech_started to the first words."""
+    """From `speech_started` to the first words, for the latest turns."""
     final_s: deque[float] = field(default_factory=_latest)
-    """Of the latest turns: from their end to their final."""
+    """From the end of a turn to its final, for the latest turns."""
     languages: defaultdict[str, LanguageUsage] = field(default_factory=_nothing)
 
     @property
@@ -52,7 +54,7 @@ class Figures:
         return self.audio_samples / SAMPLE_RATE
 
     def sent(self, event: ServerEvent) -> None:
-        """Count an event that goes out."""
+        """Count an event that is sent."""
         match event:
             case BufferCommitted():
                 self.turns += 1
@@ -67,7 +69,7 @@ class Figures:
                 self.errors += 1
 
     def completed(self, item: Completed) -> None:
-        """Count what an item was."""
+        """Count the result of an item."""
         self.speech_s += item.speech_s
         if item.failure is None:
             before = self.languages[item.language]
@@ -76,7 +78,7 @@ class Figures:
             )
 
     def fields(self) -> dict[str, float | int]:
-        """For a log line; medians are left out while there is nothing to tell."""
+        """Return the fields of a log line. Medians are left out while they have no values."""
         fields: dict[str, float | int] = {
             "audio_s": round(self.audio_s, 2),
             "speech_s": round(self.speech_s, 2),

@@ -5,9 +5,9 @@ protocol of the `websockets` package, which is strict where aiohttp is lenient (
 masked, close codes, fragments). Pings are answered here, as soon as they are read, whatever the
 session does meanwhile.
 
-Everything is bounded: what is read and not parsed, frames for each turn of the event loop, control
-frames a second. Whole messages are handed on at once; who keeps them says with `read_on` whether
-more may be read.
+Everything is bounded: bytes that are read and not parsed, frames per turn of the event loop,
+control frames per second. Whole messages are handed on at once; their owner sets with `read_on`
+whether more may be read.
 """
 
 from __future__ import annotations
@@ -28,15 +28,16 @@ from websockets.protocol import SEND_EOF, Protocol, Side, State
 from websockets.utils import accept_key
 
 SLICE_BYTES = 512
-"""Parsed in one go: at most 85 frames, a few milliseconds of work."""
-FRAMES_A_TURN = 64
+"""So many bytes are parsed in one go: at most 85 frames, a few milliseconds of work."""
+FRAMES_PER_TURN = 64
 PARSING_S = 0.005
-"""After about so many frames, or so long, the others wait for the next turn of the event loop."""
-CONTROL_FRAMES_A_SECOND = 100
+"""After about so many frames, or so long, the other frames wait for the next turn of the event
+loop."""
+CONTROL_FRAMES_PER_SECOND = 100
 """More pings and pongs than this close the connection (1008)."""
 LINGER_S = 2.0
-"""How long the rest of what a client sends is read and dropped after an error of its own: closing
-at once would reset the connection, and the client would lose the Close frame that says why."""
+"""How long the rest of a client's bytes is read and dropped after an error of the client. Closing
+at once would reset the connection, and the client would lose the Close frame with the reason."""
 MAX_REASON_BYTES = 123
 
 _TCP_CLOSED = (7, 8)
@@ -48,7 +49,7 @@ _FRAMES_LOG.setLevel(logging.ERROR)
 
 
 class _Protocol(Protocol):
-    """As the package has it, except for one point of RFC 6455."""
+    """The protocol of the package, except for one point of RFC 6455."""
 
     def recv_frame(self, frame: Frame) -> None:
         if frame.opcode is Opcode.CLOSE:
@@ -59,7 +60,8 @@ class _Protocol(Protocol):
 
 
 class WebSocket:
-    """Event loop only. `accept` it, `listen`, `send`, `close` or `finish` it, and `release` it."""
+    """One connection, on the event loop. Call `accept`, then `listen` and `send`, then `close` or
+    `finish`, and `release`."""
 
     def __init__(self, max_message_bytes: int) -> None:
         """max_message_bytes: a longer message closes the connection with 1009."""
@@ -113,7 +115,7 @@ class WebSocket:
             on_message(message)
 
     def release(self) -> None:
-        """Forget everything that waits, and who listens."""
+        """Drop everything that waits, and the callbacks."""
         self._on_message = self._on_read = _ignore
         self._unparsed.clear()
         self._fragments = None
@@ -126,14 +128,13 @@ class WebSocket:
 
     @property
     def held_bytes(self) -> int:
-        """Memory that is taken by what is no whole message yet."""
+        """The memory of bytes that are no whole message yet."""
         unfinished = len(self._unparsed) + len(self._protocol.reader.buffer)
         return unfinished + len(self._fragments or b"")
 
     @property
     def silent_s(self) -> float:
-        """How long nothing at all has come from the client, not even a part of a message; 0 while
-        nothing is read."""
+        """How long no byte has come from the client; 0 while nothing is read."""
         return self._loop.time() - self._data_at_s if self._reads else 0.0
 
     @property
@@ -149,8 +150,8 @@ class WebSocket:
 
     @property
     def has_left(self) -> bool:
-        """Whether the client has closed its end, as far as the system says so (Linux does). While
-        nothing is read from a connection, nobody else notices."""
+        """Whether the client has closed its end, where the system can say so (Linux can). While
+        nothing is read from a connection, there is no other way to notice."""
         if self._transport is None or self._reads or not hasattr(socket, "TCP_INFO"):
             return False
         connection = self._transport.get_extra_info("socket")
@@ -161,8 +162,8 @@ class WebSocket:
         return info[0] in _TCP_CLOSED
 
     def read_on(self, wanted: bool) -> None:
-        """Whether more may be read. While the client does not take what is written for it, nothing
-        is read either, because pings are answered."""
+        """Set whether more may be read. While the client does not read, nothing is read from it
+        either, because pings are answered."""
         if wanted and self._connection is not None and self._connection.writing_paused:
             wanted = False
         if wanted is self._reads or self._lost.is_set():
@@ -241,7 +242,7 @@ class WebSocket:
         """Handle some frames of what was read, and go on in the next turn of the event loop."""
         self._parsing = None
         frames, over_s = 0, time.perf_counter() + PARSING_S
-        while self._unparsed and self._reads and frames < FRAMES_A_TURN:
+        while self._unparsed and self._reads and frames < FRAMES_PER_TURN:
             if time.perf_counter() > over_s:
                 break
             self._protocol.receive_data(self._unparsed[:SLICE_BYTES])
@@ -294,11 +295,11 @@ class WebSocket:
         if second != self._second:
             self._second, self._control_frames = second, 0
         self._control_frames += 1
-        if self._control_frames > CONTROL_FRAMES_A_SECOND and self._protocol.state is State.OPEN:
+        if self._control_frames > CONTROL_FRAMES_PER_SECOND and self._protocol.state is State.OPEN:
             self._protocol.fail(CloseCode.POLICY_VIOLATION, "too many pings and pongs")
 
     def _flush(self) -> None:
-        """Write what the protocol has to say; `ended` if that was its last."""
+        """Write what the protocol has to send, and set `ended` if that was the last of it."""
         for data in self._protocol.data_to_send():
             if data == SEND_EOF:
                 self.ended.set()
@@ -321,7 +322,7 @@ class WebSocket:
             self._transport.close()
 
     def _drop_input(self) -> None:
-        """Read on, and care for nothing but a Close frame."""
+        """Read on, and ignore everything but a Close frame."""
         self._on_message = self._on_read = _ignore
         self.read_on(True)
 

@@ -24,7 +24,7 @@ from oyez.server.access.admission import Admission
 from oyez.server.access.callers import Caller
 from oyez.server.access.refusals import DRAINING, Refusal
 from oyez.server.operations import Handler, json_response
-from oyez.server.session.watch import ServerWatch
+from oyez.server.session.session_metrics import ServerMetrics
 from oyez.server.transcriptions.answers import (
     Model,
     ModelList,
@@ -108,7 +108,7 @@ class Transcriptions:
         self._requests: set[_Request] = set()
         metrics.transcriptions_open.set_function(lambda: len(self._slots))
 
-    def routes(self, watch: ServerWatch) -> list[web.RouteDef]:
+    def routes(self, watch: ServerMetrics) -> list[web.RouteDef]:
         """Return the routes of `/v1/…`. `watch` counts refused requests. The names of the model are
         those of the settings, and ALIASES."""
         known = {name: Model(id=name) for name in (*self._settings.models, *ALIASES)}
@@ -258,7 +258,7 @@ class Transcriptions:
             raise ConnectionResetError("the client does not read") from None
 
 
-def _answering_errors(handler: Handler, watch: ServerWatch) -> Handler:
+def _answering_errors(handler: Handler, watch: ServerMetrics) -> Handler:
     """Return a handler that answers the errors of another in OpenAI's form, and counts refusals."""
 
     async def handle(http: web.Request) -> web.StreamResponse:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from oyez.server.session.arrivals import REMEMBERED, Arrivals
+from oyez.server.session.session_metrics import REMEMBERED_PACKETS, Arrivals
 
 
 def test_a_sample_came_with_its_packet() -> None:
@@ -40,4 +40,4 @@ def test_it_is_bounded_and_answers_with_the_earliest_it_knows() -> None:
     arrivals = Arrivals()
     for packet in range(10_000):
         arrivals.add((packet + 1) * 1600, packet * 0.1)
-    assert arrivals.at_s(0) == pytest.approx((10_000 - REMEMBERED) * 0.1)
+    assert arrivals.at_s(0) == pytest.approx((10_000 - REMEMBERED_PACKETS) * 0.1)

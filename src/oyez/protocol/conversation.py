@@ -1,7 +1,7 @@
-"""The conversation's items: from the first sign of speech to exactly one `completed` or `failed`.
+"""The items of a conversation, each from its first speech to exactly one `completed` or `failed`.
 
-Items complete in the order they were committed, whatever order answers come in: clients print
-finals as they arrive.
+Items complete in the order in which they were committed, in whatever order answers come, because
+clients print finals as they arrive.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ from oyez.turns.turn import Turn
 from oyez.turns.word_times import Word
 
 UNKNOWN_LANGUAGE = "en"
-"""What the wire says before any language was asked for or heard; it must never be
-null. The first one that is allowed, where this is not."""
+"""Sent while no language was asked for or detected, because the field must never be null. Where
+this language is not allowed, the first allowed one is sent."""
 
 
 @dataclass(slots=True)
 class OpenItem:
-    """An item that is not yet completed or failed."""
+    """An item that is not completed or failed yet."""
 
     id: str
     turn: Turn
-    make: Callable[[RecognitionNeed], Request]
-    """From what its turn wants to a request, with the audio."""
+    build_request: Callable[[RecognitionNeed], Request]
+    """Makes a request, with its audio, of what the turn needs."""
     shown: tuple[str, str] = ("", "")
-    """`text` and `stash` of its last interim event."""
+    """`text` and `stash` of the last interim event."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +59,12 @@ class _Job:
         return self.wanted.purpose is Purpose.FINAL
 
 
-def _unheard(languages: Sequence[str]) -> str:
+def _default_language(languages: Sequence[str]) -> str:
     return languages[0] if languages and UNKNOWN_LANGUAGE not in languages else UNKNOWN_LANGUAGE
 
 
-class Items:
-    """All open items of a session, the jobs that run for them, and the finals so far."""
+class Conversation:
+    """The open items of a session, the jobs that run for them, and the finals so far."""
 
     def __init__(
         self,
@@ -73,46 +73,47 @@ class Items:
         max_transcript_chars: int,
         languages: Sequence[str] = (),
     ) -> None:
-        """languages: the only ones that may be heard; none: any."""
+        """languages: the only ones that may be recognised; none: any."""
         self._new_id = new_id
         self._emotions = emotions
         self._max_transcript_chars = max_transcript_chars
         self._committed: deque[OpenItem] = deque()
         self._newest: OpenItem | None = None
         self._expected: Prior = uniform_over(languages)
-        """What language is expected behind the items completed so far."""
+        """The language expected after the items completed so far."""
         self._jobs: dict[int, _Job] = {}
         self._next_job = 1
         self._previous_id: str | None = None
-        self._language = _unheard(languages)
+        self._language = _default_language(languages)
         self.transcript = ""
         """All finals so far, joined; only the newest part once it is very long."""
 
     @property
     def open_count(self) -> int:
-        """Committed items that are not yet completed or failed."""
+        """Committed items that are not completed or failed yet."""
         return len(self._committed)
 
     @property
     def backlog_samples(self) -> int:
-        """Audio that waits for its final, as far as speech does not go on."""
+        """Audio that waits for its final, without the speech that still goes on."""
         waiting = (job.wanted for job in self._jobs.values())
         held = sum(item.turn.answered_samples for item in self._committed)
         return held + sum(w.length_samples for w in waiting if w.segment.is_awaited(w))
 
     def needed_from(self, default: int) -> int:
-        """The first sample that committed items may still want; `default` if there is none."""
+        """Return the first sample that committed items may still need, or `default` if there are
+        none."""
         return self._committed[0].turn.needed_from if self._committed else default
 
-    def begin(self, turn: Turn, make: Callable[[RecognitionNeed], Request]) -> OpenItem:
-        """A turn begins; its item gets its id. make: from what it wants to a request."""
-        item = OpenItem(self._new_id("item"), turn, make)
+    def begin(self, turn: Turn, build_request: Callable[[RecognitionNeed], Request]) -> OpenItem:
+        """Begin the item of a turn. build_request: see `OpenItem`."""
+        item = OpenItem(self._new_id("item"), turn, build_request)
         self.restart(item, turn)
         self._newest = item
         return item
 
     def restart(self, item: OpenItem, turn: Turn) -> None:
-        """The item is about `turn` instead, which has heard nothing yet."""
+        """Make the item about another turn, which has no audio yet."""
         item.turn = turn
         turn.guess_language_prior(
             self._committed[-1].turn.language_prior_after if self._committed else self._expected
@@ -121,7 +122,7 @@ class Items:
             turn.confirm_language_prior(self._expected)
 
     def request(self, item: OpenItem, wanted: list[RecognitionNeed]) -> list[Effect]:
-        """Have what a turn wants recognised."""
+        """Have what a turn needs recognised."""
         effects: list[Effect] = []
         for want in wanted:
             job, self._next_job = self._next_job, self._next_job + 1
@@ -129,13 +130,18 @@ class Items:
             due_s = want.due_samples / SAMPLE_RATE
             effects.append(
                 Recognise(
-                    job, item.id, want.segment.start, item.make(want), due_s, want.speculative
+                    job,
+                    item.id,
+                    want.segment.start,
+                    item.build_request(want),
+                    due_s,
+                    want.speculative,
                 )
             )
         return effects
 
     def commit(self, item: OpenItem) -> list[Effect]:
-        """The item's audio is complete: `committed`, `conversation.item.created`."""
+        """Commit an item whose audio is complete: `committed`, `conversation.item.created`."""
         previous, self._previous_id = self._previous_id, item.id
         self._committed.append(item)
         return [
@@ -144,12 +150,12 @@ class Items:
             *self.complete(),
         ]
 
-    def forget(self, item: OpenItem) -> list[Effect]:
-        """Nothing that runs for the item is wanted any more."""
+    def cancel_jobs(self, item: OpenItem) -> list[Effect]:
+        """Cancel all jobs of an item."""
         return self._cancel([number for number, job in self._jobs.items() if job.item is item])
 
     def recognised(self, number: int, outcome: Hypothesis | Exception) -> list[Effect]:
-        """The answer to a job. Answers nobody waits for any more are ignored."""
+        """Take the answer to a job. An answer to a job that was cancelled is ignored."""
         job = self._jobs.pop(number, None)
         if job is None:
             return []
@@ -158,33 +164,34 @@ class Items:
             effects.append(Count("failed_partials"))
         news = job.item.turn.on_result(job.wanted, outcome)
         if isinstance(outcome, Hypothesis):
-            effects += self._overtaken(number, job.wanted.segment)
+            effects += self._superseded(number, job.wanted.segment)
         if news and not job.item.turn.settled:
             effects += self._interim(job.item)
         return effects + self.complete()
 
     def complete(self) -> list[Effect]:
-        """`completed` or `failed` for every item whose turn has come."""
+        """Send `completed` or `failed` for every item that is settled, from the oldest on."""
         effects = self._follow()
         while self._committed and self._committed[0].turn.settled:
             item = self._committed.popleft()
             self._expected = item.turn.language_prior_after
-            effects += self.forget(item)
+            effects += self.cancel_jobs(item)
             failure = item.turn.failure
             effects += self._failed(item, failure) if failure else self._completed(item)
             effects += self._follow()
         return effects
 
     def _follow(self) -> list[Effect]:
-        """Nothing is unknown any more before the first item that is not complete."""
+        """Give the oldest open item its language prior, which is exact now: every item before it is
+        complete."""
         first = self._committed[0] if self._committed else self._newest
         return (
             self.request(first, first.turn.confirm_language_prior(self._expected)) if first else []
         )
 
-    def _overtaken(self, number: int, window: Segment) -> list[Effect]:
-        """What was asked of a window before the job just answered can tell nothing new, if it is
-        answered at all; once the window has settled, nothing can."""
+    def _superseded(self, number: int, window: Segment) -> list[Effect]:
+        """Cancel requests about a segment that were made before the one just answered: their
+        answers bring nothing new. Once the segment is settled, that holds for all requests."""
         return self._cancel(
             [
                 other
@@ -240,7 +247,7 @@ class Items:
         return effects
 
     def _last_interim(self, item: OpenItem, transcript: str, language: str, emotion: str) -> Send:
-        """The documented end of an item's interim events: all in `text`, nothing in `stash`."""
+        """Return the documented last interim event: everything in `text`, nothing in `stash`."""
         return self.send(
             InterimText,
             item_id=item.id,
@@ -268,7 +275,7 @@ class Items:
         self.transcript = joined[-self._max_transcript_chars :]
 
     def send(self, event: type[ServerEvent], **fields: Any) -> Send:
-        """An event with its own `event_id`."""
+        """Return the effect that sends an event, with an `event_id` of its own."""
         return Send(event(event_id=self._new_id("event"), **fields))
 
 

@@ -1,7 +1,7 @@
 """The `session` object of a `session.update`, as types: the reference is made of them.
 
-They say what to send. `session_config.merge` is what reads an update; it takes everything these
-types allow, and a little more that clients are known to send (codes in capitals, base64 in lines).
+The types describe what to send. `config.merge` reads an update: it accepts everything that these
+types allow, and a little more that clients are known to send (codes in capitals).
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from oyez.engines.base import LANGUAGES
-from oyez.protocol.session_config import (
+from oyez.protocol.dialect import TurnDetection
+from oyez.protocol.qwen.config import (
     FLAT_SAMPLE_RATES,
     NESTED_SAMPLE_RATES,
     OPUS_NAMES,
@@ -20,7 +21,6 @@ from oyez.protocol.session_config import (
     PREFIX_RANGE_MS,
     SILENCE_RANGE_MS,
     THRESHOLD_RANGE,
-    TurnDetection,
 )
 
 
@@ -146,4 +146,4 @@ KNOWN_KEYS = tuple(
         }
     )
 )
-"""Of the session and of all objects in it: nothing else in an update is read."""
+"""The keys of the session and of all objects in it. Nothing else in an update is read."""

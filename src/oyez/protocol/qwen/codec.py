@@ -1,4 +1,4 @@
-"""JSON text ↔ events, and nothing else.
+"""JSON text ↔ events.
 
 `decode` accepts whatever the public clients send: events without `event_id`, unknown extra keys,
 JSON in binary frames, base64 with line breaks (the default of Android's encoder).
@@ -17,20 +17,28 @@ from typing import Any
 import msgspec
 
 from oyez.protocol.client_events import (
-    CLIENT_EVENTS,
     AudioAppend,
     AudioClear,
     AudioCommit,
     ClientEvent,
-    Foreign,
     SessionFinish,
     SessionUpdate,
+    UnsupportedEvent,
 )
 from oyez.protocol.errors import ClientError, invalid_value, one_of
+from oyez.protocol.qwen.schema import KNOWN_KEYS
 from oyez.protocol.server_events import ServerEvent
-from oyez.protocol.session_patch import KNOWN_KEYS
 
-FOREIGN_EVENT_TYPES = frozenset(
+CLIENT_EVENTS: dict[str, type[ClientEvent]] = {
+    "session.update": SessionUpdate,
+    "input_audio_buffer.append": AudioAppend,
+    "input_audio_buffer.commit": AudioCommit,
+    "input_audio_buffer.clear": AudioClear,
+    "session.finish": SessionFinish,
+}
+"""Events that mean something for recognition, by their `type`."""
+
+UNSUPPORTED_EVENT_TYPES = frozenset(
     {
         "response.create",
         "response.cancel",
@@ -43,24 +51,25 @@ FOREIGN_EVENT_TYPES = frozenset(
         "output_audio_buffer.clear",
     }
 )
-"""Events the official SDKs can emit for the sibling services."""
+"""Events that the official SDKs can send for sibling services."""
 
 MAX_MESSAGE_CHARS = 256 * 1024
-"""Longest message, unless it carries audio or is ignored anyway: the longest context fits, with
+"""The longest message, unless it carries audio or is ignored anyway. The longest context fits, with
 every character of it escaped."""
 MAX_EVENT_ID_CHARS = 200
 _MAX_COMMAS = 1000
-"""In a longer message: base64 has none, so a long append has a few."""
+"""A longer message may have so many. Base64 has none, so a long append has a few."""
 _MAX_SHORT_BYTES = 1000
-"""Longest JSON of a list or number that is read; none that means anything is nearly as long."""
+"""The longest JSON of a list or number that is read. No meaningful one is nearly as long."""
 _MAX_DEPTH = 4
-"""Objects inside each other that are looked into: `session.audio.input.format`."""
+"""How deep objects inside each other are read: `session.audio.input.format`."""
 _NOT_JSON = "The message is not valid JSON."
 _TOO_DEEP = "The message has too many objects or lists inside each other."
 _WHITESPACE = b" \t\n\r\v\f"
 _LONG_CHARS = 64 * 1024
 _LEAST_LINE_CHARS = 16
-"""On average, in long base64: encoders write 64 or 76, and each line break costs time."""
+"""The least average length of lines in long base64. Encoders write 64 or 76 characters, and each
+line break costs time."""
 _BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="
 
 
@@ -73,7 +82,7 @@ class _Envelope(msgspec.Struct):
 
 
 class _OddEnvelope(msgspec.Struct):
-    """Of an object that is no `_Envelope`."""
+    """The fields of an object that does not fit `_Envelope`."""
 
     type: msgspec.Raw = msgspec.Raw()
     event_id: msgspec.Raw = msgspec.Raw()
@@ -95,13 +104,15 @@ _encoder = msgspec.json.Encoder()
 
 
 def encode(event: ServerEvent) -> str:
-    """One event as JSON text."""
+    """Return one event as JSON text."""
     return _encoder.encode(event).decode()
 
 
 def decode(message: str | bytes, *, max_append_bytes: int) -> ClientEvent:
-    """One frame as an event. Raises ClientError, naming the field, for anything malformed; the
-    error has the `event_id` of the message, if it has one that can be read."""
+    """Return one frame as an event.
+
+    Raises ClientError for anything malformed. The error names the field, and has the `event_id` of
+    the message if that can be read."""
     is_long = len(message) > MAX_MESSAGE_CHARS
     if is_long and _commas(message) > _MAX_COMMAS:
         raise _too_long()
@@ -123,7 +134,7 @@ def _commas(message: str | bytes) -> int:
 
 
 def _may_be_long(event_type: str) -> bool:
-    return event_type == "input_audio_buffer.append" or event_type in FOREIGN_EVENT_TYPES
+    return event_type == "input_audio_buffer.append" or event_type in UNSUPPORTED_EVENT_TYPES
 
 
 def _envelope(message: str | bytes) -> _Envelope:
@@ -138,8 +149,8 @@ def _envelope(message: str | bytes) -> _Envelope:
 
 
 def _odd_envelope(message: str | bytes) -> _Envelope:
-    """The envelope without an `event_id` that is no string. Raises ClientError if `type` is
-    none, or if it is no object at all."""
+    """Return the envelope without an `event_id` that is not a string. Raises ClientError if `type`
+    is not a string, or if the message is not an object."""
     try:
         odd = _odd_decoder.decode(message)
     except msgspec.ValidationError:
@@ -186,15 +197,15 @@ def _event(envelope: _Envelope, event_id: str | None, max_append_bytes: int) -> 
             return AudioClear(event_id)
         case "session.finish":
             return SessionFinish(event_id)
-        case name if name in FOREIGN_EVENT_TYPES:
-            return Foreign(event_id, name)
+        case name if name in UNSUPPORTED_EVENT_TYPES:
+            return UnsupportedEvent(event_id, name)
         case other:
             raise invalid_value("type", other, one_of(CLIENT_EVENTS))
 
 
 def _plain(json: msgspec.Raw, depth: int) -> Any:
-    """JSON text as a value: of an object the known keys, objects inside each other `depth` deep;
-    of a long list nothing. An absent value is None."""
+    """Return JSON text as a value. Objects keep their known keys, `depth` deep; a long list is
+    empty. An absent value is None."""
     match _first(json):
         case b"":
             return None
@@ -249,7 +260,7 @@ def _audio(json: msgspec.Raw, max_bytes: int) -> bytes:
 
 
 def _unusual_base64(json: msgspec.Raw) -> bytes:
-    """With line breaks or more padding than needed."""
+    """Decode base64 with line breaks or more padding than needed."""
     if _first(json) != b'"':
         raise invalid_value("audio", _plain(json, 0), "a base64 string")
     text = bytes(json)[1:-1]

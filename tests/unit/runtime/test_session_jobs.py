@@ -10,9 +10,10 @@ import pytest
 from oyez.engines.base import Hypothesis, Piece, Purpose, Request
 from oyez.protocol.effects import Recognise
 from oyez.protocol.errors import Overload
-from oyez.runtime.job import Job, Outcome, Overloaded, Urgency
-from oyez.server.session import jobs as module
-from oyez.server.session.jobs import Jobs
+from oyez.runtime import session_jobs as module
+from oyez.runtime.job import Job, Outcome, Overloaded, Stopped, Urgency
+from oyez.runtime.session_jobs import SessionJobs
+from support.server import eventually
 
 WORDS = (Piece(" one", (1,), 8000, 1.0),)
 
@@ -41,21 +42,32 @@ class FakeScheduler:
 
 
 class Harness:
-    def __init__(self) -> None:
+    """In place of the runner of a session."""
+
+    def __init__(self, is_patient: bool = False) -> None:
+        self.failure: Exception | None = None
         self.scheduler = FakeScheduler()
         self.ahead_s = 0.0
         self.answers: list[tuple[int, Outcome]] = []
-        self.jobs = Jobs(
+        self.jobs = SessionJobs(
             self.scheduler,  # type: ignore[arg-type]
             "session",
-            lambda number, outcome: self.answers.append((number, outcome)),
-            lambda: self.ahead_s,
             tenant="key",
+            is_patient=is_patient,
         )
+
+    def answered(self, number: int, outcome: Outcome) -> None:
+        self.answers.append((number, outcome))
+
+    def fail(self, error: Exception) -> None:
+        self.failure = error
+
+    def submit(self, effect: Recognise) -> None:
+        self.jobs.submit(effect, self)  # type: ignore[arg-type]
 
     def ask(self, number: int, request: Request, **fields: float) -> Job:
         effect = Recognise(number, "item", 512, request, fields.pop("due_s", 0.0), **fields)  # type: ignore[arg-type]
-        self.jobs.submit(effect)
+        self.submit(effect)
         return self.scheduler.submitted[-1]
 
 
@@ -83,7 +95,7 @@ async def test_what_is_asked_becomes_a_job_with_a_deadline(
 ) -> None:
     harness = Harness()
     job = harness.ask(7, request(purpose, hint), due_s=due_s, speculative=speculative)
-    assert (job.tenant, job.owner, job.item, job.segment) == ("key", "session", "item", 512)
+    assert (job.tenant, job.owner, job.item, job.window) == ("key", "session", "item", 512)
     assert (job.urgency, job.is_replaceable, job.interval_s) == (urgency, replaceable, due_s)
     assert job.deadline_s - time.monotonic() == pytest.approx(within_s, abs=0.1)
 
@@ -125,7 +137,7 @@ async def test_an_answer_arrives_once_on_the_loop() -> None:
     await asyncio.to_thread(job.callback, heard)
     await asyncio.sleep(0)
     assert harness.answers == [(7, heard)]
-    assert len(harness.jobs) == 0
+    assert harness.jobs.count == 0
 
 
 async def test_what_was_cancelled_meanwhile_is_not_answered() -> None:
@@ -143,13 +155,13 @@ async def test_a_replaced_job_is_forgotten() -> None:
     harness = Harness()
     harness.scheduler.replaces = harness.ask(1, request(Purpose.PARTIAL))
     harness.ask(2, request(Purpose.PARTIAL))
-    assert len(harness.jobs) == 1
+    assert harness.jobs.count == 1
 
 
 async def test_a_full_queue_is_an_answer_too() -> None:
     harness = Harness()
     harness.scheduler.full = True
-    harness.jobs.submit(Recognise(7, "item", 0, request(Purpose.FINAL), 0.0))
+    harness.submit(Recognise(7, "item", 0, request(Purpose.FINAL), 0.0))
     assert harness.answers == []
     await asyncio.sleep(0)
     ((number, outcome),) = harness.answers
@@ -189,7 +201,7 @@ async def test_what_nobody_answers_fails_after_a_while(monkeypatch: pytest.Monke
     assert harness.pass_by(2) == [1]
     assert harness.scheduler.cancelled == [job]
     assert harness.pass_by(30) == [2]
-    assert len(harness.jobs) == 0
+    assert harness.jobs.count == 0
 
 
 async def test_it_is_looked_at_as_long_as_something_waits(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,3 +247,28 @@ async def test_what_runs_is_watched_by_the_scheduler(monkeypatch: pytest.MonkeyP
     assert harness.pass_by(100) == []
     harness.scheduler.running.clear()
     assert harness.pass_by(1) == [1]
+
+
+async def test_a_patient_session_submits_again_when_the_queue_was_full(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "RETRY_S", 0.0)
+    harness = Harness(is_patient=True)
+    harness.scheduler.full = True
+    harness.submit(Recognise(7, "item", 0, request(Purpose.FINAL), 0.0))
+    await asyncio.sleep(0.01)
+    assert harness.answers == []
+    harness.scheduler.full = False
+    await eventually(lambda: bool(harness.scheduler.submitted))
+    (job,) = harness.scheduler.submitted
+    assert (job.urgency, job.is_realtime, job.measures_delay) == (Urgency.BACKGROUND, False, True)
+    assert harness.jobs._check is None, "it waits as long as it takes"
+
+
+async def test_a_patient_session_fails_when_the_scheduler_stops() -> None:
+    harness = Harness(is_patient=True)
+    job = harness.ask(7, request(Purpose.FINAL))
+    job.callback(Stopped())
+    await asyncio.sleep(0)
+    assert isinstance(harness.failure, Stopped)
+    assert harness.answers == []

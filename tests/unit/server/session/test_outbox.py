@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from oyez.server.session.byte_queue import ByteQueue
+from oyez.server.session.outbox import ByteQueue
 
 
 async def test_items_leave_in_the_order_they_came() -> None:

@@ -1,4 +1,4 @@
-"""A session's effective configuration, and how `session.update` changes it.
+"""A session's configuration as the client named it, and how `session.update` changes it.
 
 Absent is not null: only the keys present in an update change; null resets a key to its default,
 except `turn_detection`, where null means manual mode. Keys oyez does not know are ignored, because
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from oyez.protocol.dialect import SessionConfig, TurnDetection
 from oyez.protocol.errors import ClientError, invalid_value, one_of
 from oyez.protocol.limits import SessionLimits
 from oyez.protocol.server_events import (
@@ -28,13 +29,15 @@ THRESHOLD_RANGE = (-1.0, 1.0)
 SILENCE_RANGE_MS = (200, 6000)
 PREFIX_RANGE_MS = (0, 5000)
 MAX_MODEL_CHARS = 200
-"""Of `input_audio_transcription.model`, which is echoed."""
+"""The longest `input_audio_transcription.model`, which is echoed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Transcription:
+    """What was asked for."""
+
     language: str | None = None
-    """One of the 27 codes; None: detect."""
+    """One of the 27 codes; None: it is detected."""
     corpus_text: str = ""
     model: str | None = None
     """Echoed, otherwise ignored: clients put many things here."""
@@ -48,55 +51,52 @@ class Transcription:
 
 
 @dataclass(frozen=True, slots=True)
-class TurnDetection:
-    threshold: float = 0.2
-    silence_duration_ms: int = 800
-    prefix_padding_ms: int = 300
+class QwenConfig:
+    """The configuration as the client named it."""
 
-    def as_wire(self) -> TurnDetectionInfo:
-        return TurnDetectionInfo(
-            threshold=self.threshold,
-            prefix_padding_ms=self.prefix_padding_ms,
-            silence_duration_ms=self.silence_duration_ms,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class SessionConfig:
     input_audio_format: str = "pcm"
-    """As the client named it; `codec_name` says what it means."""
+    """As the client named it."""
     sample_rate: int = 16000
     transcription: Transcription | None = None
     turn_detection: TurnDetection | None = field(default_factory=TurnDetection)
     """None: manual mode."""
 
     @property
-    def codec_name(self) -> str:
-        """`pcm` or `opus`."""
-        return "opus" if self.input_audio_format in OPUS_NAMES else "pcm"
-
-    @property
-    def language(self) -> str | None:
-        return self.transcription.language if self.transcription else None
-
-    @property
-    def corpus_text(self) -> str:
-        return self.transcription.corpus_text if self.transcription else ""
+    def in_force(self) -> SessionConfig:
+        """What it means for the session."""
+        transcription = self.transcription or Transcription()
+        return SessionConfig(
+            codec_name="opus" if self.input_audio_format in OPUS_NAMES else "pcm",
+            sample_rate=self.sample_rate,
+            language=transcription.language,
+            context=transcription.corpus_text,
+            turn_detection=self.turn_detection,
+        )
 
     def as_wire(self, session_id: str, model: str) -> SessionInfo:
-        """The `session` object of `session.created` and `session.updated`."""
+        """Return the `session` object of `session.created` and `session.updated`."""
         return SessionInfo(
             id=session_id,
             model=model,
             input_audio_format=self.input_audio_format,
             sample_rate=self.sample_rate,
             input_audio_transcription=self.transcription.as_wire() if self.transcription else None,
-            turn_detection=self.turn_detection.as_wire() if self.turn_detection else None,
+            turn_detection=_detection_info(self.turn_detection),
         )
 
 
-def merge(config: SessionConfig, update: dict[str, Any], limits: SessionLimits) -> SessionConfig:
-    """`config` changed by the `session` object of an update.
+def _detection_info(detection: TurnDetection | None) -> TurnDetectionInfo | None:
+    if detection is None:
+        return None
+    return TurnDetectionInfo(
+        threshold=detection.threshold,
+        prefix_padding_ms=detection.prefix_padding_ms,
+        silence_duration_ms=detection.silence_duration_ms,
+    )
+
+
+def merge(config: QwenConfig, update: dict[str, Any], limits: SessionLimits) -> QwenConfig:
+    """Return `config` changed by the `session` object of an update.
 
     All or nothing: raises ClientError, naming the field by its dotted path and the allowed
     values, and then nothing has changed.
@@ -115,7 +115,7 @@ def _check_modalities(update: dict[str, Any]) -> None:
         raise invalid_value("session.modalities", modalities, "['text']")
 
 
-def _merge_audio(config: SessionConfig, update: dict[str, Any]) -> SessionConfig:
+def _merge_audio(config: QwenConfig, update: dict[str, Any]) -> QwenConfig:
     name, rate = config.input_audio_format, config.sample_rate
     if "input_audio_format" in update:
         name = _format_name(update["input_audio_format"], "session.input_audio_format")
@@ -132,7 +132,7 @@ def _merge_audio(config: SessionConfig, update: dict[str, Any]) -> SessionConfig
 
 
 def _object(parent: dict[str, Any], key: str, prefix: str = "") -> dict[str, Any]:
-    """`parent[key]`, an empty object where it is absent or null."""
+    """Return `parent[key]`, an empty object where it is absent or null."""
     value = parent.get(key)
     if value is None:
         return {}
@@ -158,8 +158,8 @@ def _rate(value: Any, param: str, allowed: tuple[int, ...]) -> int:
 
 
 def _merge_transcription(
-    config: SessionConfig, update: dict[str, Any], limits: SessionLimits
-) -> SessionConfig:
+    config: QwenConfig, update: dict[str, Any], limits: SessionLimits
+) -> QwenConfig:
     path = "session.input_audio_transcription"
     current = config.transcription
     if "input_audio_transcription" in update:
@@ -229,7 +229,7 @@ def _bounded(text: str, param: str, max_chars: int) -> str:
     return text
 
 
-def _merge_turn_detection(config: SessionConfig, update: dict[str, Any]) -> SessionConfig:
+def _merge_turn_detection(config: QwenConfig, update: dict[str, Any]) -> QwenConfig:
     if "turn_detection" not in update:
         return config
     given = update["turn_detection"]

@@ -8,7 +8,7 @@ import pytest
 
 from oyez.engines.base import Purpose, Request
 from oyez.metrics import Metrics
-from oyez.protocol.effects import Began, Count, Recognise, Send
+from oyez.protocol.effects import Count, Recognise, Send, SpeechOnset
 from oyez.protocol.server_events import (
     BufferCleared,
     BufferCommitted,
@@ -23,7 +23,7 @@ from oyez.protocol.server_events import (
     TranscriptionFailed,
 )
 from oyez.server.access.refusals import REASONS, Refusal
-from oyez.server.session.watch import REMEMBERED_JOBS, ServerWatch
+from oyez.server.session.session_metrics import REMEMBERED_JOBS, ServerMetrics
 
 EVENT = {"event_id": "event_1"}
 WORDS = {"language": "en", "emotion": "neutral"}
@@ -60,20 +60,20 @@ class Watched:
     def __init__(self, model: str = "known") -> None:
         self.now_s = 100.0
         self.metrics = Metrics()
-        self.watch = ServerWatch(self.metrics, ["known"]).session(model, lambda: self.now_s)
+        self.watch = ServerMetrics(self.metrics, ["known"]).session(model, lambda: self.now_s)
 
     def at(self, now_s: float, *events: ServerEvent) -> None:
         self.now_s = 100.0 + now_s
         for event in events:
-            self.watch.see(Send(event))
+            self.watch.observe(Send(event))
 
     def hear(self, until_s: float, arrived_s: float) -> None:
         samples = round(until_s * 16_000) - self.watch.figures.audio_samples
-        self.watch.heard(samples, 100.0 + arrived_s)
+        self.watch.add_audio(samples, 100.0 + arrived_s)
 
     def ask(self, job: int) -> None:
         request = Request(samples=[], purpose=Purpose.PARTIAL)  # type: ignore[arg-type]
-        self.watch.see(Recognise(job, "i", 0, request, 0.5))
+        self.watch.observe(Recognise(job, "i", 0, request, 0.5))
 
     def figure(self, series: str) -> float:
         lines = dict(
@@ -92,7 +92,7 @@ def test_first_words_count_from_speech_started_and_from_the_arrival_of_the_first
     for packet in range(10):
         watched.hear((packet + 1) / 10, packet / 10 + 0.1)
     watched.at(1.1, started())
-    watched.watch.see(Began("i", round(0.65 * 16_000)))  # in the packet that came at 0.7
+    watched.watch.observe(SpeechOnset("i", round(0.65 * 16_000)))  # in the packet that came at 0.7
     watched.at(1.5, interim())
     watched.at(1.9, interim("hello there"))
     live = 'pace="live"'
@@ -172,7 +172,7 @@ def test_jobs_that_are_never_answered_are_forgotten() -> None:
     watched = Watched()
     for job in range(10 * REMEMBERED_JOBS):
         watched.ask(job)
-    assert len(watched.watch._asked_s) == REMEMBERED_JOBS
+    assert len(watched.watch._requested_s) == REMEMBERED_JOBS
 
 
 def test_a_turn_is_open_from_the_first_the_client_is_told_to_its_end() -> None:
@@ -218,7 +218,7 @@ def test_errors_and_occurrences_are_counted_by_name() -> None:
     for code in ("invalid_value", None):
         detail = ErrorDetail(type="invalid_request_error", code=code, message="No.")
         watched.at(0.0, ErrorEvent(**EVENT, error=detail))
-    watched.watch.see(Count("retractions"))
+    watched.watch.observe(Count("retractions"))
     assert watched.figure('errors_total{code="invalid_value"}') == 1.0
     assert watched.figure('errors_total{code="invalid_request_error"}') == 1.0
     assert watched.figure('occurrences_total{name="retractions"}') == 1.0
@@ -239,7 +239,7 @@ def test_who_is_turned_away_is_counted_by_reason_and_told_once_in_a_while(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     metrics = Metrics()
-    watch = ServerWatch(metrics, [])
+    watch = ServerMetrics(metrics, [])
     with caplog.at_level(logging.INFO):
         for reason in ("key", "key", "busy", "key"):
             watch.refused(reason)

@@ -1,19 +1,20 @@
-"""What a session does, as it does it, told to the metrics and counted for its last log line.
+"""Measures what sessions do, for the metrics and for the last log line of each.
 
-Latencies are those a client sees, less the network: they end when an event is handed to the
-socket. Times are seconds of the event loop's clock, which comes in. Event loop only.
+Latencies are those that a client sees, without the network: they end when an event is handed to
+the outbox. Times are seconds of a clock that comes in. Event loop only.
 """
 
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from oyez.logs import RateLimitedLogger
 from oyez.metrics import CLOSE_CODES, OTHER, Metrics
 from oyez.protocol.codes import ERROR_CODES
-from oyez.protocol.effects import Began, Completed, Count, Effect, Recognise, Send
+from oyez.protocol.effects import Completed, Count, Effect, Recognise, Send, SpeechOnset
 from oyez.protocol.server_events import (
     BufferCleared,
     BufferCommitted,
@@ -25,22 +26,25 @@ from oyez.protocol.server_events import (
     TranscriptionCompleted,
     TranscriptionFailed,
 )
+from oyez.runtime.session_jobs import AHEAD_S
 from oyez.server.access.refusals import REASONS, SERVER_REASONS
-from oyez.server.session.arrivals import Arrivals
 from oyez.server.session.figures import Figures
-from oyez.server.session.jobs import AHEAD_S
 
 LATE_FINAL_S = 2.0
 REMEMBERED_JOBS = 64
+REMEMBERED_PACKETS = 64
+TOGETHER_S = 0.03
+"""Packets that come so close after each other are remembered as one, with the time of the first.
+So the remembered packets cover almost two seconds of speech, however small they are."""
 
 log = logging.getLogger(__name__)
 
 
-class ServerWatch:
-    """What all sessions of a server share."""
+class ServerMetrics:
+    """The metrics that all sessions of a server share."""
 
     def __init__(self, metrics: Metrics, models: Sequence[str]) -> None:
-        """models: names that are told apart; clients may make up others."""
+        """models: names with a label of their own; clients may make up others."""
         self.metrics = metrics
         self.seldom = RateLimitedLogger(log)
         self._models = frozenset(models)
@@ -52,25 +56,52 @@ class ServerWatch:
             metrics.errors.labels(code)
 
     def refused(self, reason: str) -> None:
-        """A caller was turned away: one of REASONS."""
+        """Count a caller that was refused, for one of REASONS."""
         self.metrics.refused.labels(reason).inc()
         tell = self.seldom.warning if reason in SERVER_REASONS else self.seldom.info
         tell(f"callers are turned away: {reason}")
 
-    def session(self, model: str, clock: Callable[[], float]) -> SessionWatch:
-        """A session begins."""
+    def session(self, model: str, clock: Callable[[], float]) -> SessionMetrics:
+        """Count a session that begins, and return its metrics."""
         shown = model if model in self._models else OTHER
         self.metrics.sessions_opened.labels(shown).inc()
-        return SessionWatch(self, clock)
+        return SessionMetrics(self, clock)
+
+
+class Arrivals:
+    """When the latest audio of a session came. Positions are samples since the session began; times
+    are seconds of any one clock."""
+
+    def __init__(self) -> None:
+        self._ends: deque[tuple[int, float]] = deque(maxlen=REMEMBERED_PACKETS)
+        self.latest_s = 0.0
+        """When the newest audio came; 0 before any came."""
+
+    def add(self, end_samples: int, at_s: float) -> None:
+        """Note that the audio up to `end_samples`, behind what is noted already, came at `at_s`."""
+        self.latest_s = at_s
+        if self._ends and at_s - self._ends[-1][1] < TOGETHER_S:
+            at_s = self._ends.pop()[1]
+        self._ends.append((end_samples, at_s))
+
+    def at_s(self, sample: int) -> float | None:
+        """Return when a sample came, at most 30 ms too early. A forgotten sample has the time of
+        the earliest remembered one. None: no audio has come."""
+        found = None
+        for end_samples, at_s in reversed(self._ends):
+            if found is not None and end_samples <= sample:
+                break
+            found = at_s
+        return found
 
 
 @dataclass(slots=True)
 class _Turn:
-    """What is known of a turn that has not ended."""
+    """The times of a turn that has not ended."""
 
     mode: str = "manual"
     started_s: float | None = None
-    """When speech_started was sent."""
+    """When `speech_started` was sent."""
     onset_s: float | None = None
     """When its first speech arrived."""
     committed_s: float | None = None
@@ -79,15 +110,16 @@ class _Turn:
     has_words: bool = False
 
     @property
-    def is_told(self) -> bool:
-        """In manual mode only a commit makes a turn of audio."""
+    def is_announced(self) -> bool:
+        """Whether the client was sent an event about it. In manual mode, only a commit makes a
+        turn."""
         return self.started_s is not None or self.committed_s is not None
 
 
-class SessionWatch:
-    """Made by `ServerWatch.session`."""
+class SessionMetrics:
+    """The metrics of one session, made by `ServerMetrics.session`."""
 
-    def __init__(self, server: ServerWatch, clock: Callable[[], float]) -> None:
+    def __init__(self, server: ServerMetrics, clock: Callable[[], float]) -> None:
         self.figures = Figures()
         self._metrics = server.metrics
         self._seldom = server.seldom
@@ -95,12 +127,12 @@ class SessionWatch:
         self._began_s = clock()
         self._arrivals = Arrivals()
         self._turns: dict[str, _Turn] = {}
-        self._asked_s: dict[int, float] = {}
+        self._requested_s: dict[int, float] = {}
         self._covered_s = 0.0
 
     @property
     def duration_s(self) -> float:
-        """Since the session began."""
+        """The time since the session began."""
         return self._clock() - self._began_s
 
     @property
@@ -108,25 +140,25 @@ class SessionWatch:
         """How far the session's audio is ahead of the clock."""
         return self.figures.audio_s - self.duration_s
 
-    def heard(self, samples: int, arrived_s: float) -> None:
-        """Audio was taken in; the message with it came at `arrived_s`."""
+    def add_audio(self, samples: int, arrived_s: float) -> None:
+        """Count audio that was decoded; its message came at `arrived_s`."""
         self.figures.audio_samples += samples
         self._metrics.tally.audio_samples += samples
         self._arrivals.add(self.figures.audio_samples, arrived_s)
 
     def answered(self, job: int) -> None:
-        """What is sent until the next call follows from this answer."""
-        self._covered_s = self._asked_s.pop(job, self._arrivals.latest_s)
+        """Note that the events sent until the next call follow from this answer."""
+        self._covered_s = self._requested_s.pop(job, self._arrivals.latest_s)
 
-    def see(self, effect: Effect) -> None:
-        """An effect of the session is about to be carried out."""
+    def observe(self, effect: Effect) -> None:
+        """Measure an effect of the session that is about to be carried out."""
         match effect:
             case Send(event):
                 self.figures.sent(event)
                 self._sent(event)
             case Recognise(job):
-                self._asked(job)
-            case Began(item_id, onset_samples):
+                self._requested(job)
+            case SpeechOnset(item_id, onset_samples):
                 self._turns[item_id].onset_s = self._arrivals.at_s(onset_samples)
             case Completed():
                 self.figures.completed(effect)
@@ -136,18 +168,18 @@ class SessionWatch:
                 self._metrics.occurrences.labels(name).inc()
 
     def ended(self, close_code: int) -> None:
-        """The session is over, whatever became of its turns."""
+        """End the session: turns that have not ended are abandoned."""
         for turn in self._turns.values():
-            if turn.is_told:
+            if turn.is_announced:
                 self._end(turn, "abandoned")
         self._turns.clear()
         shown = str(close_code)
         self._metrics.sessions_closed.labels(shown if shown in CLOSE_CODES else OTHER).inc()
 
-    def _asked(self, job: int) -> None:
-        self._asked_s[job] = self._arrivals.latest_s
-        if len(self._asked_s) > REMEMBERED_JOBS:  # those replaced are never answered
-            del self._asked_s[next(iter(self._asked_s))]
+    def _requested(self, job: int) -> None:
+        self._requested_s[job] = self._arrivals.latest_s
+        if len(self._requested_s) > REMEMBERED_JOBS:  # those replaced are never answered
+            del self._requested_s[next(iter(self._requested_s))]
 
     def _sent(self, event: ServerEvent) -> None:
         match event:
@@ -160,7 +192,7 @@ class SessionWatch:
             case BufferCommitted():
                 self._committed(self._turn(event.item_id))
             case BufferCleared():
-                self._forget_what_nobody_was_told()
+                self._drop_unannounced()
             case InterimText():
                 self._interim(self._turn(event.item_id), bool(event.text or event.stash))
             case TranscriptionCompleted():
@@ -175,17 +207,17 @@ class SessionWatch:
         return "background" if self.ahead_s > AHEAD_S else "live"
 
     def _turn(self, item_id: str) -> _Turn:
-        """In manual mode the first that is sent of a turn may be anything."""
+        """Return the turn of an item. In manual mode any event may be the first of a turn."""
         return self._turns.setdefault(item_id, _Turn())
 
     def _committed(self, turn: _Turn) -> None:
-        if not turn.is_told:
+        if not turn.is_announced:
             self._metrics.turns_open.inc()
         turn.committed_s = self._clock()
         self._metrics.turns_committed.labels(turn.mode).inc()
 
-    def _forget_what_nobody_was_told(self) -> None:
-        for item_id in [item_id for item_id, turn in self._turns.items() if not turn.is_told]:
+    def _drop_unannounced(self) -> None:
+        for item_id in [item_id for item_id, turn in self._turns.items() if not turn.is_announced]:
             del self._turns[item_id]
 
     def _interim(self, turn: _Turn, has_words: bool) -> None:

@@ -7,9 +7,9 @@ import time
 
 import pytest
 
-from oyez.protocol import codec
-from oyez.protocol.client_events import AudioAppend, Foreign, SessionFinish, SessionUpdate
+from oyez.protocol.client_events import AudioAppend, SessionFinish, SessionUpdate, UnsupportedEvent
 from oyez.protocol.errors import ClientError
+from oyez.protocol.qwen import codec
 from oyez.protocol.server_events import InterimText, SpeechStarted
 
 
@@ -81,7 +81,7 @@ def test_what_means_nothing_in_an_update_is_not_read() -> None:
 
 
 def test_sibling_events_are_known() -> None:
-    assert decode('{"type":"response.create"}') == Foreign(None, "response.create")
+    assert decode('{"type":"response.create"}') == UnsupportedEvent(None, "response.create")
 
 
 @pytest.mark.parametrize(
@@ -188,7 +188,7 @@ def test_only_audio_and_what_is_ignored_may_be_long() -> None:
     audio = base64.b64encode(data).decode()
     assert decode(append(audio), max_append_bytes=len(data)) == AudioAppend("e", data)
     image = json.dumps({"type": "input_image_buffer.append", "image": audio})
-    assert decode(image) == Foreign(None, "input_image_buffer.append")
+    assert decode(image) == UnsupportedEvent(None, "input_image_buffer.append")
     for event in ({"type": "session.finish"}, {"type": "session.update", "session": {}}):
         with pytest.raises(ClientError, match="262144 characters") as caught:
             decode(_long({**event, "event_id": "e"}))
