@@ -50,11 +50,11 @@ def played(audio: np.ndarray, manual: bool, meddle: Random | None) -> Driver:
 
 def replace(driver: Driver, meddle: Random) -> None:
     """As the scheduler does: a job that may be replaced stays only if it is running already."""
-    newest = {(job.item_id, job.window): job.job for job in driver.requests}
+    newest = {(job.item_id, job.segment): job.job for job in driver.requests}
 
     def stays(job: Recognise) -> bool:
         definite = job.request.purpose is Purpose.FINAL and not job.speculative
-        last = newest[job.item_id, job.window] == job.job
+        last = newest[job.item_id, job.segment] == job.job
         return definite or last or meddle.random() < 0.3
 
     driver.jobs = deque(job for job in driver.jobs if stays(job))

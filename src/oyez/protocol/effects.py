@@ -26,7 +26,7 @@ class Recognise:
     job: int
     """Unique in the session."""
     item_id: str
-    window: int
+    segment: int
     """Names the segment of the item: the sample of the session where the segment begins. A newer
     request of a segment may replace partials and speculative finals of it that still wait; they are
     never answered then. A definite final must be answered, and so must the newest request."""

@@ -123,7 +123,7 @@ class SessionJobs:
         return Job(
             owner=self._owner,
             item=effect.item_id,
-            segment=effect.window,
+            segment=effect.segment,
             request=effect.request,
             urgency=urgency,
             deadline_s=time.monotonic() + patience_s,

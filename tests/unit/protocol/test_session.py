@@ -480,7 +480,7 @@ def test_a_request_tells_its_window_and_when_its_answer_is_needed() -> None:
     assert [partial.due_s for partial in partials] == [0.25, *[0.5] * (len(partials) - 1)]
     assert final.speculative and final.due_s == pytest.approx(0.8 - 10 * 0.032)
     start_ms = driver.of("speech_started")[0]["audio_start_ms"]
-    assert {request.window for request in driver.requests} == {start_ms * 16}
+    assert {request.segment for request in driver.requests} == {start_ms * 16}
 
 
 def test_an_awaited_final_is_due_at_once() -> None:

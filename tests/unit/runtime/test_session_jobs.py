@@ -95,7 +95,7 @@ async def test_what_is_asked_becomes_a_job_with_a_deadline(
 ) -> None:
     harness = Harness()
     job = harness.ask(7, request(purpose, hint), due_s=due_s, speculative=speculative)
-    assert (job.tenant, job.owner, job.item, job.window) == ("key", "session", "item", 512)
+    assert (job.tenant, job.owner, job.item, job.segment) == ("key", "session", "item", 512)
     assert (job.urgency, job.is_replaceable, job.interval_s) == (urgency, replaceable, due_s)
     assert job.deadline_s - time.monotonic() == pytest.approx(within_s, abs=0.1)
 
