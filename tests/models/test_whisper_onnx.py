@@ -11,9 +11,17 @@ import numpy as np
 import pytest
 
 from oyez.audio.pcm import Samples
-from oyez.engines.base import LANGUAGES, Hypothesis, Purpose, Recogniser, Request
+from oyez.engines.base import (
+    BUILT_IN_MODEL,
+    LANGUAGES,
+    EngineOptions,
+    Hypothesis,
+    Purpose,
+    Recogniser,
+    Request,
+)
 from oyez.engines.language_prior import FLAT
-from oyez.engines.whisper_onnx import WhisperOnnx, clauses
+from oyez.engines.whisper_onnx import WhisperOnnx, redecode
 from oyez.turns.language import prior_after
 
 pytestmark = pytest.mark.model
@@ -26,7 +34,7 @@ def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def engine(cache_dir: Path) -> Recogniser:
-    return WhisperOnnx.load(cache_dir, threads=2)
+    return WhisperOnnx.load(EngineOptions(BUILT_IN_MODEL, "cpu", 2, str(cache_dir)))
 
 
 @pytest.fixture(scope="module")
@@ -213,7 +221,7 @@ def test_what_was_prepared_is_used_again(cache_dir: Path, engine: Recogniser) ->
         return {path: path.stat().st_mtime_ns for path in cache_dir.rglob("*")}
 
     before = built()
-    WhisperOnnx.load(cache_dir, threads=1)
+    WhisperOnnx.load(EngineOptions(BUILT_IN_MODEL, "cpu", 1, str(cache_dir)))
     assert built() == before
     assert not list(cache_dir.glob(".preparing-*"))
 
@@ -270,5 +278,5 @@ def test_what_runs_on_is_written_again_with_commas_welcome(
 ) -> None:
     request = Request(speech[: 6 * 16_000], Purpose.FINAL, "en")
     assert "," not in recognise(engine, request).text
-    monkeypatch.setattr(clauses, "runs_on", lambda text, language: "," not in text)
+    monkeypatch.setattr(redecode, "lacks_punctuation", lambda text, language: "," not in text)
     assert "," in recognise(engine, request).text
