@@ -3,7 +3,8 @@
 PYTHON ?=
 ARGS ?=
 STAMP := .venv/.installed
-QUICKLY := --numprocesses=auto --quiet --cov --cov-report=term
+QUICKLY := --quick --numprocesses=auto --quiet
+COVERAGE := --cov --cov-report=term --cov-fail-under=88
 LOCK := requirements/development.txt
 TOOLS := build/tools/bin
 COMPILE = $(TOOLS)/uv pip compile --quiet --no-config --universal --python-version 3.11 \
@@ -40,11 +41,11 @@ lint: setup  ## check formatting, style and types
 	.venv/bin/mypy
 
 check: lint  ## lint, then the tests that need no model, browser, database or programs of others
-	.venv/bin/pytest --quick $(QUICKLY) $(ARGS)
+	.venv/bin/pytest $(QUICKLY) $(ARGS)
 
 test: lint  ## lint, then every test: the real model and foreign client programs too
 ifeq ($(ARGS),)
-	.venv/bin/pytest --quick $(QUICKLY)
+	.venv/bin/pytest $(QUICKLY) $(COVERAGE)
 	.venv/bin/pytest --rest
 else
 	.venv/bin/pytest $(ARGS)

@@ -72,6 +72,7 @@ async def test_a_draining_server_and_refusals_are_as_described() -> None:
         assert complaints(DOCUMENT, "Readiness", body) == []
 
 
+@pytest.mark.slow
 async def test_nothing_sent_to_any_route_is_a_fault_of_the_server(tmp_path: Path) -> None:
     """Schemathesis makes right and wrong requests from the document."""
     async with running_server(api_key=("k-0123456789-0123456789",)) as running:

@@ -101,6 +101,7 @@ def hour(request: pytest.FixtureRequest) -> Iterator[Hour]:
     yield Hour(minutes[request.param])
 
 
+@pytest.mark.slow
 def test_the_last_minute_of_an_hour_costs_what_an_early_one_did(hour: Hour) -> None:
     for _ in range(2):
         hour.listen()

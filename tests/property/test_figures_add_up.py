@@ -83,6 +83,7 @@ def total(text: str, name: str) -> float:
     silent=st.booleans(),
     finishes=st.booleans(),
 )
+@pytest.mark.slow
 def test_figures_add_up(
     steps: list[tuple[str, Any]],
     manual: bool,

@@ -7,6 +7,7 @@ from collections import deque
 from random import Random
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -66,6 +67,7 @@ def replace(driver: Driver, meddle: Random) -> None:
     manual=st.booleans(),
     meddle=st.randoms(use_true_random=False),
 )
+@pytest.mark.slow
 def test_replaced_jobs_change_no_final(
     parts: list[tuple[float, float]], manual: bool, meddle: Random
 ) -> None:
@@ -91,6 +93,7 @@ def answer(turn: Turn, need: RecognitionNeed) -> None:
     runs=st.lists(st.tuples(st.integers(1, 90), st.integers(1, 20)), min_size=1, max_size=8),
     random=st.randoms(use_true_random=False),
 )
+@pytest.mark.slow
 def test_while_somebody_speaks_partials_are_asked_for_whatever_was_never_answered(
     runs: list[tuple[int, int]], random: Random
 ) -> None:

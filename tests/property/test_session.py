@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -99,6 +100,7 @@ def test_packets_change_nothing(
     answers=st.lists(st.integers(0, 5), min_size=1, max_size=20),
     shuffle=st.randoms(use_true_random=False),
 )
+@pytest.mark.slow
 def test_late_and_shuffled_answers_change_no_final(
     parts: list[tuple[float, float, float]], manual: bool, answers: list[int], shuffle: Any
 ) -> None:

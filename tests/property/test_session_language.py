@@ -5,6 +5,7 @@ from __future__ import annotations
 from random import Random
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -45,6 +46,7 @@ def played(audio: np.ndarray, manual: bool, random: Random | None) -> list[tuple
 
 @settings(max_examples=60, deadline=None)
 @given(parts=utterances, manual=st.booleans(), random=st.randoms(use_true_random=False))
+@pytest.mark.slow
 def test_late_and_shuffled_answers_change_no_language(
     parts: list[tuple[float, float, float]], manual: bool, random: Random
 ) -> None:

@@ -223,6 +223,7 @@ async def test_who_takes_no_results_stops_the_reading() -> None:
         assert taken == seen < 200
 
 
+@pytest.mark.slow
 async def test_two_hours_take_no_more_memory_than_minutes() -> None:
     def hours(count: int) -> Iterator[Samples]:
         minute = turns(18)
