@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from oyez.runtime import watched_engine
+from oyez.runtime import session_jobs, watched_engine
 from oyez.server.process import watchdog
-from oyez.server.session import jobs
 from oyez.testing import FakeRecogniser
 from support.server import FINISH, append, held_engine, running_server, silence, speech
 
@@ -16,8 +15,8 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watched_engine, "CALL_S", 1.0)
     monkeypatch.setattr(watched_engine, "CALL_FACTOR", 0.0)
     monkeypatch.setattr(watchdog, "CHECK_S", 0.05)
-    monkeypatch.setattr(jobs, "LIVE_PATIENCE_S", 0.5)
-    monkeypatch.setattr(jobs, "EXPIRY_CHECK_S", 0.1)
+    monkeypatch.setattr(session_jobs, "LIVE_PATIENCE_S", 0.5)
+    monkeypatch.setattr(session_jobs, "EXPIRY_CHECK_S", 0.1)
 
 
 @pytest.mark.usefixtures("impatient")

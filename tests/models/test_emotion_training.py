@@ -14,8 +14,9 @@ from click.testing import CliRunner
 from oyez.audio.pcm import SAMPLE_RATE, Samples
 from oyez.bench.driver import transcribe
 from oyez.bench.options import load_engines
-from oyez.engines.emotion import registry
 from oyez.engines.emotion.linear import Neutral
+from oyez.engines.emotion.weights import SHIPPED
+from oyez.engines.registry import load_emotion_classifier
 from research.emotion.train import train as train_command
 
 pytestmark = pytest.mark.model
@@ -70,14 +71,15 @@ def test_a_server_answers_what_it_was_trained_to(
     assert "10 recordings of plays" in train(manifest, weights)
     engines = load_engines()
     space = engines.recogniser.info.feature_space
-    classifier = registry.load(str(weights), space, 0.0)  # ten recordings make nobody sure
+    # After ten recordings no answer is certain, so the least confidence is 0.
+    classifier = load_emotion_classifier(str(weights), space, 0.0)
     said = part(sample, 15.0)[: 3 * SAMPLE_RATE // 2]
     for audio, expected in ((said, "neutral"), (agitated(said), "angry")):
         transcript = transcribe(
             np.concatenate([audio, np.zeros(SAMPLE_RATE, np.float32)]),
             recogniser=engines.recogniser,
             detector=engines.detector,
-            emotions=classifier.listener(),
+            emotions=classifier.new_tracker(),
         )
         assert transcript.emotions == [expected]
 
@@ -88,10 +90,10 @@ def test_the_same_recordings_give_the_same_file(manifest: Path, tmp_path: Path) 
     assert (tmp_path / "one.npz").read_bytes() == (tmp_path / "two.npz").read_bytes()
 
 
-@pytest.mark.parametrize("name", registry.SHIPPED)
+@pytest.mark.parametrize("name", SHIPPED)
 def test_shipped_weights_fit_the_built_in_model(name: str) -> None:
     space = load_engines().recogniser.info.feature_space
-    assert not isinstance(registry.load(name, space, 0.33), Neutral)
+    assert not isinstance(load_emotion_classifier(name, space, 0.33), Neutral)
 
 
 def test_a_manifest_that_cannot_be_used_is_explained(tmp_path: Path) -> None:

@@ -11,9 +11,17 @@ import numpy as np
 import pytest
 
 from oyez.audio.pcm import Samples
-from oyez.engines.base import LANGUAGES, Hypothesis, Purpose, Recogniser, Request
+from oyez.engines.base import (
+    BUILT_IN_MODEL,
+    LANGUAGES,
+    EngineOptions,
+    Hypothesis,
+    Purpose,
+    Recogniser,
+    Request,
+)
 from oyez.engines.language_prior import FLAT
-from oyez.engines.whisper_onnx import WhisperOnnx, clauses
+from oyez.engines.whisper_onnx import WhisperOnnx, redecode
 from oyez.turns.language import prior_after
 
 pytestmark = pytest.mark.model
@@ -26,7 +34,7 @@ def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def engine(cache_dir: Path) -> Recogniser:
-    return WhisperOnnx.load(cache_dir, threads=2)
+    return WhisperOnnx.load(EngineOptions(BUILT_IN_MODEL, "cpu", 2, str(cache_dir)))
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +42,7 @@ def speech() -> Samples:
     path = files("oyez") / "assets" / "two_cities.wav"
     with path.open("rb") as file, wave.open(file) as audio:
         data = audio.readframes(audio.getnframes())
-    return np.frombuffer(data, np.int16).astype(np.float32) / 32768
+    return np.frombuffer(data, np.int16).astype(np.float32) / np.float32(32768)
 
 
 def recognise(engine: Recogniser, request: Request) -> Hypothesis:
@@ -49,7 +57,10 @@ def noise(seconds: float, level: float) -> Samples:
 
 def tone(seconds: float, *hz: float) -> Samples:
     time = np.arange(int(seconds * 16_000)) / 16_000
-    return (0.2 * sum(np.sin(2 * np.pi * f * time) for f in hz)).astype(np.float32)
+    samples: Samples = (0.2 * np.sum([np.sin(2 * np.pi * f * time) for f in hz], axis=0)).astype(
+        np.float32
+    )
+    return samples
 
 
 def test_words_really_repeated_are_kept(engine: Recogniser, speech: Samples) -> None:
@@ -95,6 +106,7 @@ def test_batch_mates_change_nothing(engine: Recogniser, speech: Samples) -> None
         alone = recognise(engine, request)
         assert answer.text == alone.text
         assert answer.no_speech == pytest.approx(alone.no_speech, abs=0.02)
+        assert answer.features is not None and alone.features is not None
         assert np.array_equal(answer.features, alone.features)
 
 
@@ -104,6 +116,7 @@ def test_features_do_not_depend_on_what_else_is_wanted(engine: Recogniser, speec
     assert alone.shape == (2, 512) and alone.dtype == np.float32
     for purpose in Purpose:
         answer = recognise(engine, Request(speech, purpose))
+        assert answer.features is not None
         assert np.array_equal(answer.features, alone)
     assert engine.info.feature_space.endswith("-layers-1-2")
 
@@ -213,7 +226,7 @@ def test_what_was_prepared_is_used_again(cache_dir: Path, engine: Recogniser) ->
         return {path: path.stat().st_mtime_ns for path in cache_dir.rglob("*")}
 
     before = built()
-    WhisperOnnx.load(cache_dir, threads=1)
+    WhisperOnnx.load(EngineOptions(BUILT_IN_MODEL, "cpu", 1, str(cache_dir)))
     assert built() == before
     assert not list(cache_dir.glob(".preparing-*"))
 
@@ -270,5 +283,5 @@ def test_what_runs_on_is_written_again_with_commas_welcome(
 ) -> None:
     request = Request(speech[: 6 * 16_000], Purpose.FINAL, "en")
     assert "," not in recognise(engine, request).text
-    monkeypatch.setattr(clauses, "runs_on", lambda text, language: "," not in text)
+    monkeypatch.setattr(redecode, "lacks_punctuation", lambda text, language: "," not in text)
     assert "," in recognise(engine, request).text
