@@ -3,13 +3,14 @@
 PYTHON ?=
 ARGS ?=
 STAMP := .venv/.installed
+QUICKLY := --numprocesses=auto --quiet --cov --cov-report=term
 LOCK := requirements/development.txt
 TOOLS := build/tools/bin
 COMPILE = $(TOOLS)/uv pip compile --quiet --no-config --universal --python-version 3.11 \
 	--fork-strategy fewest --generate-hashes --custom-compile-command 'make lock' $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test lint clean lock audit sbom
+.PHONY: help setup demo run check test lint clean lock audit sbom
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,8 +39,16 @@ lint: setup  ## check formatting, style and types
 	.venv/bin/ruff check
 	.venv/bin/mypy
 
+check: lint  ## lint, then the tests that need no model, browser, database or programs of others
+	.venv/bin/pytest --quick $(QUICKLY) $(ARGS)
+
 test: lint  ## lint, then every test: the real model and foreign client programs too
+ifeq ($(ARGS),)
+	.venv/bin/pytest --quick $(QUICKLY)
+	.venv/bin/pytest --rest
+else
 	.venv/bin/pytest $(ARGS)
+endif
 
 build/tools/.installed: requirements/tools.txt
 	@test -x $(TOOLS)/python || PYTHON="$(PYTHON)" scripts/make_venv.sh build/tools

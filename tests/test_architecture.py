@@ -240,6 +240,14 @@ def test_the_page_names_every_folder_and_file_and_no_other() -> None:
         assert path.is_dir() or path.with_suffix(".py").is_file(), name
 
 
+@pytest.mark.parametrize("page", ["ARCHITECTURE.md", "CONTRIBUTING.md"])
+def test_every_path_that_a_page_names_exists(page: str) -> None:
+    named = re.findall(r"`(\w[\w/]*/[\w.]*)`", (ROOT / page).read_text())
+    candidates = {name: [SOURCE / name, SOURCE / f"{name}.py", ROOT / name] for name in named}
+    assert candidates
+    assert [n for n, paths in candidates.items() if not any(p.exists() for p in paths)] == []
+
+
 @pytest.mark.parametrize("module", ["oyez.cli.main", "oyez.protocol.session"])
 def test_importing_is_light(module: str) -> None:
     """Engines are imported when chosen, servers when started."""

@@ -71,7 +71,7 @@ def test_a_server_answers_what_it_was_trained_to(
     assert "10 recordings of plays" in train(manifest, weights)
     engines = load_engines()
     space = engines.recogniser.info.feature_space
-    # After ten recordings no answer is certain, so the least confidence is 0.
+    # ten recordings are too few for confident answers
     classifier = load_emotion_classifier(str(weights), space, 0.0)
     said = part(sample, 15.0)[: 3 * SAMPLE_RATE // 2]
     for audio, expected in ((said, "neutral"), (agitated(said), "angry")):

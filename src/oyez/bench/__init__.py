@@ -1,3 +1,3 @@
-"""The commands of `oyez bench`, and what studies of the same kind share with them."""
+"""The commands of `oyez bench`, and the parts that the studies of `research/` share with them."""
 
 from __future__ import annotations

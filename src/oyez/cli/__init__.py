@@ -1,3 +1,3 @@
-"""The `oyez` command: one module for each subcommand, and what they share."""
+"""The `oyez` command: one module for each subcommand, and the parts that they share."""
 
 from __future__ import annotations

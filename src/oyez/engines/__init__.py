@@ -1,6 +1,3 @@
-"""Engines: recognisers, voice activity detectors and the emotion classifier.
-
-`base` holds their contracts, and `registry` finds them by name. Engines do not depend on the wire.
-"""
+"""Recognisers, voice activity detectors and the emotion classifier, with their contracts."""
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ def load_emotion_classifier(
 ) -> EmotionClassifier:
     """Load the emotion classifier called `name`, for a recogniser with this `Info.feature_space`.
 
-    name: "off", one of `weights.SHIPPED`, or the path of a file that `oyez emotion train` wrote.
+    name: "off", one of `weights.SHIPPED`, or the path of a file that `research/emotion` wrote.
     If the weights were trained on another feature space, the classifier answers `neutral` for
     everything. min_confidence: less probable emotions are answered as `neutral`.
 

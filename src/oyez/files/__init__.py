@@ -1,3 +1,3 @@
-"""Whole files: decode them, transcribe them, and write text, JSON and subtitles."""
+"""Whole files: they are decoded and transcribed, and written as text, JSON and subtitles."""
 
 from __future__ import annotations

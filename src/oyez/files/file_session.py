@@ -7,7 +7,7 @@ import itertools
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 
-from oyez.audio.pcm import SAMPLE_RATE, Samples
+from oyez.audio.pcm import SAMPLE_RATE, Samples, samples_to_pcm16
 from oyez.engines.base import EmotionTracker
 from oyez.files.media import run_blocking
 from oyez.files.results import Options, Partial, Progress, Result, Segment, TranscriptionError, Word
@@ -82,7 +82,7 @@ class FileSession(Peer):
                 await self._until(lambda: self._ended or self._has_room)
                 self._observer.heard(len(block))
                 self._fed_samples += len(block)
-                self._runner.receive(AudioAppend(None, _pcm(block)))
+                self._runner.receive(AudioAppend(None, samples_to_pcm16(block).tobytes()))
             self._runner.receive(SessionFinish(None))
         except Exception as error:  # noqa: BLE001 - whatever it is, `results` raises it
             self.fail(error)
@@ -184,7 +184,3 @@ class FileSession(Peer):
 
 def _s(samples: int) -> float:
     return samples / SAMPLE_RATE
-
-
-def _pcm(block: Samples) -> bytes:
-    return (block * 32768.0).round().clip(-32768, 32767).astype("<i2").tobytes()

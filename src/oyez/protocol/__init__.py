@@ -1,3 +1,3 @@
-"""One session without a wire format: events in, effects out. No I/O, no clock."""
+"""One session without a wire format, without I/O and without a clock: events in, effects out."""
 
 from __future__ import annotations

@@ -1,3 +1,3 @@
-"""Runs sessions and engines: turns on the event loop, a queue, threads, the engine's process."""
+"""Sessions and engines at work: turns on the event loop, a queue of jobs, the engine's process."""
 
 from __future__ import annotations

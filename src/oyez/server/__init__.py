@@ -1,3 +1,3 @@
-"""The server: sockets, HTTP and admission. `lifecycle.run_server` runs it."""
+"""The server: sockets, HTTP and admission, run by `lifecycle.run_server`."""
 
 from __future__ import annotations

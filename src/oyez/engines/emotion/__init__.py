@@ -1,3 +1,3 @@
-"""The emotion classifier: an utterance's acoustic features become one of seven emotions."""
+"""The emotion classifier: acoustic features of an utterance become one of seven emotions."""
 
 from __future__ import annotations

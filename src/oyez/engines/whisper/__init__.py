@@ -1,4 +1,3 @@
-"""What all engines for Whisper share: weights, vocabulary, features, context terms, and how to
-recognise hallucinated text."""
+"""The parts that all Whisper engines share: weights, vocabulary, features, terms, text checks."""
 
 from __future__ import annotations

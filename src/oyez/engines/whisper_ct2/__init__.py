@@ -1,5 +1,4 @@
-"""Whisper on CTranslate2: any size from tiny to large-v3-turbo, and fine-tuned models, on CPU or
-CUDA."""
+"""Whisper on CTranslate2, in any size and with fine-tuned models, on a CPU or with CUDA."""
 
 from __future__ import annotations
 

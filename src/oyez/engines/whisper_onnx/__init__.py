@@ -1,5 +1,4 @@
-"""Whisper on ONNX Runtime: it builds its own graphs from the weights, and encodes only the audio
-that is there instead of a full input of 30 s."""
+"""Whisper on ONNX Runtime, with graphs that encode only the audio that is there."""
 
 from __future__ import annotations
 

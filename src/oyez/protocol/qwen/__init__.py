@@ -1,3 +1,3 @@
-"""The wire format of Qwen-ASR-Realtime: its JSON, its configuration, its rules."""
+"""The dialect of Qwen-ASR-Realtime: its JSON, its configuration and its rules."""
 
 from __future__ import annotations

@@ -1,3 +1,3 @@
-"""EDGE: who may use the server, and for what."""
+"""Authentication and admission: who may use the server, and how much."""
 
 from __future__ import annotations

@@ -1,1 +1,3 @@
 """The reference at `/docs`: OpenAPI and AsyncAPI documents and a page, made from the code."""
+
+from __future__ import annotations

@@ -1,3 +1,3 @@
-"""One WebSocket: from its frames to events of a session and back, with its metrics and usage."""
+"""One WebSocket: its frames become events of a session and back, with metrics and usage."""
 
 from __future__ import annotations

@@ -1,3 +1,3 @@
-"""Files over HTTP in the form of OpenAI's audio API, described in docs/http.md."""
+"""Whole files over HTTP, in the form of OpenAI's audio API."""
 
 from __future__ import annotations

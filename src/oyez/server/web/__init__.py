@@ -1,3 +1,3 @@
-"""EDGE: plain HTTP: what happens to every request, health, metrics and the web page."""
+"""Plain HTTP: what applies to every request, health, metrics and the web page."""
 
 from __future__ import annotations
