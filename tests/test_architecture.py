@@ -83,8 +83,8 @@ def imports(tree: ast.AST) -> Iterator[str]:
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
-        elif isinstance(node, ast.Constant) and REGISTERED.fullmatch(str(node.value)):
-            yield node.value.partition(":")[0]
+        elif isinstance(node, ast.Constant) and REGISTERED.fullmatch(text := str(node.value)):
+            yield text.partition(":")[0]
 
 
 def complaints(module: str, code: str) -> list[str]:

@@ -26,7 +26,7 @@ DETECTED = message(
 
 
 def recording() -> bytes:
-    with wave.open(str(WAV)) as file:
+    with wave.open(str(WAV), "rb") as file:
         assert (file.getframerate(), file.getnchannels()) == (16_000, 1)
         return file.readframes(file.getnframes())
 

@@ -408,7 +408,8 @@ def test_a_length_with_its_highest_bit(server: MeasuredServer) -> None:
     ids=str,
 )
 def test_handshakes_that_are_wrong(server: MeasuredServer, change: tuple[str, str]) -> None:
-    answer = ask(server.address, upgrade(ATTACKER).replace(*map(str.encode, change)))
+    right, wrong = map(str.encode, change)
+    answer = ask(server.address, upgrade(ATTACKER).replace(right, wrong))
     assert answer.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 426 "))
 
 

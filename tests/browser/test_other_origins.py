@@ -10,7 +10,8 @@ import pytest
 from aiohttp import web
 from playwright.async_api import Browser, Page
 
-from support.server import MODEL, PATH, running_server
+from oyez.server.realtime import PATH
+from support.server import MODEL, running_server
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.async_api import Browser
@@ -68,7 +69,7 @@ async def test_a_running_session_is_followed_by_one_with_other_settings(browser:
         assert appended > 0
 
 
-def _updates(visitor: Visitor) -> list[dict[str, object]]:
+def _updates(visitor: Visitor) -> list[dict[str, Any]]:
     return [each for each in visitor.sent if each["type"] == "session.update"]
 
 

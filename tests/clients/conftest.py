@@ -74,7 +74,7 @@ def wait_until_ready(process: subprocess.Popen[bytes], log: Path) -> str:
 @pytest.fixture(scope="session")
 def outcome_of(request: pytest.FixtureRequest, server_url: str) -> Iterator[Outcomes]:
     """Start every selected (client, scenario) in the background; give each outcome when asked."""
-    cache = request.config.cache.mkdir("clients")  # type: ignore[union-attr]
+    cache = request.config.cache.mkdir("clients")
     chosen = [item.callspec.params for item in request.session.items if hasattr(item, "callspec")]
     wanted = [(p["client"], p["scenario"]) for p in chosen if "scenario" in p]
     ready: dict[str, Program | ToolMissing] = {}

@@ -40,7 +40,7 @@ def examples(names: Any) -> list[Any]:
 @pytest.fixture(scope="session")
 def official_schema(request: pytest.FixtureRequest) -> dict[str, Any]:
     """The JSON Schema of AsyncAPI 3.0 documents that belongs to the specification."""
-    folder: Path = request.config.cache.mkdir("asyncapi")  # type: ignore[union-attr]
+    folder: Path = request.config.cache.mkdir("asyncapi")
     file = folder / "node_modules/@asyncapi/specs/schemas/3.0.0.json"
     if not file.exists():
         if not shutil.which("npm"):

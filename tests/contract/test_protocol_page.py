@@ -61,7 +61,9 @@ def fields_of(cls: type[msgspec.Struct]) -> set[str]:
 
 
 def _inner(cls: Any) -> Iterator[Any]:
-    waiting = [field.type for field in msgspec.inspect.type_info(cls).fields]
+    struct = msgspec.inspect.type_info(cls)
+    assert isinstance(struct, msgspec.inspect.StructType)
+    waiting = [field.type for field in struct.fields]
     while waiting:
         info = waiting.pop()
         if isinstance(info, msgspec.inspect.StructType):

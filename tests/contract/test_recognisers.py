@@ -249,7 +249,8 @@ def test_context_is_never_said_by_itself(model: Recogniser, speech: Samples) -> 
 def _tone(*hertz: float, seconds: float = 4.0) -> Samples:
     time_s = np.arange(int(seconds * SAMPLE_RATE)) / SAMPLE_RATE
     waves = [np.sin(2 * np.pi * frequency * time_s) for frequency in hertz]
-    return (0.3 * np.mean(waves, axis=0)).astype(np.float32)
+    samples: Samples = (0.3 * np.mean(waves, axis=0)).astype(np.float32)
+    return samples
 
 
 NON_SPEECH = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+from typing import Any
 
 import pytest
 
@@ -63,7 +64,7 @@ async def ask(address: str, path: str, *headers: bytes, method: str = "GET") -> 
 @pytest.mark.parametrize(
     "keys", [{}, {"api_key": "k-0123456789-0123456789"}], ids=["without keys", "with a key"]
 )
-async def test_no_header_is_a_fault_of_the_server(keys: dict[str, str]) -> None:
+async def test_no_header_is_a_fault_of_the_server(keys: dict[str, Any]) -> None:
     async with running_server(**keys, sessions_per_second=10_000) as running:
         everywhere = itertools.product(PATHS, NAMES, VALUES[:4])
         for path, name, value in [*itertools.product([UPGRADE], NAMES, VALUES), *everywhere]:

@@ -7,15 +7,17 @@ import base64
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
 import websocket
 
 from oyez.server.access import callers
+from oyez.server.realtime import PATH
 from support.keys import KeyOffice, own_key
 from support.process import a_process
-from support.server import MODEL, PATH, RunningServer, running_server
+from support.server import MODEL, RunningServer, running_server
 
 
 def subprotocols(key: str) -> list[str]:
@@ -139,12 +141,12 @@ async def test_a_page_of_another_origin_cannot_use_a_server_without_keys() -> No
 
 @pytest.mark.parametrize("settings", [{}, {"api_key": own_key("k")}])
 async def test_a_program_that_sends_an_origin_and_a_key_is_no_page(
-    settings: dict[str, str],
+    settings: dict[str, Any],
 ) -> None:
     async with running_server(**settings) as running:
         url = f"ws://{running.address}{PATH}?model={MODEL}"
 
-        def first_event(**options: object) -> str:
+        def first_event(**options: Any) -> str:
             socket = websocket.create_connection(url, timeout=5, **options)
             try:
                 return str(socket.recv())

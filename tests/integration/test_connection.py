@@ -59,13 +59,13 @@ async def test_each_session_has_its_emotions_named_by_itself() -> None:
         def __init__(self) -> None:
             self.heard = 0
 
-        def listener(self) -> Moody:
+        def new_tracker(self) -> Moody:
             return Moody()
 
         def guess(self, features: Features | None) -> Emotion:
             return "surprised"
 
-        def hear(self, features: Features | None) -> Emotion:
+        def update(self, features: Features | None) -> Emotion:
             self.heard += 1
             return "angry" if self.heard == 1 else "sad"
 
@@ -302,7 +302,7 @@ async def test_a_bug_in_one_session_ends_only_that_one(monkeypatch: pytest.Monke
 
 
 async def test_a_very_large_append_keeps_nobody_waiting() -> None:
-    large = {"max_append_bytes": 15 << 20, "ws_max_message_bytes": 24 << 20}
+    large: dict[str, Any] = {"max_append_bytes": 15 << 20, "ws_max_message_bytes": 24 << 20}
     async with running_server(**large) as running:
         client, neighbour = await running.connect(), await running.connect()
         await client.send(append(silence(320.0)), FINISH)

@@ -102,7 +102,7 @@ async def test_a_request_that_is_being_answered_is_waited_for() -> None:
             return web.Response()
 
         request = make_mocked_request("GET", "/")
-        task = asyncio.create_task(middleware(request, slow))  # type: ignore[arg-type]
+        task = asyncio.ensure_future(middleware(request, slow))
         await answering.wait()
         leaving = asyncio.create_task(server.server.drain(10.0))
         await asyncio.sleep(0.1)

@@ -62,7 +62,7 @@ async def test_hanging_up_reloads_and_disconnects_nobody() -> None:
 
 def test_a_terminal_that_closes_stops_the_server() -> None:
     program, *arguments = command("--port", "0")
-    terminal = pexpect.spawn(program, arguments, env=ENVIRONMENT)
+    terminal: pexpect.spawn[bytes] = pexpect.spawn(program, arguments, env=ENVIRONMENT)
     process = psutil.Process(terminal.pid)
     try:
         terminal.expect("oyez is ready", timeout=30)

@@ -305,7 +305,7 @@ async def test_unknown_addresses_and_methods_answer_in_the_same_form() -> None:
 
 
 async def test_files_wait_their_turn_and_one_too_many_is_refused() -> None:
-    limits = {"max_transcriptions": 1, "max_waiting_transcriptions": 1}
+    limits: dict[str, Any] = {"max_transcriptions": 1, "max_waiting_transcriptions": 1}
     async with running_server(held_engine(), **limits) as running:
         first = asyncio.create_task(post(running, {"file": WAV[1]}))
         await eventually(lambda: running.server.realtime.scheduler.running > 0)

@@ -256,7 +256,7 @@ async def test_uploads_are_so_many_and_of_one_key_half(monkeypatch: pytest.Monke
 
 
 async def test_one_key_cannot_take_every_place_that_waits() -> None:
-    limits = {"max_transcriptions": 1, "max_waiting_transcriptions": 4}
+    limits: dict[str, Any] = {"max_transcriptions": 1, "max_waiting_transcriptions": 4}
     async with running_server(held_engine(), api_key=f"{GOOD},{BAD}", **limits) as running:
         asking = [asyncio.create_task(post(running, key=BAD)) for _ in range(4)]
         done, _ = await asyncio.wait(asking, return_when=asyncio.FIRST_COMPLETED)
@@ -270,7 +270,7 @@ async def test_one_key_cannot_take_every_place_that_waits() -> None:
 
 
 async def test_a_server_with_one_key_has_all_places_for_it() -> None:
-    limits = {"max_transcriptions": 1, "max_waiting_transcriptions": 4}
+    limits: dict[str, Any] = {"max_transcriptions": 1, "max_waiting_transcriptions": 4}
     async with running_server(held_engine(), api_key=GOOD, **limits) as running:
         asking = [asyncio.create_task(post(running, key=GOOD)) for _ in range(5)]
         await eventually(lambda: running.server.transcriptions._slots._queued.total() == 5)
@@ -280,7 +280,7 @@ async def test_a_server_with_one_key_has_all_places_for_it() -> None:
 
 async def test_disk_space_is_limited_and_a_key_gets_half_of_it() -> None:
     big = encoded(tone(6.0), "wav", "pcm_s16le")
-    limits = {"max_upload_bytes": 200_000, "upload_disk_bytes": 400_000}
+    limits: dict[str, Any] = {"max_upload_bytes": 200_000, "upload_disk_bytes": 400_000}
     async with (
         running_server(api_key=f"{GOOD},{BAD}", **limits) as running,
         AsyncExitStack() as stack,

@@ -22,12 +22,13 @@ import pytest
 
 from oyez.server.access import callers
 from oyez.server.access.refusals import NO_KEYS_YET
+from oyez.server.realtime import PATH
 from support.keys import KeyOffice, own_key
 from support.process import ENVIRONMENT, a_process, command, later_line, run_to_end
-from support.server import MODEL, PATH, RunningServer, eventually, running_server, speech
+from support.server import MODEL, RunningServer, eventually, running_server, speech
 
 BY_PROXY = {"X-Forwarded-For": "203.0.113.7"}
-BEHIND_PROXY = {"trusted_proxies": "127.0.0.1"}
+BEHIND_PROXY: dict[str, Any] = {"trusted_proxies": "127.0.0.1"}
 
 
 async def answers(running: RunningServer, headers: dict[str, str] = BY_PROXY) -> tuple[int, int]:
@@ -51,7 +52,7 @@ async def answers(running: RunningServer, headers: dict[str, str] = BY_PROXY) ->
 
 @pytest.mark.parametrize("behind_proxy", [BEHIND_PROXY, {}], ids=["told of", "not told of"])
 async def test_revoking_the_last_key_and_starting_anew_lets_nobody_in(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, behind_proxy: dict[str, str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, behind_proxy: dict[str, Any]
 ) -> None:
     monkeypatch.setattr(callers, "DIRECTORY_INTERVAL_S", 0.05)
     office = KeyOffice(tmp_path)
@@ -113,7 +114,7 @@ async def test_allow_insecure_lets_in_everybody_until_there_is_a_key(
 ) -> None:
     monkeypatch.setattr(callers, "DIRECTORY_INTERVAL_S", 0.05)
     office = KeyOffice(tmp_path)
-    everybody = {"host": "0.0.0.0", "allow_insecure": True, **BEHIND_PROXY}
+    everybody: dict[str, Any] = {"host": "0.0.0.0", "allow_insecure": True, **BEHIND_PROXY}
     async with running_server(database=office.url, **everybody) as running:
         assert await answers(running) == (101, 200)
         key, _ = await office.create_later("first")

@@ -101,7 +101,8 @@ async def test_a_file_reads_as_it_does_live(engines: Engines) -> None:
 
 async def test_other_codecs_cost_hardly_a_word(engines: Engines) -> None:
     with (ASSETS / "two_cities.wav").open("rb") as file, wave.open(file) as audio:
-        samples = np.frombuffer(audio.readframes(audio.getnframes()), "<i2") / np.float32(32768)
+        pcm = np.frombuffer(audio.readframes(audio.getnframes()), "<i2")
+    samples = pcm.astype(np.float32) / np.float32(32768)
     async with running_server(engines=engines) as running, api(running) as client:
         for container, codec, video in (("mp3", "libmp3lame", False), ("matroska", "aac", True)):
             data = encoded(samples, container, codec, video=video)

@@ -42,7 +42,7 @@ def speech() -> Samples:
     path = files("oyez") / "assets" / "two_cities.wav"
     with path.open("rb") as file, wave.open(file) as audio:
         data = audio.readframes(audio.getnframes())
-    return np.frombuffer(data, np.int16).astype(np.float32) / 32768
+    return np.frombuffer(data, np.int16).astype(np.float32) / np.float32(32768)
 
 
 def recognise(engine: Recogniser, request: Request) -> Hypothesis:
@@ -57,7 +57,10 @@ def noise(seconds: float, level: float) -> Samples:
 
 def tone(seconds: float, *hz: float) -> Samples:
     time = np.arange(int(seconds * 16_000)) / 16_000
-    return (0.2 * sum(np.sin(2 * np.pi * f * time) for f in hz)).astype(np.float32)
+    samples: Samples = (0.2 * np.sum([np.sin(2 * np.pi * f * time) for f in hz], axis=0)).astype(
+        np.float32
+    )
+    return samples
 
 
 def test_words_really_repeated_are_kept(engine: Recogniser, speech: Samples) -> None:
@@ -103,6 +106,7 @@ def test_batch_mates_change_nothing(engine: Recogniser, speech: Samples) -> None
         alone = recognise(engine, request)
         assert answer.text == alone.text
         assert answer.no_speech == pytest.approx(alone.no_speech, abs=0.02)
+        assert answer.features is not None and alone.features is not None
         assert np.array_equal(answer.features, alone.features)
 
 
@@ -112,6 +116,7 @@ def test_features_do_not_depend_on_what_else_is_wanted(engine: Recogniser, speec
     assert alone.shape == (2, 512) and alone.dtype == np.float32
     for purpose in Purpose:
         answer = recognise(engine, Request(speech, purpose))
+        assert answer.features is not None
         assert np.array_equal(answer.features, alone)
     assert engine.info.feature_space.endswith("-layers-1-2")
 

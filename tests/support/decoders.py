@@ -30,7 +30,7 @@ def decode_by(monkeypatch: pytest.MonkeyPatch, code: str, first: str = "") -> No
 
 def children(pid: int) -> list[int]:
     """Processes that decode, of this server. Linux only."""
-    found = []
+    found: list[int] = []
     for task in Path(f"/proc/{pid}/task").iterdir():
         found += map(int, (task / "children").read_text().split())
     return [each for each in found if b"decoder_main" in _command(each)]

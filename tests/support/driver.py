@@ -34,7 +34,8 @@ WORD_SAMPLES = 4800
 def loudness_probabilities(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     """A detector for tests: loud windows are speech."""
     windows = samples.reshape(-1, WINDOW_SAMPLES)
-    return (np.abs(windows).mean(axis=1) > 0.01).astype(np.float32)
+    is_loud: NDArray[np.bool_] = np.abs(windows).mean(axis=1) > 0.01
+    return is_loud.astype(np.float32)
 
 
 def spell(request: Request) -> Hypothesis:

@@ -11,9 +11,10 @@ import json
 import random
 from collections.abc import Callable, Iterator
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 from aiohttp import web
+from aiohttp.base_protocol import BaseProtocol
 from aiohttp.streams import StreamReader
 from aiohttp.test_utils import make_mocked_request
 
@@ -140,7 +141,8 @@ def form(data: bytes) -> None:
 
 
 async def _form(data: bytes) -> None:
-    payload = StreamReader(_Protocol(), 2**16, loop=asyncio.get_running_loop())
+    protocol = cast(BaseProtocol, _Protocol())  # as much of one as the reader uses
+    payload = StreamReader(protocol, 2**16, loop=asyncio.get_running_loop())
     payload.feed_data(data[1:])
     payload.feed_eof()
     boundary = ["b", "x" * 70][data[0] % 2] if data else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +20,7 @@ def make_job(
     deadline_s: float = 0.0,
     callback: Callable[[Outcome], None] = lambda outcome: None,
     tenant: object = None,
-    **fields: float,
+    **fields: Any,
 ) -> Job:
     """Told apart in tests by the length of its audio, or by its owner."""
     purpose = Purpose.PARTIAL if urgency is Urgency.PARTIAL else Purpose.FINAL

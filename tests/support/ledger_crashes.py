@@ -14,6 +14,7 @@ import sqlite3
 import sys
 import time
 from collections import deque
+from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
 
 from oyez.accounts.database import open_database
@@ -45,7 +46,7 @@ def usage(session_id: str, step: int, *, is_last: bool) -> SessionUsage:
 def write_until_killed(url: str, acknowledged: int, round_number: int) -> None:
     ledger = Ledger(open_database(url))
     ledger.start()
-    waiting: deque[tuple[str, object]] = deque()
+    waiting: deque[tuple[str, Future[None]]] = deque()
     number = 0
     while True:
         session_id = f"sess_{round_number}_{number}"
@@ -55,7 +56,7 @@ def write_until_killed(url: str, acknowledged: int, round_number: int) -> None:
         number += 1
         if len(waiting) >= AT_ONCE:
             session_id, future = waiting.popleft()
-            future.result()  # type: ignore[attr-defined]
+            future.result()
             os.write(acknowledged, f"{session_id}\n".encode())
 
 

@@ -91,7 +91,8 @@ def headings(file: Path) -> list[str]:
 def tables(file: Path) -> list[Table]:
     """Every table of a file."""
     found: list[Table] = []
-    heading, rows = "", []
+    heading = ""
+    rows: list[list[str]] = []
     tokens = _tokens(file)
     for place, token in enumerate(tokens):
         match token.type:

@@ -43,9 +43,11 @@ class Turns:
 
     def measure(self) -> None:
         """Patch asyncio. Before the event loop runs."""
-        run_handle, run_once = asyncio.Handle._run, asyncio.BaseEventLoop._run_once
+        handle_class: Any = asyncio.Handle
+        loop_class: Any = asyncio.BaseEventLoop  # its types leave out what is private
+        run_handle, run_once = handle_class._run, loop_class._run_once
 
-        def handle(self_: asyncio.Handle) -> None:
+        def handle(self_: Any) -> None:
             began_s = time.thread_time()
             run_handle(self_)
             took_s = time.thread_time() - began_s
@@ -63,13 +65,13 @@ class Turns:
                 largest = sorted(self._callbacks, reverse=True)[:3]
                 self.longest_turn = [f"{1000 * cost_s:.1f} ms: {what}" for cost_s, what in largest]
 
-        asyncio.Handle._run = handle  # type: ignore[method-assign]
-        asyncio.BaseEventLoop._run_once = once  # type: ignore[attr-defined]
+        handle_class._run = handle
+        loop_class._run_once = once
 
     def figures(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if not name.startswith("_")}
 
-    def _note_callback(self, took_s: float, handle: asyncio.Handle) -> None:
+    def _note_callback(self, took_s: float, handle: Any) -> None:
         what = _described(handle._callback)
         self._callbacks.append((took_s, what))
         if took_s > self.longest_callback_s:

@@ -58,7 +58,7 @@ def mux(
 
 def packets_of(ogg: bytes) -> list[bytes]:
     """The bare Opus packets of an Ogg file, without its two headers."""
-    with av.open(io.BytesIO(ogg)) as source:
+    with av.open(io.BytesIO(ogg), "r") as source:
         return [bytes(packet) for packet in source.demux(audio=0) if packet.size]
 
 

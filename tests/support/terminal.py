@@ -29,7 +29,7 @@ class Terminal:
     ) -> None:
         self.screen = pyte.HistoryScreen(columns, lines, history=1000)
         self._stream = pyte.ByteStream(self.screen)
-        self.process = pexpect.spawn(
+        self.process: pexpect.spawn[bytes] = pexpect.spawn(
             sys.executable,
             ["-m", "oyez", *arguments],
             dimensions=(lines, columns),
@@ -67,7 +67,7 @@ class Terminal:
         while self._read():
             assert time.monotonic() < give_up_s, f"still running; there is:\n{self.text}"
         self.process.wait()
-        code: int | None = self.process.exitstatus
+        code = self.process.exitstatus
         assert code is not None, f"ended by signal {self.process.signalstatus}"
         return code
 

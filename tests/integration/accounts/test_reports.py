@@ -25,18 +25,19 @@ steps = st.lists(
     min_size=1,
     max_size=4,
 )
+FoundSession = tuple[str | None, str | None, list[tuple[timedelta, int, dict[str, int]]]]
 found_sessions = st.lists(
     st.tuples(st.sampled_from(["key_a", "key_b", None]), st.sampled_from(PRICES), steps),
     max_size=5,
 )
 
 
-def as_records(found: list[tuple[str | None, str | None, list[object]]]) -> list[Record]:
+def as_records(found: list[FoundSession]) -> list[Record]:
     """Every session's figures, growing step by step."""
     records = []
     for number, (key_id, price, growth) in enumerate(found):
         at, audio_ms, languages = NOON, 0, Counter[str]()
-        for wait, more_ms, spoken in growth:  # type: ignore[misc]
+        for wait, more_ms, spoken in growth:
             at, audio_ms = at + wait, audio_ms + more_ms
             languages.update(spoken)
             usage = a_usage(
@@ -61,7 +62,7 @@ def last_of_each(records: list[Record]) -> list[tuple[SessionUsage, str | None]]
 @settings(max_examples=25, deadline=None)
 @given(found_sessions, st.integers(1, 7), st.randoms(use_true_random=False))
 def test_every_way_to_sum_gives_the_same(
-    found: list[tuple[str | None, str | None, list[object]]], batch: int, random: Random
+    found: list[FoundSession], batch: int, random: Random
 ) -> None:
     records = as_records(found)
     shuffled = list(records)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from datetime import date, datetime, timedelta, timezone
+from typing import Any
 
 import pytest
 
@@ -10,8 +11,9 @@ from support.usage import NOON, a_usage
 
 @pytest.mark.parametrize("field", ["began_at", "at", "ended_at"])
 def test_a_time_has_a_time_zone(field: str) -> None:
+    figures: dict[str, Any] = {field: datetime(2026, 11, 23)}  # noqa: DTZ001 - the mistake
     with pytest.raises(ValueError, match="no time zone"):
-        a_usage(**{field: datetime(2026, 11, 23)})  # noqa: DTZ001 - the mistake
+        a_usage(**figures)
 
 
 @pytest.mark.parametrize("seconds", [math.nan, math.inf, -0.1])

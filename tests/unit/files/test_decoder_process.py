@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import pytest
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from oyez.audio import pcm
 from oyez.files import confine, decoder_process, decoding
+from oyez.files.decoder_main import READY
 from oyez.files.decoder_process import (
     CRASHED,
     TOO_MUCH_TIME,
@@ -41,7 +42,7 @@ def on_disk(data: bytes) -> BinaryIO:
     return file
 
 
-async def decode(data: bytes, **limits: int) -> tuple[NDArray[np.float32], int]:
+async def decode(data: bytes, **limits: Any) -> tuple[NDArray[np.float32], int]:
     """All samples, and the number of notes."""
     with on_disk(data) as file:
         async with decoded(file, DecoderLimits(**limits)) as media:
@@ -170,7 +171,7 @@ async def test_it_has_none_of_our_descriptors_and_secrets(monkeypatch: pytest.Mo
         process = decoder_process._Process()
         try:
             await process.start(file, DecoderLimits(environment={"LD_LIBRARY_PATH": "/opt/lib"}))
-            assert (await process.answer())[0] == decoder_process.READY
+            assert (await process.answer())[0] == READY
             assert process._popen is not None
             place = Path(f"/proc/{process._popen.pid}")
             assert sorted(each.name for each in (place / "fd").iterdir()) == ["0", "1", "2"]

@@ -81,23 +81,45 @@ def _manual(it: Abandoned) -> None:
     it.raw(_append(SAID))
 
 
+def _bad_messages(it: Abandoned) -> None:
+    for message in ("{", "{}", '{"type":7}'):
+        it.raw(message)
+
+
+def _cleared(it: Abandoned) -> None:
+    it.raw(_append(SAID))
+    it.send("input_audio_buffer.clear")
+
+
+def _finishing(it: Abandoned) -> None:
+    it.raw(_append(SAID))
+    it.send("session.finish")
+
+
+def _stalled(it: Abandoned) -> None:
+    it.raw(_append(SAID))
+    it.session.tick(10_000)
+
+
+def _ended(it: Abandoned) -> None:
+    it.raw(_append(SAID), score=False)
+    it.session.end(ClientError("The key was revoked.", code="InvalidApiKey"), 0)
+
+
 STATES: dict[str, Callable[[Abandoned], None]] = {
     "nothing came": lambda it: None,
     "configured": lambda it: it.send("session.update", session={"language": "de"}),
-    "bad messages": lambda it: [it.raw(m) for m in ("{", "{}", '{"type":7}')].clear(),
+    "bad messages": _bad_messages,
     "silence": lambda it: it.raw(_append(silence(1.0))),
     "not scored": lambda it: it.raw(_append(SAID), score=False),
     "mid turn": lambda it: it.raw(_append(SAID)),
-    "cleared": lambda it: [it.raw(_append(SAID)), it.send("input_audio_buffer.clear")].clear(),
+    "cleared": _cleared,
     "manual": _manual,
     "half decoded": _opus("half decoded"),
     "undecodable": _opus("undecodable"),
-    "finishing": lambda it: [it.raw(_append(SAID)), it.send("session.finish")].clear(),
-    "stalled": lambda it: [it.raw(_append(SAID)), it.session.tick(10_000)].clear(),
-    "ended": lambda it: [
-        it.raw(_append(SAID), score=False),
-        it.session.end(ClientError("The key was revoked.", code="InvalidApiKey"), 0),
-    ].clear(),
+    "finishing": _finishing,
+    "stalled": _stalled,
+    "ended": _ended,
 }
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 import pytest
@@ -185,7 +186,7 @@ def test_between_two_that_are_always_hungry_the_difference_is_bounded(
     """The theorem: what two tenants get in any interval, each divided by its weight, differs by no
     more than the sum of their largest costs so divided; here the leads that are let pass come on
     top, twice. The same holds between two owners of a tenant. A third comes and goes."""
-    of_tenant = dict(zip(["a", "b", "c"], [*weights, 1.0], strict=True))
+    of_tenant: dict[Hashable, float] = dict(zip("abc", [*weights, 1.0], strict=True))
     largest = 30.5
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "MAX_LEAD", bound)

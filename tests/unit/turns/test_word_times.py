@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -43,8 +45,9 @@ def test_words_are_the_text_again(text: str) -> None:
 
 def test_words_carry_the_written_form_and_the_times_of_what_was_heard() -> None:
     pieces = [piece(" It", 3000, 0.9), piece(" was", 6000), piece(" bet", 8000), piece("ter", 9000)]
+    nearly: Any = pytest.approx(0.9)
     assert timed(pieces, "It was better.", [(0, 10_000)], at=1000) == (
-        Word("It", 1000, 4000, pytest.approx(0.9)),
+        Word("It", 1000, 4000, nearly),
         Word(" was", 4000, 7000, 0.5),
         Word(" better.", 7000, 10_000, 0.5),
     )

@@ -31,7 +31,7 @@ def _speech() -> NDArray[np.float32]:
     with wave.open(str(files("oyez") / "assets" / "two_cities.wav")) as recording:
         assert (recording.getframerate(), recording.getnchannels()) == (16_000, 1)
         pcm = np.frombuffer(recording.readframes(10 * 16_000), "<i2")
-    samples = pcm.astype(np.float32) / 32_768
+    samples = pcm.astype(np.float32) / np.float32(32_768)
     return samples[: len(samples) // WINDOW_SAMPLES * WINDOW_SAMPLES]
 
 
@@ -61,7 +61,7 @@ def test_one_probability_per_window(detector: VoiceDetector) -> None:
 
 def test_no_windows_have_no_probabilities(detector: VoiceDetector) -> None:
     scores, state = detector.score(np.zeros(0, np.float32), detector.initial_state())
-    assert (scores.shape, scores.dtype) == ((0,), np.float32)
+    assert scores.shape == (0,) and scores.dtype == np.float32
     assert np.array_equal(detector.score(_SPEECH, state)[0], _score(detector, _SPEECH))
 
 

@@ -18,7 +18,7 @@ _WINDOWS_PER_S = 16_000 / WINDOW_SAMPLES
 def _tone(level_db: float, windows: int) -> NDArray[np.float32]:
     """[windows, WINDOW_SAMPLES] of that mean power."""
     phase = np.arange(windows * WINDOW_SAMPLES) * np.pi / 8
-    tone = np.sqrt(2) * 10 ** (level_db / 20) * np.sin(phase)
+    tone: NDArray[np.float64] = np.sqrt(2) * 10 ** (level_db / 20) * np.sin(phase)
     return tone.astype(np.float32).reshape(windows, WINDOW_SAMPLES)
 
 
@@ -26,7 +26,8 @@ def _levels_db(windows: NDArray[np.float32]) -> NDArray[np.float64]:
     """Of each window, at the even level."""
     gains, _ = loudness_gains(windows, INITIAL_LOUDNESS)
     even = (windows * gains[:, None]).astype(np.float64)
-    return 10 * np.log10(np.mean(even**2, axis=1))
+    levels_db: NDArray[np.float64] = 10 * np.log10(np.mean(even**2, axis=1))
+    return levels_db
 
 
 @pytest.mark.parametrize("level_db", [0, -10, -28, -40, -55])

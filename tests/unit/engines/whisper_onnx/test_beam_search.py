@@ -36,14 +36,15 @@ class TableDecoder:
         token_bias: Any,
         probes: Any = None,
     ) -> Predicted:
-        first = cache.texts is None
-        texts = [()] if first else [(*t, *b) for t, b in zip(cache.texts, blocks, strict=True)]
+        texts: list[tuple[int, ...]] = [()]
+        if cache.texts is not None:
+            texts = [(*t, *b) for t, b in zip(cache.texts, blocks, strict=True)]
         cache.texts = texts
         self.most_rows = max(self.most_rows, len(texts))
         probabilities = np.array([self._table.get(text, (0.001, 0.001, 0.998)) for text in texts])
         order = np.argsort(-probabilities, axis=1)[:, : self._named]
         asked = [1, len(wanted[0]), 1]
-        attention = np.zeros((len(texts), 1, POSITIONS))
+        attention = np.zeros((len(texts), 1, POSITIONS), np.float32)
         for row, text in enumerate(texts):
             attention[row, 0, min(10 * len(text), POSITIONS - 1)] = 1
         return Predicted(

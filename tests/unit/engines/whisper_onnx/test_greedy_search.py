@@ -40,7 +40,7 @@ class TableDecoder:
         texts = [tuple(t for t in (*kept, *block[: at + 1]) if t != PROMPT) for at in places]
         probabilities = np.array([[PROBABILITIES.get(text, (0.0, 0.0, 1.0)) for text in texts]])
         order = np.argsort(-probabilities, axis=2)
-        attention = np.eye(1, 50).repeat(len(block), axis=0)[None]
+        attention = np.eye(1, 50, dtype=np.float32).repeat(len(block), axis=0)[None]
         return Predicted(
             order,
             np.take_along_axis(probabilities, order, axis=2),

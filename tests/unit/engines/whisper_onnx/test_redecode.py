@@ -202,7 +202,7 @@ def test_commas_are_found_in_a_vocabulary() -> None:
     words = ["a", ",", "Ġ,", "ãĢģ", ",,", "ãĢĤ", "Ġa", *(f"<|{name}|>" for name in SPECIAL)]
     vocabulary = {word: token for token, word in enumerate(words)}
     model = {"type": "WordLevel", "vocab": vocabulary, "unk_token": "a"}
-    config = {"suppress_ids": [], "suppress_ids_begin": []}
+    config: dict[str, Any] = {"suppress_ids": [], "suppress_ids_begin": []}
     assert Tokens(json.dumps({"version": "1.0", "model": model}), config).with_text(COMMAS) == (
         1,
         2,

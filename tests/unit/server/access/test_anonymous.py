@@ -80,7 +80,7 @@ def test_a_name_that_is_not_of_this_machine(host: str) -> None:
     ids=str,
 )
 def test_a_server_for_other_machines_accepts_no_caller_without_a_key_unless_it_accepts_all(
-    given_settings: dict[str, str],
+    given_settings: dict[str, Any],
 ) -> None:
     request = make_mocked_request("GET", "/", {"Host": "localhost"}).clone(remote="127.0.0.1")
     assert AnonymousAccess(Settings()).check(request) is None

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -25,7 +26,7 @@ class Known:
     def __init__(self, *static: str, keys: tuple[Key, ...] = ()) -> None:
         self.now = NOON
         self.directory = FakeDirectory(*keys)
-        given = {"api_key": tuple(map(own_key, static))} if static else {}
+        given: dict[str, Any] = {"api_key": tuple(map(own_key, static))} if static else {}
         static_keys = StaticKeys(Settings(**given))
         self.callers = Callers(static_keys, self.directory, lambda: self.now)
 

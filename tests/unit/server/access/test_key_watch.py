@@ -60,14 +60,17 @@ async def test_each_outage_of_the_database_is_logged_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     directory = FlakyDirectory()
+
+    async def asked_again() -> None:
+        seen = directory.count
+        await eventually(lambda: directory.count > seen + 3)
+
     async with watching(CountingKeys(), directory):
         for _ in range(2):
             directory.is_away = True
-            seen = directory.count
-            await eventually(lambda seen=seen: directory.count > seen + 3)
+            await asked_again()
             directory.is_away = False
-            seen = directory.count
-            await eventually(lambda seen=seen: directory.count > seen + 3)
+            await asked_again()
     assert caplog.text.count("database x: gone") == 2
 
 

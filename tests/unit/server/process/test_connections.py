@@ -70,7 +70,7 @@ class Port:
                 then()
             return response
 
-        await self.table.middleware(request, handler)  # type: ignore[arg-type]
+        await self.table.middleware(request, handler)
 
 
 async def test_the_one_that_was_idle_for_longest_makes_room() -> None:
@@ -100,7 +100,7 @@ async def test_what_is_being_answered_and_sessions_make_no_room() -> None:
         await while_working()
         return web.Response()
 
-    await port.table.middleware(request, handler)  # type: ignore[arg-type]
+    await port.table.middleware(request, handler)
     assert not one.aborted and not two.aborted
     assert port.table.admit("10.0.0.1") is not None  # both are idle now
 
@@ -217,7 +217,7 @@ async def test_requests_that_come_at_once_share_the_turns_of_the_event_loop() ->
     loop.call_soon(next_turn)
     requests = [make_mocked_request("GET", "/") for _ in range(60)]
     async with asyncio.timeout(5):
-        await asyncio.gather(*(port.table.middleware(each, busy) for each in requests))  # type: ignore[arg-type]
+        await asyncio.gather(*(port.table.middleware(each, busy) for each in requests))
     assert max(Counter(turns).values()) <= 2
     assert turn < 200  # and none is left without a request
 

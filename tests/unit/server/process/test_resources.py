@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import resource
 import socket
 import subprocess
@@ -92,7 +93,7 @@ async def test_memory_is_tidied_when_connections_have_ended(
     monkeypatch.setattr(resources, "TIDY_INTERVAL_S", 0.01)
     monkeypatch.setattr(resources, "resident_mb", lambda: used_mb[0])
     monkeypatch.setattr(resources, "give_memory_back", lambda: trims.append(1))
-    monkeypatch.setattr(resources.gc, "collect", lambda: collections.append(1))
+    monkeypatch.setattr(gc, "collect", lambda: collections.append(1))
     connections = Nobody(open_now)
     tidying = asyncio.create_task(resources.tidy_memory(connections))
     await eventually(lambda: len(trims) == 1)

@@ -23,7 +23,7 @@ async def test_simultaneous_requests_share_a_text_that_is_made_after_them() -> N
     (route,) = metrics_routes(Settings(), metrics)
 
     async def ask() -> str:
-        answer = await route.handler(make_mocked_request("GET", "/metrics"))  # type: ignore[arg-type]
+        answer = await route.handler(make_mocked_request("GET", "/metrics"))
         assert isinstance(answer, web.Response)
         return str(answer.text)
 
