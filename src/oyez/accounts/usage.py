@@ -182,6 +182,9 @@ def write_records(connection: Connection, records: Sequence[Record]) -> None:
         before = days[usage.session_id]
         after = split_by_day(before, usage.day, figures(usage))
         changed |= {(usage.session_id, day) for day in after if after[day] != before.get(day)}
+        if before and min(after) < min(before):
+            # the day that was the first one until now does not count the session any more
+            changed.add((usage.session_id, min(before)))
         days[usage.session_id] = after
         rows[usage.session_id] = _session_row(rows.get(usage.session_id), record, after)
     _upsert(connection, sessions, list(rows.values()))

@@ -7,10 +7,11 @@ from decimal import Decimal
 from pathlib import Path
 from random import Random
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oyez.accounts.database import open_database
+from oyez.accounts.database import Database, open_database
 from oyez.accounts.reports import usage_report
 from oyez.accounts.usage import LanguageUsage, Record, SessionUsage, write_records
 from support.usage import NOON, a_usage
@@ -91,3 +92,14 @@ def test_every_way_to_sum_gives_the_same(
     )
     exact = sum((Decimal(price) * round(u.audio_s * 1000) for u, price in last if price), Decimal())
     assert by_key.total.cost.get("EUR", Decimal()) * 1000 == exact
+
+
+@pytest.mark.parametrize("days", [(1, 2), (2, 1)])
+def test_a_session_counts_once_in_whatever_order_its_days_are_written(
+    database: Database, days: tuple[int, int]
+) -> None:
+    for day in days:
+        usage = a_usage("sess_1", at=NOON + timedelta(days=day))
+        with database.write() as connection:
+            write_records(connection, [Record(usage, "srv_1", None, None)])
+    assert usage_report(database, "day").total.sessions == 1
