@@ -3,7 +3,6 @@
 PYTHON ?=
 ARGS ?=
 STAMP := .venv/.installed
-QUICKLY := --quick --numprocesses=auto --quiet
 COVERAGE := --cov --cov-report=term --cov-fail-under=87
 LOCK := requirements/development.txt
 TOOLS := build/tools/bin
@@ -41,11 +40,11 @@ lint: setup  ## check formatting, style and types
 	.venv/bin/mypy
 
 check: lint  ## lint, then the tests that need no model, browser, database or programs of others
-	.venv/bin/pytest $(QUICKLY) $(ARGS)
+	.venv/bin/pytest --quick --numprocesses=auto --quiet $(ARGS)
 
 test: lint  ## lint, then every test: the real model and foreign client programs too
 ifeq ($(ARGS),)
-	.venv/bin/pytest $(QUICKLY) $(COVERAGE)
+	.venv/bin/pytest --quick --quiet $(COVERAGE)
 	.venv/bin/pytest --rest
 else
 	.venv/bin/pytest $(ARGS)

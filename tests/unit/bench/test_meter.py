@@ -29,7 +29,10 @@ def test_work_is_seen() -> None:
 
 
 def test_children_count_only_if_asked_for() -> None:
-    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    started = [sys.executable, "-c", "print(flush=True); input()"]
+    child = subprocess.Popen(started, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert child.stdout
+    child.stdout.readline()  # it runs, and has the memory of an interpreter
     alone, both = (Meter(os.getpid(), children=children) for children in (False, True))
     assert both.read().rss_bytes > alone.read().rss_bytes + (1 << 20)
     child.kill()
