@@ -53,16 +53,16 @@ class Peer:
         return None
 
     def on_audio(self, samples: int) -> None:
-        """Handle the news that so many samples were decoded and are about to be scored."""
+        """Called after this many samples were decoded, before they are scored."""
 
     def on_answer(self, job: int) -> None:
-        """Handle the news that the effects to come follow from the answer to this job."""
+        """Called before the effects that follow from the answer to this job."""
 
     def take(self, effect: Effect) -> None:
         """Carry out one effect. `Recognise` and `Cancel` come here too, and need nothing done."""
 
     def on_step(self) -> None:
-        """Handle the news that the session took a step and that its effects were carried out."""
+        """Called after each step of the session, when its effects are carried out."""
 
     def fail(self, error: Exception) -> None:
         """End the session because of an error that is not its client's."""
