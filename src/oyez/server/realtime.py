@@ -7,6 +7,7 @@ import math
 import secrets
 import string
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -21,12 +22,11 @@ from oyez.runtime.job import Urgency
 from oyez.runtime.loader import Engines
 from oyez.runtime.scheduler import JobMetrics, Scheduler
 from oyez.runtime.vad_batcher import VadBatcher
-from oyez.server.access.access import Access
-from oyez.server.access.admission import Admission, query_value, serves_model
-from oyez.server.access.auth import SUBPROTOCOL
+from oyez.server.access.access import SUBPROTOCOL, Access, query_parameters
+from oyez.server.access.admission import Admission
 from oyez.server.access.callers import Caller
 from oyez.server.access.refusals import Refusal, refuse
-from oyez.server.process.resources import MEBIBYTE, MemoryGuard, resident_mb
+from oyez.server.process.resources import MEBIBYTE, resident_mb
 from oyez.server.session.byte_budget import ByteBudget
 from oyez.server.session.connection import LEAVING, Connection, ConnectionLimits
 from oyez.server.session.outbox import CLOSE_HANDSHAKE_S
@@ -73,7 +73,6 @@ class Realtime:
             limit=settings.max_load,
             clock=time.monotonic,
         )
-        self._memory = MemoryGuard(settings.max_memory_mb, lambda: resident_mb(engines.pid))
         self.buffers = ByteBudget(settings.max_buffered_mb * MEBIBYTE)
         self.scheduler = Scheduler(
             engines.recogniser,
@@ -159,7 +158,7 @@ class Realtime:
         self.scheduler.stop(timeout_s)
 
     async def _serve(self, request: web.Request, socket: WebSocket, caller: Caller) -> None:
-        model = query_value(request.query_string, "model")
+        model = dict(query_parameters(request.query_string)).get("model")
         if model is None or not serves_model(model, self._settings.models):
             self.watch.refused("model")
             await socket.close(1007, "Model not found", CLOSE_HANDSHAKE_S)
@@ -208,11 +207,19 @@ class Realtime:
         return refuse(refusal)
 
     def _load_room(self) -> float:
-        if self.admission.open_sessions and self._memory.full:
+        if self.admission.open_sessions and self._is_memory_full():
             return 0.0
         if not self._settings.max_load:
             return math.inf
         return self.load.room(self.scheduler.overdue_s)
+
+    def _is_memory_full(self) -> bool:
+        # This reads from the kernel's memory, not from a disk: it takes microseconds.
+        max_mb = self._settings.max_memory_mb
+        if not max_mb or resident_mb(self._engines.pid) < max_mb:
+            return False
+        self.watch.seldom.warning("memory above max_memory_mb: new sessions are refused")
+        return True
 
     def _session(self, model: str, caller: Caller) -> Session:
         limits = session_limits(self._settings, caller.limits.languages)
@@ -224,6 +231,11 @@ class Realtime:
             emotions=self._engines.emotion.new_tracker(),
             now_ms=int(asyncio.get_running_loop().time() * 1000),
         )
+
+
+def serves_model(name: str, models: Sequence[str]) -> bool:
+    """True if clients may ask for this model: a configured name, or one of the hosted family."""
+    return name in models or name.startswith("qwen3-asr-flash-realtime")
 
 
 def session_limits(settings: Settings, languages: tuple[str, ...] = ()) -> SessionLimits:

@@ -6,11 +6,9 @@ For the event loop: nothing here blocks.
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime, time, timedelta
-from urllib.parse import unquote_plus
 
 from oyez.accounts.ledger import Ledger
 from oyez.server.access.callers import Caller, Callers, utc_now
@@ -191,22 +189,3 @@ class Admission:
 
     def _count_request(self, caller: Caller) -> None:
         self._recent_s[caller.key_id].append(self._clock())
-
-
-def query_value(query_string: str, name: str) -> str | None:
-    """The value of a query parameter, also in the malformed `a=b?model=…`.
-
-    SDKs build this form from a URL that has a query already. The last value wins, because SDKs
-    append theirs.
-    """
-    value = None
-    for pair in re.split("[?&]", query_string):
-        key, _, text = pair.partition("=")
-        if unquote_plus(key) == name:
-            value = unquote_plus(text)
-    return value
-
-
-def serves_model(name: str | None, models: Sequence[str]) -> bool:
-    """True if clients may ask for this model: a configured name, or one of the hosted family."""
-    return name is not None and (name in models or name.startswith("qwen3-asr-flash-realtime"))

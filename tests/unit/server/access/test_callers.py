@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -145,32 +144,12 @@ def lines(*words: str) -> str:
 
 @pytest.fixture
 def keys_file(tmp_path: Path) -> Callable[[str], Path]:
-    count = 0
-
     def write(text: str) -> Path:
-        nonlocal count
-        count += 1
         file = tmp_path / "keys"
         file.write_text(text)
-        os.utime(file, (count, count))  # clocks of file systems may be coarse
         return file
 
     return write
-
-
-def poll(static: StaticKeys) -> None:
-    """As often as it takes until a change counts."""
-    static.reload_if_changed()
-    static.reload_if_changed()
-
-
-def test_a_changed_file_counts_once_it_stays_as_it_is(keys_file: Callable[[str], Path]) -> None:
-    static = StaticKeys(Settings(api_keys_file=keys_file(lines("a", "b"))))
-    keys_file(lines("a", "c"))
-    static.reload_if_changed()
-    assert static.find(own_key("b")) and not static.find(own_key("c")), "it may be half written"
-    static.reload_if_changed()
-    assert static.find(own_key("c")) and not static.find(own_key("b"))
 
 
 def test_a_key_that_stays_keeps_its_id_and_no_id_is_used_again(
@@ -178,7 +157,7 @@ def test_a_key_that_stays_keeps_its_id_and_no_id_is_used_again(
 ) -> None:
     static = StaticKeys(Settings(api_keys_file=keys_file(lines("a", "b", "c"))))
     keys_file(lines("c", "d", "a"))
-    poll(static)
+    assert static.reload() == "3 static"
     assert [static.find(own_key(key)) for key in "abcd"] == [
         "static-1",
         None,
@@ -186,46 +165,40 @@ def test_a_key_that_stays_keeps_its_id_and_no_id_is_used_again(
         "static-4",
     ]
     keys_file(lines("e"))
-    poll(static)
+    static.reload()
     assert static.find(own_key("e")) == "static-5"
     assert not static.holds("static-1")
 
 
 @pytest.mark.parametrize("broken", ["two words\n", "short\n"])
-def test_a_broken_file_keeps_the_old_keys_and_is_logged_once(
-    keys_file: Callable[[str], Path], broken: str, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_broken_file_keeps_the_old_keys(keys_file: Callable[[str], Path], broken: str) -> None:
     static = StaticKeys(Settings(api_keys_file=keys_file(lines("a-secret"))))
     keys_file(broken)
-    for _ in range(5):
-        poll(static)
-    assert static.find(own_key("a-secret")) == "static-1"
-    assert [record.levelname for record in caplog.records] == ["ERROR"]
-    assert "a-secret" not in caplog.text and "two words" not in caplog.text
-    with pytest.raises(SettingsError):
+    with pytest.raises(SettingsError) as found:
         static.reload()
-    assert static.find(own_key("a-secret"))
+    assert "a-secret" not in str(found.value) and "two words" not in str(found.value)
+    assert static.find(own_key("a-secret")) == "static-1"
     keys_file(lines("b"))
-    poll(static)
+    static.reload()
     assert static.find(own_key("b")) and not static.find(own_key("a-secret"))
 
 
-def test_a_file_that_is_away_for_a_moment_changes_nothing(
-    keys_file: Callable[[str], Path],
-) -> None:
+def test_a_file_that_is_missing_changes_nothing(keys_file: Callable[[str], Path]) -> None:
     file = keys_file(lines("a"))
     static = StaticKeys(Settings(api_keys_file=file))
     file.unlink()
-    poll(static)
+    with pytest.raises(SettingsError):
+        static.reload()
     assert static.find(own_key("a"))
 
 
 @pytest.mark.parametrize("emptied", ["", "# none\n"])
 def test_an_emptied_file_revokes_its_keys(keys_file: Callable[[str], Path], emptied: str) -> None:
-    callers = Callers(StaticKeys(Settings(api_keys_file=keys_file(lines("a")))), FakeDirectory())
+    static = StaticKeys(Settings(api_keys_file=keys_file(lines("a"))))
+    callers = Callers(static, FakeDirectory())
     caller = callers.find(own_key("a"))
     assert isinstance(caller, Caller)
     keys_file(emptied)
-    poll(callers._static)
+    static.reload()
     assert callers.check(caller) is REVOKED_KEY
     assert callers.find(None) is NO_KEY

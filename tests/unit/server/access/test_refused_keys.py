@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from oyez.logs import TextFormatter
-from oyez.server.access.auth import MAX_LINES, MAX_LINES_PER_ADDRESS, RefusedKeys
+from oyez.server.access.access import MAX_LINES, MAX_LINES_PER_ADDRESS, RefusedKeys
 from oyez.server.access.refusals import EXPIRED_KEY, INVALID_KEY, NO_KEY, REVOKED_KEY, Refusal
 
 OPERATIONS = Path(__file__).parents[4] / "docs" / "operations.md"

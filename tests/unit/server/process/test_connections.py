@@ -35,13 +35,11 @@ class Port:
 
     def __init__(self, most: int = 4, per_network: int = 2) -> None:
         self.now_s = 0.0
+        bounds = {"max_connections": most, "max_connections_per_address": per_network}
         self.table = Connections(
-            max_open=most,
-            max_per_network=per_network,
-            first_request_timeout_s=10.0,
-            slow_reader_timeout_s=30.0,
-            is_unbounded=lambda address: address in ip_network("10.0.0.0/8"),
-            clock=lambda: self.now_s,
+            Settings().model_copy(update=bounds),
+            lambda address: address in ip_network("10.0.0.0/8"),
+            lambda: self.now_s,
         )
 
     def open(self, host: str = "10.0.0.1") -> tuple[Connection, Transport]:
@@ -197,32 +195,32 @@ async def test_a_client_that_reads_outlasts_one_that_does_not() -> None:
     assert (one.aborted, two.aborted) == (False, True)
 
 
-async def test_requests_that_come_at_once_share_the_turns_of_the_event_loop() -> None:
+async def test_requests_that_come_at_once_are_spread_over_iterations_of_the_event_loop() -> None:
     port = Port()
     loop = asyncio.get_running_loop()
-    turn = 0
-    turns: list[int] = []
+    iteration = 0
+    iterations: list[int] = []
 
-    def next_turn() -> None:
-        nonlocal turn
-        turn += 1
-        if len(turns) < 60:
-            loop.call_soon(next_turn)
+    def next_iteration() -> None:
+        nonlocal iteration
+        iteration += 1
+        if len(iterations) < 60:
+            loop.call_soon(next_iteration)
 
     async def busy(request: web.Request) -> web.Response:
-        turns.append(turn)
+        iterations.append(iteration)
         take_s(MAX_WORK_S / 2)
         return web.Response()
 
-    loop.call_soon(next_turn)
+    loop.call_soon(next_iteration)
     requests = [make_mocked_request("GET", "/") for _ in range(60)]
     async with asyncio.timeout(5):
         await asyncio.gather(*(port.table.middleware(each, busy) for each in requests))
-    assert max(Counter(turns).values()) <= 2
-    assert turn < 200  # and none is left without a request
+    assert max(Counter(iterations).values()) <= 2
+    assert iteration < 200  # and none is left without a request
 
 
-async def test_a_request_that_waits_for_its_turn_can_make_room() -> None:
+async def test_a_request_that_waits_for_a_later_iteration_can_make_room() -> None:
     port = Port(most=2)
     (first, _), (waiting, transport) = port.open(), port.open()
 
@@ -242,7 +240,7 @@ def take_s(seconds: float) -> None:
 
 
 def test_this_machine_and_trusted_proxies_are_not_bounded_by_address() -> None:
-    table = Connections.from_settings(
+    table = Connections(
         Settings(max_connections_per_address=1, max_connections=300),
         lambda address: address == ip_address("203.0.113.9"),
     )

@@ -21,9 +21,10 @@ from oyez.server.process.listening import (
     ACCEPTS_PER_ITERATION,
     TLS_BUFFER_BYTES,
     ListenError,
+    Listening,
     bind,
-    listen,
 )
+from oyez.settings import Settings
 from support.server import eventually
 
 AUTHORITY = trustme.CA()
@@ -69,22 +70,12 @@ async def a_port(
 ) -> AsyncIterator[tuple[int, Connections]]:
     """A port that is listened on; nothing of it may be left afterwards."""
     before = asyncio.all_tasks()
-    connections = Connections(
-        max_open=most,
-        max_per_network=0,
-        first_request_timeout_s=60.0,
-        slow_reader_timeout_s=60.0,
-        is_unbounded=lambda address: True,
-    )
+    bounds = {"max_connections": most, "slow_reader_timeout_s": 1.0}
+    connections = Connections(Settings().model_copy(update=bounds), lambda address: True)
     listener = bind("127.0.0.1", 0)
     port = listener.getsockname()[1]
-    listening = listen(
-        listener,
-        new_http,
-        connections,
-        tls=tls,
-        shutdown_timeout_s=1.0,
-        handshake_timeout_s=handshake_timeout_s,
+    listening = Listening(
+        listener, new_http, connections, tls=tls, handshake_timeout_s=handshake_timeout_s
     )
     try:
         async with asyncio.timeout(10):
@@ -168,7 +159,7 @@ async def test_beyond_the_most_the_oldest_is_closed(tls: bool) -> None:
             each.close()
 
 
-async def test_a_burst_in_one_turn_of_the_event_loop_is_within_the_most() -> None:
+async def test_a_burst_in_one_iteration_of_the_event_loop_is_within_the_most() -> None:
     """Connections that came while the server was busy all wait in the kernel's queue."""
     async with a_port(most=20) as (port, connections):
         crowd = [socket.create_connection(("127.0.0.1", port)) for _ in range(300)]
@@ -283,7 +274,7 @@ async def test_a_port_that_another_process_listens_on_is_told() -> None:
         second = bind("127.0.0.1", first.getsockname()[1])
         first.listen()
         with pytest.raises(ListenError, match="choose another"):
-            listen(second, Echo, None, tls=None, shutdown_timeout_s=1.0)  # type: ignore[arg-type]
+            Listening(second, Echo, Connections(Settings(), lambda address: True))
     finally:
         first.close()
         if second:

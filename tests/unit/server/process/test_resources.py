@@ -14,7 +14,8 @@ import pytest
 
 from oyez.server.lifecycle import StartupError, run_server
 from oyez.server.process import resources
-from oyez.server.process.resources import OWN_FILES, MemoryGuard, allow_open_files, resident_mb
+from oyez.server.process.connections import OWN_FILES, Connections, allow_open_files
+from oyez.server.process.resources import resident_mb
 from oyez.settings import Settings
 from support.server import eventually
 
@@ -54,16 +55,6 @@ def test_resident_memory_is_what_is_in_use() -> None:
     assert held[0]
 
 
-def test_the_guard(caplog: pytest.LogCaptureFixture) -> None:
-    used_mb = 99.0
-    guard = MemoryGuard(100, lambda: used_mb)
-    assert not guard.full
-    used_mb = 100.0
-    assert guard.full and guard.full
-    assert len(caplog.records) == 1
-    assert not MemoryGuard(0, lambda: 1e9).full
-
-
 def test_the_engine_s_memory_counts_too() -> None:
     alone = resident_mb()
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as engine:
@@ -74,11 +65,11 @@ def test_the_engine_s_memory_counts_too() -> None:
     assert resident_mb(engine.pid) == pytest.approx(alone, abs=3), "it has just ended"
 
 
-class Nobody:
+class Ending(Connections):
     """Connections that end."""
 
     def __init__(self, open_now: int) -> None:
-        self.ended = 0
+        super().__init__(Settings(), lambda address: True)
         self._open_now = open_now
 
     def __len__(self) -> int:
@@ -94,12 +85,12 @@ async def test_memory_is_tidied_when_connections_have_ended(
     monkeypatch.setattr(resources, "resident_mb", lambda: used_mb[0])
     monkeypatch.setattr(resources, "give_memory_back", lambda: trims.append(1))
     monkeypatch.setattr(gc, "collect", lambda: collections.append(1))
-    connections = Nobody(open_now)
+    connections = Ending(open_now)
     tidying = asyncio.create_task(resources.tidy_memory(connections))
     await eventually(lambda: len(trims) == 1)
     used_mb[0] = 200.0
     await asyncio.sleep(0.05)
-    assert len(trims) == 1, "nobody has left anything behind"
+    assert len(trims) == 1, "no connection has ended"
     connections.ended = 1
     await eventually(lambda: len(trims) == 2 + collected)
     await asyncio.sleep(0.05)
