@@ -184,7 +184,7 @@ async def test_a_key_taken_out_of_the_file_ends_its_sessions_and_no_others(
     file.write_text(f"{STAYS}\n{GOES}\n")
     async with running_server(api_keys_file=file) as running:
         reloader = Reloader()
-        reloader.add("keys", running.server.access.static.reload, file)
+        reloader.add("keys", running.server.access.callers.reload, file)
         watching = asyncio.create_task(reloader.watch())
         stays, goes = [await running.connect(key=key) for key in (STAYS, GOES)]
         file.write_text("two words are no key\n")

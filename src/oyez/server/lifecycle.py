@@ -156,7 +156,7 @@ async def _serve(prepared: _Prepared, show: Callable[[str], None]) -> None:
     stops = supervision.count_stop_signals()
     supervision.on_sighup(reload=reloader.reload_soon, stop=stops.release)
     server = Server(settings, prepared.engines, prepared.metrics, prepared.accounts)
-    reloader.add("keys", server.access.static.reload, settings.api_keys_file)
+    reloader.add("keys", server.access.callers.reload, settings.api_keys_file)
     if settings.database != OFF:
         reloader.add("keys of the database", prepared.accounts.reload)
     runner = web.AppRunner(

@@ -84,15 +84,7 @@ class Realtime:
         )
         self.vad_batcher = VadBatcher(engines.detector, metrics.tally)
         self.watch = ServerMetrics(metrics, settings.models)
-        self.admission = Admission(
-            access.callers,
-            access.quotas,
-            max_sessions=settings.max_sessions,
-            sessions_per_second=settings.sessions_per_second,
-            clock=time.monotonic,
-            load_room=self._load_room,
-            reserved_share=settings.reserved_share,
-        )
+        self.admission = Admission(settings, access.callers, access.quotas, self._load_room)
         self.connections: set[Connection] = set()
         self._emptied = asyncio.Event()
         for urgency in Urgency:

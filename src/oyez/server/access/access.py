@@ -23,7 +23,7 @@ from aiohttp import web
 from oyez.logs import RateLimitedLogger
 from oyez.protocol.errors import ClientError, ProtocolError
 from oyez.server.access.admission import Quotas
-from oyez.server.access.callers import ANONYMOUS, Accounts, Caller, Callers, StaticKeys
+from oyez.server.access.callers import ANONYMOUS, Accounts, Caller, Callers
 from oyez.server.access.refusals import (
     EXPIRED_KEY,
     INVALID_KEY,
@@ -46,16 +46,8 @@ URL_NAMES = frozenset({"api_key", "api-key", "apikey", "access_token", "token", 
 ANY_ORIGIN = "*"
 PROXY_HEADERS = frozenset(
     {
-        "forwarded",
-        "via",
-        "x-real-ip",
-        "x-client-ip",
-        "x-cluster-client-ip",
-        "true-client-ip",
-        "cf-connecting-ip",
-        "cdn-loop",
-        "fly-client-ip",
-        "x-envoy-external-address",
+        *("forwarded", "via", "x-real-ip", "x-client-ip", "x-cluster-client-ip", "true-client-ip"),
+        *("cf-connecting-ip", "cdn-loop", "fly-client-ip", "x-envoy-external-address"),
         "x-original-forwarded-for",
     }
 )
@@ -240,8 +232,7 @@ class Access:
     def __init__(self, settings: Settings, accounts: Accounts) -> None:
         """Read the keys of the settings. Raises SettingsError if their file cannot be used."""
         self.ledger = accounts.ledger
-        self.static = StaticKeys(settings)
-        self.callers = Callers(self.static, accounts.directory)
+        self.callers = Callers(settings, accounts.directory)
         self.quotas = Quotas(accounts.ledger, self.callers)
         self._allows_all = settings.allow_insecure
         self._allows_local = settings.for_this_machine

@@ -1,6 +1,6 @@
 """The callers of the server: which key a caller has, and what the key allows now.
 
-Keys come from two sources: the settings (`StaticKeys`), and the database of `Accounts`.
+Keys come from two sources: the settings, and the database of `Accounts`.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import hmac
 import logging
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
@@ -39,66 +39,13 @@ class Caller:
     key_id: str | None
     """The public id of the key, which logs may show; None for a caller without a key."""
     name: str | None
-    """The name that the operator gave to the key."""
+    """The name that the operator gave to the key; the id of a key of the settings."""
     limits: KeyLimits = NO_LIMITS
     """The limits of the key when the caller was let in."""
-    is_static: bool = False
-    """True if the key comes from the settings."""
 
 
 ANONYMOUS = Caller(None, None)
 """The caller of a server without keys. All callers without a key count as one."""
-
-
-class StaticKeys:
-    """The keys of the settings `api_key` and `api_keys_file`. Any thread may use it.
-
-    Raises SettingsError if the file cannot be used.
-    """
-
-    def __init__(self, settings: Settings) -> None:
-        self.is_configured = settings.has_key_source
-        """True if a setting names a source of keys, even if the source holds none."""
-        self._settings = settings
-        self._ids_given = 0
-        self._id_by_hash: dict[bytes, str] = {}
-        self.reload()
-
-    def __len__(self) -> int:
-        return len(self._id_by_hash)
-
-    def find(self, offered: str) -> str | None:
-        """The id of the key that was offered, such as `static-1`; None if the key is unknown."""
-        offered_hash = hash_key(offered)
-        found = None
-        # Every key is compared, in constant time, so that the duration reveals nothing.
-        for known, key_id in self._id_by_hash.items():
-            if hmac.compare_digest(offered_hash, known):
-                found = key_id
-        return found
-
-    def holds(self, key_id: str) -> bool:
-        """True if the key with this id is still valid."""
-        return key_id in self._id_by_hash.values()
-
-    def reload(self) -> str:
-        """Read the file again, and return a summary for the log. Blocks; one call at a time.
-
-        Raises SettingsError if the file cannot be used; then the old keys stay.
-        """
-        self._id_by_hash = self._with_ids(self._settings.keys())
-        return f"{len(self)} static"
-
-    def _with_ids(self, keys: Iterable[str]) -> dict[bytes, str]:
-        """Ids by hash. A known key keeps its id, and the id of a removed key is not used again."""
-        ids: dict[bytes, str] = {}
-        for key_hash in map(hash_key, keys):
-            if key_hash in ids:
-                continue
-            if key_hash not in self._id_by_hash:
-                self._ids_given += 1
-            ids[key_hash] = self._id_by_hash.get(key_hash, f"static-{self._ids_given}")
-        return ids
 
 
 class Accounts:
@@ -170,18 +117,38 @@ class Accounts:
 
 
 class Callers:
-    """All keys that are valid now. For the event loop: no method blocks."""
+    """All keys that are valid now. For the event loop: no method but `reload` blocks."""
 
     def __init__(
         self,
-        static: StaticKeys,
+        settings: Settings,
         directory: KeyDirectory,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
-        self._static = static
+        """Read the keys of the settings. Raises SettingsError if their file cannot be used."""
+        self._settings = settings
         self._directory = directory
         self._clock = clock
-        self._had_keys = static.is_configured
+        self._had_keys = settings.has_key_source
+        self._ids_given = 0
+        self._static: dict[bytes, str] = {}
+        """The ids of the keys of the settings, such as `static-1`, by the hashes of the keys."""
+        self.reload()
+
+    def reload(self) -> str:
+        """Read the keys of the settings again, and return a summary for the log. Blocks; one call
+        at a time, in any thread. Raises SettingsError if their file cannot be used; then the old
+        keys stay.
+
+        A known key keeps its id, and the id of a removed key is not used again.
+        """
+        ids: dict[bytes, str] = {}
+        for key_hash in map(hash_key, self._settings.keys()):
+            if key_hash not in self._static and key_hash not in ids:
+                self._ids_given += 1
+            ids.setdefault(key_hash, self._static.get(key_hash, f"static-{self._ids_given}"))
+        self._static = ids
+        return f"{len(ids)} static"
 
     @property
     def need_keys(self) -> bool:
@@ -210,8 +177,11 @@ class Callers:
             return ANONYMOUS
         if not offered:
             return NO_KEY
-        if static_id := self._static.find(offered):
-            return Caller(static_id, static_id, is_static=True)
+        offered_hash = hash_key(offered)
+        # Every key is compared, in constant time, so that the duration reveals nothing.
+        keys = self._static.items()
+        if found := [own for known, own in keys if hmac.compare_digest(offered_hash, known)]:
+            return Caller(found[0], found[0])
         key = self._directory.find(offered)
         if key is None:
             return INVALID_KEY
@@ -219,10 +189,8 @@ class Callers:
 
     def check(self, caller: Caller) -> Refusal | None:
         """The refusal if the key of a caller that was let in is not valid any more, or None."""
-        if caller.key_id is None:
+        if caller.key_id is None or caller.key_id in self._static.values():
             return None
-        if caller.is_static:
-            return None if self._static.holds(caller.key_id) else REVOKED_KEY
         key = self._directory.get(caller.key_id)
         return self._check_key(key) if key else REVOKED_KEY
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -18,6 +19,7 @@ from oyez.server.access.refusals import (
     SHARE_USED,
     Refusal,
 )
+from oyez.settings import Settings
 
 A, B = Caller("key_a", "a"), Caller("key_b", "b")
 
@@ -55,15 +57,13 @@ def an_admission(
     several_keys: bool = True,
 ) -> tuple[Admission, Clock, FakeQuotas]:
     clock, quotas = Clock(), FakeQuotas()
-    admission = Admission(
-        FakeCallers(several_keys),  # type: ignore[arg-type]
-        quotas,  # type: ignore[arg-type]
+    settings = Settings(
         max_sessions=max_sessions,
         sessions_per_second=sessions_per_second,
-        clock=clock,
-        load_room=load_room,
         reserved_share=reserved_share,
     )
+    callers: Any = FakeCallers(several_keys)
+    admission = Admission(settings, callers, cast(Any, quotas), load_room, clock)
     return admission, clock, quotas
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oyez.accounts.keys import Key, KeyLimits
-from oyez.server.access.callers import ANONYMOUS, Caller, Callers, StaticKeys
+from oyez.server.access.callers import ANONYMOUS, Caller, Callers
 from oyez.server.access.refusals import EXPIRED_KEY, INVALID_KEY, NO_KEY, REVOKED_KEY
 from oyez.settings import Settings, SettingsError
 from support.keys import FakeDirectory, a_key, own_key
@@ -26,8 +26,7 @@ class Known:
         self.now = NOON
         self.directory = FakeDirectory(*keys)
         given: dict[str, Any] = {"api_key": tuple(map(own_key, static))} if static else {}
-        static_keys = StaticKeys(Settings(**given))
-        self.callers = Callers(static_keys, self.directory, lambda: self.now)
+        self.callers = Callers(Settings(**given), self.directory, lambda: self.now)
 
 
 def test_without_keys_every_caller_is_anonymous() -> None:
@@ -37,7 +36,7 @@ def test_without_keys_every_caller_is_anonymous() -> None:
 
 def test_static_keys_are_named_by_number_never_by_themselves() -> None:
     callers = Known("first", "second", "first").callers
-    assert callers.find(own_key("second")) == Caller("static-2", "static-2", is_static=True)
+    assert callers.find(own_key("second")) == Caller("static-2", "static-2")
     assert callers.find(own_key("third")) is INVALID_KEY
     assert callers.find(None) is NO_KEY
 
@@ -122,7 +121,7 @@ def test_a_key_that_does_not_count_any_more_is_needed_all_the_same(key: Key) -> 
 def test_a_source_of_keys_without_a_key_opens_nothing(tmp_path: Path) -> None:
     (tmp_path / "keys").write_text("# none yet\n")
     for settings in (Settings(api_key=""), Settings(api_keys_file=tmp_path / "keys")):
-        callers = Callers(StaticKeys(settings), FakeDirectory())
+        callers = Callers(settings, FakeDirectory())
         assert callers.find(None) is NO_KEY
         assert callers.find("") is NO_KEY
         assert callers.find("any") is INVALID_KEY
@@ -135,6 +134,15 @@ def test_a_caller_let_in_before_the_first_key_may_stay() -> None:
     known.directory.set(a_key("a"))
     assert known.callers.find(None) is NO_KEY
     assert known.callers.check(ANONYMOUS) is None
+
+
+def of_file(file: Path) -> Callers:
+    return Callers(Settings(api_keys_file=file), FakeDirectory())
+
+
+def its_id(callers: Callers, word: str) -> str | None:
+    found = callers.find(own_key(word))
+    return found.key_id if isinstance(found, Caller) else None
 
 
 def lines(*words: str) -> str:
@@ -155,50 +163,44 @@ def keys_file(tmp_path: Path) -> Callable[[str], Path]:
 def test_a_key_that_stays_keeps_its_id_and_no_id_is_used_again(
     keys_file: Callable[[str], Path],
 ) -> None:
-    static = StaticKeys(Settings(api_keys_file=keys_file(lines("a", "b", "c"))))
+    callers = of_file(keys_file(lines("a", "b", "c")))
     keys_file(lines("c", "d", "a"))
-    assert static.reload() == "3 static"
-    assert [static.find(own_key(key)) for key in "abcd"] == [
-        "static-1",
-        None,
-        "static-3",
-        "static-4",
-    ]
+    assert callers.reload() == "3 static"
+    assert [its_id(callers, key) for key in "abcd"] == ["static-1", None, "static-3", "static-4"]
     keys_file(lines("e"))
-    static.reload()
-    assert static.find(own_key("e")) == "static-5"
-    assert not static.holds("static-1")
+    callers.reload()
+    assert its_id(callers, "e") == "static-5"
+    assert callers.check(Caller("static-1", "static-1")) is REVOKED_KEY
 
 
 @pytest.mark.parametrize("broken", ["two words\n", "short\n"])
 def test_a_broken_file_keeps_the_old_keys(keys_file: Callable[[str], Path], broken: str) -> None:
-    static = StaticKeys(Settings(api_keys_file=keys_file(lines("a-secret"))))
+    callers = of_file(keys_file(lines("a-secret")))
     keys_file(broken)
     with pytest.raises(SettingsError) as found:
-        static.reload()
+        callers.reload()
     assert "a-secret" not in str(found.value) and "two words" not in str(found.value)
-    assert static.find(own_key("a-secret")) == "static-1"
+    assert its_id(callers, "a-secret") == "static-1"
     keys_file(lines("b"))
-    static.reload()
-    assert static.find(own_key("b")) and not static.find(own_key("a-secret"))
+    callers.reload()
+    assert its_id(callers, "b") and not its_id(callers, "a-secret")
 
 
 def test_a_file_that_is_missing_changes_nothing(keys_file: Callable[[str], Path]) -> None:
     file = keys_file(lines("a"))
-    static = StaticKeys(Settings(api_keys_file=file))
+    callers = of_file(file)
     file.unlink()
     with pytest.raises(SettingsError):
-        static.reload()
-    assert static.find(own_key("a"))
+        callers.reload()
+    assert its_id(callers, "a")
 
 
 @pytest.mark.parametrize("emptied", ["", "# none\n"])
 def test_an_emptied_file_revokes_its_keys(keys_file: Callable[[str], Path], emptied: str) -> None:
-    static = StaticKeys(Settings(api_keys_file=keys_file(lines("a"))))
-    callers = Callers(static, FakeDirectory())
+    callers = of_file(keys_file(lines("a")))
     caller = callers.find(own_key("a"))
     assert isinstance(caller, Caller)
     keys_file(emptied)
-    static.reload()
+    callers.reload()
     assert callers.check(caller) is REVOKED_KEY
     assert callers.find(None) is NO_KEY
