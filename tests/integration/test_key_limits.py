@@ -13,7 +13,7 @@ import pytest
 
 from oyez.server.access import callers
 from oyez.server.process import supervision
-from oyez.server.process.supervision import Reloader
+from oyez.server.process.supervision import Reloadable
 from oyez.server.session import usage_recorder
 from support.keys import KeyOffice, own_key
 from support.server import (
@@ -183,9 +183,8 @@ async def test_a_key_taken_out_of_the_file_ends_its_sessions_and_no_others(
     file = tmp_path / "keys"
     file.write_text(f"{STAYS}\n{GOES}\n")
     async with running_server(api_keys_file=file) as running:
-        reloader = Reloader()
-        reloader.add("keys", running.server.access.callers.reload, file)
-        watching = asyncio.create_task(reloader.watch())
+        keys = Reloadable("keys", running.server.access.callers.reload, file)
+        watching = asyncio.create_task(keys.watch())
         stays, goes = [await running.connect(key=key) for key in (STAYS, GOES)]
         file.write_text("two words are no key\n")
         await eventually(lambda: "not reloaded" in caplog.text)

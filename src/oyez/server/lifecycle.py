@@ -25,14 +25,10 @@ from oyez.server.access.access import Access
 from oyez.server.access.callers import Accounts
 from oyez.server.app import Server
 from oyez.server.process import resources, supervision
-from oyez.server.process.connections import (
-    allow_open_files,
-    limit_bad_request_logs,
-    max_connections,
-)
+from oyez.server.process.connections import limit_bad_request_logs
 from oyez.server.process.event_loop import new_event_loop
 from oyez.server.process.listening import ListenError, Listening, bind
-from oyez.server.process.supervision import Reloader, ServiceManager
+from oyez.server.process.supervision import Reloadable, ServiceManager
 from oyez.server.process.tls import Certificate
 from oyez.server.realtime import PATH
 from oyez.settings import Settings, service_manager
@@ -66,7 +62,7 @@ class _Prepared:
     settings: Settings
     listener: socket.socket
     certificate: Certificate | None
-    reloader: Reloader
+    reloadables: list[Reloadable]
     accounts: Accounts
     engines: Engines
     metrics: Metrics
@@ -100,9 +96,12 @@ def run_server(settings: Settings, show: Callable[[str], None]) -> None:
 
     # Everything that can be wrong is found before seconds are spent on loading the model.
     settings.keys()
-    reloader = Reloader()
-    certificate = _certificate(settings, reloader)
-    allow_open_files(max_connections(settings))
+    reloadables: list[Reloadable] = []
+    certificate = None
+    if settings.tls_cert and settings.tls_key:
+        files = settings.tls_cert, settings.tls_key, settings.tls_key_password_file
+        certificate = Certificate(*files)
+        reloadables.append(Reloadable("certificate", certificate.reload, *files))
     metrics = Metrics()
     try:
         with ExitStack() as stack:
@@ -115,22 +114,12 @@ def run_server(settings: Settings, show: Callable[[str], None]) -> None:
             stack.enter_context(closing(engines))
             _check_memory(settings.max_memory_mb, engines)
             prepared = _Prepared(
-                settings, listener, certificate, reloader, accounts, engines, metrics, manager
+                settings, listener, certificate, reloadables, accounts, engines, metrics, manager
             )
             with asyncio.Runner(loop_factory=new_event_loop) as runner:
                 runner.run(_serve(prepared, show))
     except (ListenError, DatabaseError, LoadError) as error:
         raise StartupError(str(error)) from error
-
-
-def _certificate(settings: Settings, reloader: Reloader) -> Certificate | None:
-    """Return the certificate that the settings name; None: the server does not use TLS."""
-    if not (settings.tls_cert and settings.tls_key):
-        return None
-    files = settings.tls_cert, settings.tls_key, settings.tls_key_password_file
-    certificate = Certificate(*files)
-    reloader.add("certificate", certificate.reload, *files)
-    return certificate
 
 
 def _check_memory(max_memory_mb: int, engines: Engines) -> None:
@@ -140,7 +129,7 @@ def _check_memory(max_memory_mb: int, engines: Engines) -> None:
     try:
         used_mb = resources.resident_mb(engines.pid)
     except OSError as error:
-        raise StartupError(f"max_memory_mb: this system does not tell: {error}") from error
+        raise StartupError(f"max_memory_mb: the memory in use is not known: {error}") from error
     if used_mb >= max_memory_mb:
         raise StartupError(
             f"max_memory_mb is {max_memory_mb}, but {used_mb:.0f} MiB are in use before the first "
@@ -149,16 +138,18 @@ def _check_memory(max_memory_mb: int, engines: Engines) -> None:
 
 
 async def _serve(prepared: _Prepared, show: Callable[[str], None]) -> None:
-    settings, manager, reloader = prepared.settings, prepared.manager, prepared.reloader
-    certificate = prepared.certificate
+    settings, manager, certificate = prepared.settings, prepared.manager, prepared.certificate
 
     # Startup: from now on signals are handled by the event loop.
     stops = supervision.count_stop_signals()
-    supervision.on_sighup(reload=reloader.reload_soon, stop=stops.release)
     server = Server(settings, prepared.engines, prepared.metrics, prepared.accounts)
-    reloader.add("keys", server.access.callers.reload, settings.api_keys_file)
+    reloadables = [
+        *prepared.reloadables,
+        Reloadable("keys", server.access.callers.reload, settings.api_keys_file),
+    ]
     if settings.database != OFF:
-        reloader.add("keys of the database", prepared.accounts.reload)
+        reloadables.append(Reloadable("database", prepared.accounts.reload))
+    supervision.on_sighup(reloadables, stop=stops.release)
     runner = web.AppRunner(
         server.app,
         access_log=None,
@@ -177,7 +168,7 @@ async def _serve(prepared: _Prepared, show: Callable[[str], None]) -> None:
         url = _announce(prepared.listener, settings, server.access, show)
         manager.ready(f"listening on {url}")
         jobs = [
-            reloader.watch(),
+            *(each.watch() for each in reloadables),
             manager.keep_alive(lambda: server.engine_watch.is_alive),
             resources.tidy_memory(server.connections),
             *([certificate.watch()] if certificate else []),

@@ -96,7 +96,9 @@ class Realtime:
         metrics.load_demand.set_function(lambda: self.load.demand)
         metrics.load_needed.set_function(lambda: self.load.needed)
         metrics.load_limit.set(settings.max_load)
-        metrics.backlog.set_function(self._backlog_s)
+        metrics.backlog.set_function(
+            lambda: max((each.backlog_s for each in self.connections), default=0.0)
+        )
         if engines.process:
             metrics.watch_engine(lambda: engines.pid)
 
@@ -191,27 +193,19 @@ class Realtime:
             if not self.connections:
                 self._emptied.set()
 
-    def _backlog_s(self) -> float:
-        return max((each.backlog_s for each in self.connections), default=0.0)
-
     def _refuse(self, refusal: Refusal) -> web.Response:
         self.watch.refused(refusal.reason)
         return refuse(refusal)
 
     def _load_room(self) -> float:
-        if self.admission.open_sessions and self._is_memory_full():
+        max_mb = self._settings.max_memory_mb
+        # The kernel, not a disk, is asked how much memory is in use: it takes microseconds.
+        if max_mb and self.admission.open_sessions and resident_mb(self._engines.pid) >= max_mb:
+            self.watch.seldom.warning("memory above max_memory_mb: new sessions are refused")
             return 0.0
         if not self._settings.max_load:
             return math.inf
         return self.load.room(self.scheduler.overdue_s)
-
-    def _is_memory_full(self) -> bool:
-        # This reads from the kernel's memory, not from a disk: it takes microseconds.
-        max_mb = self._settings.max_memory_mb
-        if not max_mb or resident_mb(self._engines.pid) < max_mb:
-            return False
-        self.watch.seldom.warning("memory above max_memory_mb: new sessions are refused")
-        return True
 
     def _session(self, model: str, caller: Caller) -> Session:
         limits = session_limits(self._settings, caller.limits.languages)

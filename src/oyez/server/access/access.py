@@ -168,7 +168,10 @@ def is_of_this_machine(peer: str | None, headers: Mapping[str, str]) -> bool:
     It must come from a loopback address, without a header that proxies add, and its Host must be
     this machine. peer: the address at the other end of the connection.
     """
-    if peer is None or not is_loopback(peer) or any(map(_is_proxy_header, headers)):
+    if peer is None or not is_loopback(peer):
+        return False
+    names = [name.lower() for name in headers]
+    if any(name.startswith("x-forwarded-") or name in PROXY_HEADERS for name in names):
         return False
     host = headers.get("Host")
     # Proxies pass on the name that their callers use. A page on a name that points at loopback
@@ -177,11 +180,6 @@ def is_of_this_machine(peer: str | None, headers: Mapping[str, str]) -> bool:
         return host is None or _is_name_of_this_machine(urlsplit(f"//{host}").hostname or "")
     except ValueError:
         return False
-
-
-def _is_proxy_header(header: str) -> bool:
-    name = header.lower()
-    return name.startswith("x-forwarded-") or name in PROXY_HEADERS
 
 
 class RefusedKeys:

@@ -89,7 +89,7 @@ class Accounts:
         """Read the keys of the database now, and return a summary for the log. Blocks. Raises
         DatabaseError; then those known stay."""
         self.directory.refresh()
-        return f"{len(self.directory.keys())} in the database"
+        return f"{len(self.directory.keys())} keys"
 
     def close(self, timeout_s: float) -> None:
         """Write pending usage for at most `timeout_s`. The next start writes the rest."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import resource
 import time
 import warnings
@@ -38,41 +39,31 @@ UPGRADED = 101
 log = logging.getLogger(__name__)
 
 
-def max_connections(settings: Settings) -> int:
-    """Return how many connections the settings ask for."""
-    return settings.max_connections or settings.max_sessions + BESIDE_SESSIONS
-
-
-def connections_that_fit(wanted: int) -> int:
-    """Return how many of the wanted connections the limit of open files allows.
+def allow_open_files(connections: int) -> int:
+    """Raise the limit of open files, as far as the system permits, to what this many connections
+    need, and return how many of them fit. Warns if not all do.
 
     `OWN_FILES` are kept back, so that files, the database and health checks have descriptors at
     any load.
     """
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY:
-        return wanted
-    return min(wanted, max(soft - OWN_FILES, soft // 2))
-
-
-def allow_open_files(connections: int) -> None:
-    """Raise the limit of open files, as far as the system permits, to what this many connections
-    need. Warns if that is not enough."""
     needed = connections + OWN_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     granted = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
     if soft != resource.RLIM_INFINITY and soft < granted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (granted, hard))
         soft = granted
-    if soft != resource.RLIM_INFINITY and soft < needed:
-        log.warning(
-            "at most %d files may be open, %d connections need %d, so there may be %d: raise the "
-            "limit (ulimit -n, LimitNOFILE) or lower max_connections and max_sessions",
-            soft,
-            connections,
-            needed,
-            connections_that_fit(connections),
-        )
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return connections
+    fitting = min(connections, max(soft - OWN_FILES, soft // 2))
+    log.warning(
+        "at most %d files may be open, %d connections need %d, so there may be %d: raise the "
+        "limit (ulimit -n, LimitNOFILE) or lower max_connections and max_sessions",
+        soft,
+        connections,
+        needed,
+        fitting,
+    )
+    return fitting
 
 
 class Transport(Protocol):
@@ -89,7 +80,8 @@ class Connection:
 
     network: str | None
     """Connections of one network are counted together; None: they are not bounded."""
-    opened_s: float
+    request_due_s: float
+    """When the first request must be complete; infinite once it is."""
     progress_s: float
     """When the client last read some of what waits for it, or when nothing waited."""
     unsent_bytes: int = 0
@@ -98,12 +90,8 @@ class Connection:
     """The transport below TLS; None while it is being made."""
     http: asyncio.BaseProtocol | None = None
     """aiohttp's protocol; None until the TLS handshake is complete."""
-    has_request: bool = False
-    """Whether a complete request has arrived."""
     is_answering: bool = False
     """Whether a handler is working on a request."""
-    has_session: bool = False
-    """Whether the connection was upgraded, and its session has not ended."""
     unread_body: StreamReader | None = None
     """The rest of a request that was answered before its body was read."""
 
@@ -130,7 +118,9 @@ class Connections:
         self.ended = 0
         """How many connections have ended since the start."""
         self._first_request_timeout_s = min(FIRST_REQUEST_S, settings.keepalive_timeout_s)
-        self._max_open = connections_that_fit(max_connections(settings))
+        self._max_open = allow_open_files(
+            settings.max_connections or settings.max_sessions + BESIDE_SESSIONS
+        )
         self._max_per_network = settings.max_connections_per_address
         self._is_trusted_proxy = is_trusted_proxy
         self._clock = clock
@@ -163,7 +153,7 @@ class Connections:
             self._seldom.warning("connections are refused: all others are in use")
             return None
         now_s = self._clock()
-        connection = Connection(network, opened_s=now_s, progress_s=now_s)
+        connection = Connection(network, now_s + self._first_request_timeout_s, now_s)
         self._open += 1
         self._watch(connection)
         return connection
@@ -205,10 +195,9 @@ class Connections:
                 connection.progress_s = now_s
                 self._to_end(connection)
             connection.unsent_bytes = unsent_bytes
-            open_s = now_s - connection.opened_s
             if now_s - connection.progress_s > self.slow_reader_timeout_s:
                 self._abort(connection, "connections were closed: their clients did not read")
-            elif not connection.has_request and open_s > self._first_request_timeout_s:
+            elif now_s > connection.request_due_s:
                 self._abort(connection, "connections were closed: no request came")
 
     @web.middleware
@@ -220,7 +209,7 @@ class Connections:
         try:
             connection = self._by_http.get(request.protocol)
             if connection:
-                connection.has_request = True
+                connection.request_due_s = math.inf
             await self._pacer.wait()
             if connection:  # until now it was idle and could be closed to make room
                 connection.is_answering = True
@@ -236,8 +225,7 @@ class Connections:
         """Record that a connection is upgraded: it has a session until its handler returns. For
         the signal of the same name of `Application`."""
         connection = self._by_http.get(request.protocol)
-        if connection and response.status == UPGRADED and not connection.has_session:
-            connection.has_session = True
+        if connection and response.status == UPGRADED:
             self._unwatch(connection)
 
     async def wait_for_requests(self, timeout_s: float) -> None:
@@ -248,9 +236,8 @@ class Connections:
     def _answered(self, connection: Connection, body: StreamReader) -> None:
         connection.is_answering = False
         connection.unread_body = None if body.is_eof() else body
-        if connection.has_session:
-            # The session has ended, so what its client has not read is bounded here again.
-            connection.has_session = False
+        if connection not in self._without_session:
+            # Its session has ended, so what its client has not read is bounded here again.
             self._watch(connection)
         connection.progress_s = self._clock()
         self._to_end(connection)
@@ -266,14 +253,14 @@ class Connections:
         self._in_network[connection.network] += 1
 
     def _unwatch(self, connection: Connection) -> None:
-        del self._without_session[connection]
-        self._in_network[connection.network] -= 1
-        if not self._in_network[connection.network]:
-            del self._in_network[connection.network]
+        if connection in self._without_session:
+            del self._without_session[connection]
+            self._in_network[connection.network] -= 1
+            if not self._in_network[connection.network]:
+                del self._in_network[connection.network]
 
     def _forget(self, connection: Connection) -> None:
-        if connection in self._without_session:
-            self._unwatch(connection)
+        self._unwatch(connection)
         if connection.http is not None:
             self._by_http.pop(connection.http, None)
 

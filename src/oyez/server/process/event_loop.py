@@ -37,7 +37,7 @@ class BoundedSelector(selectors.DefaultSelector):
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """Return events that are ready. Those left out are still ready the next time; the first
-        one changes from call to call, so that each gets its chance soon."""
+        one changes from call to call, so that each is returned soon."""
         ready: list[tuple[selectors.SelectorKey, int]] = super().select(timeout)
         if len(ready) <= MAX_EVENTS:
             return ready

@@ -83,7 +83,8 @@ class Listening:
         tls: ssl.SSLContext | None = None,
         handshake_timeout_s: float = HANDSHAKE_TIMEOUT_S,
     ) -> None:
-        """Accept connections from now on.
+        """Accept connections from now on. Raises ListenError if another process listens on the
+        port by now.
 
         Args:
             listener: The socket that `bind` returned.
@@ -91,9 +92,6 @@ class Listening:
             connections: Counts connections and makes room.
             tls: The context of TLS; None: connections are not encrypted.
             handshake_timeout_s: A connection is closed if its TLS handshake takes longer.
-
-        Raises:
-            ListenError: Another process listens on the port by now.
         """
         try:
             listener.listen(BACKLOG)

@@ -27,11 +27,10 @@ FULL_COLLECTION = 100
 
 def outdated_packages() -> list[str]:
     """Return the required packages that are missing or have the wrong version, one line each, such
-    as "aiohttp 3.14.0 (needed: >=3.14.5)".
+    as "aiohttp 3.14.0 (needed: >=3.14.5)". Extras are not checked.
 
     pip installs the right versions, but they can be changed later, and some limits that oyez
-    promises need a package of a certain version. Extras are not checked. The list is empty where
-    oyez runs without having been installed.
+    promises need a package of a certain version. Where oyez is not installed, the list is empty.
     """
     try:
         needed = [Requirement(line) for line in metadata.requires("oyez") or ()]

@@ -11,7 +11,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -26,8 +26,6 @@ STUCK_S = 30.0
 """A call of the engine that exceeds its time limit by this much is taken to be lost."""
 
 EngineState = Literal["ok", "engine_restarting", "engine_stuck"]
-FileState = tuple[int, int, int]
-"""The inode, the time of the last change and the size of a file."""
 
 log = logging.getLogger(__name__)
 
@@ -52,13 +50,17 @@ def count_stop_signals() -> asyncio.Semaphore:
     return stops
 
 
-def on_sighup(reload: Callable[[], None], stop: Callable[[], None]) -> None:
-    """Call `reload` on each SIGHUP, or `stop` if the signal means that the server's terminal was
+def on_sighup(reloadables: Sequence[Reloadable], stop: Callable[[], None]) -> None:
+    """Reload on each SIGHUP, or call `stop` if the signal means that the server's terminal was
     closed."""
     had_terminal = _has_terminal()
 
     def handle() -> None:
-        (stop if had_terminal and not _has_terminal() else reload)()
+        if had_terminal and not _has_terminal():
+            stop()
+        else:
+            for each in reloadables:
+                each.reload_soon()
 
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, handle)
 
@@ -71,89 +73,69 @@ def _has_terminal() -> bool:
     return True
 
 
-class _Reloadable:
-    """Something that can be read again, with the files that it reads."""
+class Reloadable:
+    """Something that is read again while the server runs: on SIGHUP, and when its files change.
+    Use it on the event loop only."""
 
-    def __init__(self, reload: Callable[[], str], files: tuple[Path | None, ...]) -> None:
-        self._reload = reload
+    def __init__(self, name: str, read: Callable[[], str], *files: Path | None) -> None:
+        """Make it just after the first reading.
+
+        Args:
+            name: How the log calls it.
+            read: Reads it again, in a thread, so it may block. Returns what is in force now, for
+                the log. Raises SettingsError, DatabaseError or OSError if the new state cannot be
+                used; the old state must then stay in force.
+            files: The files that `read` reads.
+        """
+        self._name = name
+        self._read = read
         self._files = [file for file in files if file]
         self._read_state = self._seen_state = self._state()
-        self.lock = asyncio.Lock()
+        self._lock = asyncio.Lock()
+        self._running: set[asyncio.Task[None]] = set()
 
-    def read(self) -> str:
-        """Read it again, and return what is in force now. Blocks."""
-        self._read_state = self._state()
-        return self._reload()
+    async def watch(self) -> None:
+        """Reload when the files have changed, until cancelled; at once if there are none.
 
-    def has_changed(self) -> bool:
-        """Return whether files have changed since they were read, and not since the call before: a
-        file that has only just changed may be half written. Blocks."""
-        before, self._seen_state = self._seen_state, self._state()
-        return before == self._seen_state != self._read_state
+        A file that has only just changed may be half written. So it is read when two checks have
+        found it in the same new state.
+        """
+        while self._files:
+            await asyncio.sleep(FILES_CHECK_S)
+            before, self._seen_state = self._seen_state, await asyncio.to_thread(self._state)
+            if before == self._seen_state != self._read_state:
+                await self.reload()
 
-    def _state(self) -> list[FileState | None]:
+    def reload_soon(self) -> None:
+        """Start to reload; returns at once, so that a signal handler may call it."""
+        task = asyncio.get_running_loop().create_task(self.reload())
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
+    async def reload(self) -> None:
+        """Read it again. Never raises: a failure is logged."""
+        try:
+            async with self._lock:
+                self._read_state = await asyncio.to_thread(self._state)
+                in_force = await asyncio.to_thread(self._read)
+        except (SettingsError, DatabaseError, OSError) as error:
+            log.error("%s not reloaded, the old one stays in force: %s", self._name, error)
+        except Exception as error:  # a bug may raise anything, and the server must go on
+            log.error("%s not reloaded, the old one stays in force", self._name, exc_info=error)
+        else:
+            log.info("%s reloaded: %s", self._name, in_force)
+
+    def _state(self) -> list[tuple[int, int, int] | None]:
         return [_file_state(file) for file in self._files]
 
 
-def _file_state(file: Path) -> FileState | None:
+def _file_state(file: Path) -> tuple[int, int, int] | None:
     """Return what changes when a file is written or replaced; None: there is no such file."""
     try:
         found = file.stat()
     except OSError:
         return None
     return found.st_ino, found.st_mtime_ns, found.st_size
-
-
-class Reloader:
-    """Reads certificates and keys again while the server runs: on SIGHUP, and when their files
-    change. Use it on the event loop only; the functions that it calls run in a thread."""
-
-    def __init__(self) -> None:
-        self._reloadables: dict[str, _Reloadable] = {}
-        self._running: set[asyncio.Task[None]] = set()
-
-    def add(self, name: str, reload: Callable[[], str], *files: Path | None) -> None:
-        """Add something to reload, just after it was read for the first time.
-
-        Args:
-            name: How the log calls it.
-            reload: Called in a thread, so it may block. Returns what is in force now, for the log.
-                Raises SettingsError, DatabaseError or OSError if the new state cannot be used; the
-                old state must then stay in force.
-            files: The files that it reads.
-        """
-        self._reloadables[name] = _Reloadable(reload, files)
-
-    async def watch(self) -> None:
-        """Reload what reads files that have changed, until cancelled."""
-        while True:
-            await asyncio.sleep(FILES_CHECK_S)
-            for name, each in list(self._reloadables.items()):
-                if await asyncio.to_thread(each.has_changed):
-                    await self._reload(name)
-
-    def reload_soon(self) -> None:
-        """Start to reload everything; returns at once, so that a signal handler may call it."""
-        task = asyncio.get_running_loop().create_task(self.reload())
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
-
-    async def reload(self) -> None:
-        """Reload everything. Never raises: a failure is logged and does not affect the others."""
-        for name in self._reloadables:
-            await self._reload(name)
-
-    async def _reload(self, name: str) -> None:
-        each = self._reloadables[name]
-        try:
-            async with each.lock:
-                in_force = await asyncio.to_thread(each.read)
-        except (SettingsError, DatabaseError, OSError) as error:
-            log.error("%s not reloaded, the old one stays in force: %s", name, error)
-        except Exception as error:  # a bug may raise anything, and the server must go on
-            log.error("%s not reloaded, the old one stays in force", name, exc_info=error)
-        else:
-            log.info("%s reloaded: %s", name, in_force)
 
 
 class EngineWatch:

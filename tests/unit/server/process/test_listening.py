@@ -44,7 +44,7 @@ def trusting() -> ssl.SSLContext:
 
 
 class Echo(asyncio.Protocol):
-    """Says what it gets, and keeps what becomes of it."""
+    """Sends back what it receives, and records whether the connection was lost."""
 
     def __init__(self) -> None:
         self.lost = False
@@ -86,8 +86,8 @@ async def a_port(
     assert asyncio.all_tasks() <= before
 
 
-async def test_who_does_not_shake_hands_in_time_is_closed() -> None:
-    """And nobody else: a connection that is through may say nothing for longer than that."""
+async def test_a_client_without_a_handshake_in_time_is_closed() -> None:
+    """A connection that has completed its handshake may be silent for longer than that."""
     async with a_port(tls=context(), handshake_timeout_s=0.3) as (port, connections):
         through, writer = await asyncio.open_connection("127.0.0.1", port, ssl=trusting())
         silent, silent_writer = await asyncio.open_connection("127.0.0.1", port)
@@ -268,7 +268,7 @@ async def test_a_fault_of_ours_costs_one_connection(
         broken[1].close()
 
 
-async def test_a_port_that_another_process_listens_on_is_told() -> None:
+async def test_a_port_that_another_process_listens_on_is_an_error() -> None:
     first, second = bind("127.0.0.1", 0), None
     try:
         second = bind("127.0.0.1", first.getsockname()[1])

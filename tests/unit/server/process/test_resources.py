@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import resource
 import socket
 import subprocess
 import sys
@@ -14,38 +13,10 @@ import pytest
 
 from oyez.server.lifecycle import StartupError, run_server
 from oyez.server.process import resources
-from oyez.server.process.connections import OWN_FILES, Connections, allow_open_files
+from oyez.server.process.connections import Connections
 from oyez.server.process.resources import resident_mb
 from oyez.settings import Settings
 from support.server import eventually
-
-
-@pytest.mark.parametrize(
-    ("soft", "hard", "connections", "raised_to", "warned"),
-    [
-        (1024, 4096, 500, None, False),
-        (1024, 4096, 2000, 2000 + OWN_FILES, False),
-        (1024, 4096, 5000, 4096, True),
-        (1024, 1024, 5000, None, True),
-        (1024, resource.RLIM_INFINITY, 5000, 5000 + OWN_FILES, False),
-        (resource.RLIM_INFINITY, resource.RLIM_INFINITY, 5000, None, False),
-    ],
-)
-def test_open_files(
-    soft: int,
-    hard: int,
-    connections: int,
-    raised_to: int | None,
-    warned: bool,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    calls: list[tuple[int, int]] = []
-    monkeypatch.setattr(resource, "getrlimit", lambda which: (soft, hard))
-    monkeypatch.setattr(resource, "setrlimit", lambda which, limits: calls.append(limits))
-    allow_open_files(connections)
-    assert calls == ([(raised_to, hard)] if raised_to else [])
-    assert ("LimitNOFILE" in caplog.text) == warned
 
 
 def test_resident_memory_is_what_is_in_use() -> None:

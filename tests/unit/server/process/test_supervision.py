@@ -13,7 +13,7 @@ import pytest
 
 from oyez.accounts.database import DatabaseError
 from oyez.server.process import supervision
-from oyez.server.process.supervision import Reloader, ServiceManager
+from oyez.server.process.supervision import Reloadable, ServiceManager
 from oyez.settings import SettingsError, service_manager
 from support.server import eventually
 
@@ -90,14 +90,15 @@ def test_what_the_environment_says(
     assert service_manager() == found
 
 
-async def test_one_failure_leaves_the_others_alone(caplog: pytest.LogCaptureFixture) -> None:
-    reloader = Reloader()
-    reloader.add("certificate", lambda: (_ for _ in ()).throw(SettingsError("tls_key: is gone")))
-    reloader.add("keys", lambda: "2 keys")
-    reloader.add("bug", lambda: str(1 // 0))
-    reloader.add("more", lambda: (_ for _ in ()).throw(DatabaseError("database x: gone")))
-    with caplog.at_level(logging.INFO, "oyez"):
-        await reloader.reload()
+async def test_a_failure_to_reload_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    def fail(error: Exception) -> str:
+        raise error
+
+    caplog.set_level(logging.INFO, "oyez")
+    await Reloadable("certificate", lambda: fail(SettingsError("tls_key: is gone"))).reload()
+    await Reloadable("keys", lambda: "2 keys").reload()
+    await Reloadable("bug", lambda: str(1 // 0)).reload()
+    await Reloadable("more", lambda: fail(DatabaseError("database x: gone"))).reload()
     assert [record.getMessage() for record in caplog.records] == [
         "certificate not reloaded, the old one stays in force: tls_key: is gone",
         "keys reloaded: 2 keys",
@@ -119,19 +120,18 @@ async def test_the_event_loop_goes_on_and_reloads_do_not_overlap() -> None:
         running.pop()
         return ""
 
-    reloader = Reloader()
-    reloader.add("slow", slow)
-    reloader.reload_soon()
-    reloader.reload_soon()
+    reloadable = Reloadable("slow", slow)
+    reloadable.reload_soon()
+    reloadable.reload_soon()
     await asyncio.sleep(0.05)
     release.set()
-    await reloader.reload()
+    await reloadable.reload()
     assert most == [1, 1, 1]
 
 
 @asynccontextmanager
 async def watching(file: Path, readings: list[str]) -> AsyncIterator[None]:
-    """A reloader that watches this file and notes what it reads; "rubbish" cannot be used."""
+    """This file is watched, and what is read of it is noted; "rubbish" cannot be used."""
 
     def read() -> str:
         readings.append(file.read_text())
@@ -139,9 +139,7 @@ async def watching(file: Path, readings: list[str]) -> AsyncIterator[None]:
             raise SettingsError("no keys")
         return "in force"
 
-    reloader = Reloader()
-    reloader.add("keys", read, file, None)
-    task = asyncio.create_task(reloader.watch())
+    task = asyncio.create_task(Reloadable("keys", read, file, None).watch())
     yield
     task.cancel()
 

@@ -105,10 +105,10 @@ def test_a_renewal_that_is_half_written_changes_nothing(tmp_path: Path) -> None:
 
 def test_an_encrypted_key(tmp_path: Path) -> None:
     files = issue(tmp_path)
-    encrypt(files.tls_key, b"hush")
+    encrypt(files.tls_key, b"password")
     password = tmp_path / "password"
     locked = TlsFiles(files.tls_cert, files.tls_key, password)
-    password.write_text("hush\n")
+    password.write_text("password\n")
     shake_hands(Certificate(*locked), "a.example")
     password.write_text("wrong\n")
     with pytest.raises(SettingsError, match="another password") as wrong:
