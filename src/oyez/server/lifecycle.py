@@ -92,7 +92,7 @@ def run_server(settings: Settings, show: Callable[[str], None]) -> None:
 
     def show_progress(line: str) -> None:
         show(line)
-        manager.status(line)
+        manager.report(line)
 
     # Everything that can be wrong is found before seconds are spent on loading the model.
     settings.keys()
@@ -166,7 +166,7 @@ async def _serve(prepared: _Prepared, show: Callable[[str], None]) -> None:
         accepting = Listening(prepared.listener, runner.server, server.connections, tls=context)
         resources.freeze_loaded_objects()
         url = _announce(prepared.listener, settings, server.access, show)
-        manager.ready(f"listening on {url}")
+        manager.report(f"listening on {url}", "READY")
         jobs = [
             *(each.watch() for each in reloadables),
             manager.keep_alive(lambda: server.engine_watch.is_alive),
@@ -182,7 +182,7 @@ async def _serve(prepared: _Prepared, show: Callable[[str], None]) -> None:
 
         # Drain: refuse new sessions, and finish the open ones.
         log.info("draining: finishing what was said")
-        manager.stopping(f"finishing {len(server.realtime.connections)} sessions")
+        manager.report(f"finishing {len(server.realtime.connections)} sessions", "STOPPING")
         await _drain(server, LOST_DRAIN_S if is_lost else settings.drain_timeout_s, stops)
 
         # Stop accepting connections; until now they got an answer that says why not.

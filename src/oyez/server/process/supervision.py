@@ -35,11 +35,7 @@ def exit_on_sigterm() -> None:
 
     Without a handler, SIGTERM does not end the first process of a container.
     """
-
-    def leave(number: int, frame: object) -> None:
-        sys.exit(0)
-
-    signal.signal(signal.SIGTERM, leave)
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
 
 
 def count_stop_signals() -> asyncio.Semaphore:
@@ -194,17 +190,9 @@ class ServiceManager:
         self._address = "\0" + address[1:] if address and address[0] == "@" else address
         self._watchdog_s = watchdog_s
 
-    def ready(self, status: str) -> None:
-        """Report that the server has started. status: a line for people."""
-        self._send(f"READY=1\nSTATUS={status}")
-
-    def status(self, status: str) -> None:
-        """Report a line for people who ask the manager."""
-        self._send(f"STATUS={status}")
-
-    def stopping(self, status: str) -> None:
-        """Report that the server is shutting down. status: a line for people."""
-        self._send(f"STOPPING=1\nSTATUS={status}")
+    def report(self, status: str, state: Literal["READY", "STOPPING"] | None = None) -> None:
+        """Report a line for people, and that the server has started or is shutting down."""
+        self._send(f"{state}=1\nSTATUS={status}" if state else f"STATUS={status}")
 
     async def keep_alive(self, is_alive: Callable[[], bool] = lambda: True) -> None:
         """Send signs of life while the event loop runs and `is_alive` returns True. Returns at once

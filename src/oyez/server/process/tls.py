@@ -39,17 +39,17 @@ class Certificate:
     ) -> None:
         """Read the PEM files, named as in the settings. Raises SettingsError that names the file at
         fault."""
-        self.files = tls_cert, tls_key, tls_key_password_file
+        self._files = tls_cert, tls_key, tls_key_password_file
         self._now = now
         self._warned_at: datetime | None = None
-        self._newest, self._certificate = _load(*self.files)
+        self._newest, self._certificate = _load(*self._files)
         self.context = self._newest
         self.context.sni_callback = self._use_newest  # OpenSSL calls it without SNI too
 
     def reload(self) -> str:
         """Read the files again and return what is in force, for the log. Blocks. Raises
         SettingsError; the old certificate then stays in force."""
-        self._newest, self._certificate = _load(*self.files)
+        self._newest, self._certificate = _load(*self._files)
         self._warned_at = None
         return f"{_names(self._certificate)}, until {_day(self._certificate.not_valid_after_utc)}"
 
@@ -65,7 +65,7 @@ class Certificate:
         problem = _problem(self._certificate, now)
         if problem and (self._warned_at is None or now - self._warned_at >= WARN_AGAIN):
             self._warned_at = now
-            log.warning("tls_cert %s: the certificate %s", self.files[0], problem)
+            log.warning("tls_cert %s: the certificate %s", self._files[0], problem)
 
     def _use_newest(
         self, connection: ssl.SSLSocket | ssl.SSLObject, name: str, context: ssl.SSLContext

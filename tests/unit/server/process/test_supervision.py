@@ -31,9 +31,9 @@ def manager(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[st
 async def test_what_is_reported(manager: tuple[str, socket.socket]) -> None:
     address, listening = manager
     service = ServiceManager(address, watchdog_s=0.03)
-    service.status("loading")
-    service.ready("here")
-    service.stopping("bye")
+    service.report("loading")
+    service.report("here", "READY")
+    service.report("bye", "STOPPING")
     received = [listening.recv(1000).decode() for _ in range(3)]
     assert received == ["STATUS=loading", "READY=1\nSTATUS=here", "STOPPING=1\nSTATUS=bye"]
     alive = asyncio.create_task(service.keep_alive())
@@ -59,13 +59,13 @@ async def test_no_sign_of_life_while_the_engine_hangs(manager: tuple[str, socket
 
 async def test_without_a_manager_nothing_is_sent() -> None:
     service = ServiceManager(None, None)
-    service.ready("here")
+    service.report("here", "READY")
     await asyncio.wait_for(service.keep_alive(), 1.0)
     await asyncio.wait_for(ServiceManager("/nowhere", None).keep_alive(), 1.0)
 
 
 def test_a_manager_that_is_gone_costs_a_warning(caplog: pytest.LogCaptureFixture) -> None:
-    ServiceManager("/nowhere/notify", None).ready("here")
+    ServiceManager("/nowhere/notify", None).report("here")
     assert "service manager at NOTIFY_SOCKET" in caplog.text
 
 
