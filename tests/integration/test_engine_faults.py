@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from oyez.runtime import session_jobs, watched_engine
-from oyez.server.process import watchdog
+from oyez.server.process import supervision
 from oyez.testing import FakeRecogniser
 from support.server import FINISH, append, held_engine, running_server, silence, speech
 
@@ -14,7 +14,7 @@ from support.server import FINISH, append, held_engine, running_server, silence,
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watched_engine, "CALL_S", 1.0)
     monkeypatch.setattr(watched_engine, "CALL_FACTOR", 0.0)
-    monkeypatch.setattr(watchdog, "CHECK_S", 0.05)
+    monkeypatch.setattr(supervision, "CHECK_S", 0.05)
     monkeypatch.setattr(session_jobs, "LIVE_PATIENCE_S", 0.5)
     monkeypatch.setattr(session_jobs, "EXPIRY_CHECK_S", 0.1)
 
@@ -56,7 +56,7 @@ async def test_a_session_that_finishes_while_the_engine_hangs_ends() -> None:
 
 @pytest.mark.usefixtures("impatient")
 async def test_an_engine_that_stays_stuck_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watchdog, "STUCK_S", 0.1)
+    monkeypatch.setattr(supervision, "STUCK_S", 0.1)
     async with running_server(held_engine(), close_after_finish_s=0) as running:
         client = await running.connect()
         await client.send(append(silence(0.5) + speech(1.0) + silence(1.5)))

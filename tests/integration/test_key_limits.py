@@ -12,6 +12,8 @@ import aiohttp
 import pytest
 
 from oyez.server.access import callers
+from oyez.server.process import supervision
+from oyez.server.process.supervision import Reloadable
 from oyez.server.session import usage_recorder
 from support.keys import KeyOffice, own_key
 from support.server import (
@@ -177,10 +179,12 @@ async def test_a_key_that_expires_ends_its_sessions(tmp_path: Path) -> None:
 async def test_a_key_taken_out_of_the_file_ends_its_sessions_and_no_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(callers, "FILE_INTERVAL_S", 0.1)
+    monkeypatch.setattr(supervision, "FILES_CHECK_S", 0.1)
     file = tmp_path / "keys"
     file.write_text(f"{STAYS}\n{GOES}\n")
     async with running_server(api_keys_file=file) as running:
+        keys = Reloadable("keys", running.server.access.callers.reload, file)
+        watching = asyncio.create_task(keys.watch())
         stays, goes = [await running.connect(key=key) for key in (STAYS, GOES)]
         file.write_text("two words are no key\n")
         await eventually(lambda: "not reloaded" in caplog.text)
@@ -190,6 +194,7 @@ async def test_a_key_taken_out_of_the_file_ends_its_sessions_and_no_others(
         assert await try_to_connect(running, GOES) == 401
         await finish(await running.connect(key=COMES))
         await finish(stays)
+        watching.cancel()
     assert caplog.text.count("not reloaded") == 1
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from oyez.server.process.resources import MemoryGuard
+from oyez.server import realtime
 from support.process import ENVIRONMENT, a_process, run_to_end
 from support.server import MODEL, append, running_server, silence, speech
 
@@ -55,15 +55,25 @@ async def test_rubbish_costs_a_line_now_and_then() -> None:
     assert "Traceback" not in log and "secret" not in log
 
 
-async def test_without_memory_one_session_is_let_in() -> None:
-    async with running_server() as server:
-        server.server.realtime._memory = MemoryGuard(1, lambda: 2.0)
+async def test_without_memory_one_session_is_let_in(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    used_mb = 100.0
+    monkeypatch.setattr(realtime, "resident_mb", lambda engine_pid: used_mb)
+    async with running_server(max_memory_mb=100) as server:
         first = await server.connect()
         await first.until("created")
-        with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
-            await server.connect()
-        assert refused.value.status == 503
+        for _ in range(2):
+            with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+                await server.connect()
+            assert refused.value.status == 503
+        assert caplog.text.count("memory above max_memory_mb") == 1
+        used_mb = 99.0
+        second = await server.connect()
+        await second.until("created")
+        used_mb = 100.0
         await first.socket.close()
+        await second.socket.close()
         await server.assert_nothing_left()
         await (await server.connect()).until("created")
 

@@ -19,9 +19,9 @@ from oyez.engines.base import EmotionClassifier
 from oyez.engines.emotion.linear import Neutral
 from oyez.metrics import Metrics
 from oyez.runtime.loader import Engines
-from oyez.server.access.access import Accounts
+from oyez.server.access.callers import Accounts
 from oyez.server.app import Server
-from oyez.server.process.listening import Listening, bind, listen
+from oyez.server.process.listening import Listening, bind
 from oyez.server.realtime import PATH
 from oyez.settings import Settings
 from oyez.testing import FakeDetector, FakeRecogniser
@@ -172,13 +172,7 @@ async def running_server(
     await runner.setup()
     assert runner.server is not None
     listener = bind("127.0.0.1", port)
-    accepting = listen(
-        listener,
-        runner.server,
-        server.connections,
-        tls=None,
-        shutdown_timeout_s=options.slow_reader_timeout_s,
-    )
+    accepting = Listening(listener, runner.server, server.connections)
     host, port = listener.getsockname()[:2]
     async with aiohttp.ClientSession() as http:
         yield RunningServer(server, engine, f"{host}:{port}", http, accepting, runner)

@@ -131,7 +131,7 @@ async def local_server(engines: Engines) -> AsyncIterator[Target]:
     from aiohttp import web
 
     from oyez.metrics import Metrics
-    from oyez.server.access.access import Accounts
+    from oyez.server.access.callers import Accounts
     from oyez.server.app import Server
 
     key = secrets.token_hex(16)

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 from aiohttp import web
-from aiohttp.typedefs import Middleware
 
 from oyez import __version__
 from oyez.files.transcriber import Transcriber
 from oyez.metrics import Metrics
 from oyez.runtime.loader import Engines
-from oyez.server.access.access import Access, Accounts
-from oyez.server.access.callers import KeyWatch
+from oyez.server.access.access import Access
+from oyez.server.access.callers import Accounts
 from oyez.server.process.connections import Connections
-from oyez.server.process.event_loop import lag_watch
-from oyez.server.process.watchdog import EngineWatch
+from oyez.server.process.event_loop import measure_lag
+from oyez.server.process.supervision import EngineWatch
 from oyez.server.realtime import Realtime, new_id
 from oyez.server.reference.page import reference_routes
 from oyez.server.transcriptions.endpoint import Transcriptions
@@ -44,6 +44,7 @@ class Server:
         self.metrics = metrics
         self.access = Access(settings, accounts)
         self.realtime = Realtime(settings, engines, metrics, self.access)
+        self.engine_watch = EngineWatch(self.realtime.scheduler)
         transcriber = Transcriber(
             self.realtime.scheduler,
             self.realtime.vad_batcher,
@@ -53,30 +54,28 @@ class Server:
         self.transcriptions = Transcriptions(
             settings, metrics, self.access, self.realtime.admission, transcriber, new_id
         )
-        metrics.build.info(
-            {
-                "version": __version__,
-                "engine": settings.engine,
-                "model": Path(settings.model).name,
-            }
-        )
-        self.engine_watch = EngineWatch(self.realtime.scheduler)
+        model = Path(settings.model).name
+        metrics.build.info({"version": __version__, "engine": settings.engine, "model": model})
         proxies = TrustedProxies(settings.trusted_proxies)
-        self.connections = Connections.from_settings(settings, proxies.trusts)
+        self.connections = Connections(settings, proxies.trusts)
         cors = Cors(settings.allowed_origins)
-        middlewares = [self.connections.middleware, *_middlewares(settings, metrics, cors)]
-        self.app = web.Application(middlewares=middlewares)
+        self.app = web.Application(
+            middlewares=[
+                self.connections.middleware,
+                count_requests(metrics),
+                *([resolve_client(proxies)] if settings.trusted_proxies else []),
+                cors.middleware,
+                answer_unknown_urls,
+            ]
+        )
         self.app.on_response_prepare.append(self.connections.on_response_prepare)
         cors.join(self.app)
-        watch = self.realtime.watch
-        self.app.cleanup_ctx.append(lag_watch(metrics.loop_lag, watch.seldom))
-        self.app.cleanup_ctx.append(self.engine_watch.run_with)
-        self.app.cleanup_ctx.append(KeyWatch(self.access.static, accounts.directory).run_with)
+        self.app.cleanup_ctx.append(self._watch)
         self.app.add_routes(
             [
                 *(each.route(self.realtime.handle) for each in upgrade_operations(settings)),
                 *health_routes(self.realtime.admission, accounts, self.engine_watch),
-                *self.transcriptions.routes(watch),
+                *self.transcriptions.routes(self.realtime.watch),
                 *metrics_routes(settings, metrics),
                 *(reference_routes(settings) if settings.docs else []),
                 *(page_routes() if settings.web_page else []),
@@ -95,9 +94,11 @@ class Server:
             self.connections.wait_for_requests(timeout_s + FILES_STOP_S),
         )
 
-
-def _middlewares(settings: Settings, metrics: Metrics, cors: Cors) -> list[Middleware]:
-    """Return the middlewares below that of the connections, from the outermost."""
-    proxies = settings.trusted_proxies
-    resolving = [resolve_client(TrustedProxies(proxies))] if proxies else []
-    return [count_requests(metrics), *resolving, cors.middleware, answer_unknown_urls]
+    async def _watch(self, app: web.Application) -> AsyncIterator[None]:
+        """Check the engine and the event loop while the application runs."""
+        lag = measure_lag(self.metrics.loop_lag, self.realtime.watch.seldom)
+        tasks = [asyncio.create_task(each) for each in (self.engine_watch.run(), lag)]
+        yield
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -11,23 +11,25 @@ import logging
 import os
 import socket
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 
 from aiohttp import web
 
 from oyez import __version__
-from oyez.accounts.database import DatabaseError
+from oyez.accounts.database import OFF, DatabaseError
 from oyez.metrics import Metrics
 from oyez.runtime.loader import Engines, LoadError, load_configured
-from oyez.server.access.access import Access, Accounts
+from oyez.server.access.access import Access
+from oyez.server.access.callers import Accounts
 from oyez.server.app import Server
-from oyez.server.process import listening, resources, signals, tls
-from oyez.server.process.connections import limit_bad_request_logs, max_connections
+from oyez.server.process import resources, supervision
+from oyez.server.process.connections import limit_bad_request_logs
 from oyez.server.process.event_loop import new_event_loop
-from oyez.server.process.signals import Reloader
-from oyez.server.process.watchdog import ServiceManager
+from oyez.server.process.listening import ListenError, Listening, bind
+from oyez.server.process.supervision import Reloadable, ServiceManager
+from oyez.server.process.tls import Certificate
 from oyez.server.realtime import PATH
 from oyez.settings import Settings, service_manager
 
@@ -59,7 +61,8 @@ class _Prepared:
 
     settings: Settings
     listener: socket.socket
-    certificate: tls.Certificate | None
+    certificate: Certificate | None
+    reloadables: list[Reloadable]
     accounts: Accounts
     engines: Engines
     metrics: Metrics
@@ -89,45 +92,33 @@ def run_server(settings: Settings, show: Callable[[str], None]) -> None:
 
     def show_progress(line: str) -> None:
         show(line)
-        manager.status(line)
+        manager.report(line)
 
     # Everything that can be wrong is found before seconds are spent on loading the model.
     settings.keys()
-    certificate = tls.from_settings(settings)
-    resources.allow_open_files(max_connections(settings))
+    reloadables: list[Reloadable] = []
+    certificate = None
+    if settings.tls_cert and settings.tls_key:
+        files = settings.tls_cert, settings.tls_key, settings.tls_key_password_file
+        certificate = Certificate(*files)
+        reloadables.append(Reloadable("certificate", certificate.reload, *files))
     metrics = Metrics()
     try:
-        with (
-            listening.bind(settings.host, settings.port) as listener,
-            _open_accounts(settings, metrics) as accounts,
-        ):
+        with ExitStack() as stack:
+            listener = stack.enter_context(bind(settings.host, settings.port))
+            accounts = Accounts(settings, metrics)
+            stack.callback(accounts.close, LEDGER_STOP_S)
             # The model is loaded before the event loop runs, so a signal ends loading at once.
-            signals.exit_on_sigterm()
-            engines = _load(settings, show_progress)
-            with closing(engines):
-                _check_memory(settings.max_memory_mb, engines)
-                prepared = _Prepared(
-                    settings, listener, certificate, accounts, engines, metrics, manager
-                )
-                with asyncio.Runner(loop_factory=new_event_loop) as runner:
-                    runner.run(_serve(prepared, show))
-    except (listening.ListenError, DatabaseError) as error:
-        raise StartupError(str(error)) from error
-
-
-@contextmanager
-def _open_accounts(settings: Settings, metrics: Metrics) -> Iterator[Accounts]:
-    accounts = Accounts(settings, metrics)
-    try:
-        yield accounts
-    finally:
-        accounts.close(LEDGER_STOP_S)
-
-
-def _load(settings: Settings, show: Callable[[str], None]) -> Engines:
-    try:
-        return load_configured(settings, show, in_own_process=True)
-    except LoadError as error:
+            supervision.exit_on_sigterm()
+            engines = load_configured(settings, show_progress, in_own_process=True)
+            stack.enter_context(closing(engines))
+            _check_memory(settings.max_memory_mb, engines)
+            prepared = _Prepared(
+                settings, listener, certificate, reloadables, accounts, engines, metrics, manager
+            )
+            with asyncio.Runner(loop_factory=new_event_loop) as runner:
+                runner.run(_serve(prepared, show))
+    except (ListenError, DatabaseError, LoadError) as error:
         raise StartupError(str(error)) from error
 
 
@@ -138,7 +129,7 @@ def _check_memory(max_memory_mb: int, engines: Engines) -> None:
     try:
         used_mb = resources.resident_mb(engines.pid)
     except OSError as error:
-        raise StartupError(f"max_memory_mb: this system does not tell: {error}") from error
+        raise StartupError(f"max_memory_mb: the memory in use is not known: {error}") from error
     if used_mb >= max_memory_mb:
         raise StartupError(
             f"max_memory_mb is {max_memory_mb}, but {used_mb:.0f} MiB are in use before the first "
@@ -147,14 +138,18 @@ def _check_memory(max_memory_mb: int, engines: Engines) -> None:
 
 
 async def _serve(prepared: _Prepared, show: Callable[[str], None]) -> None:
-    settings, manager = prepared.settings, prepared.manager
+    settings, manager, certificate = prepared.settings, prepared.manager, prepared.certificate
 
     # Startup: from now on signals are handled by the event loop.
-    stops = signals.count_stop_signals()
-    reloader = Reloader()
-    signals.on_sighup(reload=reloader.reload_soon, stop=stops.release)
+    stops = supervision.count_stop_signals()
     server = Server(settings, prepared.engines, prepared.metrics, prepared.accounts)
-    reloader.add("keys", server.access.reload)
+    reloadables = [
+        *prepared.reloadables,
+        Reloadable("keys", server.access.callers.reload, settings.api_keys_file),
+    ]
+    if settings.database != OFF:
+        reloadables.append(Reloadable("database", prepared.accounts.reload))
+    supervision.on_sighup(reloadables, stop=stops.release)
     runner = web.AppRunner(
         server.app,
         access_log=None,
@@ -163,28 +158,31 @@ async def _serve(prepared: _Prepared, show: Callable[[str], None]) -> None:
         keepalive_timeout=settings.keepalive_timeout_s,
     )
     await runner.setup()
+    assert runner.server is not None
     background: list[asyncio.Task[None]] = []
     try:
         # Accept connections, and announce that the server is ready.
-        if prepared.certificate is not None:
-            background.append(_watch_certificate(prepared.certificate, reloader))
-        accepting = _listen(runner, server, prepared)
+        context = certificate.context if certificate else None
+        accepting = Listening(prepared.listener, runner.server, server.connections, tls=context)
         resources.freeze_loaded_objects()
         url = _announce(prepared.listener, settings, server.access, show)
-        manager.ready(f"listening on {url}")
-        background.append(
-            asyncio.create_task(manager.keep_alive(lambda: server.engine_watch.is_alive))
-        )
-        background.append(asyncio.create_task(resources.tidy_memory(server.connections)))
+        manager.report(f"listening on {url}", "READY")
+        jobs = [
+            *(each.watch() for each in reloadables),
+            manager.keep_alive(lambda: server.engine_watch.is_alive),
+            resources.tidy_memory(server.connections),
+            *([certificate.watch()] if certificate else []),
+        ]
+        background += map(asyncio.create_task, jobs)
 
         # Serve until a signal comes, or until the engine is lost.
-        await _wait_for_stop(stops, server.engine_watch.lost)
+        await _wait_for_first(stops.acquire(), server.engine_watch.lost.wait())
         if is_lost := server.engine_watch.lost.is_set():
             await _fail_recognition(server)
 
         # Drain: refuse new sessions, and finish the open ones.
         log.info("draining: finishing what was said")
-        manager.stopping(f"finishing {len(server.realtime.connections)} sessions")
+        manager.report(f"finishing {len(server.realtime.connections)} sessions", "STOPPING")
         await _drain(server, LOST_DRAIN_S if is_lost else settings.drain_timeout_s, stops)
 
         # Stop accepting connections; until now they got an answer that says why not.
@@ -198,22 +196,6 @@ async def _serve(prepared: _Prepared, show: Callable[[str], None]) -> None:
     log.info("stopped")
     if is_lost:
         raise EngineLostError("the engine does not answer any more: see the log")
-
-
-def _watch_certificate(certificate: tls.Certificate, reloader: Reloader) -> asyncio.Task[None]:
-    reloader.add("certificate", certificate.reload)
-    return asyncio.create_task(certificate.watch(lambda: reloader.reload("certificate")))
-
-
-def _listen(runner: web.AppRunner, server: Server, prepared: _Prepared) -> listening.Listening:
-    assert runner.server is not None
-    return listening.listen(
-        prepared.listener,
-        runner.server,
-        server.connections,
-        tls=prepared.certificate.context if prepared.certificate else None,
-        shutdown_timeout_s=prepared.settings.slow_reader_timeout_s,
-    )
 
 
 def _announce(
@@ -234,14 +216,6 @@ def _announce(
     return url
 
 
-async def _wait_for_stop(stops: asyncio.Semaphore, lost: asyncio.Event) -> None:
-    """Return after a signal to stop, or when the engine is lost."""
-    waiting = [asyncio.create_task(stops.acquire()), asyncio.create_task(lost.wait())]
-    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-    for task in waiting:
-        task.cancel()
-
-
 async def _fail_recognition(server: Server) -> None:
     """Stop the scheduler, so that every item that waits for the engine fails, and every later one
     too. The process is aborted after `LOST_EXIT_S` even if native code does not return."""
@@ -255,10 +229,15 @@ async def _fail_recognition(server: Server) -> None:
 async def _drain(server: Server, timeout_s: float, stops: asyncio.Semaphore) -> None:
     """Finish sessions and files for at most `timeout_s`, or until another signal to stop comes."""
     draining = asyncio.create_task(server.drain(timeout_s))
-    hurried = asyncio.create_task(stops.acquire())
-    await asyncio.wait([draining, hurried], return_when=asyncio.FIRST_COMPLETED)
+    await _wait_for_first(draining, stops.acquire())
     if not draining.done():
         log.warning("second signal: leaving at once")
-        draining.cancel()
         await server.drain(0.0)
-    hurried.cancel()
+
+
+async def _wait_for_first(*waits: Awaitable[object]) -> None:
+    """Wait until one of them is done, and cancel the others."""
+    tasks = [asyncio.ensure_future(each) for each in waits]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        task.cancel()

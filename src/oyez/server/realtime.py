@@ -7,6 +7,7 @@ import math
 import secrets
 import string
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -21,12 +22,11 @@ from oyez.runtime.job import Urgency
 from oyez.runtime.loader import Engines
 from oyez.runtime.scheduler import JobMetrics, Scheduler
 from oyez.runtime.vad_batcher import VadBatcher
-from oyez.server.access.access import Access
-from oyez.server.access.admission import Admission, query_value, serves_model
-from oyez.server.access.auth import SUBPROTOCOL
+from oyez.server.access.access import SUBPROTOCOL, Access, query_parameters
+from oyez.server.access.admission import Admission
 from oyez.server.access.callers import Caller
 from oyez.server.access.refusals import Refusal, refuse
-from oyez.server.process.resources import MEBIBYTE, MemoryGuard, resident_mb
+from oyez.server.process.resources import MEBIBYTE, resident_mb
 from oyez.server.session.byte_budget import ByteBudget
 from oyez.server.session.connection import LEAVING, Connection, ConnectionLimits
 from oyez.server.session.outbox import CLOSE_HANDSHAKE_S
@@ -73,7 +73,6 @@ class Realtime:
             limit=settings.max_load,
             clock=time.monotonic,
         )
-        self._memory = MemoryGuard(settings.max_memory_mb, lambda: resident_mb(engines.pid))
         self.buffers = ByteBudget(settings.max_buffered_mb * MEBIBYTE)
         self.scheduler = Scheduler(
             engines.recogniser,
@@ -85,15 +84,7 @@ class Realtime:
         )
         self.vad_batcher = VadBatcher(engines.detector, metrics.tally)
         self.watch = ServerMetrics(metrics, settings.models)
-        self.admission = Admission(
-            access.callers,
-            access.quotas,
-            max_sessions=settings.max_sessions,
-            sessions_per_second=settings.sessions_per_second,
-            clock=time.monotonic,
-            load_room=self._load_room,
-            reserved_share=settings.reserved_share,
-        )
+        self.admission = Admission(settings, access.callers, access.quotas, self._load_room)
         self.connections: set[Connection] = set()
         self._emptied = asyncio.Event()
         for urgency in Urgency:
@@ -105,7 +96,9 @@ class Realtime:
         metrics.load_demand.set_function(lambda: self.load.demand)
         metrics.load_needed.set_function(lambda: self.load.needed)
         metrics.load_limit.set(settings.max_load)
-        metrics.backlog.set_function(self._backlog_s)
+        metrics.backlog.set_function(
+            lambda: max((each.backlog_s for each in self.connections), default=0.0)
+        )
         if engines.process:
             metrics.watch_engine(lambda: engines.pid)
 
@@ -159,7 +152,7 @@ class Realtime:
         self.scheduler.stop(timeout_s)
 
     async def _serve(self, request: web.Request, socket: WebSocket, caller: Caller) -> None:
-        model = query_value(request.query_string, "model")
+        model = dict(query_parameters(request.query_string)).get("model")
         if model is None or not serves_model(model, self._settings.models):
             self.watch.refused("model")
             await socket.close(1007, "Model not found", CLOSE_HANDSHAKE_S)
@@ -200,15 +193,15 @@ class Realtime:
             if not self.connections:
                 self._emptied.set()
 
-    def _backlog_s(self) -> float:
-        return max((each.backlog_s for each in self.connections), default=0.0)
-
     def _refuse(self, refusal: Refusal) -> web.Response:
         self.watch.refused(refusal.reason)
         return refuse(refusal)
 
     def _load_room(self) -> float:
-        if self.admission.open_sessions and self._memory.full:
+        max_mb = self._settings.max_memory_mb
+        # The kernel, not a disk, is asked how much memory is in use: it takes microseconds.
+        if max_mb and self.admission.open_sessions and resident_mb(self._engines.pid) >= max_mb:
+            self.watch.seldom.warning("memory above max_memory_mb: new sessions are refused")
             return 0.0
         if not self._settings.max_load:
             return math.inf
@@ -224,6 +217,11 @@ class Realtime:
             emotions=self._engines.emotion.new_tracker(),
             now_ms=int(asyncio.get_running_loop().time() * 1000),
         )
+
+
+def serves_model(name: str, models: Sequence[str]) -> bool:
+    """True if clients may ask for this model: a configured name, or one of the hosted family."""
+    return name in models or name.startswith("qwen3-asr-flash-realtime")
 
 
 def session_limits(settings: Settings, languages: tuple[str, ...] = ()) -> SessionLimits:

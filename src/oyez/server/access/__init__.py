@@ -1,3 +1,1 @@
 """Authentication and admission: who may use the server, and how much."""
-
-from __future__ import annotations

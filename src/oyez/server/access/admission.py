@@ -6,11 +6,10 @@ For the event loop: nothing here blocks.
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime, time, timedelta
-from urllib.parse import unquote_plus
+from time import monotonic
 
 from oyez.accounts.ledger import Ledger
 from oyez.server.access.callers import Caller, Callers, utc_now
@@ -25,6 +24,7 @@ from oyez.server.access.refusals import (
     too_many_sessions,
     used_up,
 )
+from oyez.settings import Settings
 
 RATE_WINDOW_S = 1.0
 
@@ -76,26 +76,23 @@ class Admission:
 
     def __init__(
         self,
+        settings: Settings,
         callers: Callers,
         quotas: Quotas,
-        *,
-        max_sessions: int,
-        sessions_per_second: int,
-        clock: Callable[[], float],
-        load_room: Callable[[], float] = lambda: math.inf,
-        reserved_share: float = 0.0,
+        load_room: Callable[[], float],
+        clock: Callable[[], float] = monotonic,
     ) -> None:
-        """sessions_per_second: the rate of each key without a rate of its own, and of all callers
-        without a key together. clock: returns seconds that never go back. load_room: returns how
-        many more sessions the engine can take. reserved_share: the part of the room that is kept
-        for keys with few sessions where there are several keys."""
+        """load_room: returns how many more sessions the engine can take. clock: returns seconds
+        that never go back."""
+        self._max_sessions = settings.max_sessions
+        self._sessions_per_second = settings.sessions_per_second
+        """The rate of each key without its own, and of all callers without a key together."""
+        self._reserved_share = settings.reserved_share
+        """The part of the room for keys with few sessions, where there are several keys."""
         self._callers = callers
         self._quotas = quotas
-        self._max_sessions = max_sessions
-        self._sessions_per_second = sessions_per_second
-        self._clock = clock
         self._load_room = load_room
-        self._reserved_share = reserved_share
+        self._clock = clock
         self._recent_s: defaultdict[str | None, deque[float]] = defaultdict(deque)
         self._open: Counter[str | None] = Counter()
         self.draining = False
@@ -116,7 +113,7 @@ class Admission:
         """Admit a session, or return the refusal. Call `leave` when an admitted session ends."""
         refusal = self.check(caller)
         if refusal is None:
-            self._count_request(caller)
+            self._recent_s[caller.key_id].append(self._clock())
             self._open[caller.key_id] += 1
         return refusal
 
@@ -128,7 +125,7 @@ class Admission:
             return LEDGER_FULL
         refusal = self._quotas.check(caller) or self._check_rate(caller)
         if refusal is None:
-            self._count_request(caller)
+            self._recent_s[caller.key_id].append(self._clock())
         return refusal
 
     def leave(self, caller: Caller) -> None:
@@ -138,38 +135,26 @@ class Admission:
             del self._open[caller.key_id]
 
     def check(self, caller: Caller) -> Refusal | None:
-        """The refusal if a session of this caller would not be admitted now, or None.
-
-        The call itself does not count for the rate.
-        """
-        return (
-            self._check_key(caller)
-            or self._check_room()
-            or self._check_share(caller)
-            or self._check_rate(caller)
-        )
-
-    def _check_key(self, caller: Caller) -> Refusal | None:
+        """The refusal if a session of this caller would not be admitted now, or None. The call
+        itself does not count for the rate."""
         if self.draining:
             return DRAINING
-        max_sessions = caller.limits.sessions
-        if max_sessions is not None and self._open[caller.key_id] >= max_sessions:
-            return too_many_sessions(max_sessions)
-        return self._quotas.check(caller)
-
-    def _check_room(self) -> Refusal | None:
+        own_max = caller.limits.sessions
+        if own_max is not None and self._open[caller.key_id] >= own_max:
+            return too_many_sessions(own_max)
+        if refusal := self._quotas.check(caller):
+            return refusal
         if self._quotas.ledger_full:
             return LEDGER_FULL
         if self.open_sessions >= self._max_sessions:
             return FULL
-        return BUSY if self._load_room() < 1 else None
+        if self._load_room() < 1:
+            return BUSY
+        return self._check_share(caller) or self._check_rate(caller)
 
     def _check_share(self, caller: Caller) -> Refusal | None:
-        """Keep the last part of the room for keys that have less than an equal share of it.
-
-        The share is computed as if one more key were to come. If there is one key only, it may
-        have all of the room.
-        """
+        """Keep the last part of the room for keys that have less than an equal share of it. The
+        share is computed as if one more key were to come. A single key may have all of the room."""
         if not (self._reserved_share and self._callers.has_several_keys):
             return None
         room, own = self.room, self._open[caller.key_id]
@@ -188,25 +173,3 @@ class Admission:
         if len(recent_s) >= max_per_second:
             return too_fast(max_per_second, RATE_WINDOW_S - (now_s - recent_s[0]))
         return None
-
-    def _count_request(self, caller: Caller) -> None:
-        self._recent_s[caller.key_id].append(self._clock())
-
-
-def query_value(query_string: str, name: str) -> str | None:
-    """The value of a query parameter, also in the malformed `a=b?model=…`.
-
-    SDKs build this form from a URL that has a query already. The last value wins, because SDKs
-    append theirs.
-    """
-    value = None
-    for pair in re.split("[?&]", query_string):
-        key, _, text = pair.partition("=")
-        if unquote_plus(key) == name:
-            value = unquote_plus(text)
-    return value
-
-
-def serves_model(name: str | None, models: Sequence[str]) -> bool:
-    """True if clients may ask for this model: a configured name, or one of the hosted family."""
-    return name is not None and (name in models or name.startswith("qwen3-asr-flash-realtime"))

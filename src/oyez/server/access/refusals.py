@@ -79,27 +79,27 @@ def refuse(refusal: Refusal, headers: dict[str, str] | None = None) -> web.Respo
     return json_response(body, refusal.status, {**refusal.headers, **(headers or {})})
 
 
-NO_KEY = Refusal(
-    401,
-    "InvalidApiKey",
-    "No API-key provided: send it in the header 'Authorization: Bearer KEY'.",
-    reason="key",
-)
-NO_KEYS_YET = Refusal(
-    401,
-    "InvalidApiKey",
+def _bad_key(message: str) -> Refusal:
+    return Refusal(401, "InvalidApiKey", message, reason="key")
+
+
+def _unavailable(message: str, retry_after_s: int, reason: str) -> Refusal:
+    return Refusal(503, "ServiceUnavailable", message, retry_after_s, reason)
+
+
+def _over_quota(message: str, retry_after_s: int, reason: str) -> Refusal:
+    return Refusal(429, "Throttling.AllocationQuota", message, retry_after_s, reason)
+
+
+NO_KEY = _bad_key("No API-key provided: send it in the header 'Authorization: Bearer KEY'.")
+NO_KEYS_YET = _bad_key(
     "This server has no API key yet, so that it serves programs on its own machine only, and these "
     "not through a proxy. Its operator makes a key with 'oyez keys create NAME' or sets api_keys_"
-    "file; allow_insecure lets in everybody.",
-    reason="key",
+    "file; allow_insecure lets in everybody."
 )
-INVALID_KEY = Refusal(401, "InvalidApiKey", "Invalid API-key provided.", reason="key")
-REVOKED_KEY = Refusal(
-    401, "InvalidApiKey", "This API key was revoked: ask for a new one.", reason="key"
-)
-EXPIRED_KEY = Refusal(
-    401, "InvalidApiKey", "This API key expired: ask for a new one.", reason="key"
-)
+INVALID_KEY = _bad_key("Invalid API-key provided.")
+REVOKED_KEY = _bad_key("This API key was revoked: ask for a new one.")
+EXPIRED_KEY = _bad_key("This API key expired: ask for a new one.")
 KEY_IN_URL = Refusal(
     400,
     "InvalidParameter",
@@ -107,49 +107,33 @@ KEY_IN_URL = Refusal(
     "KEY', or from a web page in the WebSocket subprotocol 'oyez-key.' and the key in base64url.",
     reason="url",
 )
-
-
-def foreign_page(origin: str) -> Refusal:
-    """The refusal of a web page of another origin."""
-    return Refusal(
-        403,
-        "AccessDenied",
-        f"Web pages of {origin[:100]} may not use this server without a key; "
-        "its operator can list that origin in the setting allowed_origins.",
-        reason="origin",
-    )
-
-
-BUSY = Refusal(
-    503,
-    "ServiceUnavailable",
-    "The sessions that are open need all of the machine; try again later.",
-    5,
-    "busy",
+BUSY = _unavailable(
+    "The sessions that are open need all of the machine; try again later.", 5, "busy"
 )
-FULL = Refusal(503, "ServiceUnavailable", "All sessions are taken; try again later.", 1, "full")
-SHARE_USED = Refusal(
-    429,
-    "Throttling.AllocationQuota",
+FULL = _unavailable("All sessions are taken; try again later.", 1, "full")
+DRAINING = _unavailable("The server is shutting down.", 5, "draining")
+LEDGER_FULL = _unavailable("Usage cannot be recorded at the moment; try again later.", 30, "ledger")
+SHARE_USED = _over_quota(
     "The sessions of this API key need their share of the machine, and the rest of it is kept for "
     "other keys (the server's setting reserved_share): finish one first, or try again later.",
     5,
     "share",
 )
-DRAINING = Refusal(503, "ServiceUnavailable", "The server is shutting down.", 5, "draining")
-LEDGER_FULL = Refusal(
-    503,
-    "ServiceUnavailable",
-    "Usage cannot be recorded at the moment; try again later.",
-    30,
-    "ledger",
-)
+
+
+def foreign_page(origin: str) -> Refusal:
+    """The refusal of a web page of another origin."""
+    message = (
+        f"Web pages of {origin[:100]} may not use this server without a key; "
+        "its operator can list that origin in the setting allowed_origins."
+    )
+    return Refusal(403, "AccessDenied", message, reason="origin")
 
 
 def too_many_sessions(max_sessions: int) -> Refusal:
     """The refusal of a key that has as many sessions open as it may have."""
     message = f"This API key may have {max_sessions} sessions open at a time: finish one first."
-    return Refusal(429, "Throttling.AllocationQuota", message, SESSION_RETRY_S, "sessions")
+    return _over_quota(message, SESSION_RETRY_S, "sessions")
 
 
 def too_fast(max_per_second: int, wait_s: float) -> Refusal:
@@ -161,4 +145,4 @@ def too_fast(max_per_second: int, wait_s: float) -> Refusal:
 def used_up(max_audio_s: float, wait_s: int) -> Refusal:
     """The refusal of a key that has used its audio of the day."""
     message = f"This API key may send {max_audio_s:g} s of audio a day; it may again at 00:00 UTC."
-    return Refusal(429, "Throttling.AllocationQuota", message, wait_s, "quota")
+    return _over_quota(message, wait_s, "quota")

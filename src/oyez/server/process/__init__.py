@@ -1,3 +1,1 @@
-"""The server's process: port, connections, TLS, event loop, signals, memory, service manager."""
-
-from __future__ import annotations
+"""The server's process: port, connections, TLS, event loop, memory, supervision."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
+import resource
 import time
 import warnings
 from collections import Counter
@@ -20,15 +22,16 @@ from typing import Protocol
 from aiohttp import StreamReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.log import server_logger
-from aiohttp.typedefs import Handler, Middleware
+from aiohttp.typedefs import Handler
 
 from oyez.logs import RateLimitedLogger
 from oyez.server.process.event_loop import LoopPacer
-from oyez.server.process.resources import connections_that_fit
 from oyez.settings import Settings
 
 BESIDE_SESSIONS = 256
 """Connections for pages, files and health checks, in addition to those of sessions."""
+OWN_FILES = 128
+"""Open files besides clients' connections: models, the database, pipes and libraries."""
 FIRST_REQUEST_S = 10.0
 """How long the headers of a connection's first request may take, counted from accept."""
 UPGRADED = 101
@@ -36,9 +39,31 @@ UPGRADED = 101
 log = logging.getLogger(__name__)
 
 
-def max_connections(settings: Settings) -> int:
-    """Return how many connections the settings ask for."""
-    return settings.max_connections or settings.max_sessions + BESIDE_SESSIONS
+def allow_open_files(connections: int) -> int:
+    """Raise the limit of open files, as far as the system permits, to what this many connections
+    need, and return how many of them fit. Warns if not all do.
+
+    `OWN_FILES` are kept back, so that files, the database and health checks have descriptors at
+    any load.
+    """
+    needed = connections + OWN_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    granted = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+    if soft != resource.RLIM_INFINITY and soft < granted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (granted, hard))
+        soft = granted
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return connections
+    fitting = min(connections, max(soft - OWN_FILES, soft // 2))
+    log.warning(
+        "at most %d files may be open, %d connections need %d, so there may be %d: raise the "
+        "limit (ulimit -n, LimitNOFILE) or lower max_connections and max_sessions",
+        soft,
+        connections,
+        needed,
+        fitting,
+    )
+    return fitting
 
 
 class Transport(Protocol):
@@ -55,7 +80,8 @@ class Connection:
 
     network: str | None
     """Connections of one network are counted together; None: they are not bounded."""
-    opened_s: float
+    request_due_s: float
+    """When the first request must be complete; infinite once it is."""
     progress_s: float
     """When the client last read some of what waits for it, or when nothing waited."""
     unsent_bytes: int = 0
@@ -64,12 +90,8 @@ class Connection:
     """The transport below TLS; None while it is being made."""
     http: asyncio.BaseProtocol | None = None
     """aiohttp's protocol; None until the TLS handshake is complete."""
-    has_request: bool = False
-    """Whether a complete request has arrived."""
     is_answering: bool = False
     """Whether a handler is working on a request."""
-    has_session: bool = False
-    """Whether the connection was upgraded, and its session has not ended."""
     unread_body: StreamReader | None = None
     """The rest of a request that was answered before its body was read."""
 
@@ -79,62 +101,40 @@ class Connections:
 
     def __init__(
         self,
-        *,
-        max_open: int,
-        max_per_network: int,
-        first_request_timeout_s: float,
-        slow_reader_timeout_s: float,
-        is_unbounded: Callable[[IPv4Address | IPv6Address], bool],
+        settings: Settings,
+        is_trusted_proxy: Callable[[IPv4Address | IPv6Address], bool],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Begin without connections.
 
         Args:
-            max_open: The most connections that may be open.
-            max_per_network: The most connections without a session from one address (IPv6: /64);
-                0: no bound.
-            first_request_timeout_s: A connection is closed if no request has arrived by then.
-            slow_reader_timeout_s: A connection is closed if its client reads nothing for so long
-                while something waits for it.
-            is_unbounded: Whether `max_per_network` does not apply to an address.
+            settings: The bounds.
+            is_trusted_proxy: Whether an address stands for many clients, so that it is not bounded.
+                This machine is not bounded either: a proxy may run there that no setting names.
             clock: Returns seconds that never go back.
         """
-        self._max_open = max_open
-        self._max_per_network = max_per_network
-        self._first_request_timeout_s = first_request_timeout_s
-        self._slow_reader_timeout_s = slow_reader_timeout_s
-        self._is_unbounded = is_unbounded
-        self._clock = clock
-        self._seldom = RateLimitedLogger(log)
-        self._open = 0
+        self.slow_reader_timeout_s = settings.slow_reader_timeout_s
+        """A connection is closed if its client reads nothing for so long while something waits."""
         self.ended = 0
         """How many connections have ended since the start."""
+        self._first_request_timeout_s = min(FIRST_REQUEST_S, settings.keepalive_timeout_s)
+        self._max_open = allow_open_files(
+            settings.max_connections or settings.max_sessions + BESIDE_SESSIONS
+        )
+        self._max_per_network = settings.max_connections_per_address
+        self._is_trusted_proxy = is_trusted_proxy
+        self._clock = clock
+        self._seldom = RateLimitedLogger(log)
+        self._pacer = LoopPacer()
+        self._open = 0
         self._without_session: dict[Connection, None] = {}
         """Connections without a session. The one that has been idle the longest comes first."""
         self._in_network: Counter[str | None] = Counter()
         """How many of `_without_session` each network has."""
         self._by_http: dict[asyncio.BaseProtocol, Connection] = {}
-        self._pacer = LoopPacer()
         self._requests = 0
         self._no_requests = asyncio.Event()
         self._no_requests.set()
-
-    @classmethod
-    def from_settings(
-        cls, settings: Settings, is_trusted_proxy: Callable[[IPv4Address | IPv6Address], bool]
-    ) -> Connections:
-        """Return connections with the bounds of the settings.
-
-        A trusted proxy stands for many clients, so its address is not bounded; neither is this
-        machine, where a proxy may run that no setting names.
-        """
-        return cls(
-            max_open=connections_that_fit(max_connections(settings)),
-            max_per_network=settings.max_connections_per_address,
-            first_request_timeout_s=min(FIRST_REQUEST_S, settings.keepalive_timeout_s),
-            slow_reader_timeout_s=settings.slow_reader_timeout_s,
-            is_unbounded=lambda address: address.is_loopback or is_trusted_proxy(address),
-        )
 
     def __len__(self) -> int:
         """Return how many descriptors clients hold."""
@@ -153,7 +153,7 @@ class Connections:
             self._seldom.warning("connections are refused: all others are in use")
             return None
         now_s = self._clock()
-        connection = Connection(network, opened_s=now_s, progress_s=now_s)
+        connection = Connection(network, now_s + self._first_request_timeout_s, now_s)
         self._open += 1
         self._watch(connection)
         return connection
@@ -195,46 +195,37 @@ class Connections:
                 connection.progress_s = now_s
                 self._to_end(connection)
             connection.unsent_bytes = unsent_bytes
-            if now_s - connection.progress_s > self._slow_reader_timeout_s:
+            if now_s - connection.progress_s > self.slow_reader_timeout_s:
                 self._abort(connection, "connections were closed: their clients did not read")
-            elif (
-                not connection.has_request
-                and now_s - connection.opened_s > self._first_request_timeout_s
-            ):
+            elif now_s > connection.request_due_s:
                 self._abort(connection, "connections were closed: no request came")
 
-    @property
-    def middleware(self) -> Middleware:
-        """The outermost middleware: it records what each connection is doing and spreads a crowd
-        of requests over many iterations of the event loop."""
-
-        @web.middleware
-        async def count(request: web.Request, handler: Handler) -> web.StreamResponse:
-            self._requests += 1
-            self._no_requests.clear()
-            try:
-                connection = self._by_http.get(request.protocol)
-                if connection:
-                    connection.has_request = True
-                await self._pacer.wait()
-                if connection:  # until now it was idle and could be closed to make room
-                    connection.is_answering = True
-                return await handler(request)
-            finally:
-                self._requests -= 1
-                if not self._requests:
-                    self._no_requests.set()
-                if connection := self._by_http.get(request.protocol):
-                    self._answered(connection, request.content)
-
-        return count
+    @web.middleware
+    async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Record what each connection is doing, and spread a crowd of requests over many iterations
+        of the event loop. The outermost middleware."""
+        self._requests += 1
+        self._no_requests.clear()
+        try:
+            connection = self._by_http.get(request.protocol)
+            if connection:
+                connection.request_due_s = math.inf
+            await self._pacer.wait()
+            if connection:  # until now it was idle and could be closed to make room
+                connection.is_answering = True
+            return await handler(request)
+        finally:
+            self._requests -= 1
+            if not self._requests:
+                self._no_requests.set()
+            if connection := self._by_http.get(request.protocol):
+                self._answered(connection, request.content)
 
     async def on_response_prepare(self, request: web.Request, response: web.StreamResponse) -> None:
         """Record that a connection is upgraded: it has a session until its handler returns. For
         the signal of the same name of `Application`."""
         connection = self._by_http.get(request.protocol)
-        if connection and response.status == UPGRADED and not connection.has_session:
-            connection.has_session = True
+        if connection and response.status == UPGRADED:
             self._unwatch(connection)
 
     async def wait_for_requests(self, timeout_s: float) -> None:
@@ -245,9 +236,8 @@ class Connections:
     def _answered(self, connection: Connection, body: StreamReader) -> None:
         connection.is_answering = False
         connection.unread_body = None if body.is_eof() else body
-        if connection.has_session:
-            # The session has ended, so what its client has not read is bounded here again.
-            connection.has_session = False
+        if connection not in self._without_session:
+            # Its session has ended, so what its client has not read is bounded here again.
             self._watch(connection)
         connection.progress_s = self._clock()
         self._to_end(connection)
@@ -263,14 +253,14 @@ class Connections:
         self._in_network[connection.network] += 1
 
     def _unwatch(self, connection: Connection) -> None:
-        del self._without_session[connection]
-        self._in_network[connection.network] -= 1
-        if not self._in_network[connection.network]:
-            del self._in_network[connection.network]
+        if connection in self._without_session:
+            del self._without_session[connection]
+            self._in_network[connection.network] -= 1
+            if not self._in_network[connection.network]:
+                del self._in_network[connection.network]
 
     def _forget(self, connection: Connection) -> None:
-        if connection in self._without_session:
-            self._unwatch(connection)
+        self._unwatch(connection)
         if connection.http is not None:
             self._by_http.pop(connection.http, None)
 
@@ -283,39 +273,28 @@ class Connections:
         address = ip_address(host)
         if isinstance(address, IPv6Address) and address.ipv4_mapped:
             address = address.ipv4_mapped
-        if self._is_unbounded(address):
+        if address.is_loopback or self._is_trusted_proxy(address):
             return None
         if isinstance(address, IPv6Address):
             return f"{IPv6Address(int(address) >> 64 << 64)}/64"
         return str(address)
 
 
-class _ShortenBadRequests(logging.Filter):
-    """Replaces aiohttp's tracebacks of malformed requests by one line now and then.
-
-    Any client can cause them, and their content must not reach the log.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._seldom = RateLimitedLogger(log)
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        error = record.exc_info[1] if record.exc_info else None
-        if not isinstance(error, HttpProcessingError | web.RequestPayloadError):
-            return True
-        client = record.args[0] if isinstance(record.args, tuple) and record.args else None
-        self._seldom.warning(
-            "a request was refused: it is no HTTP, or too large",
-            client=client,
-            reason=type(error).__name__,
-        )
-        return False
-
-
 def limit_bad_request_logs() -> None:
-    """Limit the log lines of malformed requests, for every server of this process."""
+    """Shorten the log lines of malformed requests, for every server of this process."""
     # Python remembers each new text of a warning for ever, and clients choose these texts.
     warnings.filterwarnings("ignore", module="aiohttp.multipart")
-    if not any(isinstance(each, _ShortenBadRequests) for each in server_logger.filters):
-        server_logger.addFilter(_ShortenBadRequests())
+    server_logger.addFilter(_shorten_bad_request)
+
+
+def _shorten_bad_request(record: logging.LogRecord) -> bool:
+    """Take out the traceback of a malformed request, because it shows what the client sent. How
+    often such a line is written is limited for the whole logger (`logs.LIBRARY_LOGGERS`)."""
+    error = record.exc_info[1] if record.exc_info else None
+    if isinstance(error, HttpProcessingError | web.RequestPayloadError):
+        client = record.args[0] if isinstance(record.args, tuple) and record.args else None
+        record.fields = {"client": client, "reason": type(error).__name__}
+        record.msg, record.args = "a request was refused: it is no HTTP, or too large", ()
+        record.levelno, record.levelname = logging.WARNING, logging.getLevelName(logging.WARNING)
+        record.exc_info = record.exc_text = None
+    return True

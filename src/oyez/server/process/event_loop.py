@@ -7,10 +7,7 @@ from __future__ import annotations
 import asyncio
 import selectors
 from collections import deque
-from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
 
-from aiohttp import web
 from prometheus_client import Histogram
 
 from oyez.logs import RateLimitedLogger
@@ -40,7 +37,7 @@ class BoundedSelector(selectors.DefaultSelector):
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """Return events that are ready. Those left out are still ready the next time; the first
-        one changes from call to call, so that each gets its chance soon."""
+        one changes from call to call, so that each is returned soon."""
         ready: list[tuple[selectors.SelectorKey, int]] = super().select(timeout)
         if len(ready) <= MAX_EVENTS:
             return ready
@@ -72,7 +69,7 @@ class LoopPacer:
         """
         loop = asyncio.get_running_loop()
         has_waited = False
-        while not self._has_time(loop, has_waited):
+        while not self._may_begin(loop, has_waited):
             future = loop.create_future()
             if has_waited:
                 # Woken, but too late in this iteration: it keeps its place at the front.
@@ -83,7 +80,7 @@ class LoopPacer:
             has_waited = True
         self._begun += 1
 
-    def _has_time(self, loop: asyncio.AbstractEventLoop, has_waited: bool) -> bool:
+    def _may_begin(self, loop: asyncio.AbstractEventLoop, has_waited: bool) -> bool:
         if self._began_s is None:
             self._begin_iteration(loop)
         if not self._begun:
@@ -103,21 +100,6 @@ class LoopPacer:
             future = self._waiting.popleft()
             if not future.done():
                 future.set_result(None)
-
-
-def lag_watch(
-    lag: Histogram, seldom: RateLimitedLogger
-) -> Callable[[web.Application], AsyncIterator[None]]:
-    """Return a context for `Application.cleanup_ctx` that runs `measure_lag` meanwhile."""
-
-    async def measuring(app: web.Application) -> AsyncIterator[None]:
-        task = asyncio.create_task(measure_lag(lag, seldom))
-        yield
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
-
-    return measuring
 
 
 async def measure_lag(lag: Histogram, seldom: RateLimitedLogger) -> None:

@@ -54,47 +54,21 @@ def bind(host: str, port: int) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
-        # Two sockets may be bound to one port until one of them listens, so `listen` can fail too.
+        # Two sockets may be bound to one port until one of them listens: `Listening` can fail too.
         return listener
     except OSError as error:
         listener.close()
         raise _taken(where, error) from error
 
 
-def listen(
-    listener: socket.socket,
-    new_http: Callable[[], asyncio.Protocol],
-    connections: Connections,
-    *,
-    tls: ssl.SSLContext | None,
-    shutdown_timeout_s: float,
-    handshake_timeout_s: float = HANDSHAKE_TIMEOUT_S,
-) -> Listening:
-    """Accept connections from now on, as far as `connections` admits them.
-
-    Args:
-        listener: The socket that `bind` returned.
-        new_http: Makes the protocol that reads a connection's requests.
-        connections: Counts connections and makes room.
-        tls: The context of TLS; None: connections are not encrypted.
-        shutdown_timeout_s: How long a client may take to read what waits for it when TLS ends.
-        handshake_timeout_s: A connection is closed if its TLS handshake takes longer.
-
-    Raises:
-        ListenError: Another process listens on the port by now.
-    """
-    try:
-        listener.listen(BACKLOG)
-    except OSError as error:
-        host, port = listener.getsockname()[:2]
-        raise _taken(f"{host}:{port}", error) from error
-    listener.setblocking(False)
-    secure = _Secure(tls, handshake_timeout_s, shutdown_timeout_s) if tls else None
-    return Listening(listener, new_http, connections, secure)
+def _taken(where: str, error: OSError) -> ListenError:
+    return ListenError(
+        f"cannot listen on {where}: {error.strerror}; choose another with --port or --host"
+    )
 
 
 class Listening:
-    """Accepts connections until it is closed.
+    """Accepts connections until it is closed, as far as `Connections` admits them.
 
     asyncio's own accept loop is not used: connections could be counted only after the TLS
     handshake, and its tries and log lines multiply when descriptors run out.
@@ -105,12 +79,33 @@ class Listening:
         listener: socket.socket,
         new_http: Callable[[], asyncio.Protocol],
         connections: Connections,
-        secure: _Secure | None,
+        *,
+        tls: ssl.SSLContext | None = None,
+        handshake_timeout_s: float = HANDSHAKE_TIMEOUT_S,
     ) -> None:
+        """Accept connections from now on. Raises ListenError if another process listens on the
+        port by now.
+
+        Args:
+            listener: The socket that `bind` returned.
+            new_http: Makes the protocol that reads a connection's requests.
+            connections: Counts connections and makes room.
+            tls: The context of TLS; None: connections are not encrypted.
+            handshake_timeout_s: A connection is closed if its TLS handshake takes longer.
+        """
+        try:
+            listener.listen(BACKLOG)
+        except OSError as error:
+            host, port = listener.getsockname()[:2]
+            raise _taken(f"{host}:{port}", error) from error
+        listener.setblocking(False)
+        sslproto.SSLProtocol.max_size = TLS_BUFFER_BYTES  # asyncio has no parameter for it
         self._listener = listener
         self._new_http = new_http
         self._connections = connections
-        self._secure = secure
+        self._tls = tls
+        self._handshake_timeout_s = handshake_timeout_s
+        self._handshakes = LoopPacer()
         self._seldom = RateLimitedLogger(log)
         self._loop = asyncio.get_running_loop()
         self._opening: set[asyncio.Task[None]] = set()
@@ -160,7 +155,7 @@ class Listening:
         if connection is None:
             self._refuse(accepted)
             return
-        counted = _CountedSocket(accepted, lambda: self._connections.closed(connection))
+        counted = _ClientSocket(accepted, lambda: self._connections.closed(connection))
         task = self._loop.create_task(self._open(connection, counted))
         self._opening.add(task)
         task.add_done_callback(lambda done: self._opened(done, counted))
@@ -176,12 +171,12 @@ class Listening:
     def _refuse(self, accepted: socket.socket) -> None:
         with accepted, suppress(OSError):
             accepted.setblocking(False)
-            if self._secure is None:
+            if self._tls is None:
                 with suppress(BlockingIOError):
                     accepted.recv(1 << 16)  # closing with unread data would discard the answer
                 accepted.send(TOO_MANY)
 
-    async def _open(self, connection: Connection, accepted: socket.socket) -> None:
+    async def _open(self, connection: Connection, accepted: _ClientSocket) -> None:
         """Hand an accepted socket to aiohttp, after the TLS handshake if there is TLS."""
 
         def http() -> asyncio.Protocol:
@@ -190,77 +185,46 @@ class Listening:
             return made
 
         try:
-            if self._secure is None:
+            if self._tls is None:
                 connection.transport, _ = await self._loop.connect_accepted_socket(http, accepted)
             else:
-                await self._secure.open(connection, accepted, http)
+                await self._open_tls(connection, accepted, http, self._tls)
         except OSError as error:
             # The socket is closed: the client left, did not speak TLS, or took too long. The frames
             # and the error refer to each other, which would keep the TLS objects alive until a
             # garbage collection.
             traceback.clear_frames(error.__traceback__)
 
-
-class _CountedSocket(socket.socket):
-    """A client's socket that reports when its descriptor is closed, whether by aiohttp, by TLS or
-    after a handshake that failed."""
-
-    def __init__(self, accepted: socket.socket, on_close: Callable[[], None]) -> None:
-        super().__init__(accepted.family, accepted.type, accepted.proto, accepted.detach())
-        self.setblocking(False)
-        self._on_close: Callable[[], None] | None = on_close
-
-    def close(self) -> None:
-        super().close()
-        on_close, self._on_close = self._on_close, None
-        if on_close is not None:
-            on_close()
-
-
-class _Secure:
-    """Opens TLS connections in two steps, first the transport and then TLS on top of it.
-
-    The lower transport can be aborted at any time and shows how much the client has not read.
-    """
-
-    def __init__(
-        self, context: ssl.SSLContext, handshake_timeout_s: float, shutdown_timeout_s: float
-    ) -> None:
-        sslproto.SSLProtocol.max_size = TLS_BUFFER_BYTES  # asyncio has no parameter for it
-        self._context = context
-        self._handshake_timeout_s = handshake_timeout_s
-        self._shutdown_timeout_s = shutdown_timeout_s
-        self._pacer = LoopPacer()
-
-    async def open(
+    async def _open_tls(
         self,
         connection: Connection,
-        accepted: socket.socket,
+        accepted: _ClientSocket,
         new_http: Callable[[], asyncio.Protocol],
+        context: ssl.SSLContext,
     ) -> None:
-        """Complete the handshake and start HTTP. Raises OSError if the handshake fails or takes too
-        long; the socket is closed then."""
-        loop = asyncio.get_running_loop()
+        """Open a connection in two steps, first the transport and then TLS on top of it: the lower
+        transport can be aborted at any time and shows how much the client has not read. Raises
+        OSError if the handshake fails or takes too long; the socket is closed then."""
         # Wait for the client's first byte. Until then the connection costs a descriptor only, and
         # it can be closed to make room.
-        connection.transport = silent = _SilentTransport(accepted)
+        connection.transport = accepted
         async with asyncio.timeout(self._handshake_timeout_s):
-            await silent.wait_for_data()
+            await accepted.wait_for_data()
         # A handshake is a millisecond of work, so a crowd of them is spread over the event loop.
-        await self._pacer.wait()
+        await self._handshakes.wait()
         if accepted.fileno() < 0:
             return  # it was closed to make room
-        connection.transport = None  # `silent` no longer owns the socket, and nothing else does yet
+        connection.transport = None  # a transport is made that owns the socket
         early = _EarlyData()
-        transport, _ = await loop.connect_accepted_socket(lambda: early, accepted)
+        transport, _ = await self._loop.connect_accepted_socket(lambda: early, accepted)
         connection.transport = transport
-        secured = await loop.start_tls(
+        secured = await self._loop.start_tls(
             transport,
             early,
-            self._context,
+            context,
             server_side=True,
             ssl_handshake_timeout=self._handshake_timeout_s,
-            ssl_shutdown_timeout=self._shutdown_timeout_s,
+            ssl_shutdown_timeout=self._connections.slow_reader_timeout_s,
         )
         if secured is None or early.lost:
             return
@@ -272,17 +236,26 @@ class _Secure:
             http.data_received(bytes(early.received))
 
 
-class _SilentTransport:
-    """The transport of a client that has not begun TLS: a descriptor and nothing else."""
+class _ClientSocket(socket.socket):
+    """A client's socket that reports when its descriptor is closed, whether by aiohttp, by TLS or
+    after a handshake that failed. It is itself the transport of a client that has not begun TLS."""
 
-    def __init__(self, accepted: socket.socket) -> None:
-        self._accepted = accepted
+    def __init__(self, accepted: socket.socket, on_close: Callable[[], None]) -> None:
+        super().__init__(accepted.family, accepted.type, accepted.proto, accepted.detach())
+        self.setblocking(False)
+        self._on_close: Callable[[], None] | None = on_close
         self._loop = asyncio.get_running_loop()
-        self._has_data = self._loop.create_future()
-        self._loop.add_reader(accepted, self._readable)
+        self._has_data: asyncio.Future[None] = self._loop.create_future()
+
+    def close(self) -> None:
+        super().close()
+        on_close, self._on_close = self._on_close, None
+        if on_close is not None:
+            on_close()
 
     async def wait_for_data(self) -> None:
         """Wait until the client sends its first byte or leaves."""
+        self._loop.add_reader(self, self._readable)
         try:
             await self._has_data
         except asyncio.CancelledError:
@@ -290,16 +263,17 @@ class _SilentTransport:
             raise
 
     def abort(self) -> None:
+        """Close the socket. Call it before another transport owns the socket."""
         self._has_data.cancel()
-        if self._accepted.fileno() >= 0:
-            self._loop.remove_reader(self._accepted)
-            self._accepted.close()
+        if self.fileno() >= 0:
+            self._loop.remove_reader(self)
+            self.close()
 
     def get_write_buffer_size(self) -> int:
         return 0
 
     def _readable(self) -> None:
-        self._loop.remove_reader(self._accepted)
+        self._loop.remove_reader(self)
         if not self._has_data.done():
             self._has_data.set_result(None)
 
@@ -324,9 +298,3 @@ class _EarlyData(asyncio.Protocol):
 
 def _log_fault(error: BaseException) -> None:
     log.error("internal error", exc_info=error, extra={"rate_limit": True})
-
-
-def _taken(where: str, error: OSError) -> ListenError:
-    return ListenError(
-        f"cannot listen on {where}: {error.strerror}; choose another with --port or --host"
-    )

@@ -1,52 +1,26 @@
-"""The certificate: it is read, checked, watched for renewal and given to every new connection."""
+"""The certificate: it is read, checked and given to every new connection."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import ssl
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
-from oyez.settings import Settings, SettingsError
+from oyez.settings import SettingsError
 
-WATCH_S = 10.0
-"""Time between two checks whether the files have changed."""
+CHECK_S = 10.0
+"""Time between two checks whether the certificate needs attention."""
 WARN_AGAIN = timedelta(days=1)
 """Time between two warnings of a certificate that needs attention."""
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class TlsFiles:
-    """The paths of the PEM files, named as in the settings."""
-
-    tls_cert: Path
-    tls_key: Path
-    tls_key_password_file: Path | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Loaded:
-    context: ssl.SSLContext
-    names: str
-    begins: datetime
-    ends: datetime
-
-
-def from_settings(settings: Settings) -> Certificate | None:
-    """Return the certificate that the settings name; None: the server does not use TLS. Raises
-    SettingsError."""
-    if not (settings.tls_cert and settings.tls_key):
-        return None
-    files = TlsFiles(settings.tls_cert, settings.tls_key, settings.tls_key_password_file)
-    return Certificate(files)
 
 
 class Certificate:
@@ -58,78 +32,67 @@ class Certificate:
 
     def __init__(
         self,
-        files: TlsFiles,
+        tls_cert: Path,
+        tls_key: Path,
+        tls_key_password_file: Path | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """Read the files. Raises SettingsError that names the file at fault."""
-        self._files = files
+        """Read the PEM files, named as in the settings. Raises SettingsError that names the file at
+        fault."""
+        self._files = tls_cert, tls_key, tls_key_password_file
         self._now = now
-        self._seen = _fingerprint(files)
         self._warned_at: datetime | None = None
-        self._loaded = _load(files)
-        self.context = self._loaded.context
+        self._newest, self._certificate = _load(*self._files)
+        self.context = self._newest
         self.context.sni_callback = self._use_newest  # OpenSSL calls it without SNI too
-
-    @property
-    def ends(self) -> datetime:
-        """When the certificate expires."""
-        return self._loaded.ends
 
     def reload(self) -> str:
         """Read the files again and return what is in force, for the log. Blocks. Raises
         SettingsError; the old certificate then stays in force."""
-        self._seen = _fingerprint(self._files)
-        self._loaded = _load(self._files)
+        self._newest, self._certificate = _load(*self._files)
         self._warned_at = None
-        return f"{self._loaded.names}, until {_day(self._loaded.ends)}"
+        return f"{_names(self._certificate)}, until {_day(self._certificate.not_valid_after_utc)}"
 
-    def changed(self) -> bool:
-        """Return whether the files have changed since they were last read. Blocks."""
-        return _fingerprint(self._files) != self._seen
+    async def watch(self) -> None:
+        """Warn when needed, until cancelled."""
+        while True:
+            self.warn()
+            await asyncio.sleep(CHECK_S)
 
     def warn(self) -> None:
         """Warn, at most once a day, if the certificate is not valid or soon expires."""
         now = self._now()
-        problem = _problem(self._loaded, now)
+        problem = _problem(self._certificate, now)
         if problem and (self._warned_at is None or now - self._warned_at >= WARN_AGAIN):
             self._warned_at = now
-            log.warning("tls_cert %s: the certificate %s", self._files.tls_cert, problem)
-
-    async def watch(self, reload: Callable[[], Awaitable[None]]) -> None:
-        """Warn when needed, and call `reload` whenever the files change, until cancelled."""
-        while True:
-            self.warn()
-            await asyncio.sleep(WATCH_S)
-            if await asyncio.to_thread(self.changed):
-                await reload()
+            log.warning("tls_cert %s: the certificate %s", self._files[0], problem)
 
     def _use_newest(
         self, connection: ssl.SSLSocket | ssl.SSLObject, name: str, context: ssl.SSLContext
     ) -> None:
-        connection.context = self._loaded.context
+        connection.context = self._newest
 
 
-def _load(files: TlsFiles) -> _Loaded:
-    certificate = _read_certificate(files.tls_cert)
-    password = _read_password(files.tls_key_password_file)
-    if _read_public_key(files.tls_key, password) != _public_bytes(certificate.public_key()):
+def _load(
+    tls_cert: Path, tls_key: Path, tls_key_password_file: Path | None
+) -> tuple[ssl.SSLContext, x509.Certificate]:
+    certificate = _read_certificate(tls_cert)
+    password = None
+    if tls_key_password_file:
+        password = _read("tls_key_password_file", tls_key_password_file).rstrip(b"\r\n")
+    if _read_public_key(tls_key, password) != certificate.public_key():
         raise SettingsError(
-            f"tls_key {files.tls_key}: does not belong to the first certificate of tls_cert "
-            f"{files.tls_cert}, which must be the server's own"
+            f"tls_key {tls_key}: does not belong to the first certificate of tls_cert {tls_cert}, "
+            "which must be the server's own"
         )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
     try:
-        context.load_cert_chain(files.tls_cert, files.tls_key, password or b"")
+        context.load_cert_chain(tls_cert, tls_key, password or b"")
     except ssl.SSLError as error:
-        raise SettingsError(f"tls_cert {files.tls_cert}: {error.reason or error}") from None
-    return _Loaded(
-        context,
-        _names(certificate),
-        certificate.not_valid_before_utc,
-        certificate.not_valid_after_utc,
-    )
+        raise SettingsError(f"tls_cert {tls_cert}: {error.reason or error}") from None
+    return context, certificate
 
 
 def _read_certificate(file: Path) -> x509.Certificate:
@@ -139,8 +102,8 @@ def _read_certificate(file: Path) -> x509.Certificate:
         raise SettingsError(f"tls_cert {file}: holds no certificate in PEM form") from None
 
 
-def _read_public_key(file: Path, password: bytes | None) -> bytes:
-    """Return the public half of the private key in a file, as DER."""
+def _read_public_key(file: Path, password: bytes | None) -> PublicKeyTypes:
+    """Return the public half of the private key in a file."""
     try:
         key = serialization.load_pem_private_key(_read("tls_key", file), password)
     except TypeError:
@@ -151,11 +114,7 @@ def _read_public_key(file: Path, password: bytes | None) -> bytes:
         raise SettingsError(
             f"tls_key {file}: holds no private key in PEM form {fault}".rstrip()
         ) from None
-    return _public_bytes(key.public_key())
-
-
-def _read_password(file: Path | None) -> bytes | None:
-    return _read("tls_key_password_file", file).rstrip(b"\r\n") if file else None
+    return key.public_key()
 
 
 def _read(setting: str, file: Path) -> bytes:
@@ -163,12 +122,6 @@ def _read(setting: str, file: Path) -> bytes:
         return file.read_bytes()
     except OSError as error:
         raise SettingsError(f"{setting} {file}: {error.strerror}") from None
-
-
-def _public_bytes(key: object) -> bytes:
-    form = serialization.PublicFormat.SubjectPublicKeyInfo
-    encoded: bytes = key.public_bytes(serialization.Encoding.DER, form)  # type: ignore[attr-defined]  # all kinds of keys have it
-    return encoded
 
 
 def _names(certificate: x509.Certificate) -> str:
@@ -179,30 +132,16 @@ def _names(certificate: x509.Certificate) -> str:
     return ", ".join(str(name.value) for name in found)
 
 
-def _problem(loaded: _Loaded, now: datetime) -> str | None:
-    if now >= loaded.ends:
-        return f"expired on {_day(loaded.ends)}: clients will refuse it"
-    if now < loaded.begins:
-        return f"is not valid before {_day(loaded.begins)}: clients will refuse it"
-    if loaded.ends - now < (loaded.ends - loaded.begins) / 10:
-        return f"expires on {_day(loaded.ends)} and has not been renewed"
+def _problem(certificate: x509.Certificate, now: datetime) -> str | None:
+    begins, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    if now >= ends:
+        return f"expired on {_day(ends)}: clients will refuse it"
+    if now < begins:
+        return f"is not valid before {_day(begins)}: clients will refuse it"
+    if ends - now < (ends - begins) / 10:
+        return f"expires on {_day(ends)} and has not been renewed"
     return None
 
 
 def _day(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%d %H:%M UTC")
-
-
-def _fingerprint(files: TlsFiles) -> tuple[object, ...]:
-    return tuple(
-        _stamp(file) if file else None
-        for file in (files.tls_cert, files.tls_key, files.tls_key_password_file)
-    )
-
-
-def _stamp(file: Path) -> tuple[int, ...] | None:
-    try:
-        found = file.stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size, found.st_ino

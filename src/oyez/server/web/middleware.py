@@ -14,7 +14,7 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
 from oyez.metrics import OTHER, Metrics
-from oyez.server.access.auth import ANY_ORIGIN
+from oyez.server.access.access import ANY_ORIGIN
 from oyez.server.transcriptions.errors import PREFIX
 
 CORS_METHODS = "GET, POST"

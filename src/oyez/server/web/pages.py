@@ -15,8 +15,8 @@ from aiohttp import web
 from oyez import __version__
 from oyez.engines.base import LANGUAGES
 from oyez.metrics import CONTENT_TYPE, Metrics
-from oyez.server.access.access import Accounts, DatabaseState
 from oyez.server.access.admission import Admission
+from oyez.server.access.callers import Accounts, DatabaseState
 from oyez.server.operations import (
     BEARER_KEY,
     NAME_IN_PATH,
@@ -25,7 +25,7 @@ from oyez.server.operations import (
     json_response,
     text_answer,
 )
-from oyez.server.process.watchdog import EngineState, EngineWatch
+from oyez.server.process.supervision import EngineState, EngineWatch
 from oyez.server.web.static_files import PAGE_TYPES, StaticFile, name_ending, read_page_files
 from oyez.settings import MODELS, Settings
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,14 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oyez.accounts.keys import Key
-from oyez.server.access.auth import (
-    PROXY_HEADERS,
-    AnonymousAccess,
-    Authenticator,
-    Origins,
-    is_of_this_machine,
-)
-from oyez.server.access.callers import ANONYMOUS, Callers, StaticKeys
+from oyez.server.access.access import PROXY_HEADERS, Access, is_of_this_machine
+from oyez.server.access.callers import ANONYMOUS
 from oyez.server.access.refusals import INVALID_KEY, NO_KEY, NO_KEYS_YET, Refusal
 from oyez.settings import Settings
 from support.keys import FakeDirectory, a_key, own_key
@@ -54,6 +50,12 @@ ROWS = [
 OTHERS = ["User-Agent", "X-Request-Id", "Accept", "X-Forwarder"]
 
 
+def an_access(settings: Settings, rows: Sequence[Key] = ()) -> Access:
+    """Access with these keys in the database."""
+    accounts = SimpleNamespace(directory=FakeDirectory(*rows), ledger=None)
+    return Access(settings, accounts)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("peer", HERE)
 def test_a_program_of_this_machine(peer: str) -> None:
     assert is_of_this_machine(peer, {"Host": "127.0.0.1:8080", "User-Agent": "curl"})
@@ -83,10 +85,10 @@ def test_a_server_for_other_machines_accepts_no_caller_without_a_key_unless_it_a
     given_settings: dict[str, Any],
 ) -> None:
     request = make_mocked_request("GET", "/", {"Host": "localhost"}).clone(remote="127.0.0.1")
-    assert AnonymousAccess(Settings()).check(request) is None
-    assert AnonymousAccess(Settings(**given_settings)).check(request) is NO_KEYS_YET
+    assert an_access(Settings()).authenticate(request) is ANONYMOUS
+    assert an_access(Settings(**given_settings)).authenticate(request) is NO_KEYS_YET
     for_all = Settings(**given_settings, allow_insecure=True)
-    assert AnonymousAccess(for_all).check(request) is None
+    assert an_access(for_all).authenticate(request) is ANONYMOUS
 
 
 PEER, PROXY, HOST, LISTENING, TRUSTED, STATIC, ROW = range(7)
@@ -126,12 +128,11 @@ def test_who_has_no_key_is_let_in_exactly_where_the_table_says_so(
 ) -> None:
     against, peer, headers, given_settings, rows = caller
     settings = Settings(allow_insecure=allow_insecure, **given_settings)
-    known = Callers(StaticKeys(settings), FakeDirectory(*rows))
-    authenticator = Authenticator(known, AnonymousAccess(settings), Origins((), local=True))
+    access = an_access(settings, rows)
     if offered:
         headers["Authorization"] = f"Bearer {offered}"
     request = make_mocked_request("GET", "/v1/models", headers)
-    found = authenticator.authenticate(request.clone(remote=peer) if peer is not None else request)
+    found = access.authenticate(request.clone(remote=peer) if peer is not None else request)
 
     has_keys = bool(against & {STATIC, ROW})
     assert (found is ANONYMOUS) == (not has_keys and (allow_insecure or not against))

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -12,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oyez.accounts.keys import Key, KeyLimits
-from oyez.server.access.callers import ANONYMOUS, Caller, Callers, StaticKeys
+from oyez.server.access.callers import ANONYMOUS, Caller, Callers
 from oyez.server.access.refusals import EXPIRED_KEY, INVALID_KEY, NO_KEY, REVOKED_KEY
 from oyez.settings import Settings, SettingsError
 from support.keys import FakeDirectory, a_key, own_key
@@ -27,8 +26,7 @@ class Known:
         self.now = NOON
         self.directory = FakeDirectory(*keys)
         given: dict[str, Any] = {"api_key": tuple(map(own_key, static))} if static else {}
-        static_keys = StaticKeys(Settings(**given))
-        self.callers = Callers(static_keys, self.directory, lambda: self.now)
+        self.callers = Callers(Settings(**given), self.directory, lambda: self.now)
 
 
 def test_without_keys_every_caller_is_anonymous() -> None:
@@ -38,7 +36,7 @@ def test_without_keys_every_caller_is_anonymous() -> None:
 
 def test_static_keys_are_named_by_number_never_by_themselves() -> None:
     callers = Known("first", "second", "first").callers
-    assert callers.find(own_key("second")) == Caller("static-2", "static-2", is_static=True)
+    assert callers.find(own_key("second")) == Caller("static-2", "static-2")
     assert callers.find(own_key("third")) is INVALID_KEY
     assert callers.find(None) is NO_KEY
 
@@ -123,7 +121,7 @@ def test_a_key_that_does_not_count_any_more_is_needed_all_the_same(key: Key) -> 
 def test_a_source_of_keys_without_a_key_opens_nothing(tmp_path: Path) -> None:
     (tmp_path / "keys").write_text("# none yet\n")
     for settings in (Settings(api_key=""), Settings(api_keys_file=tmp_path / "keys")):
-        callers = Callers(StaticKeys(settings), FakeDirectory())
+        callers = Callers(settings, FakeDirectory())
         assert callers.find(None) is NO_KEY
         assert callers.find("") is NO_KEY
         assert callers.find("any") is INVALID_KEY
@@ -138,6 +136,15 @@ def test_a_caller_let_in_before_the_first_key_may_stay() -> None:
     assert known.callers.check(ANONYMOUS) is None
 
 
+def of_file(file: Path) -> Callers:
+    return Callers(Settings(api_keys_file=file), FakeDirectory())
+
+
+def its_id(callers: Callers, word: str) -> str | None:
+    found = callers.find(own_key(word))
+    return found.key_id if isinstance(found, Caller) else None
+
+
 def lines(*words: str) -> str:
     """The lines of a keys file."""
     return "".join(own_key(word) + "\n" for word in words)
@@ -145,87 +152,55 @@ def lines(*words: str) -> str:
 
 @pytest.fixture
 def keys_file(tmp_path: Path) -> Callable[[str], Path]:
-    count = 0
-
     def write(text: str) -> Path:
-        nonlocal count
-        count += 1
         file = tmp_path / "keys"
         file.write_text(text)
-        os.utime(file, (count, count))  # clocks of file systems may be coarse
         return file
 
     return write
 
 
-def poll(static: StaticKeys) -> None:
-    """As often as it takes until a change counts."""
-    static.reload_if_changed()
-    static.reload_if_changed()
-
-
-def test_a_changed_file_counts_once_it_stays_as_it_is(keys_file: Callable[[str], Path]) -> None:
-    static = StaticKeys(Settings(api_keys_file=keys_file(lines("a", "b"))))
-    keys_file(lines("a", "c"))
-    static.reload_if_changed()
-    assert static.find(own_key("b")) and not static.find(own_key("c")), "it may be half written"
-    static.reload_if_changed()
-    assert static.find(own_key("c")) and not static.find(own_key("b"))
-
-
 def test_a_key_that_stays_keeps_its_id_and_no_id_is_used_again(
     keys_file: Callable[[str], Path],
 ) -> None:
-    static = StaticKeys(Settings(api_keys_file=keys_file(lines("a", "b", "c"))))
+    callers = of_file(keys_file(lines("a", "b", "c")))
     keys_file(lines("c", "d", "a"))
-    poll(static)
-    assert [static.find(own_key(key)) for key in "abcd"] == [
-        "static-1",
-        None,
-        "static-3",
-        "static-4",
-    ]
+    assert callers.reload() == "3 static"
+    assert [its_id(callers, key) for key in "abcd"] == ["static-1", None, "static-3", "static-4"]
     keys_file(lines("e"))
-    poll(static)
-    assert static.find(own_key("e")) == "static-5"
-    assert not static.holds("static-1")
+    callers.reload()
+    assert its_id(callers, "e") == "static-5"
+    assert callers.check(Caller("static-1", "static-1")) is REVOKED_KEY
 
 
 @pytest.mark.parametrize("broken", ["two words\n", "short\n"])
-def test_a_broken_file_keeps_the_old_keys_and_is_logged_once(
-    keys_file: Callable[[str], Path], broken: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    static = StaticKeys(Settings(api_keys_file=keys_file(lines("a-secret"))))
+def test_a_broken_file_keeps_the_old_keys(keys_file: Callable[[str], Path], broken: str) -> None:
+    callers = of_file(keys_file(lines("a-secret")))
     keys_file(broken)
-    for _ in range(5):
-        poll(static)
-    assert static.find(own_key("a-secret")) == "static-1"
-    assert [record.levelname for record in caplog.records] == ["ERROR"]
-    assert "a-secret" not in caplog.text and "two words" not in caplog.text
-    with pytest.raises(SettingsError):
-        static.reload()
-    assert static.find(own_key("a-secret"))
+    with pytest.raises(SettingsError) as found:
+        callers.reload()
+    assert "a-secret" not in str(found.value) and "two words" not in str(found.value)
+    assert its_id(callers, "a-secret") == "static-1"
     keys_file(lines("b"))
-    poll(static)
-    assert static.find(own_key("b")) and not static.find(own_key("a-secret"))
+    callers.reload()
+    assert its_id(callers, "b") and not its_id(callers, "a-secret")
 
 
-def test_a_file_that_is_away_for_a_moment_changes_nothing(
-    keys_file: Callable[[str], Path],
-) -> None:
+def test_a_file_that_is_missing_changes_nothing(keys_file: Callable[[str], Path]) -> None:
     file = keys_file(lines("a"))
-    static = StaticKeys(Settings(api_keys_file=file))
+    callers = of_file(file)
     file.unlink()
-    poll(static)
-    assert static.find(own_key("a"))
+    with pytest.raises(SettingsError):
+        callers.reload()
+    assert its_id(callers, "a")
 
 
 @pytest.mark.parametrize("emptied", ["", "# none\n"])
 def test_an_emptied_file_revokes_its_keys(keys_file: Callable[[str], Path], emptied: str) -> None:
-    callers = Callers(StaticKeys(Settings(api_keys_file=keys_file(lines("a")))), FakeDirectory())
+    callers = of_file(keys_file(lines("a")))
     caller = callers.find(own_key("a"))
     assert isinstance(caller, Caller)
     keys_file(emptied)
-    poll(callers._static)
+    callers.reload()
     assert callers.check(caller) is REVOKED_KEY
     assert callers.find(None) is NO_KEY

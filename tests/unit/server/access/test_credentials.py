@@ -7,7 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from oyez.server.access.auth import has_key_in_url, key_in_headers, key_in_subprotocols
+from oyez.server.access.access import (
+    has_key_in_url,
+    key_in_headers,
+    key_in_subprotocols,
+    query_parameters,
+)
 
 
 @pytest.mark.parametrize(
@@ -66,3 +71,19 @@ def test_a_key_in_the_url_is_noticed(query: str, found: bool) -> None:
 @given(st.text())
 def test_any_query_can_be_read(query: str) -> None:
     has_key_in_url(query)
+
+
+@pytest.mark.parametrize(
+    ("query", "model"),
+    [
+        ("", None),
+        ("model", ""),
+        ("model=a", "a"),
+        ("model=a%20b+c", "a b c"),
+        ("a=b?model=a", "a"),
+        ("model=mine?model=a", "a"),
+        ("Model=a", None),
+    ],
+)
+def test_the_model_is_found_in_broken_queries_too(query: str, model: str | None) -> None:
+    assert dict(query_parameters(query)).get("model") == model

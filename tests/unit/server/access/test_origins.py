@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oyez.server.access.auth import Origins
+from oyez.server.access.access import Origins
 
 LOCAL = Origins((), local=True)
 PUBLIC = Origins(("https://app.example", "http://localhost:3000"), local=False)

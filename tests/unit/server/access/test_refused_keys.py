@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from oyez.logs import TextFormatter
-from oyez.server.access.auth import MAX_LINES, MAX_LINES_PER_ADDRESS, RefusedKeys
+from oyez.server.access.access import MAX_LINES, MAX_LINES_PER_ADDRESS, RefusedKeys
 from oyez.server.access.refusals import EXPIRED_KEY, INVALID_KEY, NO_KEY, REVOKED_KEY, Refusal
 
 OPERATIONS = Path(__file__).parents[4] / "docs" / "operations.md"
@@ -22,7 +22,7 @@ class Lines:
         self._caplog = caplog
         self._refused = RefusedKeys(lambda: self.now_s)
 
-    def tell(self, client: str, refusal: Refusal = INVALID_KEY, times: int = 1) -> None:
+    def refuse(self, client: str, refusal: Refusal = INVALID_KEY, times: int = 1) -> None:
         for _ in range(times):
             self._refused.report(client, refusal)
 
@@ -40,7 +40,7 @@ def lines(caplog: pytest.LogCaptureFixture) -> Lines:
 
 def test_a_line_names_the_address_and_what_was_wrong(lines: Lines) -> None:
     for refusal in (INVALID_KEY, NO_KEY, REVOKED_KEY, EXPIRED_KEY):
-        lines.tell(GUESSER, refusal)
+        lines.refuse(GUESSER, refusal)
     endings = [line.partition(" INFO ")[2] for line in lines.all()]
     assert endings == [
         f"a caller was refused client={GUESSER} key={word}"
@@ -51,29 +51,29 @@ def test_a_line_names_the_address_and_what_was_wrong(lines: Lines) -> None:
 def test_an_address_that_goes_on_is_logged_again_in_each_window_and_counted_between(
     lines: Lines,
 ) -> None:
-    lines.tell(GUESSER, times=100)
+    lines.refuse(GUESSER, times=100)
     assert lines.count() == MAX_LINES_PER_ADDRESS
     lines.now_s += 60.0
-    lines.tell(GUESSER, times=100)
+    lines.refuse(GUESSER, times=100)
     assert lines.count() == 2 * MAX_LINES_PER_ADDRESS
     assert lines.count("left_out=95") == 1
 
 
 def test_one_address_and_one_reason_hide_no_other(lines: Lines) -> None:
-    lines.tell(GUESSER, NO_KEY, 1000)
-    lines.tell(GUESSER, INVALID_KEY)
-    lines.tell("198.51.100.1", NO_KEY)
+    lines.refuse(GUESSER, NO_KEY, 1000)
+    lines.refuse(GUESSER, INVALID_KEY)
+    lines.refuse("198.51.100.1", NO_KEY)
     assert lines.count("key=unknown") == 1
     assert lines.count("client=198.51.100.1") == 1
 
 
 def test_a_crowd_of_addresses_fills_neither_log_nor_memory(lines: Lines) -> None:
     for number in range(3 * MAX_LINES):
-        lines.tell(f"2001:db8::{number:x}")
+        lines.refuse(f"2001:db8::{number:x}")
     assert lines.count() == MAX_LINES
     assert len(lines._refused._lines) <= MAX_LINES
     lines.now_s += 60.0
-    lines.tell(GUESSER)
+    lines.refuse(GUESSER)
     assert lines.count(f"client={GUESSER}") == 1
     assert len(lines._refused._lines) == 1
 
@@ -85,12 +85,12 @@ def test_the_filter_shown_for_fail2ban_finds_addresses_that_guess(
     shown = re.search(r"^failregex = (.*)$", OPERATIONS.read_text(), re.MULTILINE)
     assert shown
     matches = re.compile(shown[1].replace("<ADDR>", r"(?P<ip>[0-9a-f.:]+)")).search
-    lines.tell(address, times=10)
+    lines.refuse(address, times=10)
     lines.now_s += 60.0
-    lines.tell(address)
+    lines.refuse(address)
     found = [matches(line) for line in lines.all()]
     assert [match and match["ip"] for match in found] == [address] * (MAX_LINES_PER_ADDRESS + 1)
-    lines.tell("198.51.100.1", NO_KEY)
+    lines.refuse("198.51.100.1", NO_KEY)
     assert not matches(lines.all()[-1]), "a client that is not set up yet guesses nothing"
     forged = f"INFO a caller was refused client={address} key=unknown"
     assert not matches(f'2026-11-28T12:00:00.000Z INFO other origin="{forged}"')

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -11,7 +12,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
-from oyez.server.process.connections import Connection, Connections
+from oyez.server.process.connections import OWN_FILES, Connection, Connections, allow_open_files
 from oyez.server.process.event_loop import MAX_WORK_S
 from oyez.settings import Settings
 
@@ -35,13 +36,11 @@ class Port:
 
     def __init__(self, most: int = 4, per_network: int = 2) -> None:
         self.now_s = 0.0
+        bounds = {"max_connections": most, "max_connections_per_address": per_network}
         self.table = Connections(
-            max_open=most,
-            max_per_network=per_network,
-            first_request_timeout_s=10.0,
-            slow_reader_timeout_s=30.0,
-            is_unbounded=lambda address: address in ip_network("10.0.0.0/8"),
-            clock=lambda: self.now_s,
+            Settings().model_copy(update=bounds),
+            lambda address: address in ip_network("10.0.0.0/8"),
+            lambda: self.now_s,
         )
 
     def open(self, host: str = "10.0.0.1") -> tuple[Connection, Transport]:
@@ -87,11 +86,11 @@ async def test_what_is_being_answered_and_sessions_make_no_room() -> None:
     port = Port(most=2)
     (working, one), (session, two) = port.open(), port.open()
 
-    def nobody_else_is_let_in() -> None:
+    def no_other_is_let_in() -> None:
         assert port.table.admit("10.0.0.1") is None
 
     async def while_working() -> None:
-        await port.ask(session, nobody_else_is_let_in, status=101)
+        await port.ask(session, no_other_is_let_in, status=101)
 
     request = make_mocked_request("GET", "/")
     port.table.join(working, request.protocol)
@@ -197,32 +196,32 @@ async def test_a_client_that_reads_outlasts_one_that_does_not() -> None:
     assert (one.aborted, two.aborted) == (False, True)
 
 
-async def test_requests_that_come_at_once_share_the_turns_of_the_event_loop() -> None:
+async def test_requests_that_come_at_once_are_spread_over_iterations_of_the_event_loop() -> None:
     port = Port()
     loop = asyncio.get_running_loop()
-    turn = 0
-    turns: list[int] = []
+    iteration = 0
+    iterations: list[int] = []
 
-    def next_turn() -> None:
-        nonlocal turn
-        turn += 1
-        if len(turns) < 60:
-            loop.call_soon(next_turn)
+    def next_iteration() -> None:
+        nonlocal iteration
+        iteration += 1
+        if len(iterations) < 60:
+            loop.call_soon(next_iteration)
 
     async def busy(request: web.Request) -> web.Response:
-        turns.append(turn)
+        iterations.append(iteration)
         take_s(MAX_WORK_S / 2)
         return web.Response()
 
-    loop.call_soon(next_turn)
+    loop.call_soon(next_iteration)
     requests = [make_mocked_request("GET", "/") for _ in range(60)]
     async with asyncio.timeout(5):
         await asyncio.gather(*(port.table.middleware(each, busy) for each in requests))
-    assert max(Counter(turns).values()) <= 2
-    assert turn < 200  # and none is left without a request
+    assert max(Counter(iterations).values()) <= 2
+    assert iteration < 200  # and none is left without a request
 
 
-async def test_a_request_that_waits_for_its_turn_can_make_room() -> None:
+async def test_a_request_that_waits_for_a_later_iteration_can_make_room() -> None:
     port = Port(most=2)
     (first, _), (waiting, transport) = port.open(), port.open()
 
@@ -235,14 +234,14 @@ async def test_a_request_that_waits_for_its_turn_can_make_room() -> None:
 
 
 def take_s(seconds: float) -> None:
-    """Work that nobody else can interrupt."""
+    """Block the event loop for so long."""
     ends_s = time.monotonic() + seconds
     while time.monotonic() < ends_s:
         pass
 
 
 def test_this_machine_and_trusted_proxies_are_not_bounded_by_address() -> None:
-    table = Connections.from_settings(
+    table = Connections(
         Settings(max_connections_per_address=1, max_connections=300),
         lambda address: address == ip_address("203.0.113.9"),
     )
@@ -250,3 +249,32 @@ def test_this_machine_and_trusted_proxies_are_not_bounded_by_address() -> None:
         assert [table.admit(host), table.admit(host)].count(None) == 0
     assert table.admit("203.0.113.8") is not None
     assert table.admit("203.0.113.8") is None  # nothing of it can be closed yet
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "connections", "raised_to", "fitting"),
+    [
+        (1024, 4096, 500, None, 500),
+        (1024, 4096, 2000, 2000 + OWN_FILES, 2000),
+        (1024, 4096, 5000, 4096, 4096 - OWN_FILES),
+        (1024, 1024, 5000, None, 1024 - OWN_FILES),
+        (100, 100, 5000, None, 50),
+        (1024, resource.RLIM_INFINITY, 5000, 5000 + OWN_FILES, 5000),
+        (resource.RLIM_INFINITY, resource.RLIM_INFINITY, 5000, None, 5000),
+    ],
+)
+def test_open_files(
+    soft: int,
+    hard: int,
+    connections: int,
+    raised_to: int | None,
+    fitting: int,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    calls: list[tuple[int, int]] = []
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (soft, hard))
+    monkeypatch.setattr(resource, "setrlimit", lambda which, limits: calls.append(limits))
+    assert allow_open_files(connections) == fitting
+    assert calls == ([(raised_to, hard)] if raised_to else [])
+    assert ("LimitNOFILE" in caplog.text) == (fitting < connections)

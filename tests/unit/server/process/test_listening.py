@@ -21,9 +21,10 @@ from oyez.server.process.listening import (
     ACCEPTS_PER_ITERATION,
     TLS_BUFFER_BYTES,
     ListenError,
+    Listening,
     bind,
-    listen,
 )
+from oyez.settings import Settings
 from support.server import eventually
 
 AUTHORITY = trustme.CA()
@@ -43,7 +44,7 @@ def trusting() -> ssl.SSLContext:
 
 
 class Echo(asyncio.Protocol):
-    """Says what it gets, and keeps what becomes of it."""
+    """Sends back what it receives, and records whether the connection was lost."""
 
     def __init__(self) -> None:
         self.lost = False
@@ -69,22 +70,12 @@ async def a_port(
 ) -> AsyncIterator[tuple[int, Connections]]:
     """A port that is listened on; nothing of it may be left afterwards."""
     before = asyncio.all_tasks()
-    connections = Connections(
-        max_open=most,
-        max_per_network=0,
-        first_request_timeout_s=60.0,
-        slow_reader_timeout_s=60.0,
-        is_unbounded=lambda address: True,
-    )
+    bounds = {"max_connections": most, "slow_reader_timeout_s": 1.0}
+    connections = Connections(Settings().model_copy(update=bounds), lambda address: True)
     listener = bind("127.0.0.1", 0)
     port = listener.getsockname()[1]
-    listening = listen(
-        listener,
-        new_http,
-        connections,
-        tls=tls,
-        shutdown_timeout_s=1.0,
-        handshake_timeout_s=handshake_timeout_s,
+    listening = Listening(
+        listener, new_http, connections, tls=tls, handshake_timeout_s=handshake_timeout_s
     )
     try:
         async with asyncio.timeout(10):
@@ -95,8 +86,8 @@ async def a_port(
     assert asyncio.all_tasks() <= before
 
 
-async def test_who_does_not_shake_hands_in_time_is_closed() -> None:
-    """And nobody else: a connection that is through may say nothing for longer than that."""
+async def test_a_client_without_a_handshake_in_time_is_closed() -> None:
+    """A connection that has completed its handshake may be silent for longer than that."""
     async with a_port(tls=context(), handshake_timeout_s=0.3) as (port, connections):
         through, writer = await asyncio.open_connection("127.0.0.1", port, ssl=trusting())
         silent, silent_writer = await asyncio.open_connection("127.0.0.1", port)
@@ -168,7 +159,7 @@ async def test_beyond_the_most_the_oldest_is_closed(tls: bool) -> None:
             each.close()
 
 
-async def test_a_burst_in_one_turn_of_the_event_loop_is_within_the_most() -> None:
+async def test_a_burst_in_one_iteration_of_the_event_loop_is_within_the_most() -> None:
     """Connections that came while the server was busy all wait in the kernel's queue."""
     async with a_port(most=20) as (port, connections):
         crowd = [socket.create_connection(("127.0.0.1", port)) for _ in range(300)]
@@ -277,13 +268,13 @@ async def test_a_fault_of_ours_costs_one_connection(
         broken[1].close()
 
 
-async def test_a_port_that_another_process_listens_on_is_told() -> None:
+async def test_a_port_that_another_process_listens_on_is_an_error() -> None:
     first, second = bind("127.0.0.1", 0), None
     try:
         second = bind("127.0.0.1", first.getsockname()[1])
         first.listen()
         with pytest.raises(ListenError, match="choose another"):
-            listen(second, Echo, None, tls=None, shutdown_timeout_s=1.0)  # type: ignore[arg-type]
+            Listening(second, Echo, Connections(Settings(), lambda address: True))
     finally:
         first.close()
         if second:

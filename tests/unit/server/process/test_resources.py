@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import resource
 import socket
 import subprocess
 import sys
@@ -14,37 +13,10 @@ import pytest
 
 from oyez.server.lifecycle import StartupError, run_server
 from oyez.server.process import resources
-from oyez.server.process.resources import OWN_FILES, MemoryGuard, allow_open_files, resident_mb
+from oyez.server.process.connections import Connections
+from oyez.server.process.resources import resident_mb
 from oyez.settings import Settings
 from support.server import eventually
-
-
-@pytest.mark.parametrize(
-    ("soft", "hard", "connections", "raised_to", "warned"),
-    [
-        (1024, 4096, 500, None, False),
-        (1024, 4096, 2000, 2000 + OWN_FILES, False),
-        (1024, 4096, 5000, 4096, True),
-        (1024, 1024, 5000, None, True),
-        (1024, resource.RLIM_INFINITY, 5000, 5000 + OWN_FILES, False),
-        (resource.RLIM_INFINITY, resource.RLIM_INFINITY, 5000, None, False),
-    ],
-)
-def test_open_files(
-    soft: int,
-    hard: int,
-    connections: int,
-    raised_to: int | None,
-    warned: bool,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    calls: list[tuple[int, int]] = []
-    monkeypatch.setattr(resource, "getrlimit", lambda which: (soft, hard))
-    monkeypatch.setattr(resource, "setrlimit", lambda which, limits: calls.append(limits))
-    allow_open_files(connections)
-    assert calls == ([(raised_to, hard)] if raised_to else [])
-    assert ("LimitNOFILE" in caplog.text) == warned
 
 
 def test_resident_memory_is_what_is_in_use() -> None:
@@ -52,16 +24,6 @@ def test_resident_memory_is_what_is_in_use() -> None:
     held = np.ones(100 * resources.MEBIBYTE, np.uint8)
     assert 90 < resident_mb() - before_mb < 150
     assert held[0]
-
-
-def test_the_guard(caplog: pytest.LogCaptureFixture) -> None:
-    used_mb = 99.0
-    guard = MemoryGuard(100, lambda: used_mb)
-    assert not guard.full
-    used_mb = 100.0
-    assert guard.full and guard.full
-    assert len(caplog.records) == 1
-    assert not MemoryGuard(0, lambda: 1e9).full
 
 
 def test_the_engine_s_memory_counts_too() -> None:
@@ -74,11 +36,11 @@ def test_the_engine_s_memory_counts_too() -> None:
     assert resident_mb(engine.pid) == pytest.approx(alone, abs=3), "it has just ended"
 
 
-class Nobody:
+class Ending(Connections):
     """Connections that end."""
 
     def __init__(self, open_now: int) -> None:
-        self.ended = 0
+        super().__init__(Settings(), lambda address: True)
         self._open_now = open_now
 
     def __len__(self) -> int:
@@ -94,12 +56,12 @@ async def test_memory_is_tidied_when_connections_have_ended(
     monkeypatch.setattr(resources, "resident_mb", lambda: used_mb[0])
     monkeypatch.setattr(resources, "give_memory_back", lambda: trims.append(1))
     monkeypatch.setattr(gc, "collect", lambda: collections.append(1))
-    connections = Nobody(open_now)
+    connections = Ending(open_now)
     tidying = asyncio.create_task(resources.tidy_memory(connections))
     await eventually(lambda: len(trims) == 1)
     used_mb[0] = 200.0
     await asyncio.sleep(0.05)
-    assert len(trims) == 1, "nobody has left anything behind"
+    assert len(trims) == 1, "no connection has ended"
     connections.ended = 1
     await eventually(lambda: len(trims) == 2 + collected)
     await asyncio.sleep(0.05)

@@ -1,20 +1,27 @@
 from __future__ import annotations
 
-import asyncio
 import logging
-import os
 import re
 import ssl
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import trustme
 from cryptography.hazmat.primitives import serialization
 
-from oyez.server.process import tls
-from oyez.server.process.tls import Certificate, TlsFiles
+from oyez.server.process.tls import Certificate
 from oyez.settings import SettingsError
+
+
+class TlsFiles(NamedTuple):
+    """The arguments of a `Certificate`."""
+
+    tls_cert: Path
+    tls_key: Path
+    tls_key_password_file: Path | None = None
+
 
 NOW = datetime(2030, 6, 1, tzinfo=UTC)
 AUTHORITY = trustme.CA()
@@ -62,40 +69,20 @@ def shake_hands(certificate: Certificate, hostname: str | None) -> ssl.SSLObject
 
 
 def test_old_versions_are_refused(tmp_path: Path) -> None:
-    certificate = Certificate(issue(tmp_path))
+    certificate = Certificate(*issue(tmp_path))
     assert certificate.context.minimum_version == ssl.TLSVersion.TLSv1_2
     assert shake_hands(certificate, "a.example").version() == "TLSv1.3"
 
 
 @pytest.mark.parametrize("asks_for_a_name", [True, False])
 def test_new_connections_get_the_renewed_certificate(tmp_path: Path, asks_for_a_name: bool) -> None:
-    certificate = Certificate(issue(tmp_path, "a.example"))
+    certificate = Certificate(*issue(tmp_path, "a.example"))
     before = shake_hands(certificate, "a.example")
     issue(tmp_path, "b.example")
-    assert certificate.changed()
     assert certificate.reload() == "b.example, until 2030-07-21 00:00 UTC"
-    assert not certificate.changed()
     after = shake_hands(certificate, "b.example" if asks_for_a_name else None)
     assert names(after) == ["b.example"]
     assert names(before) == ["a.example"]
-
-
-async def test_a_renewal_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tls, "WATCH_S", 0.01)
-    certificate = Certificate(issue(tmp_path, "a.example"))
-    reloaded = asyncio.Event()
-
-    async def reload() -> None:
-        certificate.reload()
-        reloaded.set()
-
-    watching = asyncio.create_task(certificate.watch(reload))
-    await asyncio.sleep(0.05)
-    assert not reloaded.is_set()
-    issue(tmp_path, "b.example")
-    await asyncio.wait_for(reloaded.wait(), 5.0)
-    watching.cancel()
-    assert names(shake_hands(certificate, "b.example")) == ["b.example"]
 
 
 def names(client: ssl.SSLObject) -> list[str]:
@@ -106,46 +93,29 @@ def names(client: ssl.SSLObject) -> list[str]:
 
 def test_a_renewal_that_is_half_written_changes_nothing(tmp_path: Path) -> None:
     files = issue(tmp_path, "a.example")
-    certificate = Certificate(files)
+    certificate = Certificate(*files)
     files.tls_cert.write_bytes(issue(tmp_path / "new", "b.example").tls_cert.read_bytes())
     with pytest.raises(SettingsError, match=r"tls_key .*does not belong"):
         certificate.reload()
-    assert not certificate.changed(), "it would be tried and complained of again and again"
     assert names(shake_hands(certificate, "a.example")) == ["a.example"]
     files.tls_key.write_bytes((tmp_path / "new/key.pem").read_bytes())
-    assert certificate.changed()
     certificate.reload()
     assert names(shake_hands(certificate, "b.example")) == ["b.example"]
 
 
-def test_a_swapped_link_is_a_change(tmp_path: Path) -> None:
-    """As container platforms renew secrets."""
-    old, new = issue(tmp_path / "old"), issue(tmp_path / "new")
-    link = tmp_path / "link"
-    link.symlink_to(old.tls_cert.parent)
-    certificate = Certificate(TlsFiles(link / "cert.pem", link / "key.pem"))
-    os.replace(symlink(tmp_path / "next", new.tls_cert.parent), link)
-    assert certificate.changed()
-
-
-def symlink(path: Path, target: Path) -> Path:
-    path.symlink_to(target)
-    return path
-
-
 def test_an_encrypted_key(tmp_path: Path) -> None:
     files = issue(tmp_path)
-    encrypt(files.tls_key, b"hush")
+    encrypt(files.tls_key, b"password")
     password = tmp_path / "password"
     locked = TlsFiles(files.tls_cert, files.tls_key, password)
-    password.write_text("hush\n")
-    shake_hands(Certificate(locked), "a.example")
+    password.write_text("password\n")
+    shake_hands(Certificate(*locked), "a.example")
     password.write_text("wrong\n")
     with pytest.raises(SettingsError, match="another password") as wrong:
-        Certificate(locked)
+        Certificate(*locked)
     assert "wrong" not in str(wrong.value)
     with pytest.raises(SettingsError, match="is encrypted: set tls_key_password_file"):
-        Certificate(files)
+        Certificate(*files)
 
 
 def test_faults_name_the_setting_and_the_file(tmp_path: Path) -> None:
@@ -164,7 +134,7 @@ def test_faults_name_the_setting_and_the_file(tmp_path: Path) -> None:
         TlsFiles(files.tls_cert, files.tls_key, rubbish): "is not encrypted: leave out",
     }.items():
         with pytest.raises(SettingsError) as found:
-            Certificate(wrong)
+            Certificate(*wrong)
         assert re.search(complaint, str(found.value)), (complaint, str(found.value))
 
 
@@ -183,12 +153,12 @@ def test_a_certificate_that_clients_will_refuse_is_warned_of(
     tmp_path: Path, days: int, left: int, warning: str | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     now = NOW
-    certificate = Certificate(issue(tmp_path, days=days, left=left), lambda: now)
+    certificate = Certificate(*issue(tmp_path, days=days, left=left), now=lambda: now)
     certificate.warn()
     certificate.warn()
     assert len(caplog.records) == (warning is not None)
     assert (warning or "") in caplog.text
     now += timedelta(days=1)
     certificate.warn()
-    assert len(caplog.records) == 2 * (warning is not None), "a day later it is told again"
+    assert len(caplog.records) == 2 * (warning is not None), "a day later it is logged again"
     assert all(record.levelno == logging.WARNING for record in caplog.records)
