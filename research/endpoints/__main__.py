@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from oyez.audio.pcm import SAMPLE_RATE, Samples
-from oyez.bench.manifest import Clip
+from oyez.bench.clips import Clip
 from oyez.bench.options import MANIFEST, read_clips, spoken_clips
 from oyez.bench.report import format_table, machine_line, percentile
 from oyez.engines import registry

@@ -5,20 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import reduce
 from importlib import import_module
 from importlib.resources import as_file, files
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from oyez.bench.manifest import Clip, ManifestError, read_manifest
-from oyez.bench.target import ServerError
+from oyez.bench.clips import Clip, ManifestError, read_manifest
+from oyez.runtime.loader import Engines, LoadError, load_on_cpu
 from oyez.settings import SettingsError
 
-if TYPE_CHECKING:
-    from oyez.runtime.loader import Engines
+Decorator = Callable[[Any], Any]
 
 MANIFEST = click.Path(exists=True, dir_okay=False, path_type=Path)
 JSON_FILE = click.Path(dir_okay=False, path_type=Path)
@@ -36,80 +35,51 @@ class BenchError(click.ClickException):
         self.exit_code = exit_code  # type: ignore[misc]  # click reads it here
 
 
-def engine_options(command: Any) -> Any:
-    """Add --engine, --model and --threads to a command."""
-    for option in (
-        click.option("--threads", default=0, show_default=True, help="0: every core."),
-        click.option("--model", default="base", show_default=True, help="The engine's model."),
-        click.option("--engine", default="whisper-onnx", show_default=True),
-    ):
-        command = option(command)
-    return command
+def together(*options: Decorator) -> Decorator:
+    """Return a decorator that adds these options to a command, in this order."""
+    return lambda command: reduce(lambda inner, option: option(inner), options[::-1], command)
 
 
-def speech_options(languages_help: str) -> Callable[[Any], Any]:
+engine_options = together(
+    click.option("--engine", default="whisper-onnx", show_default=True),
+    click.option("--model", default="base", show_default=True, help="The engine's model."),
+    click.option("--threads", default=0, show_default=True, help="0: every core."),
+)
+server_options = together(
+    click.option("--url", help="A running server; without it, one is started."),
+    click.option("--key", default="bench", help="Its API key."),
+    click.option(
+        "--serve-flag",
+        "serve_flags",
+        multiple=True,
+        help="Passed to the server that is started; may be repeated.",
+    ),
+    engine_options,
+)
+json_option = click.option("--json", "json_file", type=JSON_FILE, help="Everything measured.")
+
+
+def speech_options(languages_help: str) -> Decorator:
     """Return a decorator that adds --clips and --languages to a command."""
-
-    def decorate(command: Any) -> Any:
-        for option in (
-            click.option("--languages", default="", help=languages_help),
-            click.option(
-                "--clips",
-                "--manifest",
-                "manifest",
-                type=MANIFEST,
-                help="What is said; without it, the shipped sample.",
-            ),
-        ):
-            command = option(command)
-        return command
-
-    return decorate
-
-
-def server_options(command: Any) -> Any:
-    """Add --url, --key, --serve-flag and the engine's options to a command."""
-    for option in (
+    return together(
         click.option(
-            "--serve-flag",
-            "serve_flags",
-            multiple=True,
-            help="Passed to the server that is started; may be repeated.",
+            "--clips",
+            "--manifest",
+            "manifest",
+            type=MANIFEST,
+            help="What is said; without it, the shipped sample.",
         ),
-        click.option("--key", help="Its API key."),
-        click.option("--url", help="A running server; without it, one is started."),
-    ):
-        command = option(command)
-    return engine_options(command)
-
-
-@contextmanager
-def errors_as_messages() -> Iterator[None]:
-    """Report an error that comes from outside of the program in one line, without a traceback."""
-    import aiohttp
-
-    from oyez.client import ClientError
-
-    expected = (
-        ServerError,
-        ClientError,
-        OSError,
-        TimeoutError,
-        RuntimeError,
-        aiohttp.ClientError,
+        click.option("--languages", default="", help=languages_help),
     )
-    try:
-        yield
-    except expected as error:
-        raise click.ClickException(str(error) or type(error).__name__) from error
 
 
-def needs(module: str, extra: str = "bench") -> ModuleType:
-    """Import a module that needs the packages of an extra. Raises ClickException."""
+def run(module: str, options: dict[str, Any], extra: str = "bench") -> None:
+    """Call `main` of a module that needs the packages of an extra. Raises ClickException."""
     try:
-        return import_module(module)
+        main = import_module(module).main
     except ModuleNotFoundError as error:
         raise click.ClickException(f"{error}: pip install 'oyez[{extra}]'") from error
+    main(**options)
 
 
 def load_engines(
@@ -119,8 +89,6 @@ def load_engines(
 
     model: as for `oyez serve --model`. Raises BenchError.
     """
-    from oyez.runtime.loader import LoadError, load_on_cpu
-
     try:
         return load_on_cpu(
             engine, model, threads, vad, progress=lambda line: click.echo(line, err=True)
@@ -139,7 +107,7 @@ def spoken_clips(manifest: Path | None, languages: str = "") -> Iterator[list[Cl
     """
     with as_file(files("oyez") / "assets" / "two_cities.wav") as sample:
         if manifest is None:
-            yield [Clip(sample, "en", SAMPLE_S, None, "read", "")]
+            yield [Clip(sample, "en", SAMPLE_S, kind="read")]
         else:
             yield [clip for clip in read_clips(manifest, languages) if clip.has_speech]
 

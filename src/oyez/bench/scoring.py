@@ -9,10 +9,10 @@ its writers place spaces differently.
 from __future__ import annotations
 
 import unicodedata
-from dataclasses import astuple, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from itertools import groupby
-from operator import add
 from typing import Any, Self
 
 import jiwer
@@ -24,7 +24,7 @@ from oyez.turns.text_style import styled
 BY_CHARACTER = SPACELESS | {"ko"}
 LEFT_OUT_WORDS = 5
 LEFT_OUT_CHARACTERS = 10
-"""A sentence counts as left out if so many units in a row were said and not written."""
+"""A sentence counts as left out if so many units in a row were spoken and not written."""
 LOOP_ROUNDS = 3
 LOOP_LETTERS = 4
 """Words of so many letters, said so often in a row, are a loop; "no, no, no" is not."""
@@ -63,10 +63,11 @@ _CONVERSIONS = {"zh": ("t2s", "s2t"), "yue": ("s2hk", "t2s")}
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Counts that are added field by field."""
+    """Counts, or lists, that are added field by field."""
 
     def __add__(self, other: Self) -> Self:
-        return type(self)(*map(add, astuple(self), astuple(other)))
+        names = [each.name for each in fields(self)]
+        return type(self)(*(getattr(self, name) + getattr(other, name) for name in names))
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,18 +90,99 @@ class Score(Counts):
         return self.errors / self.units if self.units else 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Faults(Counts):
+    """Faults that an error rate hides: sentences left out, and repeated words."""
+
+    left_out: int = 0
+    """Passages of the reference that are missing."""
+    loops: int = 0
+    """Texts that repeat themselves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Writing(Counts):
+    """How many texts there are, and how they are written. Texts without letters do not count."""
+
+    texts: int = 0
+    closable: int = 0
+    """Texts whose language ends a sentence with a mark; Thai does not."""
+    closed: int = 0
+    """Closable texts that end in a mark of their language."""
+    long: int = 0
+    """Texts of LONG_CHARACTERS or more in Chinese or Japanese."""
+    divided: int = 0
+    """Long texts with a mark before the last."""
+    wrong_script: int = 0
+    """Texts of which most words (characters in languages without spaces) are in another script, or
+    which are Chinese and hold a character in the other form: traditional in `zh`, simplified in
+    `yue`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quality(Counts):
+    """How good texts are."""
+
+    score: Score = Score()
+    faults: Faults = Faults()
+    writing: Writing = Writing()
+
+
+def assess(reference: str | None, text: str, parts: Sequence[str], language: str | None) -> Quality:
+    """Compare a text with its reference, if there is one, and judge how its parts are written.
+
+    language: one of LANGUAGES. Without one, the texts are compared as English, and not judged.
+    """
+    writing = sum((judge(part, language) for part in parts if language), Writing())
+    code = language or "en"
+    return Quality(
+        score(reference or "", text, code), find_faults(reference or "", text, code), writing
+    )
+
+
 def score(reference: str, hypothesis: str, language: str) -> Score:
     """Compare two texts in one of LANGUAGES. A reference without words has no units."""
-    said, written = normalise(reference, language), normalise(hypothesis, language)
-    if not said:
+    found = _align(reference, hypothesis, language)
+    if not found:
         return Score()
-    counts: jiwer.WordOutput | jiwer.CharacterOutput
+    units = found.hits + found.substitutions + found.deletions
+    return Score(units, found.substitutions, found.deletions, found.insertions)
+
+
+def find_faults(reference: str, hypothesis: str, language: str) -> Faults:
+    """Find the faults of one text in one of LANGUAGES. An empty reference has nothing to miss."""
+    found = _align(reference, hypothesis, language)
+    chunks = found.alignments[0] if found else []
+    least = LEFT_OUT_CHARACTERS if language in BY_CHARACTER else LEFT_OUT_WORDS
+    runs = (each.ref_end_idx - each.ref_start_idx for each in chunks if each.type == "delete")
+    return Faults(sum(run >= least for run in runs), int(_has_loop(_units(hypothesis, language))))
+
+
+def _align(
+    reference: str, hypothesis: str, language: str
+) -> jiwer.WordOutput | jiwer.CharacterOutput | None:
+    """Align two texts unit by unit; None if the reference has no units."""
+    said, written = _units(reference, language), _units(hypothesis, language)
+    if not said:
+        return None
     if language in BY_CHARACTER:
-        counts = jiwer.process_characters(said.replace(" ", ""), written.replace(" ", ""))
-    else:
-        counts = jiwer.process_words(said, written)
-    units = counts.hits + counts.substitutions + counts.deletions
-    return Score(units, counts.substitutions, counts.deletions, counts.insertions)
+        return jiwer.process_characters("".join(said), "".join(written))
+    return jiwer.process_words(" ".join(said), " ".join(written))
+
+
+def _units(text: str, language: str) -> list[str]:
+    plain = normalise(text, language)
+    return list(plain.replace(" ", "")) if language in BY_CHARACTER else plain.split()
+
+
+def _has_loop(units: list[str]) -> bool:
+    for start in range(len(units)):
+        for length in range(1, min(LONGEST_LOOP, (len(units) - start) // LOOP_ROUNDS) + 1):
+            once = units[start : start + length]
+            again = units[start : start + length * LOOP_ROUNDS]
+            if again == once * LOOP_ROUNDS and len("".join(once)) >= LOOP_LETTERS:
+                return True
+    return False
 
 
 def count_words(text: str) -> int:
@@ -139,68 +221,6 @@ def _english() -> Any:
     from whisper_normalizer.english import EnglishTextNormalizer
 
     return EnglishTextNormalizer()
-
-
-@dataclass(frozen=True, slots=True)
-class Faults(Counts):
-    """Faults that an error rate hides: sentences left out, and repeated words."""
-
-    left_out: int = 0
-    """Passages of the reference that are missing."""
-    loops: int = 0
-    """Texts that repeat themselves."""
-
-
-def find_faults(reference: str, hypothesis: str, language: str) -> Faults:
-    """Find the faults of one text in one of LANGUAGES. An empty reference has nothing to miss."""
-    said, written = normalise(reference, language), normalise(hypothesis, language)
-    return Faults(_left_out(said, written, language), int(_loops(written, language)))
-
-
-def _left_out(said: str, written: str, language: str) -> int:
-    if not said:
-        return 0
-    if language in BY_CHARACTER:
-        least, (said, written) = (
-            LEFT_OUT_CHARACTERS,
-            (said.replace(" ", ""), written.replace(" ", "")),
-        )
-        (chunks,) = jiwer.process_characters(said, written).alignments
-    else:
-        least = LEFT_OUT_WORDS
-        (chunks,) = jiwer.process_words(said, written).alignments
-    runs = (c.ref_end_idx - c.ref_start_idx for c in chunks if c.type == "delete")
-    return sum(run >= least for run in runs)
-
-
-def _loops(written: str, language: str) -> bool:
-    units = list(written.replace(" ", "")) if language in BY_CHARACTER else written.split()
-    for start in range(len(units)):
-        for length in range(1, min(LONGEST_LOOP, (len(units) - start) // LOOP_ROUNDS) + 1):
-            once = units[start : start + length]
-            again = units[start : start + length * LOOP_ROUNDS]
-            if again == once * LOOP_ROUNDS and len("".join(once)) >= LOOP_LETTERS:
-                return True
-    return False
-
-
-@dataclass(frozen=True, slots=True)
-class Writing(Counts):
-    """How many texts there are, and how they are written. Texts without letters do not count."""
-
-    texts: int = 0
-    closable: int = 0
-    """Texts whose language ends a sentence with a mark; Thai does not."""
-    closed: int = 0
-    """Closable texts that end in a mark of their language."""
-    long: int = 0
-    """Texts of LONG_CHARACTERS or more in Chinese or Japanese."""
-    divided: int = 0
-    """Long texts with a mark before the last."""
-    wrong_script: int = 0
-    """Texts of which most words (characters in languages without spaces) are in another script, or
-    which are Chinese and hold a character in the other form: traditional in `zh`, simplified in
-    `yue`."""
 
 
 def judge(text: str, language: str) -> Writing:
