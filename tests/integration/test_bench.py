@@ -89,9 +89,9 @@ async def test_the_edge_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     flags = ["--engine", "fake", "--sessions-per-second", "10000"]
     with measured_server(flags, None, "bench") as own:
         measured = await edge.measure(own)
-    assert measured.connections_per_s > 10 and measured.vad_message_us > 10
-    assert measured.fed_session_kb >= measured.idle_session_kb > 0
-    assert edge.report(measured).count("\n") == 9
+    rate, _, _, _, vad_message_us, _, idle_kb, fed_kb = measured.values()
+    assert rate > 10 and vad_message_us > 10
+    assert fed_kb >= idle_kb > 0
 
 
 def test_mistakes_on_the_command_line_are_named() -> None:

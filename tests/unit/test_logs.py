@@ -164,7 +164,9 @@ def test_logging_does_not_wait_for_a_slow_reader() -> None:
         time.sleep(0.01)
     lines = stream.getvalue()
     assert [f"line {number}" in lines for number in range(8)] == [True] * 3 + [False] * 5
-    assert '"message":"log lines were left out: they could not be written in time","lines":5' in lines
+    assert (
+        '"message":"log lines were left out: they could not be written in time","lines":5' in lines
+    )
 
 
 def test_a_closed_stream_raises_no_error() -> None:

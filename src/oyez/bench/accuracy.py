@@ -342,7 +342,7 @@ def _faults(results: Sequence[ClipResult]) -> str:
 
 def main(
     manifest: Path,
-    languages: str,
+    languages: str | None,
     limit: int | None,
     offline: bool,
     offline_from: Path | None,

@@ -11,16 +11,18 @@ from oyez.bench.options import (
     JSON_FILE,
     MANIFEST,
     engine_options,
-    json_option,
     run,
     server_options,
     speech_options,
 )
 
 ONLY_THESE = "Only these: codes with commas between."
+SAMPLE = "The clips; without it, the shipped sample."
+MODES = click.Choice(["conversational", "nonstop"])
+HOURS = click.FloatRange(0, min_open=True)
 
 
-@click.group()
+@click.group(context_settings={"show_default": True})
 def bench() -> None:
     """Measure accuracy, latency and load on recordings of your own.
 
@@ -31,23 +33,17 @@ def bench() -> None:
 
 @bench.command()
 @click.option("--manifest", required=True, type=MANIFEST, help="The clips.")
-@click.option("--languages", default="", help=ONLY_THESE)
+@click.option("--languages", help=ONLY_THESE)
 @click.option("--limit", type=click.IntRange(1), help="At most so many clips per language.")
 @engine_options
-@click.option("--vad", default="silero", show_default=True, help="Voice activity detector.")
+@click.option("--vad", default="silero", help="Voice activity detector.")
 @click.option("--offline/--no-offline", default=True, help="Also faster-whisper on whole files.")
+@click.option("--offline-from", type=JSON_FILE, help="An earlier --json with offline texts to use.")
 @click.option(
-    "--offline-from",
-    type=JSON_FILE,
-    help="An earlier --json: its offline texts are not computed again.",
-)
-@click.option(
-    "--hint-language/--no-hint-language", default=True, help="Request the clip's own language."
+    "--hint-language/--no-hint-language", default=True, help="Request the clip's language."
 )
 @click.option("--partials/--no-partials", default=False, help="Compute partials too: slower.")
-@click.option(
-    "--detect/--no-detect", default=True, help="Also which language is detected without a hint."
-)
+@click.option("--detect/--no-detect", default=True, help="Also detect languages without a hint.")
 @click.option("--json", "json_file", type=JSON_FILE, help="Every clip's result.")
 def accuracy(**options: Any) -> None:
     """How much of the text is right, by language: words, writing, language.
@@ -74,37 +70,17 @@ def _counts(ctx: click.Context, param: click.Parameter, value: str) -> list[int]
 
 @bench.command()
 @click.option(
-    "--streams",
-    "counts",
-    callback=_counts,
-    default="1,2,4,8,16,24,32,48",
-    show_default=True,
-    help="The levels.",
+    "--streams", "counts", callback=_counts, default="1,2,4,8,16,24,32,48", help="Levels."
 )
 @speech_options(ONLY_THESE)
 @click.option(
-    "--mode",
-    type=click.Choice(["conversational", "nonstop"]),
-    show_default=True,
-    default="conversational",
-    help="Speech half of the time, or all of it.",
+    "--mode", type=MODES, default="conversational", help="Speech half of the time, or all."
 )
-@click.option(
-    "--seconds",
-    type=click.FloatRange(1),
-    default=60.0,
-    show_default=True,
-    help="Length of a level.",
-)
+@click.option("--seconds", type=click.FloatRange(1), default=60.0, help="Length of a level.")
 @click.option("--until-fail", is_flag=True, help="Stop after a level that misses the objective.")
-@click.option(
-    "--edge/--no-edge",
-    default=True,
-    show_default=True,
-    help="With --engine fake: also what the server costs without it.",
-)
+@click.option("--edge/--no-edge", default=True, help="With --engine fake: also the server's cost.")
 @server_options
-@json_option
+@click.option("--json", "json_file", type=JSON_FILE, help="Everything measured.")
 def streams(**options: Any) -> None:
     """How many streams at once, at real-time pace, and what each of them waits for.
 
@@ -114,32 +90,20 @@ def streams(**options: Any) -> None:
 
 
 @bench.command()
-@click.option(
-    "--hours",
-    type=click.FloatRange(0, min_open=True),
-    default=1.0,
-    show_default=True,
-    help="Length of the audio.",
-)
-@click.option(
-    "--speed",
-    type=click.FloatRange(0),
-    default=0.0,
-    show_default=True,
-    help="Times real time; 0: as fast as the server takes it.",
-)
+@click.option("--hours", type=HOURS, default=1.0, help="Length of the audio.")
+@click.option("--speed", type=click.FloatRange(0), default=0.0, help="Times real time; 0: fastest.")
 @speech_options("Only these; the one with most clips is spoken.")
 @click.option("--monologue", is_flag=True, help="Clips back to back: nobody else speaks.")
 @server_options
-@json_option
+@click.option("--json", "json_file", type=JSON_FILE, help="Everything measured.")
 def soak(**options: Any) -> None:
     """One long session: whether it costs the same at its end as at its beginning."""
     run("oyez.bench.soak", options)
 
 
 @bench.command()
-@click.option("--manifest", type=MANIFEST, help="The clips; without it, the shipped sample.")
-@click.option("--languages", default="", help=ONLY_THESE)
+@click.option("--manifest", type=MANIFEST, help=SAMPLE)
+@click.option("--languages", help=ONLY_THESE)
 @click.option("--clips", "limit", type=click.IntRange(1), help="At most so many, spread evenly.")
 @server_options
 def latency(**options: Any) -> None:

@@ -15,7 +15,6 @@ import numpy as np
 from oyez.audio.pcm import SAMPLE_RATE
 from oyez.bench.clips import noise, packets
 from oyez.bench.load import connections, feed
-from oyez.bench.report import format_table
 from oyez.bench.server import Meter, Server
 from oyez.client import Session, SessionOptions, Target, open_session
 
@@ -32,59 +31,36 @@ SECOND = packets(noise(SAMPLE_RATE, np.random.default_rng(0)))
 """A second of soft noise, as packets."""
 
 
-@dataclass(frozen=True, slots=True)
-class EdgeCost:
-    """What the server's process spends."""
+async def measure(server: Server) -> dict[str, float]:
+    """Return what the server spends, by what it is spent on. The server has just been started.
 
-    connections_per_s: float
-    """Connections that were opened, got their session, and were closed."""
-    connection_cpu_ms: float
-    """Processor time for one of these."""
-    manual_message_us: float
-    """Processor time for an append of 100 ms in manual mode."""
-    vad_message_us: float
-    """Processor time for an append of 100 ms in server VAD mode."""
-    idle_session_kb: float
-    """Resident memory of a session without audio, in KiB."""
-    fed_session_kb: float
-    """Resident memory of a session that has had a second of audio, in KiB."""
-
-
-async def measure(server: Server) -> EdgeCost:
-    """Measure a server that has just been started. Raises ClientError, TimeoutError."""
-    assert server.pid
+    Raises ClientError, TimeoutError.
+    """
     async with connections() as http:
-        edge = _Measurement(http, server.target, Meter(server.pid))
+        edge = _Edge(http, server.target, Meter(server.pid))
         idle_kb, fed_kb = await edge.memory_kb()
-        connecting = await edge.connections()
-        manual_us = await edge.message_us(manual=True)
-        vad_us = await edge.message_us(manual=False)
-        return EdgeCost(*connecting, manual_us, vad_us, idle_kb, fed_kb)
-
-
-def report(cost: EdgeCost) -> str:
-    """Return the table as Markdown."""
-    rows: list[list[object]] = [
-        ["connections per second, one after another in 8 places", round(cost.connections_per_s)],
-        ["server CPU for a connection, ms", f"{cost.connection_cpu_ms:.2f}"],
-        ["server CPU for 100 ms of audio, manual mode, µs", round(cost.manual_message_us)],
-        ["… messages per second and core", round(1e6 / cost.manual_message_us)],
-        ["server CPU for 100 ms of audio, server VAD, µs", round(cost.vad_message_us)],
-        ["… messages per second and core", round(1e6 / cost.vad_message_us)],
-        ["memory of an idle session, KiB", round(cost.idle_session_kb)],
-        ["memory of a session after 1 s of audio, KiB", round(cost.fed_session_kb)],
-    ]
-    return format_table(["edge alone", ""], rows)
+        rate, connection_ms = await edge.connections()
+        manual_us, vad_us = await edge.message_us(manual=True), await edge.message_us(manual=False)
+    return {
+        "connections per second, one after another in 8 places": round(rate),
+        "server CPU for a connection, ms": round(connection_ms, 2),
+        "server CPU for 100 ms of audio, manual mode, µs": round(manual_us),
+        "… messages per second and core, manual mode": round(1e6 / manual_us),
+        "server CPU for 100 ms of audio, server VAD, µs": round(vad_us),
+        "… messages per second and core, server VAD": round(1e6 / vad_us),
+        "memory of an idle session, KiB": round(idle_kb),
+        "memory of a session after 1 s of audio, KiB": round(fed_kb),
+    }
 
 
 @dataclass(frozen=True, slots=True)
-class _Measurement:
+class _Edge:
     http: aiohttp.ClientSession
     target: Target
     meter: Meter
 
     async def memory_kb(self) -> tuple[float, float]:
-        """Return the KiB of a session without audio, and of one with audio."""
+        """Return the resident KiB of a session without audio, and of one with a second of it."""
         async with self._sessions(1) as sessions:  # what is made only once belongs to no session
             await feed(sessions[0], SECOND)
         before = self.meter.read()
@@ -98,7 +74,8 @@ class _Measurement:
         return idle.rss_bytes / 1024 / IDLE_SESSIONS, fed.rss_bytes / 1024 / IDLE_SESSIONS
 
     async def connections(self) -> tuple[float, float]:
-        """Return the connections per second, and the CPU milliseconds of each."""
+        """Open connections that get their session and are closed. Returns how many per second, and
+        the CPU milliseconds of each."""
         before = self.meter.read()
         until_s = time.perf_counter() + CONNECTING_S
 
@@ -114,7 +91,7 @@ class _Measurement:
         return count / used.at_s, 1000 * used.cpu_s / count
 
     async def message_us(self, *, manual: bool) -> float:
-        """Return the CPU microseconds for each message."""
+        """Return the CPU microseconds for an append of 100 ms."""
         async with self._sessions(MESSAGE_SESSIONS) as sessions:
             for session in sessions:
                 if manual:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import reduce
 from importlib import import_module
-from importlib.resources import as_file, files
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +21,11 @@ Decorator = Callable[[Any], Any]
 MANIFEST = click.Path(exists=True, dir_okay=False, path_type=Path)
 JSON_FILE = click.Path(dir_okay=False, path_type=Path)
 SAMPLE_S = 20.0
+SPOKEN = "What is said; without it, the shipped sample."
+PASSED_ON = "Passed to the server that is started; may be repeated."
 WRONG_SETTINGS = 2
 NO_ENGINE = 3
 """Exit codes, as docs/cli.md lists them."""
-
-
-class BenchError(click.ClickException):
-    """A fault that the user can mend. The message says what to do."""
-
-    def __init__(self, message: str, exit_code: int = 1) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code  # type: ignore[misc]  # click reads it here
 
 
 def together(*options: Decorator) -> Decorator:
@@ -46,30 +39,18 @@ engine_options = together(
     click.option("--threads", default=0, show_default=True, help="0: every core."),
 )
 server_options = together(
-    click.option("--url", help="A running server; without it, one is started."),
-    click.option("--key", default="bench", help="Its API key."),
-    click.option(
-        "--serve-flag",
-        "serve_flags",
-        multiple=True,
-        help="Passed to the server that is started; may be repeated.",
-    ),
     engine_options,
+    click.option("--url", help="A running server; without it, one is started."),
+    click.option("--key", default="bench", show_default=False, help="Its API key."),
+    click.option("--serve-flag", "serve_flags", multiple=True, help=PASSED_ON),
 )
-json_option = click.option("--json", "json_file", type=JSON_FILE, help="Everything measured.")
 
 
 def speech_options(languages_help: str) -> Decorator:
     """Return a decorator that adds --clips and --languages to a command."""
     return together(
-        click.option(
-            "--clips",
-            "--manifest",
-            "manifest",
-            type=MANIFEST,
-            help="What is said; without it, the shipped sample.",
-        ),
-        click.option("--languages", default="", help=languages_help),
+        click.option("--clips", "--manifest", "manifest", type=MANIFEST, help=SPOKEN),
+        click.option("--languages", help=languages_help),
     )
 
 
@@ -87,32 +68,31 @@ def load_engines(
 ) -> Engines:
     """Load engines on the CPU, without emotion; progress goes to stderr.
 
-    model: as for `oyez serve --model`. Raises BenchError.
+    model: as for `oyez serve --model`. Raises ClickException with an exit code.
     """
     try:
         return load_on_cpu(
             engine, model, threads, vad, progress=lambda line: click.echo(line, err=True)
         )
-    except SettingsError as error:
-        raise BenchError(str(error), WRONG_SETTINGS) from error
-    except LoadError as error:
-        raise BenchError(str(error), NO_ENGINE) from error
+    except (SettingsError, LoadError) as error:
+        failure = click.ClickException(str(error))
+        code = WRONG_SETTINGS if isinstance(error, SettingsError) else NO_ENGINE
+        failure.exit_code = code  # type: ignore[misc]  # click reads it here
+        raise failure from error
 
 
-@contextmanager
-def spoken_clips(manifest: Path | None, languages: str = "") -> Iterator[list[Clip]]:
-    """Yield the clips with speech of a manifest, or without one the shipped sample.
+def spoken_clips(manifest: Path | None, languages: str | None = None) -> list[Clip]:
+    """Return the clips with speech of a manifest, or without one the shipped sample.
 
     Raises ClickException.
     """
-    with as_file(files("oyez") / "assets" / "two_cities.wav") as sample:
-        if manifest is None:
-            yield [Clip(sample, "en", SAMPLE_S, kind="read")]
-        else:
-            yield [clip for clip in read_clips(manifest, languages) if clip.has_speech]
+    if manifest is None:
+        sample = Path(str(files("oyez") / "assets" / "two_cities.wav"))
+        return [Clip(sample, "en", SAMPLE_S, kind="read")]
+    return [clip for clip in read_clips(manifest, languages) if clip.has_speech]
 
 
-def read_clips(manifest: Path, languages: str, limit: int | None = None) -> list[Clip]:
+def read_clips(manifest: Path, languages: str | None, limit: int | None = None) -> list[Clip]:
     """Read a manifest for a command. Raises ClickException, also if no clip is left.
 
     languages: language codes with commas between; empty for all.
@@ -126,9 +106,9 @@ def read_clips(manifest: Path, languages: str, limit: int | None = None) -> list
     return clips
 
 
-def names(text: str) -> list[str]:
+def names(text: str | None) -> list[str]:
     """Split text at its commas."""
-    return [name.strip() for name in text.split(",") if name.strip()]
+    return [name.strip() for name in (text or "").split(",") if name.strip()]
 
 
 def write_json(file: Path, content: object) -> None:

@@ -13,10 +13,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from itertools import groupby
-from typing import Any, Self
+from typing import Self
 
 import jiwer
 import opencc
+from whisper_normalizer.english import EnglishTextNormalizer
 
 from oyez.engines.base import SPACELESS
 from oyez.turns.text_style import styled
@@ -45,10 +46,7 @@ _SCRIPTS = {
 }
 """How the Unicode names of a language's letters begin; `LATIN` for a language without a row."""
 
-_CLOSING_MARKS = {
-    "zh": "。？！…",
-    "yue": "。？！…",
-    "ja": "。？！…",
+_CLOSING_MARKS = dict.fromkeys(("zh", "yue", "ja"), "。？！…") | {
     "hi": "।?!…",
     "ar": ".؟!…",
     "th": "",
@@ -59,6 +57,8 @@ _CLOSING_BRACKETS = "\"'”’»」』)）》】"
 
 _CONVERSIONS = {"zh": ("t2s", "s2t"), "yue": ("s2hk", "t2s")}
 """The names of OpenCC's conversions into the form that a language is written in, and out of it."""
+
+_ENGLISH = EnglishTextNormalizer()
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +202,7 @@ def normalise(text: str, language: str) -> str:
     """Return a text as it is compared; see the module."""
     text = unicodedata.normalize("NFKC", text)
     if language == "en":
-        return _plain(str(_english()(text)))
+        return _plain(str(_ENGLISH(text)))
     if language in ("zh", "yue"):
         text = styled(text, language)
     if language == "ar":
@@ -214,13 +214,6 @@ def _plain(text: str) -> str:
     """Return lower case with one space for each run of punctuation, symbols and spaces."""
     kept = (" " if unicodedata.category(char)[0] in "PSZC" else char for char in text.casefold())
     return " ".join("".join(kept).split())
-
-
-@lru_cache
-def _english() -> Any:
-    from whisper_normalizer.english import EnglishTextNormalizer
-
-    return EnglishTextNormalizer()
 
 
 def judge(text: str, language: str) -> Writing:

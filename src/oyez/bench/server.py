@@ -30,8 +30,6 @@ WARNING = re.compile(r"^\S+ (WARNING|ERROR|CRITICAL) |^\w+Error\b")
 MAX_WARNINGS = 20
 STOP_TIMEOUT_S = 15
 PERIOD_S = 0.25
-IDLE_PERCENT = 5.0
-IDLE_WINDOW_S = 0.5
 
 
 class ServerError(Exception):
@@ -88,7 +86,7 @@ def server_flags(engine: str, model: str, threads: int, more: Sequence[str]) -> 
 @contextmanager
 def measured(
     manifest: Path | None,
-    languages: str,
+    languages: str | None,
     url: str | None,
     key: str,
     serve_flags: Sequence[str],
@@ -103,7 +101,8 @@ def measured(
     """
     flags = server_flags(engine, model, threads, serve_flags)
     try:
-        with spoken_clips(manifest, languages) as clips, measured_server(flags, url, key) as server:
+        clips = spoken_clips(manifest, languages)
+        with measured_server(flags, url, key) as server:
             yield clips, server
     except (ServerError, ClientError, OSError, RuntimeError, aiohttp.ClientError) as error:
         raise click.ClickException(str(error) or type(error).__name__) from error
@@ -149,7 +148,7 @@ class Reading:
 class Meter:
     """Reads the counters of this process and of a server with the processes that it has started.
 
-    Every method raises RuntimeError if the server is gone.
+    `read` raises RuntimeError if the server is gone.
     """
 
     def __init__(self, server_pid: int | None) -> None:
@@ -174,16 +173,6 @@ class Meter:
         while True:
             self.readings.append(self.read())
             await asyncio.sleep(PERIOD_S)
-
-    async def idle(self, timeout_s: float) -> None:
-        """Wait until the server uses hardly any time, at most `timeout_s`."""
-        deadline_s = time.perf_counter() + timeout_s
-        while time.perf_counter() < deadline_s:
-            before = self.read()
-            await asyncio.sleep(IDLE_WINDOW_S)
-            spent = self.read() - before
-            if 100 * spent.cpu_s < IDLE_PERCENT * spent.at_s:
-                return
 
 
 def between(readings: list[Reading], from_s: float, to_s: float) -> Reading:

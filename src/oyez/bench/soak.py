@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from oyez.bench.clips import PACKET_S, Clip, Mode, choose, endless_packets
+from oyez.bench.clips import PACKET_S, Mode, choose, endless_packets
 from oyez.bench.latency import Outcome
 from oyez.bench.load import feed
 from oyez.bench.options import write_json
@@ -23,21 +23,6 @@ from oyez.client import SessionOptions, Target, open_session
 SLICES = 10
 WARM_UP_S = 120.0
 MEBIBYTE = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What is fed to the session, and how fast."""
-
-    audio_s: float
-    speed: float
-    """Times real time; 0 means as fast as the server takes it."""
-    mode: Mode
-
-    @property
-    def slice_s(self) -> float:
-        """The length of a tenth of the audio."""
-        return self.audio_s / SLICES
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,23 +64,27 @@ COLUMNS: Columns[Slice] = {
 
 async def run(
     target: Target,
-    clips: Sequence[Clip],
-    options: Options,
+    language: str,
+    audio: Iterator[bytes],
+    audio_s: float,
+    speed: float,
     meter: Meter,
     show: Callable[[Slice], None],
 ) -> None:
-    """Feed a session with clips of one language, and show each slice as it ends.
+    """Feed a session with packets of one language, and show each slice as it ends.
+
+    speed: times real time; 0 means as fast as the server takes it.
 
     Raises RuntimeError if a message is refused or a clip cannot be read, ClientError if the
     session breaks, and TimeoutError.
     """
-    audio = endless_packets(clips, options.mode)
-    slice_s = options.slice_s
-    async with open_session(target, SessionOptions(clips[0].language)) as session:
-        await feed(session, _first(audio, min(WARM_UP_S, slice_s)), options.speed)
+    slice_s = audio_s / SLICES
+    async with open_session(target, SessionOptions(language)) as session:
+        await feed(session, islice(audio, round(min(WARM_UP_S, slice_s) / PACKET_S)), speed)
         before = meter.read()
         for number in range(1, SLICES + 1):
-            outcome = Outcome.of(await feed(session, _first(audio, slice_s), options.speed))
+            take = await feed(session, islice(audio, round(slice_s / PACKET_S)), speed)
+            outcome = Outcome.of(take)
             after = meter.read()
             used, before = after - before, after
             cost = Slice(
@@ -112,10 +101,6 @@ async def run(
         await session.finish()
         async for _ in session.events():
             pass
-
-
-def _first(audio: Iterator[bytes], seconds: float) -> Iterator[bytes]:
-    return islice(audio, round(seconds / PACKET_S))
 
 
 def drift_percent(values: Sequence[float | None]) -> float | None:
@@ -142,7 +127,8 @@ def drifts(slices: Sequence[Slice]) -> dict[str, float | None]:
 
 def main(hours: float, speed: float, monologue: bool, json_file: Path | None, **setup: Any) -> None:
     """Measure and print; `commands` has the options."""
-    options = Options(hours * 3600, speed, "nonstop" if monologue else "conversational")
+    mode: Mode = "nonstop" if monologue else "conversational"
+    audio_s = hours * 3600
     slices: list[Slice] = []
 
     def show(one: Slice) -> None:
@@ -151,17 +137,19 @@ def main(hours: float, speed: float, monologue: bool, json_file: Path | None, **
         if json_file:  # written every time, in case the rest never comes
             measured_so_far = {
                 "machine": machine_line(),
-                "options": asdict(options),
+                "options": {"audio_s": audio_s, "speed": speed, "mode": mode},
                 "slices": [asdict(each) for each in slices],
                 "drift_percent": drifts(slices),
             }
             write_json(json_file, measured_so_far)
 
     with measured(**setup) as (spoken, server):
-        clips = next(iter(choose(spoken).values()))
-        click.echo(f"{machine_line()}\n{options.mode}, {hours:g} h, {server.name}\n")
+        language, clips = next(iter(choose(spoken).items()))
+        audio = endless_packets(clips, mode)
+        click.echo(f"{machine_line()}\n{mode}, {hours:g} h, {server.name}\n")
         click.echo(table_head(COLUMNS))
-        asyncio.run(run(server.target, clips, options, Meter(server.pid), show))
+        meter = Meter(server.pid)
+        asyncio.run(run(server.target, language, audio, audio_s, speed, meter, show))
         parts = ", ".join(
             f"{name} {NO_VALUE if drift is None else f'{drift:+.1f} %'}"
             for name, drift in drifts(slices).items()

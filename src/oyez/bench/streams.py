@@ -18,6 +18,7 @@ from oyez.bench.options import write_json
 from oyez.bench.report import (
     Columns,
     decimal,
+    format_table,
     machine_line,
     percentile,
     progress,
@@ -31,10 +32,9 @@ from oyez.bench.server import Meter, Server, between, measured
 MAX_FINAL_MS = 700.0
 MAX_WER_PERCENT = 2.0
 STARVED_MS = 50.0
-"""If packets are later than this, the load generator itself was too slow to measure anything."""
 CROWDED_PERCENT = 20.0
 """If other programs use more of a core than this, the figures are not the server's alone."""
-COOL_DOWN_S = 5.0
+COOL_DOWN_S = 2.0
 MEBIBYTE = 1 << 20
 
 
@@ -81,6 +81,11 @@ class Level:
         return level
 
     @property
+    def is_starved(self) -> bool:
+        """Whether the load generator itself was too slow to measure anything."""
+        return self.late_p99_ms > STARVED_MS
+
+    @property
     def wer_percent(self) -> float:
         """The words other than alone, in percent of the words alone."""
         return 100 * self.words.rate
@@ -109,17 +114,15 @@ class Level:
             if name != "finals" and isinstance(values, list)
         }
         counts = {name: outcome[name] for name in ("failed", "retractions", "rewordings")}
-        return (
-            measured
-            | counts
-            | {
-                "waits_ms": waits,
-                "turns": len(self.outcome.finals),
-                "words": self.words.units,
-                "wer_percent": round(self.wer_percent, 3),
-                "misses": self.misses(),
-            }
-        )
+        return {
+            **measured,
+            **counts,
+            "waits_ms": waits,
+            "turns": len(self.outcome.finals),
+            "words": self.words.units,
+            "wer_percent": round(self.wer_percent, 3),
+            "misses": self.misses(),
+        }
 
 
 COLUMNS: Columns[Level] = {
@@ -136,10 +139,7 @@ COLUMNS: Columns[Level] = {
     "retracted": (9, lambda level: str(level.outcome.retractions)),
     "CPU %": (5, lambda level: decimal(level.server_cpu_percent)),
     "RSS MB": (6, lambda level: decimal(level.server_rss_mb)),
-    "late ms": (
-        7,
-        lambda level: f"{level.late_p99_ms:.1f}{'!' * (level.late_p99_ms > STARVED_MS)}",
-    ),
+    "late ms": (7, lambda level: f"{level.late_p99_ms:.1f}" + "!" * level.is_starved),
     "own CPU %": (9, lambda level: decimal(level.own_cpu_percent)),
     "others CPU %": (12, lambda level: decimal(level.others_cpu_percent)),
     "objective": (9, lambda level: ", ".join(level.misses()) or "met"),
@@ -156,7 +156,7 @@ def summary(levels: Sequence[Level]) -> str:
         f"broken, at most {MAX_WER_PERCENT:.0f} % of words other than alone.",
         f"Most streams at once that meet it: {best}." if best else "No level meets it.",
     ]
-    if any(level.late_p99_ms > STARVED_MS for level in levels):
+    if any(level.is_starved for level in levels):
         lines.append(f"! The load generator was late by more than {STARVED_MS:.0f} ms: discount.")
     crowded = max((level.others_cpu_percent or 0.0 for level in levels), default=0.0)
     if crowded > CROWDED_PERCENT:
@@ -215,8 +215,7 @@ class LoadTest:
     async def _level(self, count: int) -> Level:
         streams = self._streams[:count]
         progress(f"{count} at once: up to {MAX_OFFSET_S + streams[0].audio_s:.0f} s")
-        if self._server.pid:
-            await self._meter.idle(COOL_DOWN_S)
+        await asyncio.sleep(COOL_DOWN_S)
         self._meter.readings.clear()
         watch = asyncio.create_task(self._meter.watch())
         try:
@@ -268,7 +267,8 @@ def main(
     if edge and setup["engine"] == "fake" and setup["url"] is None:
         # What the server itself costs shows only without a model.
         with measured(**setup) as (_, server):
-            click.echo(f"\n{edge_cost.report(asyncio.run(edge_cost.measure(server)))}")
+            costs = asyncio.run(edge_cost.measure(server))
+            click.echo(f"\n{format_table(['edge alone', ''], list(costs.items()))}")
 
 
 def as_json(load: LoadTest, levels: Sequence[Level]) -> dict[str, Any]:
