@@ -16,8 +16,7 @@ from faster_whisper import WhisperModel
 
 from oyez.audio.pcm import SAMPLE_RATE, Samples
 from oyez.bench.clips import Clip
-from oyez.bench.driver import PARTS, TURN, Transcript, transcribe
-from oyez.bench.driver import detect as detect_language
+from oyez.bench.driver import PARTS, TURN, Transcript, detect_language, transcribe
 from oyez.bench.options import load_engines, read_clips, write_json
 from oyez.bench.report import NO_VALUE, format_table, machine_line, percent, progress
 from oyez.bench.scoring import (
@@ -68,7 +67,7 @@ class ClipResult:
     offline: str | None
     offline_s: float
     detected: Mapping[str, str | None]
-    """What `driver.detect` returned; empty also if it was not called."""
+    """What `detect_language` returned; empty also if it was not called."""
 
     @cached_property
     def streaming_quality(self) -> Quality:
@@ -100,7 +99,7 @@ class ClipResult:
 
 
 def load_offline(model: str, threads: int) -> Offline:
-    """Load the yardstick: faster-whisper on a whole file with the same weights, beam 5.
+    """Load what streaming is compared with: faster-whisper, beam 5, with the same weights.
 
     model: a name as for `find_files`, which says what is raised.
     """
@@ -185,7 +184,7 @@ class _Group:
     def cells(self, shown: Callable[[Quality], Sequence[object]]) -> list[object]:
         """Return the cells of streaming and offline; dashes for what is missing."""
         own = shown(self.ours)
-        return [*own, *(shown(self.theirs) if self.theirs else NO_VALUE * len(own))]
+        return [*own, *(shown(self.theirs) if self.theirs else [NO_VALUE] * len(own))]
 
 
 def _groups(results: Sequence[ClipResult], by: str = "lang") -> list[_Group]:
@@ -296,10 +295,9 @@ def _detection(results: Sequence[ClipResult]) -> str:
     for group in _with_all(results):
         counts = ["{}/{}".format(*right(group.results, part)) for part in PARTS]
         for part in (PARTS[0], TURN):
-            common = Counter(found for _, found in wrong(group.results, part)).most_common(
-                MOST_TAKEN_FOR
-            )
-            counts.append(", ".join(f"{found} {count}" for found, count in common) or NO_VALUE)
+            others = Counter(found for _, found in wrong(group.results, part))
+            common = (f"{found} {count}" for found, count in others.most_common(MOST_TAKEN_FOR))
+            counts.append(", ".join(common) or NO_VALUE)
         rows.append([group.name, *counts])
     pairs = Counter(f"{spoken} as {found}" for spoken, found in wrong(results, TURN))
     confused = ", ".join(f"{pair} {count}" for pair, count in pairs.most_common(MOST_CONFUSED))
@@ -358,7 +356,7 @@ def main(
     options = Options(hint_language, partials, detect)
     engines = load_engines(**chosen)
     try:
-        yardstick = load_offline(chosen["model"], chosen["threads"]) if offline else None
+        whole_files = load_offline(chosen["model"], chosen["threads"]) if offline else None
     except WeightsError as error:
         raise click.ClickException(str(error)) from error
     results: list[ClipResult] = []
@@ -367,7 +365,7 @@ def main(
             clips,
             recogniser=engines.recogniser,
             detector=engines.detector,
-            offline=yardstick,
+            offline=whole_files,
             options=options,
             known=known,
         ):

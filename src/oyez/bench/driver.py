@@ -110,7 +110,7 @@ def transcribe_utterances(
     return stream.transcript
 
 
-def detect(
+def detect_language(
     samples: Samples, *, recogniser: Recogniser, detector: VoiceDetector
 ) -> dict[str, str | None]:
     """Return the language that the engine detects without a hint in the first turn, by PARTS.

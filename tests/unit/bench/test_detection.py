@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from oyez.audio.pcm import SAMPLE_RATE, Samples
-from oyez.bench.driver import detect, first_turn
+from oyez.bench.driver import detect_language, first_turn
 from oyez.engines.base import WINDOW_SAMPLES, Hypothesis, Purpose, RecognitionError, Request
 from oyez.engines.fake import FakeRecogniser
 from oyez.engines.vad.energy import EnergyDetector
@@ -59,7 +59,7 @@ def test_a_turn_that_the_recording_cuts_off_ends_with_it() -> None:
 
 def test_each_part_is_requested_without_a_hint() -> None:
     engine = Danish()
-    found = detect(loud(2.5), recogniser=engine, detector=EnergyDetector())
+    found = detect_language(loud(2.5), recogniser=engine, detector=EnergyDetector())
     assert found == {"1 s": "da", "2 s": "no", "turn": "no"}
     lengths = [len(request.samples) - PREFIX_SAMPLES for request in engine.requests]
     assert lengths[:2] == [SAMPLE_RATE, 2 * SAMPLE_RATE]
@@ -69,10 +69,12 @@ def test_each_part_is_requested_without_a_hint() -> None:
 
 
 def test_a_long_turn_is_recognised_as_far_as_a_request_goes() -> None:
-    found = detect(loud(40), recogniser=Danish(), detector=EnergyDetector())
+    found = detect_language(loud(40), recogniser=Danish(), detector=EnergyDetector())
     assert found == {"1 s": "da", "2 s": "no", "3 s": "no", "turn": "no"}
 
 
 def test_failures_are_no_language_and_silence_is_no_part() -> None:
-    assert set(detect(loud(2), recogniser=Failing(), detector=EnergyDetector()).values()) == {None}
-    assert detect(loud(0.5), recogniser=Danish(), detector=EnergyDetector()) == {}
+    assert set(
+        detect_language(loud(2), recogniser=Failing(), detector=EnergyDetector()).values()
+    ) == {None}
+    assert detect_language(loud(0.5), recogniser=Danish(), detector=EnergyDetector()) == {}
