@@ -15,13 +15,13 @@ from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
-import aiohttp
 import click
 import psutil
 
 from oyez.bench.clips import Clip
 from oyez.bench.options import spoken_clips
 from oyez.client import ClientError, Target
+from oyez.files.media import MediaError
 
 UNLIMITED = ("--max-sessions", "100000", "--sessions-per-second", "100000", "--max-load", "0")
 """The flags of a server that lets every session of a benchmark in at once."""
@@ -104,7 +104,7 @@ def measured(
         clips = spoken_clips(manifest, languages)
         with measured_server(flags, url, key) as server:
             yield clips, server
-    except (ServerError, ClientError, OSError, RuntimeError, aiohttp.ClientError) as error:
+    except (ServerError, ClientError, MediaError, OSError, RuntimeError) as error:
         raise click.ClickException(str(error) or type(error).__name__) from error
     click.echo("".join(f"server: {line}" for line in server.warnings), err=True, nl=False)
 

@@ -50,9 +50,7 @@ class Settings(BaseSettings):
         "when it changes, and on SIGHUP.",
     )
     tls_key: Path | None = _setting(None, "Private key of the certificate, PEM.")
-    tls_key_password_file: Path | None = _setting(
-        None, "File with the password of an encrypted tls_key."
-    )
+    tls_key_password_file: Path | None = _setting(None, "File with the password of tls_key.")
     trusted_proxies: Words = _setting(
         (),
         "Addresses or networks (10.0.0.0/8) of proxies whose X-Forwarded-For and "
@@ -199,11 +197,9 @@ class Settings(BaseSettings):
     close_after_finish_s: float = _setting(
         5.0, "Time that a client has to close the connection after session.finished.", ge=0
     )
-    drain_timeout_s: float = _setting(
-        30.0, "Time that running turns have to finish at shutdown.", ge=0
-    )
+    drain_timeout_s: float = _setting(30.0, "Time for running turns to finish at shutdown.", ge=0)
     manual_max_s: float = _setting(
-        60.0, "Audio after which a manual turn is committed by the server.", gt=0
+        60.0, "Audio after which the server commits a manual turn.", gt=0
     )
     manual_interim: bool = _setting(True, "Send interim text in manual mode.")
     max_append_bytes: int = _setting(2 * MEBIBYTE, "Largest audio of one append, decoded.", ge=1)
