@@ -18,11 +18,10 @@ import numpy as np
 from numpy.random import Generator
 
 from oyez.audio.pcm import SAMPLE_RATE, Samples
+from oyez.bench.clips import SEED, Clip, noise
 from oyez.bench.driver import transcribe_utterances
-from oyez.bench.manifest import Clip
 from oyez.bench.options import MANIFEST, engine_options, load_engines, read_clips
 from oyez.bench.report import format_table, machine_line
-from oyez.bench.voices import SEED, noise
 from oyez.engines.base import WINDOW_SAMPLES, Recogniser, VoiceDetector
 from oyez.files.media import MediaError, read_media
 

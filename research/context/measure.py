@@ -12,8 +12,8 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from oyez.bench.clips import Clip
 from oyez.bench.driver import transcribe
-from oyez.bench.manifest import Clip
 from oyez.engines.base import Recogniser, VoiceDetector
 from oyez.files.media import MediaError, read_media
 from research.context.terms import TermScore, rare_terms, score_terms, written

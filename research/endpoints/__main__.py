@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from oyez.audio.pcm import SAMPLE_RATE, Samples
-from oyez.bench.manifest import Clip
+from oyez.bench.clips import Clip
 from oyez.bench.options import MANIFEST, read_clips, spoken_clips
 from oyez.bench.report import format_table, machine_line, percentile
 from oyez.engines import registry
@@ -77,12 +77,11 @@ def endpoints(
 
 
 def _read(manifest: Path | None, languages: str, limit: int | None) -> list[tuple[Clip, Samples]]:
-    with spoken_clips(None) as sample:
-        clips = read_clips(manifest, languages, limit) if manifest else sample
-        try:
-            return [(clip, read_media(clip.path)) for clip in clips]
-        except (OSError, MediaError) as error:
-            raise click.ClickException(str(error)) from error
+    clips = read_clips(manifest, languages, limit) if manifest else spoken_clips(None)
+    try:
+        return [(clip, read_media(clip.path)) for clip in clips]
+    except (OSError, MediaError) as error:
+        raise click.ClickException(str(error)) from error
 
 
 def condition_table(rows: Iterable[tuple[str, EndpointErrors]]) -> str:

@@ -10,7 +10,7 @@ import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any, get_args
 from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
@@ -175,14 +175,10 @@ class Captions:
                 self._change(item_id, start_s=start_ms / 1000)
             case Stopped(item_id, end_ms):
                 self._change(item_id, end_s=end_ms / 1000)
-            case Interim(item_id, text, stash, language, emotion):
-                self._change(
-                    item_id, text=text, tentative=stash, language=language, emotion=emotion
-                )
-            case Final(item_id, transcript, language, emotion):
-                self._change(
-                    item_id, text=transcript, tentative="", language=language, emotion=emotion
-                )
+            case Interim(item_id, text, stash, lang, emotion):
+                self._change(item_id, text=text, tentative=stash, language=lang, emotion=emotion)
+            case Final(item_id, text, lang, emotion):
+                self._change(item_id, text=text, tentative="", language=lang, emotion=emotion)
                 return self._open.pop(item_id)
             case Failed(item_id, error):
                 self._change(item_id, tentative="", failure=error.message or "not recognised")
@@ -250,17 +246,17 @@ class Session:
     async def update(self, options: SessionOptions) -> None:
         """Send the options that are not the default. A refusal arrives as an `ErrorEvent`."""
         if update := options.as_update():
-            await self._send({"type": "session.update", "session": update})
+            await self.send_message(json.dumps({"type": "session.update", "session": update}))
 
     async def send(self, pcm: bytes) -> None:
         """Send little-endian PCM16, mono, 16 kHz. Waits while the server reads no more."""
         audio = base64.b64encode(pcm).decode()
-        await self._send({"type": "input_audio_buffer.append", "audio": audio})
+        await self.send_message(f'{{"type":"input_audio_buffer.append","audio":"{audio}"}}')
 
     async def finish(self) -> None:
         """End the audio. The server answers what is left, then the events end."""
         self._finishing = True
-        await self._send({"type": "session.finish"})
+        await self.send_message('{"type":"session.finish"}')
 
     async def send_message(self, message: str) -> None:
         """Send one client event that is JSON already. Raises ClientError."""
@@ -274,7 +270,15 @@ class Session:
 
         Raises ClientError if the server ends the session.
         """
-        message = await self._receive()
+        while True:
+            is_finishing = self._finishing
+            try:
+                message = await self._socket.receive(timeout=QUIET_TIMEOUT_S)
+                break
+            except TimeoutError as error:
+                if is_finishing:
+                    text = f"{self._place} has not answered for {QUIET_TIMEOUT_S:.0f} s"
+                    raise ClientError(text) from error
         if message.type not in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
             raise ClientError(self._end())
         try:
@@ -292,19 +296,6 @@ class Session:
             yield event, message
             if isinstance(event, Finished):
                 return
-
-    async def _receive(self) -> aiohttp.WSMessage:
-        while True:
-            finishing = self._finishing
-            try:
-                return await self._socket.receive(timeout=QUIET_TIMEOUT_S)
-            except TimeoutError as error:
-                if finishing:
-                    message = f"{self._place} has not answered for {QUIET_TIMEOUT_S:.0f} s"
-                    raise ClientError(message) from error
-
-    async def _send(self, event: dict[str, Any]) -> None:
-        await self.send_message(json.dumps(event))
 
     def _end(self) -> str:
         code = self._socket.close_code
@@ -326,35 +317,27 @@ async def open_session(
 
     http: connects, for programs with many sessions; None: the session has a connector of its own.
     """
-    if http is None:
-        connector = aiohttp.UnixConnector(target.socket_path) if target.socket_path else None
-        async with aiohttp.ClientSession(connector=connector) as own:
-            async with open_session(target, options, own) as session:
-                yield session
-            return
     place = urlsplit(target.url).netloc.rpartition("@")[2] if not target.socket_path else "oyez"
     headers = {"Authorization": f"Bearer {target.key}"} if target.key else {}
-    try:
-        async with asyncio.timeout(CONNECT_TIMEOUT_S):
-            socket = await http.ws_connect(
-                normalised(target.url), headers=headers, max_msg_size=MAX_MESSAGE_BYTES
-            )
-    except (aiohttp.ClientError, OSError, ValueError) as error:
-        raise ClientError(_connection_advice(error, place)) from error
-    async with socket:
-        session = Session(socket, place)
+    async with AsyncExitStack() as stack:
+        if http is None:
+            connector = aiohttp.UnixConnector(target.socket_path) if target.socket_path else None
+            http = await stack.enter_async_context(aiohttp.ClientSession(connector=connector))
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                socket = await http.ws_connect(
+                    normalised(target.url), headers=headers, max_msg_size=MAX_MESSAGE_BYTES
+                )
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise ClientError(_connection_advice(error, place)) from error
+        session = Session(await stack.enter_async_context(socket), place)
         await session.update(options)
-        await _wait_until_accepted(session, has_update=bool(options.as_update()))
+        async for event, _ in session.events():
+            if isinstance(event, ErrorEvent):
+                raise ClientError(event.error.message)
+            if not (isinstance(event, Created) and options.as_update()):
+                break  # created, or after an update the answer to it
         yield session
-
-
-async def _wait_until_accepted(session: Session, *, has_update: bool) -> None:
-    """Wait for `session.created` and, after an update, for the answer to it."""
-    async for event, _ in session.events():
-        if isinstance(event, ErrorEvent):
-            raise ClientError(event.error.message)
-        if not (has_update and isinstance(event, Created)):
-            return
 
 
 def _connection_advice(error: Exception, place: str) -> str:

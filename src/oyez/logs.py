@@ -13,6 +13,7 @@ import re
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, MutableMapping
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -43,15 +44,15 @@ class JsonFormatter(logging.Formatter):
     """Writes one JSON object a line: time, level, logger, message, fields, and any traceback."""
 
     def format(self, record: logging.LogRecord) -> str:
-        line: dict[str, Any] = {
+        traceback = _traceback(self, record).lstrip("\n")
+        line = {
             "time": _timestamp(record),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
             **_fields(record),
+            **({"traceback": traceback} if traceback else {}),
         }
-        if traceback := _traceback(self, record):
-            line["traceback"] = traceback.lstrip("\n")
         return msgspec.json.encode(line, enc_hook=str).decode()
 
 
@@ -69,25 +70,47 @@ class SessionLog(logging.LoggerAdapter[logging.Logger]):
         return msg, {**kwargs, "extra": {"fields": {**own, **given}}}
 
 
-class _RateLimiter:
-    """Passes one event of a kind in `every_s` and counts the others. Thread-safe."""
+class RateLimitFilter(logging.Filter):
+    """Passes one line of a kind in `every_s`, and adds the number of those left out before it.
 
-    def __init__(self, every_s: float, clock: Callable[[], float]) -> None:
+    As a filter it limits the lines with `extra={"rate_limit": True}`, also those of rooms that
+    cannot import this one. A text instead of True names the kind of the line, where messages
+    differ. Exceptions of different types are different kinds. Thread-safe.
+    """
+
+    def __init__(
+        self, every_s: float = EVERY_S, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """clock: seconds that never go back."""
+        super().__init__()
         self._every_s = every_s
         self._clock = clock
         self._lock = threading.Lock()
         self._last_s: dict[str, float] = {}
-        self._left_out: dict[str, int] = {}
+        self._left_out: Counter[str] = Counter()
 
-    def admit(self, kind: str) -> int | None:
-        """Return how many were left out since the last one that passed; None: leave this out."""
+    def admit(self, kind: str) -> dict[str, int] | None:
+        """Return the field `left_out` for a line that is written, if any were left out since the
+        last one; None: leave this one out."""
         with self._lock:
             now_s = self._clock()
             if now_s - self._last_s.get(kind, -math.inf) < self._every_s:
-                self._left_out[kind] = self._left_out.get(kind, 0) + 1
+                self._left_out[kind] += 1
                 return None
             self._last_s[kind] = now_s
-            return self._left_out.pop(kind, 0)
+            left_out = self._left_out.pop(kind, 0)
+        return {"left_out": left_out} if left_out else {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether the line is written, and add the number of those left out before."""
+        rate_limit = getattr(record, "rate_limit", False)
+        if not rate_limit:
+            return True
+        kind = rate_limit if isinstance(rate_limit, str) else record.msg
+        left_out = self.admit(f"{kind} {record.exc_info[0] if record.exc_info else None}")
+        if left_out:
+            record.fields = {**_fields(record), **left_out}
+        return left_out is not None
 
 
 class RateLimitedLogger:
@@ -102,9 +125,8 @@ class RateLimitedLogger:
         every_s: float = EVERY_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """clock: seconds that never go back."""
         self._logger = logger
-        self._limiter = _RateLimiter(every_s, clock)
+        self._limiter = RateLimitFilter(every_s, clock)
 
     def info(self, message: str, **fields: Any) -> None:
         """Log at INFO, or count it."""
@@ -116,38 +138,8 @@ class RateLimitedLogger:
 
     def _log(self, level: int, message: str, fields: dict[str, Any]) -> None:
         left_out = self._limiter.admit(message)
-        if left_out is None:
-            return
-        if left_out:
-            fields["left_out"] = left_out
-        self._logger.log(level, message, extra={"fields": fields})
-
-
-class RateLimitFilter(logging.Filter):
-    """Limits the lines with `extra={"rate_limit": True}` of rooms that cannot import this one.
-
-    A text instead of True names the kind of the line, where messages differ. Exceptions of
-    different types are different kinds.
-    """
-
-    def __init__(
-        self, every_s: float = EVERY_S, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        """clock: seconds that never go back."""
-        super().__init__()
-        self._limiter = _RateLimiter(every_s, clock)
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Return whether the line is written, and add the number of those left out before."""
-        rate_limit = getattr(record, "rate_limit", False)
-        if not rate_limit:
-            return True
-        kind = rate_limit if isinstance(rate_limit, str) else record.msg
-        error = record.exc_info[0] if record.exc_info else None
-        left_out = self._limiter.admit(f"{kind} {error}")
-        if left_out:
-            record.fields = {**_fields(record), "left_out": left_out}
-        return left_out is not None
+        if left_out is not None:
+            self._logger.log(level, message, extra={"fields": fields | left_out})
 
 
 class BackgroundHandler(logging.Handler):
@@ -188,7 +180,10 @@ class BackgroundHandler(logging.Handler):
             self._write(line)
             left_out, self._left_out = self._left_out, 0
             if left_out:
-                self._write(self.format(_left_out(left_out)))
+                what = "log lines were left out: they could not be written in time"
+                record = logging.LogRecord(__name__, logging.WARNING, "", 0, what, None, None)
+                record.fields = {"lines": left_out}
+                self._write(self.format(record))
 
     def _write(self, line: str) -> None:
         with suppress(OSError, ValueError):  # the stream is closed
@@ -221,13 +216,6 @@ def flush() -> None:
     """Wait until every line is written, before something else is written to stderr."""
     for handler in logging.getLogger().handlers:
         handler.flush()
-
-
-def _left_out(lines: int) -> logging.LogRecord:
-    what = "log lines were left out: nobody took them"
-    record = logging.LogRecord(__name__, logging.WARNING, "", 0, what, None, None)
-    record.fields = {"lines": lines}
-    return record
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:

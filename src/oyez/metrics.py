@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from itertools import product
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from prometheus_client import (
     CollectorRegistry,
@@ -96,10 +97,10 @@ class Metrics:
         self._registry = CollectorRegistry()
         self.tally = Tally()
         self._define_sessions()
-        self._define_speech()
         self._define_latency()
         self._define_engine()
-        self._define_process()
+        for collector in (ProcessCollector, PlatformCollector, GCCollector):
+            collector(registry=self._registry)
 
     def exposition(self) -> bytes:
         """Return all metrics in the format of CONTENT_TYPE. Call it on the event loop only."""
@@ -119,187 +120,102 @@ class Metrics:
         ProcessCollector(namespace="oyez_engine", pid=lambda: pid() or -1, registry=self._registry)
 
     def _define_sessions(self) -> None:
-        self.sessions_open = self._gauge("sessions_open", "Sessions that are open.")
-        self.sessions_room = self._gauge(
-            "sessions_room", "Sessions that the server would accept in addition."
-        )
-        self.sessions_opened = self._counter(
-            "sessions_opened",
-            "Sessions that have begun, by the model that the client asked for.",
-            model=(),
-        )
-        self.sessions_closed = self._counter(
-            "sessions_closed",
-            "Sessions that have ended, by close code.",
-            close_code=(*CLOSE_CODES, OTHER),
-        )
-        self.refused = self._counter(
-            "refused", "Requests that were refused before a session began, by reason.", reason=()
-        )
-        self.errors = self._counter(
-            "errors", "Events of type error that were sent, by code.", code=()
-        )
-        self.http_requests = self._counter(
-            "http_requests",
-            "HTTP requests by route and status; a session has status 101.",
-            path=(),
-            status=(),
-        )
-        self.http_seconds = self._histogram(
-            "http_request_seconds", "Time until an HTTP request was answered.", _HTTP_S, path=()
-        )
-        self.transcriptions_open = self._gauge(
-            "transcriptions_open", "Files that are being uploaded, wait, or are being transcribed."
-        )
-        self.transcriptions = self._counter(
-            "transcriptions", "Files by outcome.", outcome=TRANSCRIBED
-        )
-        self.occurrences = self._counter(
-            "occurrences", "Events inside sessions, by name.", name=OCCURRENCES
-        )
-
-    def _define_speech(self) -> None:
-        self.audio_seconds = self._counter("audio_seconds", "Audio received by sessions.")
-        self.speech_seconds = self._counter(
-            "speech_seconds", "Speech in turns that were recognised, by language.", language=()
-        )
-        self.speech_started = self._counter("speech_started", "Turns that began by voice activity.")
-        self.speech_stopped = self._counter("speech_stopped", "Turns that ended by voice activity.")
-        self.turns_committed = self._counter(
-            "turns_committed", "Turns whose audio is complete, by mode.", mode=MODES
-        )
-        self.turns_ended = self._counter(
-            "turns_ended",
-            "Turns that have ended, by mode and outcome.",
-            mode=MODES,
-            outcome=OUTCOMES,
-        )
-        self.turns_open = self._gauge("turns_open", "Turns that have begun and have not ended.")
-        self.interims = self._counter("interims", "Interim results that were sent.")
+        counter, gauge = partial(self._add, Counter), partial(self._add, Gauge)
+        self.sessions_open = gauge("sessions_open", "Sessions that are open.")
+        text = "Sessions that the server would accept in addition."
+        self.sessions_room = gauge("sessions_room", text)
+        text = "Sessions that have begun, by the model that the client requested."
+        self.sessions_opened = counter("sessions_opened", text, model=())
+        text = "Sessions that have ended, by close code."
+        self.sessions_closed = counter("sessions_closed", text, close_code=(*CLOSE_CODES, OTHER))
+        text = "Requests that were refused before a session began, by reason."
+        self.refused = counter("refused", text, reason=())
+        self.errors = counter("errors", "Events of type error that were sent, by code.", code=())
+        text = "Events inside sessions, by name."
+        self.occurrences = counter("occurrences", text, name=OCCURRENCES)
+        text = "HTTP requests by route and status; a session has status 101."
+        self.http_requests = counter("http_requests", text, path=(), status=())
+        text = "Files that are being uploaded, wait, or are being transcribed."
+        self.transcriptions_open = gauge("transcriptions_open", text)
+        self.transcriptions = counter("transcriptions", "Files by outcome.", outcome=TRANSCRIBED)
+        self.audio_seconds = counter("audio_seconds", "Audio received by sessions.")
+        text = "Speech in turns that were recognised, by language."
+        self.speech_seconds = counter("speech_seconds", text, language=())
+        self.speech_started = counter("speech_started", "Turns that began by voice activity.")
+        self.speech_stopped = counter("speech_stopped", "Turns that ended by voice activity.")
+        text = "Turns whose audio is complete, by mode."
+        self.turns_committed = counter("turns_committed", text, mode=MODES)
+        text = "Turns that have ended, by mode and outcome."
+        self.turns_ended = counter("turns_ended", text, mode=MODES, outcome=OUTCOMES)
+        self.turns_open = gauge("turns_open", "Turns that have begun and have not ended.")
+        self.interims = counter("interims", "Interim results that were sent.")
+        text = "Sessions whose usage is not in the database yet."
+        self.usage_waiting = gauge("usage_waiting", text)
+        text = "Failed attempts to write usage to the database; each is repeated."
+        self.usage_write_failures = counter("usage_write_failures", text)
 
     def _define_latency(self) -> None:
-        self.first_words = self._histogram(
-            "first_words_seconds",
-            "Time from sending speech_started to sending the first words.",
-            _FIRST_WORDS_S,
-            pace=PACES,
+        histogram = partial(self._add, Histogram)
+        text = "Time from sending speech_started to sending the first words."
+        self.first_words = histogram("first_words_seconds", text, _FIRST_WORDS_S, pace=PACES)
+        text = "Time from receiving the first speech of a turn to sending its first words."
+        self.first_words_after_onset = histogram(
+            "first_words_after_onset_seconds", text, _FIRST_WORDS_S, pace=PACES
         )
-        self.first_words_after_onset = self._histogram(
-            "first_words_after_onset_seconds",
-            "Time from receiving the first speech of a turn to sending its first words.",
-            _FIRST_WORDS_S,
-            pace=PACES,
-        )
-        self.final = self._histogram(
-            "final_seconds",
-            "Time from the end of a turn (speech_stopped, or a commit) to sending its final.",
-            _FINAL_S,
-            mode=MODES,
-            pace=PACES,
-        )
-        self.interim_gap = self._histogram(
-            "interim_gap_seconds",
-            "Time between two interim results of a turn that goes on.",
-            _GAP_S,
-            pace=PACES,
-        )
-        self.interim_lag = self._histogram(
-            "interim_lag_seconds",
-            "Time from receiving the newest audio of an interim result to sending the result.",
-            _LAG_S,
-            pace=PACES,
-        )
-        self.backlog = self._gauge(
-            "backlog_seconds", "Audio that waits for its final, in the session that has most of it."
-        )
-        self.send = self._histogram(
-            "send_seconds", "Time until the socket accepted an event.", _SEND_S
-        )
+        text = "Time from the end of a turn (speech_stopped, or a commit) to sending its final."
+        self.final = histogram("final_seconds", text, _FINAL_S, mode=MODES, pace=PACES)
+        text = "Time between two interim results of a turn that goes on."
+        self.interim_gap = histogram("interim_gap_seconds", text, _GAP_S, pace=PACES)
+        text = "Time from receiving the newest audio of an interim result to sending the result."
+        self.interim_lag = histogram("interim_lag_seconds", text, _LAG_S, pace=PACES)
+        text = "Audio that waits for its final, in the session that has most of it."
+        self.backlog = self._add(Gauge, "backlog_seconds", text)
+        self.send = histogram("send_seconds", "Time until the socket accepted an event.", _SEND_S)
+        text = "Time until an HTTP request was answered."
+        self.http_seconds = histogram("http_request_seconds", text, _HTTP_S, path=())
+        self.loop_lag = histogram("event_loop_lag_seconds", "Delay of the event loop.", _LOOP_LAG_S)
+        text = "Time of the event loop, by stage of the work."
+        self._stage_seconds = self._add(Counter, "stage_seconds", text, stage=STAGES)
 
     def _define_engine(self) -> None:
-        self.load_busy = self._gauge(
-            "load_busy", "Share of the engine's time in use in the last seconds."
-        )
-        self.load_demand = self._gauge(
-            "load_demand", "Share that would be in use with partials as often as requested."
-        )
-        self.load_needed = self._gauge(
-            "load_needed", "Share that the open sessions need, with partials at their lowest rate."
-        )
-        self.load_limit = self._gauge("load_limit", "The setting max_load; 0 is no limit.")
-        self.jobs_waiting = self._gauge(
-            "jobs_waiting", "Recognition jobs that have not begun, by urgency.", urgency=()
-        )
-        self.jobs_ended = self._counter(
-            "jobs",
-            "Recognition jobs that have ended, by urgency and by how they ended.",
-            urgency=(),
-            end=(),
-        )
-        self.job_wait = self._histogram(
-            "job_wait_seconds",
-            "Time from requesting a recognition job to its beginning.",
-            _JOB_S,
-            urgency=(),
-        )
-        self.job_late = self._histogram(
-            "job_late_seconds",
-            "Time from the deadline of a recognition job to its answer; 0 if in time.",
-            (0.0, *_JOB_S),
-            urgency=(),
-        )
-        self.batch_run = self._histogram(
-            "batch_run_seconds", "Time of one call of the engine.", _JOB_S, kind=()
-        )
-        self.batch_jobs = self._histogram(
-            "batch_jobs", "Jobs in one call of the engine.", _JOBS, kind=()
-        )
-        self.batch_audio = self._histogram(
-            "batch_audio_seconds", "Audio in one call of the engine.", _BATCH_AUDIO_S, kind=()
-        )
+        gauge, histogram = partial(self._add, Gauge), partial(self._add, Histogram)
+        text = "Version, engine and model of this server."
+        self.build = Info("oyez_build", text, registry=self._registry)
+        text = "Share of the engine's time in use in the last seconds."
+        self.load_busy = gauge("load_busy", text)
+        text = "Share that would be in use with partials as often as requested."
+        self.load_demand = gauge("load_demand", text)
+        text = "Share that the open sessions need, with partials at their lowest rate."
+        self.load_needed = gauge("load_needed", text)
+        self.load_limit = gauge("load_limit", "The setting max_load; 0 is no limit.")
+        text = "Recognition jobs that have not begun, by urgency."
+        self.jobs_waiting = gauge("jobs_waiting", text, urgency=())
+        text = "Recognition jobs that have ended, by urgency and by how they ended."
+        self.jobs_ended = self._add(Counter, "jobs", text, urgency=(), end=())
+        text = "Time from requesting a recognition job to its beginning."
+        self.job_wait = histogram("job_wait_seconds", text, _JOB_S, urgency=())
+        text = "Time from the deadline of a recognition job to its answer; 0 if in time."
+        self.job_late = histogram("job_late_seconds", text, (0.0, *_JOB_S), urgency=())
+        text = "Time of one call of the engine."
+        self.batch_run = histogram("batch_run_seconds", text, _JOB_S, kind=())
+        self.batch_jobs = histogram("batch_jobs", "Jobs in one call of the engine.", _JOBS, kind=())
+        text = "Audio in one call of the engine."
+        self.batch_audio = histogram("batch_audio_seconds", text, _BATCH_AUDIO_S, kind=())
 
-    def _define_process(self) -> None:
-        self._stage_seconds = self._counter(
-            "stage_seconds", "Time of the event loop, by stage of the work.", stage=STAGES
-        )
-        self.loop_lag = self._histogram(
-            "event_loop_lag_seconds", "Delay of the event loop.", _LOOP_LAG_S
-        )
-        self.build = Info(
-            "oyez_build", "Version, engine and model of this server.", registry=self._registry
-        )
-        self.usage_waiting = self._gauge(
-            "usage_waiting", "Sessions whose usage is not in the database yet."
-        )
-        self.usage_write_failures = self._counter(
-            "usage_write_failures",
-            "Failed attempts to write usage to the database; each is repeated.",
-        )
-        ProcessCollector(registry=self._registry)
-        PlatformCollector(registry=self._registry)
-        GCCollector(registry=self._registry)
-
-    def _gauge(self, name: str, help_text: str, /, **labels: Sequence[str]) -> Gauge:
-        gauge = Gauge(f"oyez_{name}", help_text, list(labels), registry=self._registry)
-        return _with_series(gauge, labels)
-
-    def _counter(self, name: str, help_text: str, /, **labels: Sequence[str]) -> Counter:
-        counter = Counter(f"oyez_{name}", help_text, list(labels), registry=self._registry)
-        return _with_series(counter, labels)
-
-    def _histogram(
-        self, name: str, help_text: str, bounds: tuple[float, ...], /, **labels: Sequence[str]
-    ) -> Histogram:
-        histogram = Histogram(
-            f"oyez_{name}", help_text, list(labels), buckets=bounds, registry=self._registry
-        )
-        return _with_series(histogram, labels)
-
-
-def _with_series(metric: T, labels: dict[str, Sequence[str]]) -> T:
-    """Create a series for each combination of labels, at 0: a series that appears later with the
-    value 1 shows no increase."""
-    if labels:
-        for values in product(*labels.values()):
-            metric.labels(*values)
-    return metric
+    def _add(
+        self,
+        kind: type[T],
+        name: str,
+        help_text: str,
+        bounds: Sequence[float] = (),
+        /,
+        **labels: Sequence[str],
+    ) -> T:
+        """Add a metric, with a series for each combination of labels at 0: a series that appears
+        later with the value 1 shows no increase. bounds: of a histogram's buckets."""
+        buckets: dict[str, Any] = {"buckets": bounds} if bounds else {}
+        metric = kind(f"oyez_{name}", help_text, list(labels), registry=self._registry, **buckets)
+        if labels:
+            for values in product(*labels.values()):
+                metric.labels(*values)
+        return metric

@@ -10,10 +10,10 @@ from click.testing import CliRunner
 
 from oyez.bench import edge
 from oyez.bench.commands import bench
-from oyez.bench.levels import StreamResult
-from oyez.bench.load import Stream, append_message, stream_all, stream_unpaced
-from oyez.bench.meter import Meter
-from oyez.bench.target import running_server
+from oyez.bench.latency import Outcome
+from oyez.bench.load import Stream, stream_all
+from oyez.bench.server import measured_server
+from oyez.client import Target
 from oyez.server.realtime import PATH
 from support.server import running_server as in_process_server
 from support.server import silence, speech
@@ -23,7 +23,7 @@ PACKET_BYTES = 3200
 
 def stream(number: int, audio: bytes, offset_s: float = 0.0) -> Stream:
     pieces = [audio[at : at + PACKET_BYTES] for at in range(0, len(audio), PACKET_BYTES)]
-    return Stream(number, "en", offset_s, [append_message(piece) for piece in pieces])
+    return Stream(number, "en", offset_s, pieces)
 
 
 async def test_streams_are_paced_by_the_clock_and_say_the_same_as_alone() -> None:
@@ -31,25 +31,26 @@ async def test_streams_are_paced_by_the_clock_and_say_the_same_as_alone() -> Non
     streams = [stream(0, audio, 1.0), stream(1, audio, 1.25)]
     async with in_process_server() as server:
         url = f"ws://{server.address}{PATH}?model=qwen3-asr-flash-realtime"
-        alone = StreamResult.of(await stream_unpaced(url, None, streams[0]))
-        takes = await stream_all(url, None, streams)
-    assert alone.finals and alone.unanswered == 0
+        (alone,) = await stream_all(Target(url), streams[:1], paced=False)
+        takes = await stream_all(Target(url), streams)
+    expected = Outcome.of(alone)
+    assert expected.finals and expected.unanswered == 0
     for take in takes:
-        assert take.broken is None and StreamResult.of(take) == alone
+        assert take.broken is None and Outcome.of(take).finals == expected.finals
         assert len(take.late_ms) == 20 and min(take.late_ms) >= 0
-        ended_s = take.recording.events[-1][0] - take.recording.began_s
+        ended_s = take.events[-1][0] - take.began_s
         assert 2.0 <= ended_s < 3.0
-    assert takes[1].recording.began_s - takes[0].recording.began_s == pytest.approx(0.25)
+    assert takes[1].began_s - takes[0].began_s == pytest.approx(0.25)
 
 
 async def test_a_session_that_is_refused_is_broken_and_disturbs_no_other() -> None:
     streams = [stream(number, speech(0.5) + silence(1.0)) for number in range(2)]
     async with in_process_server(max_sessions=1) as server:
         url = f"ws://{server.address}{PATH}?model=qwen3-asr-flash-realtime"
-        takes = await stream_all(url, None, streams)
+        takes = await stream_all(Target(url), streams)
     refused = [take for take in takes if take.broken]
-    assert len(refused) == 1 and "503" in (refused[0].broken or "")
-    assert len(StreamResult.of(next(take for take in takes if not take.broken)).finals) == 1
+    assert len(refused) == 1 and "is full" in (refused[0].broken or "")
+    assert len(Outcome.of(next(take for take in takes if not take.broken)).finals) == 1
 
 
 def test_the_streams_command(tmp_path: Path) -> None:
@@ -85,16 +86,15 @@ def test_the_soak_command(tmp_path: Path) -> None:
 async def test_the_edge_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"CONNECTING_S": 0.3, "MESSAGES": 100, "IDLE_SESSIONS": 20}.items():
         monkeypatch.setattr(edge, name, value)
-    with running_server(["--engine", "fake", "--sessions-per-second", "10000"]) as own:
-        assert own.pid is not None
-        meter = Meter(own.pid, children=True)
-        measured = await edge.measure(own.url, None, meter)
-    assert measured.connections_per_s > 10 and measured.vad_message_us > 10
-    assert measured.fed_session_kb >= measured.idle_session_kb > 0
-    assert edge.report(measured).count("\n") == 9
+    flags = ["--engine", "fake", "--sessions-per-second", "10000"]
+    with measured_server(flags, None, "bench") as own:
+        measured = await edge.measure(own)
+    rate, _, _, _, vad_message_us, _, idle_kb, fed_kb = measured.values()
+    assert rate > 10 and vad_message_us > 10
+    assert fed_kb >= idle_kb > 0
 
 
-def test_mistakes_on_the_command_line_are_told() -> None:
+def test_mistakes_on_the_command_line_are_named() -> None:
     assert "not like 1,2,4" in CliRunner().invoke(bench, ["streams", "--streams", "1;2"]).output
     gone = CliRunner().invoke(bench, ["streams", "--url", "ws://127.0.0.1:9/x", "--streams", "1"])
     assert gone.exit_code == 1 and "Error: stream 0 broke" in gone.output

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from oyez.bench.manifest import Clip
+from oyez.bench.clips import Clip
 from oyez.engines.base import Hypothesis, Info, Piece, Request
 from oyez.engines.vad.energy import EnergyDetector
 from research.context.__main__ import as_json, report

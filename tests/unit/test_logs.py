@@ -113,21 +113,21 @@ def test_lines_of_libraries_are_written_once_a_minute() -> None:
         record = logging.LogRecord(name, logging.ERROR, "f", 1, message, (), None)
         return bool(rate_limit_library(record)) and limiter.filter(record)
 
-    told = [passes("asyncio", f"Exception in callback <{number}>") for number in range(9)]
-    assert told == [True, *[False] * 8]
+    passed = [passes("asyncio", f"Exception in callback <{number}>") for number in range(9)]
+    assert passed == [True, *[False] * 8]
     assert passes("asyncio", "Fatal error on transport") and passes("aiohttp.server", "Exception")
 
 
 class Stalled(io.StringIO):
-    """Takes nothing until it may, as a terminal after Ctrl-S."""
+    """Blocks until it may write, as a terminal after Ctrl-S."""
 
     def __init__(self) -> None:
         super().__init__()
         self.may_take = threading.Event()
-        self.asked = threading.Event()
+        self.is_called = threading.Event()
 
     def write(self, text: str) -> int:
-        self.asked.set()
+        self.is_called.set()
         self.may_take.wait(10.0)
         return super().write(text)
 
@@ -153,7 +153,7 @@ def test_logging_does_not_wait_for_a_slow_reader() -> None:
     handler = BackgroundHandler(stream, max_waiting_lines=3)
     handler.setFormatter(JsonFormatter())
     handler.emit(record("first"))
-    stream.asked.wait(10.0)
+    stream.is_called.wait(10.0)
     began_s = time.monotonic()
     for number in range(8):
         handler.emit(record(f"line {number}"))
@@ -164,7 +164,9 @@ def test_logging_does_not_wait_for_a_slow_reader() -> None:
         time.sleep(0.01)
     lines = stream.getvalue()
     assert [f"line {number}" in lines for number in range(8)] == [True] * 3 + [False] * 5
-    assert '"message":"log lines were left out: nobody took them","lines":5' in lines
+    assert (
+        '"message":"log lines were left out: they could not be written in time","lines":5' in lines
+    )
 
 
 def test_a_closed_stream_raises_no_error() -> None:

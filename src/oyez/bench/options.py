@@ -3,113 +3,64 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from functools import reduce
 from importlib import import_module
-from importlib.resources import as_file, files
+from importlib.resources import files
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from oyez.bench.manifest import Clip, ManifestError, read_manifest
-from oyez.bench.target import ServerError
+from oyez.bench.clips import Clip, ManifestError, read_manifest
+from oyez.runtime.loader import Engines, LoadError, load_on_cpu
 from oyez.settings import SettingsError
 
-if TYPE_CHECKING:
-    from oyez.runtime.loader import Engines
+Decorator = Callable[[Any], Any]
 
 MANIFEST = click.Path(exists=True, dir_okay=False, path_type=Path)
 JSON_FILE = click.Path(dir_okay=False, path_type=Path)
 SAMPLE_S = 20.0
+SPOKEN = "What is said; without it, the shipped sample."
+PASSED_ON = "Passed to the server that is started; may be repeated."
 WRONG_SETTINGS = 2
 NO_ENGINE = 3
 """Exit codes, as docs/cli.md lists them."""
 
 
-class BenchError(click.ClickException):
-    """A fault that the user can mend. The message says what to do."""
-
-    def __init__(self, message: str, exit_code: int = 1) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code  # type: ignore[misc]  # click reads it here
+def together(*options: Decorator) -> Decorator:
+    """Return a decorator that adds these options to a command, in this order."""
+    return lambda command: reduce(lambda inner, option: option(inner), options[::-1], command)
 
 
-def engine_options(command: Any) -> Any:
-    """Add --engine, --model and --threads to a command."""
-    for option in (
-        click.option("--threads", default=0, show_default=True, help="0: every core."),
-        click.option("--model", default="base", show_default=True, help="The engine's model."),
-        click.option("--engine", default="whisper-onnx", show_default=True),
-    ):
-        command = option(command)
-    return command
+engine_options = together(
+    click.option("--engine", default="whisper-onnx", show_default=True),
+    click.option("--model", default="base", show_default=True, help="The engine's model."),
+    click.option("--threads", default=0, show_default=True, help="0: every core."),
+)
+server_options = together(
+    engine_options,
+    click.option("--url", help="A running server; without it, one is started."),
+    click.option("--key", default="bench", show_default=False, help="Its API key."),
+    click.option("--serve-flag", "serve_flags", multiple=True, help=PASSED_ON),
+)
 
 
-def speech_options(languages_help: str) -> Callable[[Any], Any]:
+def speech_options(languages_help: str) -> Decorator:
     """Return a decorator that adds --clips and --languages to a command."""
-
-    def decorate(command: Any) -> Any:
-        for option in (
-            click.option("--languages", default="", help=languages_help),
-            click.option(
-                "--clips",
-                "--manifest",
-                "manifest",
-                type=MANIFEST,
-                help="What is said; without it, the shipped sample.",
-            ),
-        ):
-            command = option(command)
-        return command
-
-    return decorate
-
-
-def server_options(command: Any) -> Any:
-    """Add --url, --key, --serve-flag and the engine's options to a command."""
-    for option in (
-        click.option(
-            "--serve-flag",
-            "serve_flags",
-            multiple=True,
-            help="Passed to the server that is started; may be repeated.",
-        ),
-        click.option("--key", help="Its API key."),
-        click.option("--url", help="A running server; without it, one is started."),
-    ):
-        command = option(command)
-    return engine_options(command)
-
-
-@contextmanager
-def errors_as_messages() -> Iterator[None]:
-    """Report an error that comes from outside of the program in one line, without a traceback."""
-    import aiohttp
-
-    from oyez.client import ClientError
-
-    expected = (
-        ServerError,
-        ClientError,
-        OSError,
-        TimeoutError,
-        RuntimeError,
-        aiohttp.ClientError,
+    return together(
+        click.option("--clips", "--manifest", "manifest", type=MANIFEST, help=SPOKEN),
+        click.option("--languages", help=languages_help),
     )
-    try:
-        yield
-    except expected as error:
-        raise click.ClickException(str(error) or type(error).__name__) from error
 
 
-def needs(module: str, extra: str = "bench") -> ModuleType:
-    """Import a module that needs the packages of an extra. Raises ClickException."""
+def run(module: str, options: dict[str, Any], extra: str = "bench") -> None:
+    """Call `main` of a module that needs the packages of an extra. Raises ClickException."""
     try:
-        return import_module(module)
+        main = import_module(module).main
     except ModuleNotFoundError as error:
         raise click.ClickException(f"{error}: pip install 'oyez[{extra}]'") from error
+    main(**options)
 
 
 def load_engines(
@@ -117,34 +68,31 @@ def load_engines(
 ) -> Engines:
     """Load engines on the CPU, without emotion; progress goes to stderr.
 
-    model: as for `oyez serve --model`. Raises BenchError.
+    model: as for `oyez serve --model`. Raises ClickException with an exit code.
     """
-    from oyez.runtime.loader import LoadError, load_on_cpu
-
     try:
         return load_on_cpu(
             engine, model, threads, vad, progress=lambda line: click.echo(line, err=True)
         )
-    except SettingsError as error:
-        raise BenchError(str(error), WRONG_SETTINGS) from error
-    except LoadError as error:
-        raise BenchError(str(error), NO_ENGINE) from error
+    except (SettingsError, LoadError) as error:
+        failure = click.ClickException(str(error))
+        code = WRONG_SETTINGS if isinstance(error, SettingsError) else NO_ENGINE
+        failure.exit_code = code  # type: ignore[misc]  # click reads it here
+        raise failure from error
 
 
-@contextmanager
-def spoken_clips(manifest: Path | None, languages: str = "") -> Iterator[list[Clip]]:
-    """Yield the clips with speech of a manifest, or without one the shipped sample.
+def spoken_clips(manifest: Path | None, languages: str | None = None) -> list[Clip]:
+    """Return the clips with speech of a manifest, or without one the shipped sample.
 
     Raises ClickException.
     """
-    with as_file(files("oyez") / "assets" / "two_cities.wav") as sample:
-        if manifest is None:
-            yield [Clip(sample, "en", SAMPLE_S, None, "read", "")]
-        else:
-            yield [clip for clip in read_clips(manifest, languages) if clip.has_speech]
+    if manifest is None:
+        sample = Path(str(files("oyez") / "assets" / "two_cities.wav"))
+        return [Clip(sample, "en", SAMPLE_S, kind="read")]
+    return [clip for clip in read_clips(manifest, languages) if clip.has_speech]
 
 
-def read_clips(manifest: Path, languages: str, limit: int | None = None) -> list[Clip]:
+def read_clips(manifest: Path, languages: str | None, limit: int | None = None) -> list[Clip]:
     """Read a manifest for a command. Raises ClickException, also if no clip is left.
 
     languages: language codes with commas between; empty for all.
@@ -158,9 +106,9 @@ def read_clips(manifest: Path, languages: str, limit: int | None = None) -> list
     return clips
 
 
-def names(text: str) -> list[str]:
+def names(text: str | None) -> list[str]:
     """Split text at its commas."""
-    return [name.strip() for name in text.split(",") if name.strip()]
+    return [name.strip() for name in (text or "").split(",") if name.strip()]
 
 
 def write_json(file: Path, content: object) -> None:

@@ -9,14 +9,15 @@ its writers place spaces differently.
 from __future__ import annotations
 
 import unicodedata
-from dataclasses import astuple, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from itertools import groupby
-from operator import add
-from typing import Any, Self
+from typing import Self
 
 import jiwer
 import opencc
+from whisper_normalizer.english import EnglishTextNormalizer
 
 from oyez.engines.base import SPACELESS
 from oyez.turns.text_style import styled
@@ -24,7 +25,7 @@ from oyez.turns.text_style import styled
 BY_CHARACTER = SPACELESS | {"ko"}
 LEFT_OUT_WORDS = 5
 LEFT_OUT_CHARACTERS = 10
-"""A sentence counts as left out if so many units in a row were said and not written."""
+"""A sentence counts as left out if so many units in a row were spoken and not written."""
 LOOP_ROUNDS = 3
 LOOP_LETTERS = 4
 """Words of so many letters, said so often in a row, are a loop; "no, no, no" is not."""
@@ -45,10 +46,7 @@ _SCRIPTS = {
 }
 """How the Unicode names of a language's letters begin; `LATIN` for a language without a row."""
 
-_CLOSING_MARKS = {
-    "zh": "。？！…",
-    "yue": "。？！…",
-    "ja": "。？！…",
+_CLOSING_MARKS = dict.fromkeys(("zh", "yue", "ja"), "。？！…") | {
     "hi": "।?!…",
     "ar": ".؟!…",
     "th": "",
@@ -60,13 +58,16 @@ _CLOSING_BRACKETS = "\"'”’»」』)）》】"
 _CONVERSIONS = {"zh": ("t2s", "s2t"), "yue": ("s2hk", "t2s")}
 """The names of OpenCC's conversions into the form that a language is written in, and out of it."""
 
+_ENGLISH = EnglishTextNormalizer()
+
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Counts that are added field by field."""
+    """Counts, or lists, that are added field by field."""
 
     def __add__(self, other: Self) -> Self:
-        return type(self)(*map(add, astuple(self), astuple(other)))
+        names = [each.name for each in fields(self)]
+        return type(self)(*(getattr(self, name) + getattr(other, name) for name in names))
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,58 +90,6 @@ class Score(Counts):
         return self.errors / self.units if self.units else 0.0
 
 
-def score(reference: str, hypothesis: str, language: str) -> Score:
-    """Compare two texts in one of LANGUAGES. A reference without words has no units."""
-    said, written = normalise(reference, language), normalise(hypothesis, language)
-    if not said:
-        return Score()
-    counts: jiwer.WordOutput | jiwer.CharacterOutput
-    if language in BY_CHARACTER:
-        counts = jiwer.process_characters(said.replace(" ", ""), written.replace(" ", ""))
-    else:
-        counts = jiwer.process_words(said, written)
-    units = counts.hits + counts.substitutions + counts.deletions
-    return Score(units, counts.substitutions, counts.deletions, counts.insertions)
-
-
-def count_words(text: str) -> int:
-    """Count the words of a text in any language, or its characters if it has no spaces."""
-    plain = _plain(text)
-    wide = sum(unicodedata.east_asian_width(char) == "W" for char in plain)
-    narrow = "".join(" " if unicodedata.east_asian_width(char) == "W" else char for char in plain)
-    return wide + len(narrow.split())
-
-
-def same_words(shown: str, final: str) -> bool:
-    """Return whether `final` begins with the words of `shown`, without case and punctuation."""
-    return "".join(_plain(final).split()).startswith("".join(_plain(shown).split()))
-
-
-def normalise(text: str, language: str) -> str:
-    """Return a text as it is compared; see the module."""
-    text = unicodedata.normalize("NFKC", text)
-    if language == "en":
-        return _plain(str(_english()(text)))
-    if language in ("zh", "yue"):
-        text = styled(text, language)
-    if language == "ar":
-        text = "".join(char for char in text if unicodedata.category(char) != "Mn")
-    return _plain(text)
-
-
-def _plain(text: str) -> str:
-    """Return lower case with one space for each run of punctuation, symbols and spaces."""
-    kept = (" " if unicodedata.category(char)[0] in "PSZC" else char for char in text.casefold())
-    return " ".join("".join(kept).split())
-
-
-@lru_cache
-def _english() -> Any:
-    from whisper_normalizer.english import EnglishTextNormalizer
-
-    return EnglishTextNormalizer()
-
-
 @dataclass(frozen=True, slots=True)
 class Faults(Counts):
     """Faults that an error rate hides: sentences left out, and repeated words."""
@@ -149,39 +98,6 @@ class Faults(Counts):
     """Passages of the reference that are missing."""
     loops: int = 0
     """Texts that repeat themselves."""
-
-
-def find_faults(reference: str, hypothesis: str, language: str) -> Faults:
-    """Find the faults of one text in one of LANGUAGES. An empty reference has nothing to miss."""
-    said, written = normalise(reference, language), normalise(hypothesis, language)
-    return Faults(_left_out(said, written, language), int(_loops(written, language)))
-
-
-def _left_out(said: str, written: str, language: str) -> int:
-    if not said:
-        return 0
-    if language in BY_CHARACTER:
-        least, (said, written) = (
-            LEFT_OUT_CHARACTERS,
-            (said.replace(" ", ""), written.replace(" ", "")),
-        )
-        (chunks,) = jiwer.process_characters(said, written).alignments
-    else:
-        least = LEFT_OUT_WORDS
-        (chunks,) = jiwer.process_words(said, written).alignments
-    runs = (c.ref_end_idx - c.ref_start_idx for c in chunks if c.type == "delete")
-    return sum(run >= least for run in runs)
-
-
-def _loops(written: str, language: str) -> bool:
-    units = list(written.replace(" ", "")) if language in BY_CHARACTER else written.split()
-    for start in range(len(units)):
-        for length in range(1, min(LONGEST_LOOP, (len(units) - start) // LOOP_ROUNDS) + 1):
-            once = units[start : start + length]
-            again = units[start : start + length * LOOP_ROUNDS]
-            if again == once * LOOP_ROUNDS and len("".join(once)) >= LOOP_LETTERS:
-                return True
-    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +117,103 @@ class Writing(Counts):
     """Texts of which most words (characters in languages without spaces) are in another script, or
     which are Chinese and hold a character in the other form: traditional in `zh`, simplified in
     `yue`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quality(Counts):
+    """How good texts are."""
+
+    score: Score = Score()
+    faults: Faults = Faults()
+    writing: Writing = Writing()
+
+
+def assess(reference: str | None, text: str, parts: Sequence[str], language: str | None) -> Quality:
+    """Compare a text with its reference, if there is one, and judge how its parts are written.
+
+    language: one of LANGUAGES. Without one, the texts are compared as English, and not judged.
+    """
+    writing = sum((judge(part, language) for part in parts if language), Writing())
+    code = language or "en"
+    return Quality(
+        score(reference or "", text, code), find_faults(reference or "", text, code), writing
+    )
+
+
+def score(reference: str, hypothesis: str, language: str) -> Score:
+    """Compare two texts in one of LANGUAGES. A reference without words has no units."""
+    found = _align(reference, hypothesis, language)
+    if not found:
+        return Score()
+    units = found.hits + found.substitutions + found.deletions
+    return Score(units, found.substitutions, found.deletions, found.insertions)
+
+
+def find_faults(reference: str, hypothesis: str, language: str) -> Faults:
+    """Find the faults of one text in one of LANGUAGES. An empty reference has nothing to miss."""
+    found = _align(reference, hypothesis, language)
+    chunks = found.alignments[0] if found else []
+    least = LEFT_OUT_CHARACTERS if language in BY_CHARACTER else LEFT_OUT_WORDS
+    runs = (each.ref_end_idx - each.ref_start_idx for each in chunks if each.type == "delete")
+    return Faults(sum(run >= least for run in runs), int(_has_loop(_units(hypothesis, language))))
+
+
+def _align(
+    reference: str, hypothesis: str, language: str
+) -> jiwer.WordOutput | jiwer.CharacterOutput | None:
+    """Align two texts unit by unit; None if the reference has no units."""
+    said, written = _units(reference, language), _units(hypothesis, language)
+    if not said:
+        return None
+    if language in BY_CHARACTER:
+        return jiwer.process_characters("".join(said), "".join(written))
+    return jiwer.process_words(" ".join(said), " ".join(written))
+
+
+def _units(text: str, language: str) -> list[str]:
+    plain = normalise(text, language)
+    return list(plain.replace(" ", "")) if language in BY_CHARACTER else plain.split()
+
+
+def _has_loop(units: list[str]) -> bool:
+    for start in range(len(units)):
+        for length in range(1, min(LONGEST_LOOP, (len(units) - start) // LOOP_ROUNDS) + 1):
+            once = units[start : start + length]
+            again = units[start : start + length * LOOP_ROUNDS]
+            if again == once * LOOP_ROUNDS and len("".join(once)) >= LOOP_LETTERS:
+                return True
+    return False
+
+
+def count_words(text: str) -> int:
+    """Count the words of a text in any language, or its characters if it has no spaces."""
+    plain = _plain(text)
+    wide = sum(unicodedata.east_asian_width(char) == "W" for char in plain)
+    narrow = "".join(" " if unicodedata.east_asian_width(char) == "W" else char for char in plain)
+    return wide + len(narrow.split())
+
+
+def same_words(shown: str, final: str) -> bool:
+    """Return whether `final` begins with the words of `shown`, without case and punctuation."""
+    return "".join(_plain(final).split()).startswith("".join(_plain(shown).split()))
+
+
+def normalise(text: str, language: str) -> str:
+    """Return a text as it is compared; see the module."""
+    text = unicodedata.normalize("NFKC", text)
+    if language == "en":
+        return _plain(str(_ENGLISH(text)))
+    if language in ("zh", "yue"):
+        text = styled(text, language)
+    if language == "ar":
+        text = "".join(char for char in text if unicodedata.category(char) != "Mn")
+    return _plain(text)
+
+
+def _plain(text: str) -> str:
+    """Return lower case with one space for each run of punctuation, symbols and spaces."""
+    kept = (" " if unicodedata.category(char)[0] in "PSZC" else char for char in text.casefold())
+    return " ".join("".join(kept).split())
 
 
 def judge(text: str, language: str) -> Writing:

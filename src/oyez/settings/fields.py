@@ -32,231 +32,219 @@ Words = Annotated[tuple[str, ...], NoDecode]
 Secrets = Annotated[tuple[SecretStr, ...], NoDecode]
 
 
+def _setting(default: Any, description: str, **bounds: Any) -> Any:
+    return Field(default, description=description, **bounds)
+
+
 class Settings(BaseSettings):
     """Everything an operator can choose. Units are in the names."""
 
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, frozen=True, extra="forbid")
 
-    host: str = Field("127.0.0.1", description="Address to listen on.")
-    port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
+    host: str = _setting("127.0.0.1", "Address to listen on.")
+    port: int = _setting(8080, "Port to listen on; 0 picks a free one.", ge=0, le=65535)
 
-    tls_cert: Path | None = Field(
+    tls_cert: Path | None = _setting(
         None,
-        description="Certificate chain, PEM: speak TLS (wss, https) and nothing else. Read again "
+        "Certificate chain, PEM. With it the server speaks only TLS (wss, https). It is read again "
         "when it changes, and on SIGHUP.",
     )
-    tls_key: Path | None = Field(None, description="Private key of the certificate, PEM.")
-    tls_key_password_file: Path | None = Field(
-        None, description="File that holds the password of an encrypted tls_key."
-    )
-    trusted_proxies: Words = Field(
+    tls_key: Path | None = _setting(None, "Private key of the certificate, PEM.")
+    tls_key_password_file: Path | None = _setting(None, "File with the password of tls_key.")
+    trusted_proxies: Words = _setting(
         (),
-        description="Addresses or networks (10.0.0.0/8) of proxies whose X-Forwarded-For and "
+        "Addresses or networks (10.0.0.0/8) of proxies whose X-Forwarded-For and "
         "X-Forwarded-Proto are believed. Repeat the flag, or separate with commas.",
     )
 
-    api_key: Secrets = Field(
+    api_key: Secrets = _setting(
         (),
-        description="A key clients may use. Repeat the flag, or separate with commas. "
-        "A key on a command line can be read by others on the machine: prefer a file.",
+        "A key that clients may use. Repeat the flag, or separate with commas. Others on the "
+        "machine can read a key on a command line: prefer a file.",
     )
-    api_keys_file: Path | None = Field(
-        None, description="File of keys, one a line; # starts a comment."
-    )
-    allow_insecure: bool = Field(
+    api_keys_file: Path | None = _setting(None, "File of keys, one a line; # starts a comment.")
+    allow_insecure: bool = _setting(
         False,
-        description="While there is no key at all, let in everybody who reaches the server, also "
-        "from other machines and through proxies. Where there are keys, they are needed.",
+        "While no key exists, accept every caller, also from other machines and through proxies. "
+        "If there are keys, callers need one.",
     )
 
-    database: str = Field(
+    database: str = _setting(
         f"sqlite:///{platformdirs.user_data_path('oyez') / 'accounts.db'}",
-        description="Where keys and usage are kept: sqlite:///FILE, postgresql://…, or 'off'.",
+        "Where keys and usage are kept: sqlite:///FILE, postgresql://…, or 'off'.",
     )
-    create_database: bool = Field(
+    create_database: bool = _setting(
         False,
-        description="Make the database if there is none yet. Without it, one that is not the "
-        "default must exist, so that a mistyped name does not begin an empty one.",
+        "Create the database if it is missing. Without this, a database other than the default "
+        "must exist, so that a mistyped name does not create an empty one.",
     )
-    price_per_second: Decimal | None = Field(
-        None, ge=0, description="Price of a second of audio, for the usage of new sessions."
+    price_per_second: Decimal | None = _setting(
+        None, "Price of a second of audio, for the usage of new sessions.", ge=0
     )
-    currency: str = Field(
-        "USD", pattern=r"^[A-Z]{3}$", description="Currency of the price: three letters."
-    )
+    currency: str = _setting("USD", "Currency of the price: three letters.", pattern=r"^[A-Z]{3}$")
 
-    allowed_origins: Words = Field(
+    allowed_origins: Words = _setting(
         (),
-        description="Web pages, as https://host:port, that may call /v1/… (CORS), and besides its "
-        "own use a server without keys; * for all.",
+        "Web pages, as https://host:port, that may call /v1/… (CORS) and may use a server without "
+        "keys, in addition to the server's own page; * for all.",
     )
 
-    engine: Literal["whisper-onnx", "whisper-ct2", "fake"] = Field(
-        "whisper-onnx", description="Recognition engine."
+    engine: Literal["whisper-onnx", "whisper-ct2", "fake"] = _setting(
+        "whisper-onnx", "Recognition engine."
     )
-    model: str = Field(
+    model: str = _setting(
         "base",
+        "The engine's model: 'base' is built in; also a name that oyez models list shows, or a "
+        "directory.",
         min_length=1,
-        description="The engine's model: 'base' is built in; also a name that oyez models list "
-        "shows, or a directory.",
     )
-    models: Words = Field(
+    models: Words = _setting(
         MODELS,
-        description="Model names clients may ask for, all served by the engine. Names that "
-        "start with qwen3-asr-flash-realtime are always accepted.",
+        "Model names that clients may request, all served by the engine. Names that start with "
+        "qwen3-asr-flash-realtime are always accepted.",
     )
-    device: Literal["cpu", "cuda"] = Field("cpu", description="Where the model runs.")
-    threads: int = Field(0, ge=0, description="Threads of the engine; 0 means every core.")
-    cache_dir: Path = Field(
-        Path(platformdirs.user_cache_dir("oyez")), description="Where prepared models are kept."
+    device: Literal["cpu", "cuda"] = _setting("cpu", "Where the model runs.")
+    threads: int = _setting(0, "Threads of the engine; 0 means every core.", ge=0)
+    cache_dir: Path = _setting(
+        Path(platformdirs.user_cache_dir("oyez")), "Folder of prepared models."
     )
-    models_dir: Path = Field(
+    models_dir: Path = _setting(
         Path(platformdirs.user_data_dir("oyez")) / "models",
-        description="Where models lie that oyez models add added.",
+        "Folder of models that oyez models add adds.",
     )
-    vad: str = Field("silero", min_length=1, description="Voice activity detector.")
-    emotion: str = Field(
+    vad: str = _setting("silero", "Voice activity detector.", min_length=1)
+    emotion: str = _setting(
         "open",
+        "Emotion classifier: 'open', 'research' (better; not for commercial use), 'off', or a file "
+        "that research/emotion wrote.",
         min_length=1,
-        description="Emotion classifier: 'open', 'research' (better; not for commercial use), "
-        "'off', or a file that research/emotion wrote.",
     )
-    emotion_confidence: float = Field(
-        0.3,
-        ge=0,
-        le=1,
-        description="Probability an emotion must have; an utterance without one is neutral.",
+    emotion_confidence: float = _setting(
+        0.3, "Least probability of an emotion; an utterance without one is neutral.", ge=0, le=1
     )
 
-    web_page: bool = Field(True, description="Serve the web page at /.")
-    docs: bool = Field(True, description="Serve the reference at /docs.")
+    web_page: bool = _setting(True, "Serve the web page at /.")
+    docs: bool = _setting(True, "Serve the reference at /docs.")
 
-    max_sessions: int = Field(256, ge=1, description="Most sessions at a time; beyond: HTTP 503.")
-    max_connections: int = Field(
+    max_sessions: int = _setting(256, "Most sessions at a time; beyond: HTTP 503.", ge=1)
+    max_connections: int = _setting(
         0,
+        "Most connections at a time, of any kind. Beyond, the connection without a session that "
+        "has been idle for longest is closed; if none is idle: HTTP 503. 0: max_sessions and 256 "
+        "more.",
         ge=0,
-        description="Most connections at a time, whatever they do. Beyond, the one without a "
-        "session that has been idle for longest is closed; if none is idle: HTTP 503. "
-        "0: max_sessions and 256 more.",
     )
-    max_connections_per_address: int = Field(
+    max_connections_per_address: int = _setting(
         64,
+        "Most connections without a session from one address (IPv6: from its /64). Beyond, its "
+        "longest idle one is closed; if none is idle: HTTP 503. This machine and trusted_proxies "
+        "are exempt. 0: no bound.",
         ge=0,
-        description="Most connections without a session of one address (IPv6: of its /64); beyond, "
-        "the same for that address. Holds neither for this machine nor for trusted_proxies. "
-        "0: no bound.",
     )
-    keepalive_timeout_s: float = Field(
+    keepalive_timeout_s: float = _setting(
         75.0,
+        "A connection is closed after this time without a whole request. The first request must "
+        "come within 10 s.",
         gt=0,
-        description="A connection that has sent no whole request for so long is closed. The first "
-        "one must come within 10 s.",
     )
-    max_memory_mb: int = Field(
+    max_memory_mb: int = _setting(
         0,
+        "Memory in use (MiB) above which a session is accepted only if no other is open; beyond: "
+        "HTTP 503. 0: no bound.",
         ge=0,
-        description="Memory in use (MiB) above which no session is let in beside others: HTTP "
-        "503. 0: it does not matter.",
     )
-    max_buffered_mb: int = Field(
+    max_buffered_mb: int = _setting(
         160,
+        "Memory (MiB) of all sessions for waiting input and events and for audio of unanswered "
+        "turns. Beyond, a session is not read; a key may use a fourth.",
         ge=8,
-        description="Memory (MiB) for what sessions hold: input and events that wait, audio of "
-        "turns that are not answered. A session beyond is not read from; a key may hold a fourth.",
     )
-    max_load: float = Field(
+    max_load: float = _setting(
         0.75,
+        "Share of the engine's time that sessions may need, with interim results at their lowest "
+        "rate; beyond: HTTP 503. 0: only max_sessions counts.",
         ge=0,
-        description="Share of the engine's time that sessions may need, interim results at their "
-        "slowest; a session beyond: HTTP 503. 0: let in whatever max_sessions allows.",
     )
-    reserved_share: float = Field(
+    reserved_share: float = _setting(
         0.2,
+        "Where there are several keys: share of the room for sessions that is kept for keys with "
+        "less than an equal part of it; beyond: HTTP 429. 0: nothing is kept.",
         ge=0,
         le=1,
-        description="Share of the sessions that fit which is kept for keys that have less than an "
-        "equal part of them, where there are several keys; a session beyond: HTTP 429. 0: whoever "
-        "comes first.",
     )
-    sessions_per_second: int = Field(
-        20, ge=1, description="New sessions per second and key; beyond: HTTP 429."
+    sessions_per_second: int = _setting(
+        20, "New sessions per second and key; beyond: HTTP 429.", ge=1
     )
-    max_waiting_jobs: int = Field(1024, ge=1, description="Most recognition jobs waiting.")
-    max_backlog_s: float = Field(
+    max_waiting_jobs: int = _setting(1024, "Most recognition jobs that wait.", ge=1)
+    max_backlog_s: float = _setting(
         60.0,
+        "Audio of one session that may wait for recognition before the server stops reading from "
+        "it.",
         gt=0,
-        description="Audio of one session that may wait for recognition before the server "
-        "stops reading from it.",
     )
-    idle_timeout_s: float = Field(
-        300.0, gt=0, description="A session without input for so long is finished and closed."
+    idle_timeout_s: float = _setting(
+        300.0, "A session is finished and closed after this time without input.", gt=0
     )
-    stalled_turn_s: float = Field(
+    stalled_turn_s: float = _setting(
         4.0,
+        "A turn found by voice activity ends after this time without audio from its client, plus "
+        "its silence_duration_ms. 0: never.",
         ge=0,
-        description="A turn found by voice activity ends when its client has sent no audio for so "
-        "long, and its silence_duration_ms. 0: never.",
     )
-    max_session_s: float = Field(
-        0.0, ge=0, description="A session that lasts so long is finished and closed. 0: no limit."
+    max_session_s: float = _setting(
+        0.0, "A session is finished and closed after this time. 0: no limit.", ge=0
     )
-    close_after_finish_s: float = Field(
-        5.0, ge=0, description="How long a client may take to close after session.finished."
+    close_after_finish_s: float = _setting(
+        5.0, "Time that a client has to close the connection after session.finished.", ge=0
     )
-    drain_timeout_s: float = Field(
-        30.0, ge=0, description="How long running turns may take to finish at shutdown."
+    drain_timeout_s: float = _setting(30.0, "Time for running turns to finish at shutdown.", ge=0)
+    manual_max_s: float = _setting(
+        60.0, "Audio after which the server commits a manual turn.", gt=0
     )
-    manual_max_s: float = Field(
-        60.0, gt=0, description="Audio after which a manual turn is committed by the server."
+    manual_interim: bool = _setting(True, "Send interim text in manual mode.")
+    max_append_bytes: int = _setting(2 * MEBIBYTE, "Largest audio of one append, decoded.", ge=1)
+    ws_max_message_bytes: int = _setting(
+        3 * MEBIBYTE, "Largest WebSocket message; beyond: close 1009.", ge=1024
     )
-    manual_interim: bool = Field(True, description="Send interim text in manual mode.")
-    max_append_bytes: int = Field(
-        2 * MEBIBYTE, ge=1, description="Largest audio of one append, decoded."
+    max_upload_bytes: int = _setting(
+        200 * MEBIBYTE, "Largest file to transcribe; beyond: HTTP 413.", ge=1024
     )
-    ws_max_message_bytes: int = Field(
-        3 * MEBIBYTE, ge=1024, description="Largest WebSocket message; beyond: close 1009."
+    max_file_audio_s: float = _setting(
+        4 * 3600.0, "Longest audio of a file to transcribe; beyond: HTTP 400.", gt=0
     )
-    max_upload_bytes: int = Field(
-        200 * MEBIBYTE, ge=1024, description="Largest file to transcribe; beyond: HTTP 413."
+    max_transcriptions: int = _setting(2, "Files transcribed at a time; more of them wait.", ge=1)
+    max_waiting_transcriptions: int = _setting(
+        8, "Complete files that may wait; beyond: HTTP 503.", ge=0
     )
-    max_file_audio_s: float = Field(
-        4 * 3600.0, gt=0, description="Longest audio of a file to transcribe; beyond: HTTP 400."
-    )
-    max_transcriptions: int = Field(
-        2, ge=1, description="Files transcribed at a time; more of them wait."
-    )
-    max_waiting_transcriptions: int = Field(
-        8, ge=0, description="Complete files that wait for their turn; beyond: HTTP 503."
-    )
-    upload_disk_bytes: int = Field(
+    upload_disk_bytes: int = _setting(
         0,
+        "Disk space of all uploaded files together; beyond: HTTP 503. 0: ten times "
+        "max_upload_bytes.",
         ge=0,
-        description="Disk space of all uploaded files together; beyond: HTTP 503. "
-        "0: ten times max_upload_bytes.",
     )
-    send_buffer_bytes: int = Field(
+    send_buffer_bytes: int = _setting(
         MEBIBYTE,
+        "Events that may wait for a slow reader before its input is no longer read.",
         ge=1024,
-        description="Events waiting for a slow reader before its input is no longer read.",
     )
-    slow_reader_timeout_s: float = Field(
-        30.0, gt=0, description="A reader that stalls for so long is disconnected."
+    slow_reader_timeout_s: float = _setting(
+        30.0, "A client that reads nothing for this time is disconnected.", gt=0
     )
-    ping_interval_s: float = Field(20.0, gt=0, description="Silence after which oyez pings.")
-    ping_timeout_s: float = Field(
-        60.0, gt=0, description="A client that neither sends nor answers pings for so long is gone."
+    ping_interval_s: float = _setting(20.0, "Silence after which oyez pings.", gt=0)
+    ping_timeout_s: float = _setting(
+        60.0, "A client that neither sends nor answers pings for this time is disconnected.", gt=0
     )
 
-    metrics: bool = Field(True, description="Serve Prometheus metrics at /metrics.")
-    metrics_key: SecretStr | None = Field(
+    metrics: bool = _setting(True, "Serve Prometheus metrics at /metrics.")
+    metrics_key: SecretStr | None = _setting(
         None,
-        description="Key that /metrics asks for; without one anybody who reaches the server may "
-        "read them. Prefer the environment or a file to a command line.",
+        "Key that /metrics requires; without one everybody who reaches the server may read them. "
+        "Prefer the environment or a file to a command line.",
     )
-    log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="Least urgent log line shown."
+    log_level: Literal["debug", "info", "warning", "error"] = _setting(
+        "info", "Least urgent log line shown."
     )
-    log_format: Literal["text", "json"] = Field("text", description="Form of log lines.")
+    log_format: Literal["text", "json"] = _setting("text", "Form of log lines.")
 
     @classmethod
     def settings_customise_sources(

@@ -11,11 +11,10 @@ import soundfile
 from click.testing import CliRunner
 
 from oyez.bench import accuracy
-from oyez.bench.accuracy import ClipResult, Options, run
-from oyez.bench.accuracy_report import as_json, report
+from oyez.bench.accuracy import ClipResult, Options, report, run
+from oyez.bench.clips import Clip, read_manifest
 from oyez.bench.commands import bench
 from oyez.bench.driver import Transcript
-from oyez.bench.manifest import Clip, read_manifest
 from oyez.engines.fake import FakeRecogniser
 from oyez.engines.vad.energy import EnergyDetector
 
@@ -30,9 +29,9 @@ def outcome(
     detected: dict[str, str | None] | None = None,
     kind: str = "read",
 ) -> ClipResult:
-    clip = Clip(Path(f"{lang}.wav"), lang, 5.0, reference, kind, "")
-    heard = Transcript(" ".join(finals), [(text, lang) for text in finals])
-    return ClipResult(clip, 5.0, heard, 1.0, offline, 1.0, detected or {})
+    clip = Clip(Path(f"{lang}.wav"), lang, 5.0, reference, kind)
+    transcript = Transcript(" ".join(finals), [(text, lang) for text in finals])
+    return ClipResult(clip, 5.0, transcript, 1.0, offline, 1.0, detected or {})
 
 
 def row(text: str, table: int, name: str) -> list[str]:
@@ -87,7 +86,7 @@ def test_writing_is_judged_by_final_and_with_or_without_reference() -> None:
             row(text, 1, no_language)
 
 
-def test_languages_heard_are_counted_where_the_turn_is_as_long() -> None:
+def test_detected_languages_are_counted_where_the_turn_is_as_long() -> None:
     text = report(OUTCOMES, OPTIONS)
     assert row(text, 2, "en") == ["0/1", "1/1", "0/0", "1/1", "de 1", "–"]
     assert row(text, 2, "zh") == ["0/1", "0/0", "0/0", "0/1", "yue 1", "yue 1"]
@@ -108,7 +107,7 @@ def test_what_was_not_measured_is_left_out() -> None:
 
 
 def test_everything_is_saved_by_clip() -> None:
-    saved = json.loads(json.dumps(as_json(OUTCOMES)))
+    saved = json.loads(json.dumps([each.as_json() for each in OUTCOMES]))
     assert [clip["streaming_writing"]["texts"] for clip in saved] == [2, 1, 1, 0, 0]
     english = saved[0]
     assert english["streaming_score"]["insertions"] == 1
@@ -147,13 +146,13 @@ def test_help_fits_a_terminal() -> None:
     assert len(lines) > 20 and max(map(len, lines)) <= 80
 
 
-def test_an_interrupted_run_tells_what_it_has(
+def test_an_interrupted_run_reports_what_it_has(
     manifest: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    heard = iter([Transcript("one two three four", [("one two three four", "de")])])
+    transcripts = iter([Transcript("one two three four", [("one two three four", "de")])])
 
     def interrupted(*_: object, **__: object) -> Transcript:
-        for transcript in heard:
+        for transcript in transcripts:
             return transcript
         raise KeyboardInterrupt
 
@@ -169,20 +168,20 @@ def test_an_interrupted_run_tells_what_it_has(
 
 def test_what_it_costs_is_processor_time(manifest: Path) -> None:
     slow = FakeRecogniser(delay_s=2.0)
-    (heard,) = run(
+    (result,) = run(
         read_manifest(manifest)[:1],
         recogniser=slow,
         detector=EnergyDetector(),
         offline=None,
         options=Options(hint_language=True, partials=False),
     )
-    assert slow.requests and 0 < heard.streaming_s < 1
+    assert slow.requests and 0 < result.streaming_s < 1
 
 
 def test_offline_texts_are_taken_from_an_earlier_run(manifest: Path) -> None:
     earlier = manifest.parent / "earlier.json"
-    heard = [{"path": str(manifest.parent / "a.wav"), "offline": "one two three"}]
-    earlier.write_text(json.dumps(heard))
+    clips = [{"path": str(manifest.parent / "a.wav"), "offline": "one two three"}]
+    earlier.write_text(json.dumps(clips))
     command = ["accuracy", "--manifest", str(manifest), "--engine", "fake", "--vad", "energy"]
     command += ["--no-offline", "--offline-from", str(earlier)]
     result = CliRunner().invoke(bench, command)

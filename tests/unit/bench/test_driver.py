@@ -28,12 +28,12 @@ class Failing(FakeRecogniser):
         return [RecognitionError("no") for _ in requests]
 
 
-def test_every_turn_is_heard() -> None:
+def test_every_turn_is_recognised() -> None:
     engine = FakeRecogniser()
-    heard = transcribe(said(2, 1.5), recogniser=engine, detector=EnergyDetector(), language="de")
-    assert len(heard.finals) == 2
-    assert heard.language == "de"
-    assert heard.text == " ".join(text for text, _ in heard.finals)
+    result = transcribe(said(2, 1.5), recogniser=engine, detector=EnergyDetector(), language="de")
+    assert len(result.finals) == 2
+    assert result.language == "de"
+    assert result.text == " ".join(text for text, _ in result.finals)
     assert {request.purpose for request in engine.requests} == {Purpose.FINAL}
 
 
@@ -47,14 +47,14 @@ def test_partials_change_no_final() -> None:
 
 
 def test_silence_has_no_text_and_no_language() -> None:
-    heard = transcribe(
+    result = transcribe(
         np.zeros(2 * SAMPLE_RATE, np.float32),
         recogniser=FakeRecogniser(),
         detector=EnergyDetector(),
     )
-    assert heard.text == "" and heard.language is None and not heard.finals
+    assert result.text == "" and result.language is None and not result.finals
 
 
 def test_failures_are_kept() -> None:
-    heard = transcribe(said(2), recogniser=Failing(), detector=EnergyDetector())
-    assert len(heard.failures) == 1
+    result = transcribe(said(2), recogniser=Failing(), detector=EnergyDetector())
+    assert len(result.failures) == 1

@@ -8,7 +8,7 @@ SAID = "it was the best of times it was the worst of times it was the age of wis
 
 
 @pytest.mark.parametrize(
-    ("heard", "left_out"),
+    ("written", "left_out"),
     [
         (SAID, 0),
         ("it was the best of times it was the age of wisdom", 1),
@@ -17,8 +17,8 @@ SAID = "it was the best of times it was the worst of times it was the age of wis
         ("", 1),
     ],
 )
-def test_a_sentence_left_out_is_found_and_a_word_is_not(heard: str, left_out: int) -> None:
-    assert find_faults(SAID, heard, "en").left_out == left_out
+def test_a_sentence_left_out_is_found_and_a_word_is_not(written: str, left_out: int) -> None:
+    assert find_faults(SAID, written, "en").left_out == left_out
 
 
 def test_characters_count_where_there_are_no_spaces() -> None:
@@ -28,7 +28,7 @@ def test_characters_count_where_there_are_no_spaces() -> None:
 
 
 @pytest.mark.parametrize(
-    ("heard", "language", "loops"),
+    ("written", "language", "loops"),
     [
         ("Thank you. Thank you. Thank you.", "en", 1),
         ("No, no, no!", "en", 0),
@@ -38,8 +38,8 @@ def test_characters_count_where_there_are_no_spaces() -> None:
         ("then he said then he said then he said it", "en", 1),
     ],
 )
-def test_a_loop_is_told_from_emphasis(heard: str, language: str, loops: int) -> None:
-    assert find_faults("", heard, language).loops == loops
+def test_a_loop_is_more_than_emphasis(written: str, language: str, loops: int) -> None:
+    assert find_faults("", written, language).loops == loops
 
 
 def test_faults_add_up() -> None:

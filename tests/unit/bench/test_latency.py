@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from oyez.bench.latency import Waits
-from oyez.bench.load import Recording
+from oyez.bench.latency import Outcome
+from oyez.bench.load import Take
 from oyez.client import Event, parse
 
 
-def recording(*events: tuple[float, str, dict[str, Any]]) -> Recording:
+def outcome(*events: tuple[float, str, dict[str, Any]]) -> Outcome:
     """(audio time in s, end of the type, fields) of one item."""
-    return Recording(100.0, [(100 + at, event(kind, rest)) for at, kind, rest in events])
+    return Outcome.of(Take(100.0, [(100 + at, event(kind, rest)) for at, kind, rest in events]))
 
 
 def event(kind: str, fields: dict[str, Any]) -> Event:
@@ -24,33 +24,42 @@ def event(kind: str, fields: dict[str, Any]) -> Event:
 
 
 def test_one_turn() -> None:
-    waits = Waits()
-    waits.add(
-        recording(
-            (1.3, "speech_started", {"audio_start_ms": 700}),
-            (1.6, "text", {"text": "", "stash": "it"}),
-            (2.1, "text", {"text": "It", "stash": " was"}),
-            (4.0, "speech_stopped", {"audio_end_ms": 3950}),
-            (4.05, "completed", {"transcript": "It was."}),
-        )
+    found = outcome(
+        (1.3, "speech_started", {"audio_start_ms": 700}),
+        (1.6, "text", {"text": "", "stash": "it"}),
+        (2.1, "text", {"text": "It", "stash": " was"}),
+        (4.0, "speech_stopped", {"audio_end_ms": 3950}),
+        (4.05, "completed", {"transcript": "It was."}),
     )
-    assert waits.first_words == pytest.approx([500])
-    assert waits.first_confirmed == pytest.approx([1000])
-    assert waits.between_interims == pytest.approx([500])
-    assert waits.final_after_stop == pytest.approx([50])
-    assert waits.final_after_speech == pytest.approx([850])
-    assert (waits.turns, waits.retractions, waits.rewordings) == (1, 0, 0)
+    assert found.first_words == pytest.approx([500])
+    assert found.first_confirmed == pytest.approx([1000])
+    assert found.between_interims == pytest.approx([500])
+    assert found.longest_gaps == pytest.approx([1900])
+    assert found.final_after_stop == pytest.approx([50])
+    assert found.final_after_speech == pytest.approx([850])
+    assert (found.finals, found.retractions, found.rewordings) == (["It was."], 0, 0)
+    assert found.failed == found.unanswered == 0
 
 
-def test_a_final_that_contradicts_is_counted() -> None:
-    waits = Waits()
-    for transcript in ("it was", "He was"):
-        waits.add(
-            recording(
-                (1.3, "speech_started", {"audio_start_ms": 700}),
-                (2.0, "text", {"text": "It", "stash": ""}),
-                (4.0, "speech_stopped", {"audio_end_ms": 3950}),
-                (4.0, "completed", {"transcript": transcript}),
-            )
+def test_a_turn_without_interims_has_its_first_words_in_its_final() -> None:
+    found = outcome(
+        (1.3, "speech_started", {"audio_start_ms": 700}),
+        (4.0, "speech_stopped", {"audio_end_ms": 3950}),
+        (4.1, "completed", {"transcript": "It was."}),
+    )
+    assert found.first_words == pytest.approx([3000])
+    assert found.first_confirmed == found.between_interims == found.longest_gaps == []
+
+
+def test_finals_that_contradict_are_counted() -> None:
+    found = [
+        outcome(
+            (1.3, "speech_started", {"audio_start_ms": 700}),
+            (2.0, "text", {"text": "It", "stash": ""}),
+            (4.0, "speech_stopped", {"audio_end_ms": 3950}),
+            (4.0, "completed", {"transcript": transcript}),
         )
-    assert (waits.turns, waits.retractions, waits.rewordings) == (2, 2, 1)
+        for transcript in ("it was", "He was")
+    ]
+    both = found[0] + found[1]
+    assert (both.finals, both.retractions, both.rewordings) == (["it was", "He was"], 2, 1)

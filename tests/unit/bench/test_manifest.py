@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from oyez.bench.manifest import ManifestError, read_manifest
+from oyez.bench.clips import ManifestError, read_manifest
 
 LINES = """
 {"path": "a.wav", "lang": "en", "duration_s": 1.5, "reference": "hello", "kind": "read"}

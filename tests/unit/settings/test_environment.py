@@ -92,6 +92,6 @@ def test_a_wrong_value_is_described_in_words_of_the_setting(
     monkeypatch.setenv(f"OYEZ_{name}", value)
     with pytest.raises(SettingsError) as refused:
         load({})
-    said = str(refused.value)
-    assert said.startswith(f"OYEZ_{name}: ") and words in said
-    assert "Input should" not in said
+    message = str(refused.value)
+    assert message.startswith(f"OYEZ_{name}: ") and words in message
+    assert "Input should" not in message

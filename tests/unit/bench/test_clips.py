@@ -10,17 +10,15 @@ import numpy as np
 import pytest
 
 from oyez.audio.pcm import SAMPLE_RATE
-from oyez.bench.manifest import Clip
-from oyez.bench.voices import (
+from oyez.bench.clips import (
     LEAD_S,
     MAX_OFFSET_S,
     SHORTEST_PAUSE_S,
     TAIL_S,
+    Clip,
     choose,
     pieces,
     plan,
-    plan_source,
-    render,
 )
 
 
@@ -31,7 +29,7 @@ def clip(
     voice: str = "human",
     folder: Path = Path(),
 ) -> Clip:
-    return Clip(folder / name, lang, duration_s, None, "read", "", voice)
+    return Clip(folder / name, lang, duration_s, None, "read", voice)
 
 
 def recording(folder: Path, name: str, duration_s: float) -> Clip:
@@ -102,7 +100,7 @@ def test_streams_start_apart_and_within_a_conversation() -> None:
 
 def test_pauses_last_about_as_long_as_clips() -> None:
     endless = islice(pieces([clip("a", duration_s=1.0), clip("b", duration_s=10.0)],
-                            "conversational", plan_source(0, "conversational")), 40)  # fmt: skip
+                            "conversational", np.random.default_rng(0)), 40)  # fmt: skip
     seen = list(endless)
     for spoken, pause in zip(seen[::2], seen[1::2], strict=True):
         assert spoken.clip and not pause.clip
@@ -113,9 +111,9 @@ def test_pauses_last_about_as_long_as_clips() -> None:
 def test_rendered_audio_has_its_length_and_no_digital_silence(tmp_path: Path) -> None:
     clips = {"en": [recording(tmp_path, "a.wav", 2.0), recording(tmp_path, "b.wav", 3.0)]}
     planned = plan(1, clips, "conversational", 8.0)
-    samples = render(planned)
+    samples = planned.render()
     assert len(samples) == round((8.0 + LEAD_S + TAIL_S) * SAMPLE_RATE)
-    np.testing.assert_array_equal(samples, render(planned))
+    np.testing.assert_array_equal(samples, planned.render())
     spoken_s = np.count_nonzero(np.abs(samples) > 0.1) / SAMPLE_RATE
     assert spoken_s == pytest.approx(planned.speech_s, abs=0.01)
     for soft in (samples[: round(LEAD_S * SAMPLE_RATE)], samples[-round(TAIL_S * SAMPLE_RATE) :]):
@@ -125,7 +123,7 @@ def test_rendered_audio_has_its_length_and_no_digital_silence(tmp_path: Path) ->
 
 def test_streams_that_share_one_clip_begin_it_in_different_places(tmp_path: Path) -> None:
     clips = {"en": [recording(tmp_path, "a.wav", 2.0)]}
-    first = [render(plan(number, clips, "nonstop", 2.0)) for number in (0, 1, 2)]
+    first = [plan(number, clips, "nonstop", 2.0).render() for number in (0, 1, 2)]
     at = round((LEAD_S + 0.01) * SAMPLE_RATE)
     loudness = sorted(abs(float(samples[at])) for samples in first)
     assert loudness[1] - loudness[0] > 0.01 and loudness[2] - loudness[1] > 0.01
@@ -134,4 +132,4 @@ def test_streams_that_share_one_clip_begin_it_in_different_places(tmp_path: Path
 def test_a_clip_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     clips = {"en": [clip("gone.wav", folder=tmp_path)]}
     with pytest.raises(RuntimeError, match=r"gone\.wav"):
-        render(plan(0, clips, "nonstop", 2.0))
+        plan(0, clips, "nonstop", 2.0).render()
