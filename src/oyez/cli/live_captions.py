@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
-import signal
+from collections.abc import AsyncIterator
 
 from oyez.cli.audio_sources import SILENT_DB, Source, SourceError, level_db
+from oyez.cli.engines import on_signals, send_audio
 from oyez.cli.errors import FAILED, NEVER_STARTED, CommandError
 from oyez.cli.screens import REFRESH_S, Screen, Status
 from oyez.client import (
@@ -34,7 +34,7 @@ class LiveCaptions:
         self._sent_bytes = 0
         self._level_db = SILENT_DB
         self._ending = False
-        self._source_error: SourceError | None = None
+        self._signals = 0
 
     def run(self, server: contextlib.AbstractAsyncContextManager[Target]) -> bool:
         """Run until the source ends or Ctrl-C, and until everything is answered: return True.
@@ -54,21 +54,43 @@ class LiveCaptions:
         return True
 
     async def _run(self, server: contextlib.AbstractAsyncContextManager[Target]) -> None:
-        self._end_on_signals()
-        async with server as target, open_session(target, self._options) as session:
-            self._source.start()
-            tasks = [asyncio.create_task(self._send(session)), asyncio.create_task(self._refresh())]
-            try:
-                await self._receive(session)
-            finally:
-                self._source.stop()
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
-                for utterance in self._captions.unanswered:
-                    self._screen.finished(utterance)
-        if self._source_error is not None:
-            raise self._source_error
+        main = asyncio.current_task()
+        assert main is not None
+
+        def on_signal() -> None:
+            # The signals are counted: whether the audio has ended says nothing, because Ctrl-C ends
+            # the other end of a pipe at the same time.
+            self._signals += 1
+            if self._signals > 1:
+                main.cancel()
+            self._ending = True
+            self._source.stop()
+
+        with on_signals(on_signal):
+            async with server as target, open_session(target, self._options) as session:
+                self._source.start()
+                sending = asyncio.create_task(send_audio(session, self._packets()))
+                refreshing = asyncio.create_task(self._refresh())
+                try:
+                    await self._receive(session)
+                    with contextlib.suppress(ClientError):  # everything is answered
+                        await sending
+                finally:
+                    self._source.close()
+                    for task in (sending, refreshing):
+                        task.cancel()
+                    await asyncio.gather(sending, refreshing, return_exceptions=True)
+                    for utterance in self._captions.unanswered:
+                        self._screen.finished(utterance)
+
+    async def _packets(self) -> AsyncIterator[bytes]:
+        try:
+            async for pcm in self._source.packets():
+                self._level_db = level_db(pcm)
+                self._sent_bytes += len(pcm)
+                yield pcm
+        finally:
+            self._ending, self._level_db = True, SILENT_DB
 
     async def _receive(self, session: Session) -> None:
         async for event, raw in session.events():
@@ -81,22 +103,9 @@ class LiveCaptions:
                 self._show()
         if not self._ending:
             raise ClientError(
-                "the server ended the session: it heard nothing for long, or lets none be longer"
+                "the server ended the session: no audio came for too long, or the session reached "
+                "the longest time that it may take"
             )
-
-    async def _send(self, session: Session) -> None:
-        # If the connection breaks, `_receive` raises the error.
-        with contextlib.suppress(ClientError):
-            try:
-                async for pcm in self._source.packets():
-                    self._level_db = level_db(pcm)
-                    await session.send(pcm)
-                    self._sent_bytes += len(pcm)
-            except SourceError as error:
-                self._source_error = error
-            self._ending = True
-            self._level_db = SILENT_DB
-            await session.finish()
 
     async def _refresh(self) -> None:
         while True:
@@ -107,22 +116,3 @@ class LiveCaptions:
         audio_s = self._sent_bytes / BYTES_PER_S
         status = Status(audio_s, self._level_db, self._source.overflows, self._ending)
         self._screen.show(self._captions.current, status)
-
-    def _end_on_signals(self) -> None:
-        """End the audio at the first signal, and everything at the second."""
-        loop = asyncio.get_running_loop()
-        main = asyncio.current_task()
-        assert main is not None
-        signals = itertools.count(1)
-
-        def on_signal() -> None:
-            # The signals are counted: whether the audio has ended says nothing, because Ctrl-C ends
-            # the other end of a pipe at the same time.
-            if next(signals) > 1:
-                main.cancel()
-            self._ending = True
-            self._source.stop()
-
-        for number in (signal.SIGINT, signal.SIGTERM):
-            with contextlib.suppress(NotImplementedError):  # on Windows, KeyboardInterrupt comes
-                loop.add_signal_handler(number, on_signal)

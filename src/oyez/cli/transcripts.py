@@ -11,17 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from oyez.cli.errors import USAGE, CommandError
 from oyez.cli.values import clock
 from oyez.files.results import Segment, Word, document
 from oyez.files.subtitles import srt, vtt
 
 STDIN = "-"
-FORMATS = {"text": ".txt", "json": ".json", "srt": ".srt", "vtt": ".vtt"}
-"""By name: the suffix of the file."""
-
-
-class OutputError(Exception):
-    """An output has no place. The message says what to do."""
+SUFFIXES = {"text": ".txt", "json": ".json", "srt": ".srt", "vtt": ".vtt"}
+"""By format: the suffix of the file."""
 
 
 @dataclass(slots=True)
@@ -37,28 +34,27 @@ class Transcript:
     notes: list[str] = field(default_factory=list)
     """Faults of the file that did not stop the transcription."""
 
-    @property
-    def failures(self) -> int:
-        """The number of segments that could not be recognised."""
-        return sum(segment.failure is not None for segment in self.segments)
-
 
 def plan(inputs: Sequence[str], output: str | None, form: str, *, force: bool) -> list[Path | None]:
     """Return the path for each input, in order; None stands for stdout.
 
     output: a file (for one input), a directory, or "-" for stdout; None: stdout for one input,
-    beside each of several. Raises OutputError before anything is written.
+    beside each of several. Raises CommandError before anything is written.
     """
     if output == STDIN or (output is None and len(inputs) == 1):
         return [None] * len(inputs)
-    paths = _paths(inputs, output, FORMATS[form])
+    paths = _paths(inputs, output, SUFFIXES[form])
+    taken = {Path(name).absolute() for name in inputs if name != STDIN}
     for path, name in zip(paths, inputs, strict=True):
-        if any(other != STDIN and path.absolute() == Path(other).absolute() for other in inputs):
-            raise OutputError(f"{path} is an input: choose another place with --output")
-        if path.exists() and _is_replaced(path) and not force:
-            raise OutputError(f"{path} exists: choose another place with --output, or --force")
-        if not path.parent.is_dir():
-            raise OutputError(f"{path.parent} of {name} is no directory: make it first")
+        message = None
+        if path.absolute() in taken:
+            message = f"{path} is an input: choose another place with --output"
+        elif path.exists() and _is_replaced(path) and not force:
+            message = f"{path} exists: choose another place with --output, or --force"
+        elif not path.parent.is_dir():
+            message = f"{path.parent} of {name} is no directory: make it first"
+        if message:
+            raise CommandError(message, USAGE)
     return list(paths)
 
 
@@ -123,16 +119,17 @@ def _paths(inputs: Sequence[str], output: str | None, suffix: str) -> list[Path]
     directory = Path(output) if output is not None else None
     if directory is not None and not directory.is_dir():
         if len(inputs) > 1 or output is None or output.endswith(os.sep):
-            raise OutputError(f"--output {output} is no directory: make it first")
+            raise CommandError(f"--output {output} is no directory: make it first", USAGE)
         return [directory]
     sources = [Path("stdin" if name == STDIN else name) for name in inputs]
     short = [(directory or source.parent) / f"{source.stem}{suffix}" for source in sources]
     # talk.mp3 and talk.wav must not both become talk.txt
-    taken = Counter(short)
+    count = Counter(short)
     paths = [
-        path if taken[path] == 1 else path.with_name(f"{source.name}{suffix}")
+        path if count[path] == 1 else path.with_name(f"{source.name}{suffix}")
         for path, source in zip(short, sources, strict=True)
     ]
     if len(set(paths)) < len(paths):
-        raise OutputError("several inputs have the same name: transcribe them one by one")
+        message = "several inputs have the same name: transcribe them one by one"
+        raise CommandError(message, USAGE)
     return paths
