@@ -119,10 +119,9 @@ def cores() -> Finding:
     """Check how many cores may be used, with the limit of a container."""
     share = cpu_share()
     words = f"{share.cores} of {os.cpu_count() or share.cores} may be used"
-    if share.quota is None:
-        return Finding("ok", words)
-    words += f", container limit {share.quota:g}: {share.usable} threads"
-    if share.quota < 1:
+    if share.quota is not None:
+        words += f", container limit {share.quota:g}: {share.usable} threads"
+    if share.quota is not None and share.quota < 1:
         return Finding("warn", words, "raise the container's limit to one core at least")
     return Finding("ok", words)
 
@@ -130,20 +129,15 @@ def cores() -> Finding:
 def memory() -> Finding:
     """Check the memory, with the limit of a container."""
     total, available = memory_bytes()
-    limit = memory_limit_bytes()
     if total is None:
         return Finding("ok", "not reported by this system; oyez needs about 0.6 GB")
-    least = min(number for number in (available, limit, total) if number is not None)
-    words = size_text(total)
-    if available is not None:
-        words += f", {size_text(available)} available"
-    if limit is not None:
-        words += f", container limit {size_text(limit)}"
-    if least < LEAST_MEMORY_BYTES:
+    sizes = {"{}": total, "{} available": available, "container limit {}": memory_limit_bytes()}
+    known = {words: size for words, size in sizes.items() if size is not None}
+    words = ", ".join(text.format(size_text(size)) for text, size in known.items())
+    if min(known.values()) < LEAST_MEMORY_BYTES:
         return Finding("fail", words, "provide 0.6 GB at least; 1.5 GB is comfortable")
-    if least < COMFORTABLE_MEMORY_BYTES:
-        return Finding("warn", words, "1.5 GB is comfortable")
-    return Finding("ok", words)
+    is_enough = min(known.values()) >= COMFORTABLE_MEMORY_BYTES
+    return Finding("ok", words) if is_enough else Finding("warn", words, "1.5 GB is comfortable")
 
 
 def disk(directory: Path, flag: str) -> Finding:

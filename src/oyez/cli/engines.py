@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from oyez.client import Session, Target
     from oyez.runtime.loader import Engines
 
+CONTEXT_HELP = "Names and terms that may be said; @FILE reads them from a file."
+URL_HELP = "A running server, as ws://HOST:PORT; without it, recognition runs in this process."
 MAX_CONTEXT_BYTES = 1 << 20
 THREADS_STOP_S = 2.0
 DAY_S = 86_400.0
@@ -63,31 +65,14 @@ def with_recognition(*names: str) -> Callable[[Callable[..., None]], Callable[..
             shell_complete=complete_language,
             help="What is spoken; default: detected.",
         )
-        @click.option(
-            "--context",
-            default="",
-            metavar="TEXT",
-            help="Names and terms that may be said; @FILE reads them from a file.",
-        )
-        @click.option(
-            "--url",
-            help="A running server, as ws://HOST:PORT; without it, recognition "
-            "runs in this process.",
-        )
+        @click.option("--context", default="", metavar="TEXT", help=CONTEXT_HELP)
+        @click.option("--url", help=URL_HELP)
         @click.option("--key", help="The server's key; better in the environment: OYEZ_API_KEY.")
         @functools.wraps(command)
-        def run(
-            *,
-            settings: Settings,
-            language: str | None,
-            context: str,
-            url: str | None,
-            key: str | None,
-            **given: Any,
-        ) -> None:
+        def run(settings: Settings, url: str | None, key: str | None, **given: Any) -> None:
             target = _target(settings, url, key) if url else None
-            recognition = Recognition(settings, language, _read_context(context), target)
-            command(recognition=recognition, **given)
+            language, context = given.pop("language"), _read_context(given.pop("context"))
+            command(recognition=Recognition(settings, language, context, target), **given)
 
         return with_settings(*names)(run)
 

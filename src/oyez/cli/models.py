@@ -77,7 +77,7 @@ def list_models(settings: Settings, as_json: bool) -> None:
     rows, faults = [], []
     for model in known_models(settings.models_dir).values():
         languages, engines = model.about.get("languages", ()), model.about.get("engines", ())
-        fault = "; ".join(model_faults(model))
+        fault = "; ".join(model_faults(model)) or None
         prepared = is_prepared(model, settings.cache_dir)
         if as_json:
             report = {
@@ -89,25 +89,18 @@ def list_models(settings: Settings, as_json: bool) -> None:
                 "prepared": prepared,
                 "sha256": model.sha256,
                 "origin": model.origin,
-                "fault": fault or None,
+                "fault": fault,
             }
             click.echo(json.dumps(report, ensure_ascii=False))
             continue
-        rows.append(
-            [
-                model.name,
-                size_text(model.size_bytes),
-                f"{len(languages)} of {len(LANGUAGES)}",
-                "yes" if prepared else "no",
-                ", ".join(engine.removeprefix("whisper-") for engine in engines),
-                model.digest[:12],
-            ]
-        )
+        size, count = size_text(model.size_bytes), f"{len(languages)} of {len(LANGUAGES)}"
+        shown = ", ".join(engine.removeprefix("whisper-") for engine in engines)
+        is_there = "yes" if prepared else "no"
+        rows.append([model.name, size, count, is_there, shown, model.digest[:12]])
         faults += [f"oyez: {model.name}: {fault}"] if fault else []
     if not as_json:
         print_table(HEADER, rows)
-    for line in faults:
-        click.echo(line, err=True)
+        click.echo("".join(f"{line}\n" for line in faults), err=True, nl=False)
 
 
 @models.command()
@@ -190,17 +183,10 @@ def add(
             _download(hub_name, source)
         try:
             about = inspect_model(source)
-            size_bytes = library.size_bytes(source)
-            progress = stack.enter_context(byte_progress(f"adding {name}", size_bytes))
-            library.add(
-                models_dir,
-                name,
-                source,
-                origin=origin,
-                about=asdict(about),
-                link=link,
-                progress=progress,
-            )
+            bar = byte_progress(f"adding {name}", library.size_bytes(source))
+            progress = stack.enter_context(bar)
+            found = asdict(about)
+            library.add(models_dir, name, source, origin, found, link=link, progress=progress)
         except (WeightsError, library.LibraryError) as error:
             raise CommandError(f"{origin} was not added: {error}") from error
         except OSError as error:
@@ -268,21 +254,22 @@ def _download(hub_name: str, target: Path) -> None:
     files = [*library.NEEDED, *library.OPTIONAL]
     try:
         huggingface_hub.snapshot_download(repo, local_dir=target, allow_patterns=files)
-    except Exception as error:  # its HTTP library raises exceptions of its own
+        return
+    except GatedRepoError:
+        message = f"{repo} asks for consent first: log in with hf auth login"
+    except RepositoryNotFoundError:
+        message = (
+            f"there is no {repo} on the Hugging Face hub: give a size such as small or "
+            "medium, or owner/repository of a model in CTranslate2's format"
+        )
+    except HfHubHTTPError as error:
+        message = f"the Hugging Face hub refused {repo}: {error}"
+    except Exception:  # noqa: BLE001 - its HTTP library raises exceptions of its own
         message = (
             "the Hugging Face hub cannot be reached; on a machine that reaches it: hf download "
             f"{repo} --local-dir DIRECTORY; then here: oyez models add DIRECTORY --name NAME"
         )
-        if isinstance(error, GatedRepoError):
-            message = f"{repo} asks for consent first: log in with hf auth login"
-        elif isinstance(error, RepositoryNotFoundError):
-            message = (
-                f"there is no {repo} on the Hugging Face hub: give a size such as small or "
-                "medium, or owner/repository of a model in CTranslate2's format"
-            )
-        elif isinstance(error, HfHubHTTPError):
-            message = f"the Hugging Face hub refused {repo}: {error}"
-        raise CommandError(message, NEVER_STARTED) from error
+    raise CommandError(message, NEVER_STARTED)
 
 
 def known_models(models_dir: Path) -> dict[str, AddedModel]:

@@ -77,9 +77,9 @@ def add(
     models_dir: Path,
     name: str,
     source: Path,
-    *,
     origin: str,
     about: dict[str, Any],
+    *,
     link: bool = False,
     progress: Progress = lambda done_bytes: None,
 ) -> AddedModel:
@@ -130,13 +130,12 @@ def faults(model: AddedModel, progress: Progress | None = None) -> list[str]:
     for name, expected in model.sha256.items():
         path = model.directory / name
         try:
-            digest = _hash(path, None, progress) if progress else expected
             path.stat()
+            digest = _hash(path, None, progress) if progress else expected
+            if digest != expected:
+                found.append(f"{name} is not as it was added: SHA-256 {digest}")
         except OSError as error:
             found.append(f"{name} cannot be read: {error.strerror}")
-            continue
-        if digest != expected:
-            found.append(f"{name} is not as it was added: SHA-256 {digest}")
     return found
 
 
