@@ -66,7 +66,7 @@ class Microphone:
         loop = asyncio.get_running_loop()
 
         def notify() -> None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody reads any more
+            with contextlib.suppress(RuntimeError):  # the loop is closed, so nothing reads
                 loop.call_soon_threadsafe(self._changed.set)
 
         def on_audio(data: Any, frames: int, time: Any, status: Any) -> None:
@@ -101,8 +101,6 @@ class Microphone:
             self._stream.close()
         self._ended = True
         self._changed.set()
-
-    close = stop
 
     async def packets(self) -> AsyncIterator[bytes]:
         """Yield PCM16 until the end."""
@@ -236,15 +234,23 @@ class Pipe:
         last is still to be read. Ending the read also brings out what the decoder holds."""
         asyncio.get_running_loop().call_later(DRAIN_S, self._file.interrupt)
 
-    def close(self) -> None:
-        """End the read that waits."""
-        self._file.interrupt()
-
     async def packets(self) -> AsyncIterator[bytes]:
-        """Yield PCM16 until the end. Raises SourceError if it cannot be read or decoded."""
+        """Yield PCM16 until the end. Raises SourceError if it cannot be read or decoded.
+
+        If the task is cancelled, the pipe is interrupted.
+        """
         blocks = self._blocks()
         try:
-            while (samples := await run_blocking(next, blocks, None)) is not None:
+            while True:
+                reading = asyncio.ensure_future(run_blocking(next, blocks, None))
+                try:
+                    samples = await asyncio.shield(reading)
+                except asyncio.CancelledError:
+                    self._file.interrupt()
+                    await asyncio.wait([reading])
+                    raise
+                if samples is None:
+                    return
                 yield samples_to_pcm16(samples).tobytes()
         except Exception as error:  # decoders raise anything
             raise SourceError(str(error)) from error

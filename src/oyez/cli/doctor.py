@@ -14,17 +14,20 @@ from importlib.resources import as_file, files
 from typing import TYPE_CHECKING
 
 import click
+from rich.console import Console
+from rich.text import Text
 
+from oyez.cli import doctor_checks
+from oyez.cli.doctor_checks import Finding
+from oyez.cli.engines import load_errors, local_server
 from oyez.cli.errors import FAILED, CommandError
 from oyez.cli.setting_options import with_settings
+from oyez.cli.terminal import STYLES, console, mark, wrap
 from oyez.cli.values import counted
 from oyez.settings import Settings
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from oyez.audio.pcm import Samples
-    from oyez.cli.doctor_checks import Finding
     from oyez.runtime.loader import Engines
 
 AREA_COLUMNS = 12
@@ -38,7 +41,7 @@ REAL_TIME = 1.0
 @click.option(
     "--running",
     is_flag=True,
-    help="Only ask the running server with these settings for its health.",
+    help="Only check the health of the running server with these settings.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @with_settings(
@@ -63,9 +66,6 @@ def doctor(settings: Settings, quick: bool, running: bool, as_json: bool) -> Non
 
     Exit codes: 0 no problems, 1 there are problems, 2 wrong settings.
     """
-    from oyez.cli import doctor_checks
-    from oyez.cli.terminal import console
-
     out = console()
     findings: dict[str, Finding] = {}
 
@@ -98,8 +98,6 @@ def doctor(settings: Settings, quick: bool, running: bool, as_json: bool) -> Non
 def self_test(settings: Settings) -> dict[str, Finding]:
     """Load the engines of these settings and transcribe the sample with them; takes seconds."""
     from oyez.audio.pcm import SAMPLE_RATE
-    from oyez.cli.doctor_checks import Finding
-    from oyez.cli.engines import load_errors
     from oyez.client import ClientError
     from oyez.files.media import read_media
     from oyez.runtime.loader import load_configured
@@ -128,7 +126,7 @@ def self_test(settings: Settings) -> dict[str, Finding]:
     if settings.engine == "fake":
         findings["words"] = Finding("ok", "not checked: the engine is fake")
     elif right < LEAST_SHARE_RIGHT * len(reference):
-        advice = "the model may be damaged, or knows little English: oyez models verify"
+        advice = "the model may be damaged, or weak in English; to check it: oyez models verify"
         findings["words"] = Finding("warn", words, advice)
     cost = engines.session_cost
     count = settings.max_load // cost if cost and settings.max_load else math.inf
@@ -151,7 +149,6 @@ def words_of(text: str) -> list[str]:
 
 async def _transcribe(engines: Engines, samples: Samples) -> str:
     """Stream the audio through a whole server in this process."""
-    from oyez.cli.engines import local_server
     from oyez.cli.transcribe_files import remote_results
     from oyez.client import SessionOptions
     from oyez.files.results import Segment
@@ -162,10 +159,6 @@ async def _transcribe(engines: Engines, samples: Samples) -> str:
 
 
 def _show(area: str, finding: Finding, out: Console, as_json: bool) -> None:
-    from rich.text import Text
-
-    from oyez.cli.terminal import STYLES, mark, wrap
-
     if as_json:
         click.echo(json.dumps({"area": area, **asdict(finding)}, ensure_ascii=False))
         return

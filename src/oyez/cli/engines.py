@@ -8,7 +8,7 @@ import secrets
 import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,13 +22,15 @@ from oyez.cli.values import complete_language, parse_language
 from oyez.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
-    from oyez.client import Session, Target
+    from oyez.client import Captions, Session, SessionOptions, Target, Utterance
     from oyez.runtime.loader import Engines
 
 CONTEXT_HELP = "Names and terms that may be said; @FILE reads them from a file."
 URL_HELP = "A running server, as ws://HOST:PORT; without it, recognition runs in this process."
 MAX_CONTEXT_BYTES = 1 << 20
 THREADS_STOP_S = 2.0
+FINISH_S = 1.0
+"""How long the task that sends may go on after the last answer."""
 DAY_S = 86_400.0
 
 
@@ -126,11 +128,37 @@ async def local_server(engines: Engines) -> AsyncIterator[Target]:
             await asyncio.to_thread(accounts.close, THREADS_STOP_S)
 
 
-async def send_audio(session: Session, packets: AsyncIterable[bytes]) -> None:
-    """Send PCM16 and finish the session, also if the audio breaks off.
+async def captioned(
+    target: Target, options: SessionOptions, packets: AsyncIterable[bytes], captions: Captions
+) -> AsyncGenerator[tuple[str, Utterance | None]]:
+    """Send PCM16 to a server, and yield each event as received, with the utterance that it ends.
 
-    Raises ClientError, and what `packets` raises.
+    `packets` is read from when the session is open; `captions` follows the events. If the audio
+    breaks off, what was sent is still answered. Raises ClientError, and what `packets` raises.
     """
+    from oyez.client import ClientError, ErrorEvent, open_session
+
+    async with open_session(target, options) as session:
+        sending = asyncio.create_task(_send(session, packets))
+        try:
+            async for event, raw in session.events():
+                yield raw, captions.take(event)
+                if isinstance(event, ErrorEvent):
+                    raise ClientError(event.error.message)
+            await asyncio.wait([sending], timeout=FINISH_S)
+            if not sending.done():
+                raise ClientError(
+                    "the server ended the session: no audio came for too long, or the session "
+                    "reached its longest time"
+                )
+            await sending
+        finally:
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
+
+
+async def _send(session: Session, packets: AsyncIterable[bytes]) -> None:
+    """Send the audio and finish the session, also if the audio breaks off."""
     from oyez.client import ClientError
 
     try:

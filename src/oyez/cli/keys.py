@@ -7,13 +7,26 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
 
+from oyez.accounts.database import OFF, Database, DatabaseError, open_database
+from oyez.accounts.keys import (
+    NO_LIMITS,
+    Key,
+    KeyLimits,
+    all_keys,
+    change_limits,
+    create_key,
+    rename_key,
+    revoke_key,
+)
+from oyez.accounts.reports import last_use, usage_report
 from oyez.cli.errors import USAGE, CommandError, confirm
 from oyez.cli.setting_options import given_only, with_settings
+from oyez.cli.terminal import print_table
 from oyez.cli.values import (
     complete_language,
     counted,
@@ -22,11 +35,7 @@ from oyez.cli.values import (
     parse_expiry,
     parse_languages,
 )
-
-if TYPE_CHECKING:
-    from oyez.accounts.database import Database
-    from oyez.accounts.keys import Key, KeyLimits
-    from oyez.settings import Settings
+from oyez.settings import Settings, SettingsError, load
 
 MAX_NAME_CHARACTERS = 64
 MAX_KEYS_NAMED = 20
@@ -50,8 +59,6 @@ def accounts_database(settings: Settings, *, create: bool = False) -> Iterator[D
 
     Raises CommandError for every DatabaseError, also of the code inside.
     """
-    from oyez.accounts.database import OFF, DatabaseError, open_database
-
     if settings.database == OFF:
         raise CommandError("database is 'off': no keys and no usage are kept", USAGE)
     try:
@@ -68,10 +75,6 @@ def complete_key(
     ctx: click.Context, param: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
     """Complete names and ids of keys that are not revoked, if the database can be read."""
-    from oyez.accounts.database import DatabaseError, open_database
-    from oyez.accounts.keys import all_keys
-    from oyez.settings import SettingsError, load
-
     given = {"database": ctx.params["database"]} if ctx.params.get("database") else {}
     try:
         url = load(given, ctx.params.get("config")).database
@@ -139,8 +142,6 @@ def create(name: str, is_json: bool, settings: Settings, **given: Any) -> None:
 
     The key is the only thing on standard output; the rest goes to standard error.
     """
-    from oyez.accounts.keys import KeyLimits, all_keys, create_key
-
     name = _checked_name(name)
     with accounts_database(settings, create=True) as database:
         known = all_keys(database)
@@ -164,10 +165,6 @@ def create(name: str, is_json: bool, settings: Settings, **given: Any) -> None:
 @database_options
 def list_keys(is_all: bool, is_json: bool, settings: Settings) -> None:
     """Show the keys there are, without the keys themselves."""
-    from oyez.accounts.keys import all_keys
-    from oyez.accounts.reports import last_use
-    from oyez.cli.terminal import print_table
-
     with accounts_database(settings) as database:
         known = [key for key in all_keys(database) if is_all or key.revoked_at is None]
         used = last_use(database)
@@ -196,8 +193,6 @@ def rename(wanted: str, name: str, settings: Settings) -> None:
 
     Past sessions keep the old name; sums of usage are shown under the new one.
     """
-    from oyez.accounts.keys import all_keys, rename_key
-
     name = _checked_name(name)
     with accounts_database(settings) as database:
         known = all_keys(database)
@@ -213,8 +208,6 @@ def rename(wanted: str, name: str, settings: Settings) -> None:
 @database_options
 def revoke(wanted: str, yes: bool, settings: Settings) -> None:
     """Refuse a key from now on, and end its sessions. This cannot be undone."""
-    from oyez.accounts.keys import all_keys, revoke_key
-
     with accounts_database(settings) as database:
         key = _resolve_key(all_keys(database), wanted)
         if key.revoked_at is not None:
@@ -242,9 +235,6 @@ def limits(
     wanted: str, lifted: tuple[str, ...], is_json: bool, settings: Settings, **given: Any
 ) -> None:
     """Show the limits of a key; with options, change them. The other limits stay."""
-    from oyez.accounts.keys import NO_LIMITS, all_keys, change_limits
-    from oyez.accounts.reports import usage_report
-
     chosen = _chosen_limits(given)
     for option in lifted:
         if FIELDS[option] in chosen:

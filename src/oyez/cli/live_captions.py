@@ -7,18 +7,10 @@ import contextlib
 from collections.abc import AsyncIterator
 
 from oyez.cli.audio_sources import SILENT_DB, Source, SourceError, level_db
-from oyez.cli.engines import on_signals, send_audio
+from oyez.cli.engines import captioned, on_signals
 from oyez.cli.errors import FAILED, NEVER_STARTED, CommandError
 from oyez.cli.screens import REFRESH_S, Screen, Status
-from oyez.client import (
-    Captions,
-    ClientError,
-    ErrorEvent,
-    Session,
-    SessionOptions,
-    Target,
-    open_session,
-)
+from oyez.client import Captions, ClientError, SessionOptions, Target
 
 BYTES_PER_S = 32_000
 
@@ -33,6 +25,7 @@ class LiveCaptions:
         self._captions = Captions()
         self._sent_bytes = 0
         self._level_db = SILENT_DB
+        self._started = False
         self._ending = False
         self._signals = 0
 
@@ -66,24 +59,28 @@ class LiveCaptions:
             self._ending = True
             self._source.stop()
 
+        refreshing = asyncio.create_task(self._refresh())
         with on_signals(on_signal):
-            async with server as target, open_session(target, self._options) as session:
-                self._source.start()
-                sending = asyncio.create_task(send_audio(session, self._packets()))
-                refreshing = asyncio.create_task(self._refresh())
+            async with server as target:
+                events = captioned(target, self._options, self._packets(), self._captions)
                 try:
-                    await self._receive(session)
-                    with contextlib.suppress(ClientError):  # everything is answered
-                        await sending
+                    async with contextlib.aclosing(events):
+                        async for raw, utterance in events:
+                            self._screen.event(raw)
+                            if utterance is not None:
+                                self._screen.finished(utterance)
+                                self._show()
                 finally:
-                    self._source.close()
-                    for task in (sending, refreshing):
-                        task.cancel()
-                    await asyncio.gather(sending, refreshing, return_exceptions=True)
-                    for utterance in self._captions.unanswered:
-                        self._screen.finished(utterance)
+                    self._source.stop()
+                    refreshing.cancel()
+                    await asyncio.gather(refreshing, return_exceptions=True)
+                    for unanswered in self._captions.unanswered:
+                        self._screen.finished(unanswered)
 
     async def _packets(self) -> AsyncIterator[bytes]:
+        """Start the source and yield its audio: the session is open."""
+        self._source.start()
+        self._started = True
         try:
             async for pcm in self._source.packets():
                 self._level_db = level_db(pcm)
@@ -92,24 +89,10 @@ class LiveCaptions:
         finally:
             self._ending, self._level_db = True, SILENT_DB
 
-    async def _receive(self, session: Session) -> None:
-        async for event, raw in session.events():
-            self._screen.event(raw)
-            if isinstance(event, ErrorEvent):
-                raise ClientError(event.error.message)
-            utterance = self._captions.take(event)
-            if utterance is not None:
-                self._screen.finished(utterance)
-                self._show()
-        if not self._ending:
-            raise ClientError(
-                "the server ended the session: no audio came for too long, or the session reached "
-                "the longest time that it may take"
-            )
-
     async def _refresh(self) -> None:
         while True:
-            self._show()
+            if self._started:
+                self._show()
             await asyncio.sleep(REFRESH_S)
 
     def _show(self) -> None:

@@ -8,16 +8,18 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from oyez.cli.errors import FAILED, NEVER_STARTED, USAGE, CommandError
 from oyez.cli.setting_options import with_settings
-from oyez.settings import Settings
-
-if TYPE_CHECKING:
-    from oyez.engines.library import AddedModel
+from oyez.cli.terminal import byte_progress, console, mark, print_table
+from oyez.cli.values import size_text
+from oyez.engines import library
+from oyez.engines.base import LANGUAGES
+from oyez.engines.library import AddedModel
+from oyez.engines.whisper.weights import PACKAGED_SHA256, WeightsError, packaged
+from oyez.settings import Settings, SettingsError, load
 
 DIRECTORY = click.Path(exists=True, file_okay=False, path_type=Path)
 HEADER = ("NAME", "SIZE", "LANGUAGES", "PREPARED", "ENGINES", "SHA-256")
@@ -35,7 +37,7 @@ OTHER_REPOSITORIES = {
 def models() -> None:
     """List, check, add and remove models.
 
-    oyez serves the built-in model 'base' unless told otherwise. Other Whisper
+    oyez serves the built-in model 'base' by default. Other Whisper
     models are added once, from a directory in CTranslate2's format (the one
     faster-whisper uses), and then served by name.
 
@@ -50,9 +52,6 @@ def models() -> None:
 
 def complete_model(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """Complete the names of the models in the default directory."""
-    from oyez.engines import library
-    from oyez.settings import SettingsError, load
-
     try:
         found = library.added(load({}).models_dir)
     except SettingsError:
@@ -69,11 +68,6 @@ def list_models(settings: Settings, as_json: bool) -> None:
     Prepared: its graphs for the engine whisper-onnx are in the cache; the first
     start with a model prepares it.
     """
-    from oyez.cli.terminal import print_table
-    from oyez.cli.values import size_text
-    from oyez.engines import library
-    from oyez.engines.base import LANGUAGES
-
     rows, faults = [], []
     for model in known_models(settings.models_dir).values():
         languages, engines = model.about.get("languages", ()), model.about.get("engines", ())
@@ -112,7 +106,6 @@ def verify(settings: Settings, names: tuple[str, ...]) -> None:
 
     Exit code 1 if a file is damaged or missing.
     """
-    from oyez.cli.terminal import byte_progress, console, mark
     from oyez.engines.whisper_onnx.prepare import prepared_fault
 
     out = console()
@@ -162,10 +155,7 @@ def add(
       oyez models add /shared/large-v3 --link
       oyez models add --from-hub small
     """
-    from oyez.cli.terminal import byte_progress
-    from oyez.engines import library
     from oyez.engines.whisper.inspection import inspect_model
-    from oyez.engines.whisper.weights import WeightsError
 
     if (directory is None) == (hub_name is None):
         raise click.UsageError("give either a DIRECTORY or --from-hub NAME")
@@ -219,8 +209,6 @@ def remove(settings: Settings, name: str) -> None:
 
     Of a linked model only the links are removed.
     """
-    from oyez.engines import library
-    from oyez.engines.whisper.weights import PACKAGED_SHA256
     from oyez.engines.whisper_onnx.prepare import delete_cached
 
     try:
@@ -247,8 +235,6 @@ def _download(hub_name: str, target: Path) -> None:
     import huggingface_hub
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
 
-    from oyez.engines import library
-
     click.echo(f"downloading {hub_name} from the Hugging Face hub", err=True)
     repo = hub_repository(hub_name)
     files = [*library.NEEDED, *library.OPTIONAL]
@@ -256,7 +242,7 @@ def _download(hub_name: str, target: Path) -> None:
         huggingface_hub.snapshot_download(repo, local_dir=target, allow_patterns=files)
         return
     except GatedRepoError:
-        message = f"{repo} asks for consent first: log in with hf auth login"
+        message = f"{repo} needs your consent first: log in with hf auth login"
     except RepositoryNotFoundError:
         message = (
             f"there is no {repo} on the Hugging Face hub: give a size such as small or "
@@ -274,10 +260,6 @@ def _download(hub_name: str, target: Path) -> None:
 
 def known_models(models_dir: Path) -> dict[str, AddedModel]:
     """Return the built-in model, then those that were added, by name. No file is hashed."""
-    from oyez.engines import library
-    from oyez.engines.base import LANGUAGES
-    from oyez.engines.whisper.weights import PACKAGED_SHA256, WeightsError, packaged
-
     size_bytes, directory = 0, Path()
     with suppress(WeightsError):  # `model_faults` says what is missing
         source = packaged()
@@ -307,9 +289,6 @@ def model_faults(model: AddedModel, progress: Callable[[int], None] | None = Non
     progress: receives the number of bytes of every block that is hashed; not for the built-in
     model.
     """
-    from oyez.engines import library
-    from oyez.engines.whisper.weights import WeightsError, packaged
-
     if model.name != library.BUILT_IN:
         return library.faults(model, progress)
     try:

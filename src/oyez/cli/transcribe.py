@@ -68,7 +68,7 @@ def transcribe(
     Exit codes: 0 done, 1 a file failed, 2 wrong usage, 3 no engine or server,
     130 Ctrl-C.
     """
-    from oyez.cli.transcripts import STDIN, plan
+    from oyez.cli.transcribe_files import STDIN, plan
     from oyez.files.results import Options
 
     if STDIN in files and sys.stdin.isatty():

@@ -1,39 +1,64 @@
-"""The work of `oyez transcribe`: one file after the other is opened, transcribed and written."""
+"""The work of `oyez transcribe`: one file after the other is opened, transcribed and written.
+
+`plan` finds the places of the documents, `transcribe_files` makes the documents.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
+import os
+import re
 import sys
+import tempfile
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from oyez.audio.pcm import SAMPLE_RATE, Samples, samples_to_pcm16
 from oyez.cli.audio_sources import InterruptiblePipe
-from oyez.cli.engines import on_signals, send_audio
-from oyez.cli.errors import NEVER_STARTED, CommandError
+from oyez.cli.engines import captioned, on_signals
+from oyez.cli.errors import NEVER_STARTED, USAGE, CommandError
 from oyez.cli.screens import QuietProgress
-from oyez.cli.transcripts import STDIN, Transcript, render, text_line, write
 from oyez.cli.values import clock, counted, printable
-from oyez.client import (
-    Captions,
-    ClientError,
-    ErrorEvent,
-    SessionOptions,
-    Target,
-    Utterance,
-    open_session,
-)
+from oyez.client import Captions, ClientError, SessionOptions, Target, Utterance
 from oyez.files.media import MediaError, open_media, run_blocking
-from oyez.files.results import Partial, Progress, Result, Segment, TranscriptionError
+from oyez.files.results import (
+    Partial,
+    Progress,
+    Result,
+    Segment,
+    TranscriptionError,
+    Word,
+    document,
+)
+from oyez.files.subtitles import srt, vtt
 
+STDIN = "-"
+SUFFIXES = {"text": ".txt", "json": ".json", "srt": ".srt", "vtt": ".vtt"}
+"""By format: the suffix of the file."""
 PACKET_SAMPLES = SAMPLE_RATE
 """Audio sent to a server at a time: a second is far below any server's limit of an append."""
 Recognise = Callable[[Iterator[Samples]], AsyncGenerator[Result]]
 """From the audio of a file to its results."""
+
+
+@dataclass(slots=True)
+class Transcript:
+    """The result of one file."""
+
+    name: str
+    segments: list[Segment] = field(default_factory=list)
+    done_s: float = 0.0
+    """How much of the audio was transcribed."""
+    complete: bool = False
+    """Whether the whole file was transcribed."""
+    notes: list[str] = field(default_factory=list)
+    """Faults of the file that did not stop the transcription."""
 
 
 @dataclass(slots=True)
@@ -44,6 +69,29 @@ class Summary:
     """How many files were transcribed completely."""
     failed: int = 0
     interrupted: bool = False
+
+
+def plan(inputs: Sequence[str], output: str | None, form: str, *, force: bool) -> list[Path | None]:
+    """Return the path for each input, in order; None stands for stdout.
+
+    output: a file (for one input), a directory, or "-" for stdout; None: stdout for one input,
+    beside each of several. Raises CommandError before anything is written.
+    """
+    if output == STDIN or (output is None and len(inputs) == 1):
+        return [None] * len(inputs)
+    paths = _paths(inputs, output, SUFFIXES[form])
+    taken = {Path(name).absolute() for name in inputs if name != STDIN}
+    for path, name in zip(paths, inputs, strict=True):
+        message = None
+        if path.absolute() in taken:
+            message = f"{path} is an input: choose another place with --output"
+        elif path.exists() and _is_replaced(path) and not force:
+            message = f"{path} exists: choose another place with --output, or --force"
+        elif not path.parent.is_dir():
+            message = f"{path.parent} of {name} is no directory: make it first"
+        if message:
+            raise CommandError(message, USAGE)
+    return list(paths)
 
 
 async def transcribe_files(
@@ -160,24 +208,14 @@ async def remote_results(
                 yield samples_to_pcm16(packet).tobytes()
                 sent_samples += len(packet)
 
-    async with open_session(target, options) as session:
-        sending = asyncio.create_task(send_audio(session, packets()))
-        try:
-            async for event, _ in session.events():
-                if sending.done() and sending.exception():
-                    break
-                if isinstance(event, ErrorEvent):
-                    raise ClientError(event.error.message)
-                if utterance := captions.take(event):
-                    for result in _results(utterance):
-                        yield result
-                elif current := captions.current:
-                    yield Partial(current[-1].text, current[-1].tentative, current[-1].language)
-            await sending
-            yield Progress(sent_samples / SAMPLE_RATE)
-        finally:
-            sending.cancel()
-            await asyncio.gather(sending, return_exceptions=True)
+    async with contextlib.aclosing(captioned(target, options, packets(), captions)) as events:
+        async for _, utterance in events:
+            if utterance:
+                for result in _results(utterance):
+                    yield result
+            elif current := captions.current:
+                yield Partial(current[-1].text, current[-1].tentative, current[-1].language)
+    yield Progress(sent_samples / SAMPLE_RATE)
 
 
 def _results(utterance: Utterance) -> Iterator[Result]:
@@ -211,3 +249,80 @@ def _opened(name: str) -> Iterator[BinaryIO]:
 
         stack.enter_context(on_signals(on_signal))
         yield file if pipe is None else cast(BinaryIO, pipe)  # it only reads
+
+
+def render(transcript: Transcript, form: str) -> str:
+    """Return the whole document, also of a transcript that is not complete."""
+    if form == "json":
+        known = document(transcript.segments, transcript.done_s, transcript.notes)
+        whole = {"file": transcript.name, "complete": transcript.complete, **known}
+        return json.dumps(whole, ensure_ascii=False, indent=2) + "\n"
+    if form == "text":
+        return "".join(line + "\n" for line in map(text_line, transcript.segments) if line)
+    return "".join((srt if form == "srt" else vtt)(map(with_words, transcript.segments)))
+
+
+def text_line(segment: Segment) -> str:
+    """Return a segment as a line of text, with a mark if it failed; empty if it has no words."""
+    if segment.failure is None:
+        return segment.text.strip()
+    span = f"{clock(segment.start_s)}-{clock(segment.end_s)}"
+    return f"{segment.text.strip()} [{span} not recognised]".strip()
+
+
+def with_words(segment: Segment) -> Segment:
+    """Return the segment with words; where it has none, their times are spread over its letters."""
+    if segment.words or not segment.text.strip():
+        return segment
+    parts = re.findall(r"\s*\S+", segment.text)
+    if len(parts) == 1:
+        parts = list(segment.text)
+    per_letter_s = (segment.end_s - segment.start_s) / sum(map(len, parts))
+    words, at_s = [], segment.start_s
+    for part in parts:
+        words.append(Word(part, at_s, at_s + len(part) * per_letter_s, 0.0))
+        at_s = words[-1].end_s
+    return replace(segment, words=tuple(words))
+
+
+def write(path: Path, text: str) -> None:
+    """Write the whole file or nothing; write directly to a device or pipe. Raises OSError."""
+    if path.exists() and not _is_replaced(path):
+        path.write_text(text, encoding="utf-8", newline="\n")
+        return
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(name, 0o666 & ~mask)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _is_replaced(path: Path) -> bool:
+    """Return False for /dev/null, /dev/stdout or a named pipe, which must not be replaced."""
+    return path.is_file() and path.parent not in (Path("/dev"), Path("/dev/fd"))
+
+
+def _paths(inputs: Sequence[str], output: str | None, suffix: str) -> list[Path]:
+    directory = Path(output) if output is not None else None
+    if directory is not None and not directory.is_dir():
+        if len(inputs) > 1 or output is None or output.endswith(os.sep):
+            raise CommandError(f"--output {output} is no directory: make it first", USAGE)
+        return [directory]
+    sources = [Path("stdin" if name == STDIN else name) for name in inputs]
+    short = [(directory or source.parent) / f"{source.stem}{suffix}" for source in sources]
+    # talk.mp3 and talk.wav must not both become talk.txt
+    count = Counter(short)
+    paths = [
+        path if count[path] == 1 else path.with_name(f"{source.name}{suffix}")
+        for path, source in zip(short, sources, strict=True)
+    ]
+    if len(set(paths)) < len(paths):
+        message = "several inputs have the same name: transcribe them one by one"
+        raise CommandError(message, USAGE)
+    return paths

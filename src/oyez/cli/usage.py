@@ -9,19 +9,20 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 from click.core import ParameterSource
 
+from oyez.accounts import reports
+from oyez.accounts.database import Database
+from oyez.accounts.keys import all_keys
+from oyez.accounts.reports import Report, SessionLine, Sums
 from oyez.cli.errors import USAGE, CommandError, confirm
 from oyez.cli.keys import accounts_database, complete_key, database_options
+from oyez.cli.terminal import print_table
 from oyez.cli.values import clock, counted, parse_day, spreadsheet_cells
-
-if TYPE_CHECKING:
-    from oyez.accounts.database import Database
-    from oyez.accounts.reports import Report, SessionLine, Sums
-    from oyez.settings import Settings
+from oyez.settings import Settings
 
 DEFAULT_DAYS = 30
 SUMS = ("sessions", "audio_s", "speech_s", "turns", "finals", "failed", "errors")
@@ -80,8 +81,6 @@ def usage(
     """
     if _has_subcommand():
         return
-    from oyez.accounts.reports import session_report, usage_report
-
     until = until or datetime.now(UTC).date()
     since = since or until - timedelta(days=DEFAULT_DAYS - 1)
     if since > until:
@@ -89,10 +88,10 @@ def usage(
     with accounts_database(settings) as database:
         key_id = _key_id(database, wanted) if wanted else None
         if by == "session":
-            sessions = session_report(database, since=since, until=until, key_id=key_id)
+            sessions = reports.session_report(database, since=since, until=until, key_id=key_id)
             _print_sessions(sessions, form)
         else:
-            report = usage_report(database, by, since=since, until=until, key_id=key_id)
+            report = reports.usage_report(database, by, since=since, until=until, key_id=key_id)
             _print_report(report, by, since, until, form)
 
 
@@ -117,9 +116,6 @@ def prune(before: date, yes: bool, settings: Settings) -> None:
       oyez usage --since 2020-01 --until 2025-12 --by session --csv > old.csv
       oyez usage prune --before 365d
     """
-    from oyez.accounts.reports import first_open, old_usage
-    from oyez.accounts.reports import prune as delete
-
     with accounts_database(settings) as database:
         today = datetime.now(UTC).date()
         if before > today:
@@ -128,14 +124,14 @@ def prune(before: date, yes: bool, settings: Settings) -> None:
                 f"day; the latest is --before {today}",
                 USAGE,
             )
-        if began_at := first_open(database, before):
+        if began_at := reports.first_open(database, before):
             raise CommandError(
                 f"a session that began on {began_at:%Y-%m-%d} is still open: the latest is "
                 f"--before {began_at:%Y-%m-%d} (what a server that crashed left open is closed at "
                 "the next start)",
                 USAGE,
             )
-        old = old_usage(database, before)
+        old = reports.old_usage(database, before)
         last = before - timedelta(days=1)
         if not old.sessions:
             click.echo(f"There are no sessions until {last}.", err=True)
@@ -145,7 +141,7 @@ def prune(before: date, yes: bool, settings: Settings) -> None:
         words = f"{counted(old.sessions, 'session')}, {audio} of audio, {speech} of speech{cost}"
         click.echo(f"Until {last} (UTC): {words}.", err=True)
         confirm("Delete them for good?", is_confirmed=yes)
-        click.echo(f"Deleted {counted(delete(database, before), 'session')}.", err=True)
+        click.echo(f"Deleted {counted(reports.prune(database, before), 'session')}.", err=True)
 
 
 def _has_subcommand() -> bool:
@@ -163,10 +159,7 @@ def _key_id(database: Database, wanted: str) -> str:
 
     Raises CommandError, which names the keys that exist.
     """
-    from oyez.accounts.keys import all_keys
-    from oyez.accounts.reports import used_keys
-
-    names = used_keys(database) | {key.id: key.name for key in all_keys(database)}
+    names = reports.used_keys(database) | {key.id: key.name for key in all_keys(database)}
     if wanted in names:
         return wanted
     ids = [key_id for key_id, name in names.items() if name == wanted]
@@ -218,8 +211,6 @@ def _print_report(report: Report, by: str, since: date, until: date, form: str |
     elif not report.lines:
         click.echo(f"Nothing was used from {since} to {until}.", err=True)
     else:
-        from oyez.cli.terminal import print_table
-
         click.echo(f"Usage from {since} to {until} (UTC)", err=True)
         shown = [name for name in names if name != "finals"]  # turns without those that failed
         titles = [name.removesuffix("_s").upper() for name in shown] + currencies
@@ -241,15 +232,11 @@ def _print_sessions(sessions: Sequence[SessionLine], form: str | None) -> None:
     if form == "json":
         _print_json([_session_values(each) for each in sessions])
     elif form == "csv":
-        from oyez.accounts.reports import SessionLine
-
         header = (name.replace("_ms", "_s") for name in SessionLine.__dataclass_fields__)
         _print_csv(header, (_session_values(each).values() for each in sessions))
     elif not sessions:
         click.echo("There were no sessions.", err=True)
     else:
-        from oyez.cli.terminal import print_table
-
         rows = [_session_cells(each) for each in sessions[-MAX_SESSIONS_SHOWN:]]
         print_table(SESSIONS_HEADER, rows, unbroken=SESSIONS_HEADER[:2])
         if len(sessions) > MAX_SESSIONS_SHOWN:

@@ -66,7 +66,7 @@ def parse_expiry(text: str) -> datetime:
             "or 2027-01-31T18:00+01:00"
         )
     if moment <= now:
-        raise click.BadParameter(f"{text} is over")
+        raise click.BadParameter(f"{text} is past")
     return moment
 
 

@@ -38,7 +38,7 @@ class Device:
     def close(self) -> None:
         self.closed = True
 
-    def hear(self, block: bytes, *, overflow: bool = False) -> None:
+    def record(self, block: bytes, *, overflow: bool = False) -> None:
         self.callback(block, len(block) // 2, None, types.SimpleNamespace(input_overflow=overflow))
 
 
@@ -76,22 +76,22 @@ async def test_a_device_of_another_rate_is_resampled(devices: list[Device]) -> N
     assert device.rate == 48_000
     tone = np.sin(2 * np.pi * 440 * np.arange(4800 * 10) / 48_000) * 8000
     for block in tone.astype("<i2").reshape(10, -1):
-        device.hear(block.tobytes())
+        device.record(block.tobytes())
     microphone.stop()
     pcm = b"".join([packet async for packet in microphone.packets()])
-    heard = np.frombuffer(pcm, "<i2").astype(float)
+    recorded = np.frombuffer(pcm, "<i2").astype(float)
     assert device.closed
-    assert len(heard) == pytest.approx(16_000, abs=4)
-    assert np.argmax(np.abs(np.fft.rfft(heard[:16_000]))) == pytest.approx(440, abs=1)
+    assert len(recorded) == pytest.approx(16_000, abs=4)
+    assert np.argmax(np.abs(np.fft.rfft(recorded[:16_000]))) == pytest.approx(440, abs=1)
     assert microphone.overflows == 0
 
 
 async def test_what_is_lost_is_counted(devices: list[Device]) -> None:
     microphone = Microphone(None)
     microphone.start()
-    devices[0].hear(BLOCK_48K, overflow=True)
+    devices[0].record(BLOCK_48K, overflow=True)
     for _ in range(MICROPHONE_PACKETS + 1):
-        devices[0].hear(BLOCK_48K)
+        devices[0].record(BLOCK_48K)
     assert microphone.overflows == 3
     microphone.stop()
     assert len([packet async for packet in microphone.packets()]) == MICROPHONE_PACKETS + 1
@@ -104,7 +104,7 @@ async def test_audio_is_yielded_as_it_is_recorded(devices: list[Device]) -> None
     waiting = asyncio.ensure_future(anext(packets))
     await asyncio.sleep(0)
     assert not waiting.done()
-    await asyncio.to_thread(devices[0].hear, BLOCK_48K)
+    await asyncio.to_thread(devices[0].record, BLOCK_48K)
     assert len(await asyncio.wait_for(waiting, 5.0)) > 0
     microphone.stop()
     assert [packet async for packet in packets]
@@ -138,7 +138,7 @@ async def test_a_pipe_is_read_only_as_far_as_its_audio_is_taken() -> None:
     assert file.taken_bytes == PIPE_BLOCK_BYTES
     await anext(packets)
     assert file.taken_bytes == 2 * PIPE_BLOCK_BYTES
-    pipe.close()
+    pipe.stop()
 
 
 async def test_a_broken_pipe_is_an_error_of_the_source() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from oyez.cli.errors import CommandError
-from oyez.cli.transcripts import Transcript, plan, render, with_words, write
+from oyez.cli.transcribe_files import Transcript, plan, render, with_words, write
 from oyez.files.results import Segment, Word
 
 SAID = Segment(1.0, 2.0, "Hello there.", "en", "happy", (Word("Hello", 1.0, 1.4, 0.91234),))

@@ -57,7 +57,7 @@ def test_what_is_no_expiry(text: str) -> None:
 
 
 def test_an_expiry_lies_ahead() -> None:
-    with pytest.raises(click.BadParameter, match="2001-01-01 is over"):
+    with pytest.raises(click.BadParameter, match="2001-01-01 is past"):
         parse_expiry("2001-01-01")
 
 
