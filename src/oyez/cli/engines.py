@@ -9,7 +9,13 @@ import signal
 import sys
 import tempfile
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import (
+    AbstractAsyncContextManager,
+    asynccontextmanager,
+    contextmanager,
+    nullcontext,
+    suppress,
+)
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,10 +53,15 @@ class Recognition:
     def load(self) -> Engines:
         """Load the engines, with a status line in a terminal. Raises CommandError."""
         from oyez.cli.terminal import console
-        from oyez.runtime.loader import load_configured
 
-        with load_errors(), console(sys.stderr).status("loading") as status:
+        with console(sys.stderr).status("loading") as status, load_errors():
+            from oyez.runtime.loader import load_configured
+
             return load_configured(self.settings, status.update)
+
+    def server(self) -> AbstractAsyncContextManager[Target]:
+        """Return the server of `--url`, or one in this process. Raises CommandError."""
+        return nullcontext(self.target) if self.target else local_server(self.load())
 
 
 def with_recognition(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 from typing import TYPE_CHECKING
 
 import click
 
-from oyez.cli.engines import Recognition, local_server, with_recognition
+from oyez.cli.engines import Recognition, with_recognition
 from oyez.cli.errors import INTERRUPTED, NEVER_STARTED, CommandError
 
 if TYPE_CHECKING:
@@ -62,14 +61,10 @@ def listen(
     if device and pipe:
         raise click.UsageError("give either --device or -, not both")
     from oyez.cli.live_captions import LiveCaptions
-    from oyez.client import SessionOptions, Target
+    from oyez.client import SessionOptions
 
     source = _source(pipe, device, rate)
-    server: contextlib.AbstractAsyncContextManager[Target]
-    if recognition.target:
-        server = contextlib.nullcontext(recognition.target)
-    else:
-        server = local_server(recognition.load())
+    server = recognition.server()
     options = SessionOptions(recognition.language, recognition.context)
     is_answered = LiveCaptions(source, options, _screen(as_json)).run(server)
     if source.overflows:

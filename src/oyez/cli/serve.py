@@ -12,7 +12,7 @@ import click
 from oyez import logs
 from oyez.cli.errors import FAILED, NEVER_STARTED, USAGE, CommandError
 from oyez.cli.setting_options import (
-    config_option,
+    CONFIG,
     load_settings,
     print_environment_warnings,
     setting_option,
@@ -105,7 +105,7 @@ def _print_after_logs(line: str) -> None:
 serve = SectionedCommand(
     "serve",
     params=[
-        config_option(),
+        CONFIG,
         click.Option(
             ["--print-config"],
             is_flag=True,

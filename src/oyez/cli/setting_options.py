@@ -14,6 +14,9 @@ from pydantic.fields import FieldInfo
 from oyez.cli.errors import USAGE, CommandError
 from oyez.settings import Settings, SettingsError, environment_warnings, load
 
+FILE = click.Path(path_type=Path, dir_okay=False)
+CONFIG = click.Option(["--config"], type=FILE, metavar="PATH", help="TOML file of settings.")
+
 
 def with_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Decorate a command with --config and the flags of these fields.
@@ -30,7 +33,7 @@ def with_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., 
 
         params = [setting_option(name, Settings.model_fields[name]) for name in names]
         run.__click_params__ = [  # type: ignore[attr-defined]  # where click's decorators put them
-            *(config_option(), *params)[::-1],
+            *(CONFIG, *params)[::-1],
             *getattr(command, "__click_params__", []),
         ]
         return run
@@ -50,16 +53,6 @@ def print_environment_warnings() -> None:
     """Print on stderr which variables of the environment are ignored."""
     for warning in environment_warnings():
         click.echo(f"oyez: {warning}", err=True)
-
-
-def config_option() -> click.Option:
-    """Return the option --config."""
-    return click.Option(
-        ["--config"],
-        type=click.Path(path_type=Path, dir_okay=False),
-        metavar="PATH",
-        help="TOML file of settings.",
-    )
 
 
 def given_only(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,8 +10,8 @@ import contextlib
 import json
 import os
 import re
+import secrets
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
@@ -290,16 +290,13 @@ def write(path: Path, text: str) -> None:
     if path.exists() and not _is_replaced(path):
         path.write_text(text, encoding="utf-8", newline="\n")
         return
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    part.touch(exist_ok=False)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(name, 0o666 & ~mask)
-        os.replace(name, path)
+        part.write_text(text, encoding="utf-8", newline="\n")
+        os.replace(part, path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
         raise
 
 
