@@ -122,73 +122,63 @@ class TerminalScreen(Screen):
         self._lines.close()
 
 
-class QuietProgress:
-    """The progress of one file after the other. This one, for --quiet, prints only notices."""
+class FileProgress:
+    """The progress of one file after the other, on stderr: a plain line now and then.
+
+    Or, in a terminal, a bar with position, duration and speed, and above it the current hypothesis.
+    """
+
+    def __init__(self, *, quiet: bool = False, in_terminal: bool = False) -> None:
+        """quiet: print only notices."""
+        self._quiet = quiet
+        self._console = console(sys.stderr)
+        self._lines: LiveLines | None = None
+        if in_terminal and not quiet:
+            self._lines = LiveLines(self._console, redirect_stdout=sys.stdout.isatty())
 
     def begin(self, name: str, duration_s: float | None) -> None:
         """Begin with a file. duration_s: None if it is unknown."""
         self._name, self._duration_s = printable(name), duration_s
         self._began_s = self._shown_s = time.monotonic()
         self._done_s = 0.0
-
-    def take(self, result: Result) -> None:
-        """Take what the transcription of the file yields."""
-
-    def end(self, line: str) -> None:
-        """End the file; `line` says where the text is and how fast it came."""
-
-    def notice(self, line: str) -> None:
-        """Print something that the user should know."""
-        print(printable(line), file=sys.stderr, flush=True)
-
-    def close(self) -> None:
-        """Give the terminal back."""
-
-
-class LineProgress(QuietProgress):
-    """Prints a plain line now and then."""
-
-    def take(self, result: Result) -> None:
-        if isinstance(result, Progress) and time.monotonic() - self._shown_s >= LINE_EVERY_S:
-            self._shown_s = time.monotonic()
-            self.notice(f"{self._name}: {position(result.done_s, self._duration_s)}")
-
-    def end(self, line: str) -> None:
-        self.notice(line)
-
-
-class TerminalProgress(QuietProgress):
-    """Draws a bar with position, duration and speed, and above it the current hypothesis."""
-
-    def __init__(self, *, redirect_stdout: bool) -> None:
-        """redirect_stdout: as for `LiveLines`."""
-        self._console = console(sys.stderr)
-        self._lines = LiveLines(self._console, redirect_stdout=redirect_stdout)
-
-    def begin(self, name: str, duration_s: float | None) -> None:
-        super().begin(name, duration_s)
         self._partial: Partial | None = None
         self._draw()
 
     def take(self, result: Result) -> None:
+        """Take what the transcription of the file yields."""
         if isinstance(result, Progress):
             self._done_s = result.done_s
         else:
             self._partial = result if isinstance(result, Partial) else None
-        if isinstance(result, Segment) or time.monotonic() - self._shown_s >= REFRESH_S:
+        waited_s = time.monotonic() - self._shown_s
+        if isinstance(result, Segment) or waited_s >= REFRESH_S:
             self._draw()
+        if not self._lines and not self._quiet and waited_s >= LINE_EVERY_S:
+            self._shown_s = time.monotonic()
+            self.notice(f"{self._name}: {position(self._done_s, self._duration_s)}")
 
     def end(self, line: str) -> None:
-        self._lines.clear()
-        self.notice(line)
+        """End the file; `line` says where the text is and how fast it came."""
+        if self._lines:
+            self._lines.clear()
+        if not self._quiet:
+            self.notice(line)
 
     def notice(self, line: str) -> None:
-        self._console.print(Text(printable(line)), soft_wrap=True)
+        """Print something important, also with `quiet`."""
+        if self._lines:
+            self._console.print(Text(printable(line)), soft_wrap=True)
+        else:
+            print(printable(line), file=sys.stderr, flush=True)
 
     def close(self) -> None:
-        self._lines.close()
+        """Give the terminal back."""
+        if self._lines:
+            self._lines.close()
 
     def _draw(self) -> None:
+        if not self._lines:
+            return
         self._shown_s = time.monotonic()
         columns, said = self._console.width, self._partial
         current = [Utterance(text=said.confirmed, tentative=said.tentative)] if said else []

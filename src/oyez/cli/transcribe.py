@@ -13,7 +13,6 @@ from oyez.cli.engines import Recognition, with_recognition
 from oyez.cli.errors import DONE, FAILED, INTERRUPTED, USAGE, CommandError
 
 if TYPE_CHECKING:
-    from oyez.cli.screens import QuietProgress
     from oyez.cli.transcribe_files import Summary
 
 
@@ -68,6 +67,7 @@ def transcribe(
     Exit codes: 0 done, 1 a file failed, 2 wrong usage, 3 no engine or server,
     130 Ctrl-C.
     """
+    from oyez.cli.screens import FileProgress
     from oyez.cli.transcribe_files import STDIN, plan
     from oyez.files.results import Options
 
@@ -81,7 +81,7 @@ def transcribe(
     options = Options(language=recognition.language, context=recognition.context, live=live)
     target = recognition.target
     engines = None if target else recognition.load()
-    progress = _progress(quiet)
+    progress = FileProgress(quiet=quiet, in_terminal=_in_terminal())
 
     async def run() -> Summary:
         from oyez.cli.transcribe_files import remote_results, transcribe_files
@@ -106,16 +106,6 @@ def transcribe(
     elif len(files) > 1 and summary.failed:
         click.echo(f"oyez: {summary.failed} of {len(files)} files failed", err=True)
     sys.exit(INTERRUPTED if summary.interrupted else FAILED if summary.failed else DONE)
-
-
-def _progress(quiet: bool) -> QuietProgress:
-    from oyez.cli.screens import LineProgress, QuietProgress, TerminalProgress
-
-    if quiet:
-        return QuietProgress()
-    if _in_terminal():
-        return TerminalProgress(redirect_stdout=sys.stdout.isatty())
-    return LineProgress()
 
 
 def _in_terminal() -> bool:

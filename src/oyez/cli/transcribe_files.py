@@ -23,7 +23,7 @@ from oyez.audio.pcm import SAMPLE_RATE, Samples, samples_to_pcm16
 from oyez.cli.audio_sources import InterruptiblePipe
 from oyez.cli.engines import captioned, on_signals
 from oyez.cli.errors import NEVER_STARTED, USAGE, CommandError
-from oyez.cli.screens import QuietProgress
+from oyez.cli.screens import FileProgress
 from oyez.cli.values import clock, counted, printable
 from oyez.client import Captions, ClientError, SessionOptions, Target, Utterance
 from oyez.files.media import MediaError, open_media, run_blocking
@@ -96,7 +96,7 @@ def plan(inputs: Sequence[str], output: str | None, form: str, *, force: bool) -
 
 async def transcribe_files(
     recognise: Recognise,
-    progress: QuietProgress,
+    progress: FileProgress,
     form: str,
     inputs: Sequence[str],
     outputs: Sequence[Path | None],
@@ -157,7 +157,7 @@ async def transcribe_files(
 async def _transcribe(
     transcript: Transcript,
     recognise: Recognise,
-    progress: QuietProgress,
+    progress: FileProgress,
     file: BinaryIO,
     streams_text: bool,
 ) -> None:

@@ -8,7 +8,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from oyez.cli.screens import (
-    LineProgress,
+    FileProgress,
     Screen,
     Status,
     TerminalScreen,
@@ -135,7 +135,7 @@ def test_outside_a_terminal_progress_is_a_line_now_and_then(
 ) -> None:
     now_s = 0.0
     monkeypatch.setattr(time, "monotonic", lambda: now_s)
-    progress = LineProgress()
+    progress = FileProgress()
     progress.begin("talk.mp3", 120.0)
     for now_s in (1.0, 9.0, 10.0, 11.0):
         progress.take(Progress(now_s * 2))
