@@ -177,3 +177,14 @@ async def test_the_first_bytes_of_a_pipe_decide_and_are_not_lost() -> None:
         pcm = b"".join([packet async for packet in pipe.packets()])
     assert len(pcm) == 16
     assert pcm[:2] == b"\x00\x01"
+
+
+async def test_a_read_of_a_silent_pipe_can_be_cancelled() -> None:
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb") as file:
+        waiting = asyncio.ensure_future(anext(Pipe(InterruptiblePipe(file), 16_000).packets()))
+        await asyncio.sleep(0.1)
+        waiting.cancel()
+        done, _ = await asyncio.wait([waiting], timeout=5.0)
+    os.close(writing)
+    assert done and waiting.cancelled()
