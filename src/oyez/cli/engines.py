@@ -186,13 +186,15 @@ async def _send(session: Session, packets: AsyncIterable[bytes]) -> None:
 def on_signals(call: Callable[[], None]) -> Iterator[None]:
     """Call this on the running event loop at every Ctrl-C and SIGTERM."""
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, call)
+    with suppress(NotImplementedError):  # on Windows, KeyboardInterrupt comes
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, call)
     try:
         yield
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(number)
+        with suppress(NotImplementedError):
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.remove_signal_handler(number)
 
 
 def _read_context(text: str) -> str:
