@@ -102,16 +102,10 @@ def limit_options(command: Callable[..., None]) -> Callable[..., None]:
         "expires": (parse_expiry, "WHEN", expires),
     }
     for name, (kind, metavar, text) in reversed(table.items()):
-        is_language = name == "language"
-        command = click.option(
-            f"--{name}",
-            FIELDS[name],
-            type=kind,
-            metavar=metavar,
-            help=text,
-            multiple=is_language,
-            shell_complete=complete_language if is_language else None,
-        )(command)
+        shown: dict[str, Any] = {"type": kind, "metavar": metavar, "help": text}
+        if name == "language":
+            shown |= {"multiple": True, "shell_complete": complete_language}
+        command = click.option(f"--{name}", FIELDS[name], **shown)(command)
     return command
 
 
