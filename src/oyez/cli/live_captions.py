@@ -4,15 +4,57 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 from collections.abc import AsyncIterator
 
-from oyez.cli.audio_sources import SILENT_DB, Source, SourceError, level_db
+import click
+
+from oyez.cli.audio_sources import (
+    PIPE_EXAMPLE,
+    SILENT_DB,
+    InterruptiblePipe,
+    Microphone,
+    Pipe,
+    Source,
+    SourceError,
+    input_devices,
+    level_db,
+)
 from oyez.cli.engines import captioned, on_signals
 from oyez.cli.errors import FAILED, NEVER_STARTED, CommandError
-from oyez.cli.screens import REFRESH_S, Screen, Status
+from oyez.cli.screens import REFRESH_S, JsonScreen, Screen, Status, TerminalScreen
+from oyez.cli.terminal import console, is_interactive
 from oyez.client import Captions, ClientError, SessionOptions, Target
 
 BYTES_PER_S = 32_000
+
+
+def make_source(pipe: str | None, device: str | None, rate: int | None) -> Source:
+    """Return the pipe at stdin, or a microphone that can be used. Raises CommandError."""
+    if pipe:
+        if sys.stdin.isatty():
+            raise click.UsageError("there is no pipe: stdin is the terminal")
+        return Pipe(InterruptiblePipe(sys.stdin.buffer), rate)
+    microphone = Microphone(int(device) if device and device.isdecimal() else device)
+    microphone.check()
+    return microphone
+
+
+def make_screen(as_json: bool) -> Screen:
+    """Return where captions go: events as JSON, the terminal, or lines for a pipe."""
+    if as_json:
+        return JsonScreen()
+    out = console()
+    return TerminalScreen(out) if is_interactive(out) else Screen()
+
+
+def print_devices() -> None:
+    """Print the microphones. Raises CommandError if there is none."""
+    found = input_devices()
+    if not found:
+        raise SourceError(f"there is no microphone; pipe audio in instead: {PIPE_EXAMPLE}")
+    for number, name, rate, is_default in found:
+        click.echo(f"{number:3}  {name}  ({rate} Hz){'  default' if is_default else ''}")
 
 
 class LiveCaptions:
