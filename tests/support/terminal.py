@@ -172,7 +172,7 @@ class RawInputStream:
 
 
 def fake_microphone(directory: Path, audio: bytes) -> dict[str, str]:
-    """Variables that give a command a microphone which hears this PCM16, five times as fast as it
+    """Variables that give a command a microphone which records this PCM16, five times as fast as it
     is spoken, then silence. Its fifth block reports an overflow."""
     library = directory / "library"
     library.mkdir()

@@ -1,3 +1,1 @@
 """The `oyez` command: one module for each subcommand, and the parts that they share."""
-
-from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Live audio for `oyez listen`, from a microphone or a pipe: PCM16, mono, 16 kHz."""
+"""Live audio for `oyez listen`, from a microphone or a pipe: PCM16, mono, 16 kHz.
+
+The methods of a source are called on the event loop that reads its packets.
+"""
 
 from __future__ import annotations
 
@@ -7,20 +10,20 @@ import contextlib
 import math
 import os
 import select
-import threading
-from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any, BinaryIO, Protocol
+from collections import deque
+from collections.abc import AsyncIterator, Iterator
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 
 from oyez.audio.decoder import PcmDecoder, decode_all
 from oyez.audio.pcm import SAMPLE_RATE, Resampler, Samples, pcm16_to_samples, samples_to_pcm16
-from oyez.files.media import open_media
+from oyez.cli.errors import NEVER_STARTED, CommandError
+from oyez.files.media import open_media, run_blocking
 
 PACKET_S = 0.1
 MICROPHONE_PACKETS = 300
 """Microphone audio that may wait for the server: half a minute. Beyond that, audio is lost."""
-PIPE_PACKETS = 16
 PIPE_BLOCK_BYTES = 16_384
 DRAIN_S = 0.5
 """How long a pipe is still read after `stop`."""
@@ -31,40 +34,27 @@ MAGIC = (b"RIFF", b"OggS", b"fLaC", b"ID3", b"\x1aE\xdf\xa3", b"\xff\xfb", b"FOR
 LONGEST_MAGIC = 8
 
 
-class SourceError(Exception):
+class SourceError(CommandError):
     """There is no audio. The message says what to do."""
 
-
-class Source:
-    """Live audio. `start` and `stop` are called on the event loop that reads the packets."""
-
-    def __init__(self, max_packets: int) -> None:
-        self.overflows = 0
-        """How often audio was lost because it came faster than it was read."""
-        self._queue = _PacketQueue(max_packets)
-
-    def start(self) -> None:
-        """Begin. Raises SourceError."""
-        raise NotImplementedError
-
-    def stop(self) -> None:
-        """Take no more audio; what has arrived is still yielded."""
-        raise NotImplementedError
-
-    def packets(self) -> AsyncIterator[bytes]:
-        """Yield PCM16 until the end. Raises SourceError if the source breaks."""
-        raise NotImplementedError
+    def __init__(self, message: str) -> None:
+        super().__init__(message, NEVER_STARTED)
 
 
-class Microphone(Source):
+class Microphone:
     """An input device, through PortAudio."""
 
     def __init__(self, device: int | str | None) -> None:
         """device: number or part of a name, as `--list-devices` shows them; None: the default."""
-        super().__init__(MICROPHONE_PACKETS)
+        self.overflows = 0
+        """How often audio was lost because it came faster than it was read."""
         self._device = device
         self._stream: Any = None
         self._resampler: Resampler | None = None
+        self._packets: deque[bytes] = deque()
+        self._ended = False
+        self._changed = asyncio.Event()
+        """There is another packet, or the end."""
 
     def check(self) -> None:
         """Raise SourceError if the device cannot be used, before anything is loaded."""
@@ -72,7 +62,25 @@ class Microphone(Source):
             self._rate(sounddevice)
 
     def start(self) -> None:
-        self._queue.attach()
+        """Begin to record. Raises SourceError."""
+        loop = asyncio.get_running_loop()
+
+        def notify() -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed, so nothing reads
+                loop.call_soon_threadsafe(self._changed.set)
+
+        def on_audio(data: Any, frames: int, time: Any, status: Any) -> None:
+            """Copy the audio; runs in a thread of PortAudio, which reuses `data` afterwards."""
+            has_room = len(self._packets) < MICROPHONE_PACKETS
+            if has_room:
+                self._packets.append(bytes(data))
+            self.overflows += not has_room or bool(status.input_overflow)
+            notify()
+
+        def on_end() -> None:
+            self._ended = True
+            notify()
+
         with self._device_errors() as sounddevice:
             rate = self._rate(sounddevice)
             self._resampler = Resampler(rate) if rate != SAMPLE_RATE else None
@@ -82,28 +90,33 @@ class Microphone(Source):
                 device=self._device,
                 channels=1,
                 dtype="int16",
-                callback=self._on_audio,
-                finished_callback=self._queue.end,
+                callback=on_audio,
+                finished_callback=on_end,
             )
             self._stream.start()
 
     def stop(self) -> None:
+        """Record no more; what was recorded is still yielded."""
         if self._stream is not None:
             self._stream.close()
-        self._queue.end()
+        self._ended = True
+        self._changed.set()
 
     async def packets(self) -> AsyncIterator[bytes]:
-        async for pcm in self._queue.packets():
-            if self._resampler:
-                pcm = samples_to_pcm16(self._resampler.feed(_to_samples(pcm))).tobytes()
-            yield pcm
+        """Yield PCM16 until the end."""
+        ended = False
+        while not ended:
+            self._changed.clear()
+            ended = self._ended
+            while self._packets:
+                pcm = self._packets.popleft()
+                if self._resampler:
+                    pcm = samples_to_pcm16(self._resampler.feed(_to_samples(pcm))).tobytes()
+                yield pcm
+            if not ended:
+                await self._changed.wait()
         if self._resampler:
             yield samples_to_pcm16(self._resampler.flush()).tobytes()
-
-    def _on_audio(self, data: Any, frames: int, time: Any, status: Any) -> None:
-        """Copy the audio; runs in a thread of PortAudio, which reuses `data` afterwards."""
-        if not self._queue.offer(bytes(data)) or status.input_overflow:
-            self.overflows += 1
 
     def _rate(self, sounddevice: Any) -> int:
         """Return 16 kHz if the device can record at it, else the device's own rate."""
@@ -123,15 +136,11 @@ class Microphone(Source):
         try:
             yield sounddevice
         except (sounddevice.PortAudioError, ValueError) as error:
-            message = (
-                f"microphone {self._device}: {error}; oyez listen --list-devices shows what there "
-                "is"
-            )
+            advice = "oyez listen --list-devices shows what there is"
+            message = f"microphone {self._device}: {error}; {advice}"
             if self._device is None:
-                message = (
-                    "there is no microphone that can be used; pipe audio in instead: "
-                    f"{PIPE_EXAMPLE}"
-                )
+                advice = f"pipe audio in instead: {PIPE_EXAMPLE}"
+                message = f"there is no microphone that can be used; {advice}"
             raise SourceError(message) from error
 
 
@@ -166,93 +175,6 @@ def input_devices() -> list[tuple[int, str, int, bool]]:
     ]
 
 
-class Readable(Protocol):
-    """A pipe, or what reads one."""
-
-    def read(self, size: int, /) -> bytes:
-        """Return at most `size` bytes; none at the end."""
-        ...
-
-
-class Pipe(Source):
-    """A file or pipe with raw PCM, or with anything in a container."""
-
-    def __init__(self, file: Readable, rate: int | None) -> None:
-        """rate: of raw PCM16 mono, in Hz; None: a container, or raw PCM at 16 kHz."""
-        super().__init__(PIPE_PACKETS)
-        self._file = file
-        self._rate = rate
-        self._error: Exception | None = None
-
-    def start(self) -> None:
-        self._queue.attach()
-        threading.Thread(target=self._read, name="pipe", daemon=True).start()
-
-    def stop(self) -> None:
-        # Ctrl-C also ends the program that writes: what it wrote last is still to be read. Ending
-        # the read, and not the queue, also brings out what the decoder holds.
-        interrupt = getattr(self._file, "interrupt", None)
-        asyncio.get_running_loop().call_later(DRAIN_S, interrupt or self._queue.end)
-
-    async def packets(self) -> AsyncIterator[bytes]:
-        async for pcm in self._queue.packets():
-            yield pcm
-        if self._error is not None:
-            raise SourceError(str(self._error)) from self._error
-
-    def _read(self) -> None:
-        try:
-            for samples in self._samples():
-                if not self._queue.put(samples_to_pcm16(samples).tobytes()):
-                    break
-        except Exception as error:  # noqa: BLE001 - decoders raise anything; `packets` raises it
-            self._error = error
-        self._queue.end()
-
-    def _samples(self) -> Iterator[Samples]:
-        """Yield float32 at 16 kHz as it comes; blocks."""
-        first = b""
-        while (
-            self._rate is None
-            and len(first) < LONGEST_MAGIC
-            and (block := _read_available(self._file))
-        ):
-            first += block
-        if self._rate is None and (first.startswith(MAGIC) or first[4:8] == b"ftyp"):
-            whole = _Rejoined(first, self._file)
-            with open_media(whole) as media:  # type: ignore[arg-type]  # it only reads
-                yield from media.blocks()
-            return
-        decoder = PcmDecoder(self._rate or SAMPLE_RATE)
-        yield decode_all(decoder, first)
-        while block := _read_available(self._file):
-            yield decode_all(decoder, block)
-        yield decoder.flush()
-
-
-class _Rejoined:
-    """A pipe whose first bytes were read already."""
-
-    def __init__(self, first: bytes, rest: Readable) -> None:
-        self._first = first
-        self._rest = rest
-
-    def read(self, size: int) -> bytes:
-        if self._first:
-            taken, self._first = self._first[:size], self._first[size:]
-            return taken
-        return _read_available(self._rest, size)
-
-    def seekable(self) -> bool:
-        return False
-
-
-def _read_available(file: Readable, size: int = PIPE_BLOCK_BYTES) -> bytes:
-    """Return what has arrived, at least a byte; nothing at the end."""
-    read1: Callable[[int], bytes] = getattr(file, "read1", file.read)
-    return read1(size)
-
-
 class InterruptiblePipe:
     """Reads a pipe without a buffer of its own, and can be interrupted while a thread waits.
 
@@ -264,11 +186,19 @@ class InterruptiblePipe:
         """file: stays open. Nothing was read from it yet."""
         self._descriptor = file.fileno()
         self._interrupted, self._interrupt = os.pipe()
+        self._returned = b""
 
     def read(self, size: int) -> bytes:
         """Wait for at least one byte. Returns nothing at the end and after `interrupt`."""
+        if self._returned:
+            taken, self._returned = self._returned[:size], self._returned[size:]
+            return taken
         ready, _, _ = select.select([self._descriptor, self._interrupted], [], [])
         return b"" if self._interrupted in ready else os.read(self._descriptor, size)
+
+    def give_back(self, data: bytes) -> None:
+        """Put back what was read; it is read again next."""
+        self._returned = data
 
     def seekable(self) -> bool:
         """Return False: it is a pipe."""
@@ -286,65 +216,63 @@ class InterruptiblePipe:
         os.close(self._interrupted)
 
 
-class _PacketQueue:
-    """A bounded queue from a thread to the event loop."""
+class Pipe:
+    """A pipe with raw PCM, or with anything in a container. It is read as its audio is taken."""
 
-    def __init__(self, max_packets: int) -> None:
-        self._max_packets = max_packets
-        self._packets: list[bytes] = []
-        self._ended = False
-        self._changed = threading.Condition()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._arrived = asyncio.Event()
+    overflows = 0
 
-    def attach(self) -> None:
-        """Read on the running event loop."""
-        self._loop = asyncio.get_running_loop()
+    def __init__(self, file: InterruptiblePipe, rate: int | None) -> None:
+        """rate: of raw PCM16 mono, in Hz; None: a container, or raw PCM at 16 kHz."""
+        self._file = file
+        self._rate = rate
 
-    def offer(self, packet: bytes) -> bool:
-        """Add a packet if there is room, without waiting. Returns whether there was."""
-        with self._changed:
-            if len(self._packets) >= self._max_packets:
-                return False
-            self._packets.append(packet)
-        self._wake_reader()
-        return True
+    def start(self) -> None:
+        """Do nothing: the other end of the pipe records."""
 
-    def put(self, packet: bytes) -> bool:
-        """Wait for room and add a packet. Returns False if the queue has ended."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._ended or len(self._packets) < self._max_packets)
-            if self._ended:
-                return False
-            self._packets.append(packet)
-        self._wake_reader()
-        return True
-
-    def end(self) -> None:
-        """Take no more packets."""
-        with self._changed:
-            self._ended = True
-            self._changed.notify_all()
-        self._wake_reader()
+    def stop(self) -> None:
+        """Read for `DRAIN_S` more: Ctrl-C also ends the program that writes, and what it wrote
+        last is still to be read. Ending the read also brings out what the decoder holds."""
+        asyncio.get_running_loop().call_later(DRAIN_S, self._file.interrupt)
 
     async def packets(self) -> AsyncIterator[bytes]:
-        """Yield every packet, until the queue has ended and is empty."""
-        while True:
-            with self._changed:
-                taken, self._packets = self._packets, []
-                ended = self._ended
-                self._arrived.clear()
-                self._changed.notify_all()
-            for packet in taken:
-                yield packet
-            if ended and not taken:
-                return
-            if not taken:
-                await self._arrived.wait()
+        """Yield PCM16 until the end. Raises SourceError if it cannot be read or decoded.
 
-    def _wake_reader(self) -> None:
-        if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._arrived.set)
+        If the task is cancelled, the pipe is interrupted.
+        """
+        blocks = self._blocks()
+        try:
+            while True:
+                reading = asyncio.ensure_future(run_blocking(next, blocks, None))
+                try:
+                    samples = await asyncio.shield(reading)
+                except asyncio.CancelledError:
+                    self._file.interrupt()
+                    await asyncio.wait([reading])
+                    raise
+                if samples is None:
+                    return
+                yield samples_to_pcm16(samples).tobytes()
+        except Exception as error:  # decoders raise anything
+            raise SourceError(str(error)) from error
+
+    def _blocks(self) -> Iterator[Samples]:
+        """Yield float32 at 16 kHz as it comes; blocks."""
+        if self._rate is None:
+            first = b""
+            while len(first) < LONGEST_MAGIC and (block := self._file.read(PIPE_BLOCK_BYTES)):
+                first += block
+            self._file.give_back(first)
+            if first.startswith(MAGIC) or first[4:8] == b"ftyp":
+                with open_media(cast(BinaryIO, self._file)) as media:  # it only reads
+                    yield from media.blocks()
+                return
+        decoder = PcmDecoder(self._rate or SAMPLE_RATE)
+        while block := self._file.read(PIPE_BLOCK_BYTES):
+            yield decode_all(decoder, block)
+        yield decoder.flush()
+
+
+Source = Microphone | Pipe
 
 
 def level_db(pcm: bytes) -> float:

@@ -7,7 +7,7 @@ import select
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO, Any, NoReturn
+from typing import IO, Any
 
 import click
 
@@ -46,7 +46,9 @@ def closed_stdout_is_no_error() -> Iterator[None]:
     try:
         yield
     except BrokenPipeError:
-        if not _is_stdout_closed():
+        poll = select.poll()
+        poll.register(sys.stdout, 0)  # errors are reported without being asked for
+        if not poll.poll(0):
             raise
         raise click.exceptions.Exit(DONE) from None
     finally:
@@ -57,18 +59,6 @@ def closed_stdout_is_no_error() -> Iterator[None]:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _is_stdout_closed() -> bool:
-    poll = select.poll()
-    poll.register(sys.stdout, 0)  # errors are reported without being asked for
-    return bool(poll.poll(0))
-
-
-def exit_with(code: int, message: str) -> NoReturn:
-    """Print `message` on stderr and exit."""
-    click.echo(f"oyez: {message}", err=True)
-    sys.exit(code)
-
-
 def confirm(question: str, *, is_confirmed: bool) -> None:
     """Ask before something that cannot be undone, unless `--yes` was given.
 
@@ -77,5 +67,5 @@ def confirm(question: str, *, is_confirmed: bool) -> None:
     if is_confirmed:
         return
     if not sys.stdin.isatty():
-        raise CommandError("nobody is here to confirm: add --yes", USAGE)
+        raise CommandError("stdin is no terminal, so the question has no answer: add --yes", USAGE)
     click.confirm(question, abort=True, err=True)

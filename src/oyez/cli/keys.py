@@ -1,25 +1,45 @@
-"""`oyez keys`: API keys with their limits."""
+"""`oyez keys`: API keys with their limits; and the database, which `oyez usage` shares."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
-from oyez.cli.accounts import accounts_database, complete_key, database_options, resolve_key
+from oyez.accounts.database import OFF, Database, DatabaseError, open_database
+from oyez.accounts.keys import (
+    NO_LIMITS,
+    Key,
+    KeyLimits,
+    all_keys,
+    change_limits,
+    create_key,
+    rename_key,
+    revoke_key,
+)
+from oyez.accounts.reports import last_use, usage_report
 from oyez.cli.errors import USAGE, CommandError, confirm
-from oyez.cli.setting_options import given_only
-from oyez.cli.values import Duration, Expiry, Languages, counted, duration_text
-
-if TYPE_CHECKING:
-    from oyez.accounts.keys import Key, KeyLimits
-    from oyez.settings import Settings
+from oyez.cli.setting_options import given_only, with_settings
+from oyez.cli.terminal import print_table
+from oyez.cli.values import (
+    complete_language,
+    counted,
+    duration_text,
+    parse_duration,
+    parse_expiry,
+    parse_languages,
+)
+from oyez.settings import Settings, SettingsError, load
 
 MAX_NAME_CHARACTERS = 64
+MAX_KEYS_NAMED = 20
+"""An error names at most so many keys."""
 FIELDS = {
     "sessions": "sessions",
     "sessions-per-second": "sessions_per_second",
@@ -29,43 +49,63 @@ FIELDS = {
 }
 """By option: the field of KeyLimits."""
 
+database_options = with_settings("database")
+"""`--config` and `--database`, as `oyez serve` has them; the command receives `settings`."""
+
+
+@contextmanager
+def accounts_database(settings: Settings, *, create: bool = False) -> Iterator[Database]:
+    """Open the database of these settings, and close it.
+
+    Raises CommandError for every DatabaseError, also of the code inside.
+    """
+    if settings.database == OFF:
+        raise CommandError("database is 'off': no keys and no usage are kept", USAGE)
+    try:
+        database = open_database(settings.database, create=create)
+        try:
+            yield database
+        finally:
+            database.close()
+    except DatabaseError as error:
+        raise CommandError(str(error)) from None
+
+
+def complete_key(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Complete names and ids of keys that are not revoked, if the database can be read."""
+    given = {"database": ctx.params["database"]} if ctx.params.get("database") else {}
+    try:
+        url = load(given, ctx.params.get("config")).database
+        known = [key for key in all_keys(open_database(url, create=False)) if not key.revoked_at]
+    except (SettingsError, DatabaseError):
+        return []
+    words = [CompletionItem(key.name, help=key.id) for key in known]
+    words += [CompletionItem(key.id, help=key.name) for key in known]
+    return [word for word in words if word.value.startswith(incomplete)]
+
+
 json_option = click.option("--json", "is_json", is_flag=True, help="For machines.")
 key_argument = click.argument("wanted", metavar="ID|NAME", shell_complete=complete_key)
 
 
 def limit_options(command: Callable[..., None]) -> Callable[..., None]:
     """Decorate a command with the limits of a key, each None or empty if it is not given."""
-    count = click.IntRange(min=1)
-    options = (
-        click.option("--sessions", type=count, metavar="N", help="Sessions open at once."),
-        click.option(
-            "--sessions-per-second", type=count, metavar="N", help="New sessions a second."
-        ),
-        click.option(
-            "--audio-per-day",
-            "audio_s_per_day",
-            type=Duration(),
-            metavar="TIME",
-            help="Audio a day (UTC): 7200 (seconds), 2h, 1h30m.",
-        ),
-        click.option(
-            "--language",
-            "languages",
-            type=Languages(),
-            multiple=True,
-            metavar="CODE",
-            help="A language that may be spoken; repeat it for more. None: all.",
-        ),
-        click.option(
-            "--expires",
-            "expires_at",
-            type=Expiry(),
-            metavar="WHEN",
-            help="30d (from now), 2027-01-31 (its beginning, UTC), or a time.",
-        ),
-    )
-    for option in reversed(options):
-        command = option(command)
+    languages = "A language that may be spoken; repeat it for more. None: all."
+    expires = "30d (from now), 2027-01-31 (its beginning, UTC), or a time."
+    table: dict[str, tuple[Any, str, str]] = {
+        "sessions": (click.IntRange(min=1), "N", "Sessions open at once."),
+        "sessions-per-second": (click.IntRange(min=1), "N", "New sessions a second."),
+        "audio-per-day": (parse_duration, "TIME", "Audio a day (UTC): 7200 (seconds), 2h, 1h30m."),
+        "language": (parse_languages, "CODE", languages),
+        "expires": (parse_expiry, "WHEN", expires),
+    }
+    for name, (kind, metavar, text) in reversed(table.items()):
+        shown: dict[str, Any] = {"type": kind, "metavar": metavar, "help": text}
+        if name == "language":
+            shown |= {"multiple": True, "shell_complete": complete_language}
+        command = click.option(f"--{name}", FIELDS[name], **shown)(command)
     return command
 
 
@@ -73,7 +113,7 @@ def limit_options(command: Callable[..., None]) -> Callable[..., None]:
 def keys() -> None:
     """Create, list, limit, rename and revoke API keys.
 
-    A running server knows of a change within seconds.
+    A running server applies a change within seconds.
 
     \b
     Examples:
@@ -92,23 +132,25 @@ def keys() -> None:
 @json_option
 @database_options
 def create(name: str, is_json: bool, settings: Settings, **given: Any) -> None:
-    """Make a key and print it: it is kept nowhere and cannot be shown again.
+    """Make a key and print it: it is not stored and cannot be shown again.
 
     The key is the only thing on standard output; the rest goes to standard error.
     """
-    from oyez.accounts.keys import KeyLimits, all_keys, create_key
-
     name = _checked_name(name)
     with accounts_database(settings, create=True) as database:
-        same = _active(all_keys(database), name)
+        known = all_keys(database)
         secret, key = create_key(database, name, KeyLimits(**_chosen_limits(given)))
-    if is_json:
-        _print_key(json.dumps({"key": secret, **_json_object(key)}), key)
-        return
-    click.echo(f"Created {key.id} ({key.name}): {_limits_text(key.limits)}.", err=True)
-    _warn_of_same_name(same)
-    click.echo("Keep this key now, it cannot be shown again:", err=True)
-    _print_key(secret, key)
+    shown = json.dumps({"key": secret, **_json_object(key)}) if is_json else secret
+    if not is_json:
+        click.echo(f"Created {key.id} ({key.name}): {_limits_text(key.limits)}.", err=True)
+        _warn_of_same_name(known, key, name)
+        click.echo("Keep this key now, it cannot be shown again:", err=True)
+    try:
+        click.echo(shown)
+    except BrokenPipeError:
+        advice = f"oyez keys revoke {key.id}, and create another"
+        message = f"the key of {key.id} could not be printed, and it is not stored: {advice}"
+        raise CommandError(message) from None
 
 
 @keys.command("list")
@@ -117,9 +159,6 @@ def create(name: str, is_json: bool, settings: Settings, **given: Any) -> None:
 @database_options
 def list_keys(is_all: bool, is_json: bool, settings: Settings) -> None:
     """Show the keys there are, without the keys themselves."""
-    from oyez.accounts.keys import all_keys
-    from oyez.accounts.reports import last_use
-
     with accounts_database(settings) as database:
         known = [key for key in all_keys(database) if is_all or key.revoked_at is None]
         used = last_use(database)
@@ -129,8 +168,6 @@ def list_keys(is_all: bool, is_json: bool, settings: Settings) -> None:
         ]
         click.echo(json.dumps(lines, indent=2))
     elif known:
-        from oyez.cli.terminal import print_table
-
         rows = []
         for key in known:
             last_used = f"{used[key.id]:%Y-%m-%d}" if used.get(key.id) else "never"
@@ -148,17 +185,15 @@ def list_keys(is_all: bool, is_json: bool, settings: Settings) -> None:
 def rename(wanted: str, name: str, settings: Settings) -> None:
     """Give a key another name. The key itself, its id and its usage stay.
 
-    Sessions that were keep the name they had; sums of usage are shown under the new one.
+    Past sessions keep the old name; sums of usage are shown under the new one.
     """
-    from oyez.accounts.keys import all_keys, rename_key
-
     name = _checked_name(name)
     with accounts_database(settings) as database:
         known = all_keys(database)
-        key = resolve_key(known, wanted)
+        key = _resolve_key(known, wanted)
         rename_key(database, key.id, name)
     click.echo(f"Renamed {key.id}: {key.name} is now {name}.", err=True)
-    _warn_of_same_name([each for each in _active(known, name) if each.id != key.id])
+    _warn_of_same_name(known, key, name)
 
 
 @keys.command()
@@ -166,11 +201,9 @@ def rename(wanted: str, name: str, settings: Settings) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @database_options
 def revoke(wanted: str, yes: bool, settings: Settings) -> None:
-    """Never let this key in again, and end its sessions. This cannot be undone."""
-    from oyez.accounts.keys import all_keys, revoke_key
-
+    """Refuse a key from now on, and end its sessions. This cannot be undone."""
     with accounts_database(settings) as database:
-        key = resolve_key(all_keys(database), wanted)
+        key = _resolve_key(all_keys(database), wanted)
         if key.revoked_at is not None:
             click.echo(f"{key.id} ({key.name}) was revoked on {key.revoked_at:%Y-%m-%d}.", err=True)
             return
@@ -195,10 +228,7 @@ def revoke(wanted: str, yes: bool, settings: Settings) -> None:
 def limits(
     wanted: str, lifted: tuple[str, ...], is_json: bool, settings: Settings, **given: Any
 ) -> None:
-    """Show what a key may do; with options, change it. The other limits stay."""
-    from oyez.accounts.keys import NO_LIMITS, all_keys, change_limits
-    from oyez.accounts.reports import usage_report
-
+    """Show the limits of a key; with options, change them. The other limits stay."""
     chosen = _chosen_limits(given)
     for option in lifted:
         if FIELDS[option] in chosen:
@@ -206,7 +236,7 @@ def limits(
             raise CommandError(message, USAGE)
         chosen[FIELDS[option]] = getattr(NO_LIMITS, FIELDS[option])
     with accounts_database(settings) as database:
-        key = resolve_key(all_keys(database), wanted)
+        key = _resolve_key(all_keys(database), wanted)
         if chosen:
             key = replace(key, limits=replace(key.limits, **chosen))
             change_limits(database, key.id, key.limits)
@@ -217,6 +247,27 @@ def limits(
     else:
         click.echo(f"{key.id} ({key.name}, {_status(key)}): {_limits_text(key.limits)}.")
         click.echo(f"Audio used today (UTC): {duration_text(used.audio_ms / 1000)}.")
+
+
+def _resolve_key(keys: Sequence[Key], wanted: str) -> Key:
+    """Return the key with this id, or the only one of this name; of several, the only active one.
+
+    Raises CommandError, which names the keys that exist.
+    """
+    named = [key for key in keys if key.name == wanted]
+    unrevoked = [key for key in named if key.revoked_at is None]
+    for found in ([key for key in keys if key.id == wanted], unrevoked, named):
+        if len(found) == 1:
+            return found[0]
+        if found:
+            ids = ", ".join(f"{key.id} (of {key.created_at:%Y-%m-%d})" for key in found)
+            raise CommandError(f"several keys are named {wanted!r}: give the id: {ids}", USAGE)
+    names = [f"{key.name} ({key.id})" for key in keys if key.revoked_at is None]
+    rest = f" and {len(names) - MAX_KEYS_NAMED} more" if len(names) > MAX_KEYS_NAMED else ""
+    existing = f"there are {', '.join(names[:MAX_KEYS_NAMED])}{rest}"
+    if not names:
+        existing = "there are none: oyez keys create NAME makes one"
+    raise CommandError(f"no key has the id or name {wanted!r}; {existing}", USAGE)
 
 
 def _chosen_limits(given: dict[str, Any]) -> dict[str, Any]:
@@ -238,25 +289,10 @@ def _checked_name(name: str) -> str:
     return name
 
 
-def _print_key(shown: str, key: Key) -> None:
-    """Print a new key. A reader that has left is an error here: the key is not stored anywhere."""
-    try:
-        click.echo(shown)
-    except BrokenPipeError:
-        advice = f"oyez keys revoke {key.id}, and create another"
-        message = f"nobody read the key of {key.id}, and it is kept nowhere: {advice}"
-        raise CommandError(message) from None
-
-
-def _active(known: list[Key], name: str) -> list[Key]:
-    """Return the keys of this name that are not revoked."""
-    return [key for key in known if key.name == name and key.revoked_at is None]
-
-
-def _warn_of_same_name(same: list[Key]) -> None:
-    """Say that two keys have one name, which may be a replacement or a mistake."""
-    if same:
-        ids = ", ".join(each.id for each in same)
+def _warn_of_same_name(known: Sequence[Key], key: Key, name: str) -> None:
+    """Print which other active keys have the name of this one: a replacement or a mistake."""
+    same = [each for each in known if each.name == name and each.revoked_at is None]
+    if ids := ", ".join(each.id for each in same if each.id != key.id):
         click.echo(f"There is another key of this name: {ids}.", err=True)
 
 
@@ -279,16 +315,13 @@ def _status(key: Key) -> str:
 
 
 def _json_object(key: Key) -> dict[str, Any]:
-    limits = key.limits
+    """Return what is known of a key; its limits have the names of the fields of KeyLimits."""
     return {
         "id": key.id,
         "name": key.name,
         "status": _status(key),
-        "sessions": limits.sessions,
-        "sessions_per_second": limits.sessions_per_second,
-        "audio_s_per_day": limits.audio_s_per_day,
-        "languages": list(limits.languages),
-        "expires_at": _time_text(limits.expires_at),
+        **asdict(key.limits),
+        "expires_at": _time_text(key.limits.expires_at),
         "created_at": _time_text(key.created_at),
         "revoked_at": _time_text(key.revoked_at),
     }

@@ -2,26 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
-from typing import TYPE_CHECKING
 
 import click
 
-from oyez.cli.engines import (
-    load_with_status,
-    local_server,
-    read_context,
-    recognition_options,
-    server_target,
-)
-from oyez.cli.errors import INTERRUPTED, NEVER_STARTED, CommandError
-from oyez.cli.setting_options import with_settings
-from oyez.settings import Settings
-
-if TYPE_CHECKING:
-    from oyez.cli.audio_sources import Source
-    from oyez.cli.screens import Screen
+from oyez.cli.engines import Recognition, with_recognition
+from oyez.cli.errors import INTERRUPTED
 
 
 @click.command()
@@ -35,19 +21,14 @@ if TYPE_CHECKING:
     help="Of raw audio from a pipe (PCM16 mono); default: 16000, or what the container says.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the protocol's events as lines.")
-@recognition_options
-@with_settings("engine", "model", "threads", "vad", "emotion")
+@with_recognition("engine", "model", "threads", "vad", "emotion")
 def listen(
-    settings: Settings,
+    recognition: Recognition,
     pipe: str | None,
     device: str | None,
     list_devices: bool,
     rate: int | None,
     as_json: bool,
-    language: str | None,
-    context: str,
-    url: str | None,
-    key: str | None,
 ) -> None:
     """Show what is being said: confirmed words firm, tentative ones dim.
 
@@ -67,65 +48,22 @@ def listen(
     Exit codes: 0 done, 1 broken off, 2 wrong usage, 3 no microphone, engine or
     server, 130 a second Ctrl-C.
     """
+    from oyez.cli.live_captions import LiveCaptions, make_screen, make_source, print_devices
+    from oyez.client import SessionOptions
+
     if list_devices:
-        _print_devices()
+        print_devices()
         return
     if rate and not pipe:
         raise click.UsageError("--rate is for a pipe: oyez listen - --rate HZ")
     if device and pipe:
         raise click.UsageError("give either --device or -, not both")
-    from oyez.cli.live_captions import LiveCaptions
-    from oyez.client import SessionOptions, Target
-
-    options = SessionOptions(language, read_context(context))
-    source = _source(pipe, device, rate)
-    server: contextlib.AbstractAsyncContextManager[Target]
-    if url:
-        server = contextlib.nullcontext(server_target(settings, url, key))
-    else:
-        server = local_server(load_with_status(settings))
-    is_answered = LiveCaptions(source, options, _screen(as_json)).run(server)
+    source = make_source(pipe, device, rate)
+    server = recognition.server()
+    options = SessionOptions(recognition.language, recognition.context)
+    is_answered = LiveCaptions(source, options, make_screen(as_json)).run(server)
     if source.overflows:
         often = "once" if source.overflows == 1 else f"{source.overflows} times"
         click.echo(f"oyez: the machine was too slow, and audio was lost {often}", err=True)
     if not is_answered:
         sys.exit(INTERRUPTED)
-
-
-def _source(pipe: str | None, device: str | None, rate: int | None) -> Source:
-    from oyez.cli.audio_sources import InterruptiblePipe, Microphone, Pipe, SourceError
-
-    if pipe:
-        if sys.stdin.isatty():
-            raise click.UsageError("there is no pipe: stdin is the terminal")
-        return Pipe(InterruptiblePipe(sys.stdin.buffer), rate)
-    microphone = Microphone(int(device) if device and device.isdecimal() else device)
-    try:
-        microphone.check()
-    except SourceError as error:
-        raise CommandError(str(error), NEVER_STARTED) from error
-    return microphone
-
-
-def _screen(as_json: bool) -> Screen:
-    from oyez.cli.screens import JsonScreen, PlainScreen, TerminalScreen
-    from oyez.cli.terminal import console, is_interactive
-
-    if as_json:
-        return JsonScreen()
-    out = console()
-    return TerminalScreen(out) if is_interactive(out) else PlainScreen()
-
-
-def _print_devices() -> None:
-    from oyez.cli.audio_sources import PIPE_EXAMPLE, SourceError, input_devices
-
-    try:
-        found = input_devices()
-    except SourceError as error:
-        raise CommandError(str(error), NEVER_STARTED) from error
-    if not found:
-        message = f"there is no microphone; pipe audio in instead: {PIPE_EXAMPLE}"
-        raise CommandError(message, NEVER_STARTED)
-    for number, name, rate, is_default in found:
-        click.echo(f"{number:3}  {name}  ({rate} Hz){'  default' if is_default else ''}")

@@ -17,7 +17,7 @@ COMMANDS = {
     "serve": ("oyez.cli.serve:serve", "Start the server."),
     "transcribe": ("oyez.cli.transcribe:transcribe", "Write down what recordings say."),
     "listen": ("oyez.cli.listen:listen", "Live captions of a microphone or a pipe."),
-    "doctor": ("oyez.cli.doctor:doctor", "Check this machine and say what to do."),
+    "doctor": ("oyez.cli.doctor:doctor", "Check this machine and suggest fixes."),
     "models": ("oyez.cli.models:models", "List, check, add and remove models."),
     "keys": ("oyez.cli.keys:keys", "Create, list, limit, rename and revoke API keys."),
     "usage": ("oyez.cli.usage:usage", "Show what was used, by key, day or language."),
@@ -26,25 +26,20 @@ COMMANDS = {
     "completion": ("oyez.cli.main:completion", "Complete commands with the Tab key."),
 }
 """By name: "module:command", and the line in `oyez --help`, which imports none of them."""
-SHELLS = ("bash", "zsh", "fish")
-COMPLETION_VARIABLE = "_OYEZ_COMPLETE"
-"""The script of a shell sets this variable when it asks oyez for completions."""
 
 
 class LazyGroup(click.Group):
     """A group that imports a subcommand only when it is called, and reports every error alike."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names in the order of the help."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import a subcommand."""
         if cmd_name not in COMMANDS:
             return None
-        module, _, name = COMMANDS[cmd_name][0].partition(":")
-        command: click.Command = getattr(import_module(module), name)
-        return command
+        module, name = COMMANDS[cmd_name][0].split(":")
+        return getattr(import_module(module), name)  # type: ignore[no-any-return]
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -98,7 +93,7 @@ def main() -> None:
       oyez serve --host 0.0.0.0 --api-keys-file keys.txt
       oyez transcribe talk.mp3       writes what is said in it
       oyez listen                    live captions of the microphone
-      oyez doctor                    is everything in order on this machine?
+      oyez doctor                    finds problems of this machine
 
     Exit codes: 0 done, 1 something failed, 2 wrong usage or settings, 3 could
     not start, 130 interrupted.
@@ -110,7 +105,7 @@ def main() -> None:
 
 
 @main.command()
-@click.argument("shell", type=click.Choice(SHELLS))
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:
     """Print a script that completes commands and options with the Tab key.
@@ -128,6 +123,6 @@ def completion(ctx: click.Context, shell: str) -> None:
     from click.shell_completion import get_completion_class
 
     found = get_completion_class(shell)
-    assert found is not None, "click has a class for each of SHELLS"
-    script = found(ctx.find_root().command, {}, "oyez", COMPLETION_VARIABLE).source()
-    click.echo(script)
+    assert found is not None, "click has a class for each of these shells"
+    # The script of a shell sets this variable when it asks oyez for completions.
+    click.echo(found(ctx.find_root().command, {}, "oyez", "_OYEZ_COMPLETE").source())

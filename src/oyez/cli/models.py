@@ -5,19 +5,24 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from contextlib import ExitStack, suppress
+from dataclasses import asdict
 from pathlib import Path
 
 import click
-from click.shell_completion import CompletionItem
 
 from oyez.cli.errors import FAILED, NEVER_STARTED, USAGE, CommandError
 from oyez.cli.setting_options import with_settings
-from oyez.settings import Settings
+from oyez.cli.terminal import byte_progress, console, mark, print_table
+from oyez.cli.values import size_text
+from oyez.engines import library
+from oyez.engines.base import LANGUAGES
+from oyez.engines.library import AddedModel
+from oyez.engines.whisper.weights import PACKAGED_SHA256, WeightsError, packaged
+from oyez.settings import Settings, SettingsError, load
 
 DIRECTORY = click.Path(exists=True, file_okay=False, path_type=Path)
 HEADER = ("NAME", "SIZE", "LANGUAGES", "PREPARED", "ENGINES", "SHA-256")
-ENGINES = ("whisper-onnx", "whisper-ct2")
 HUB_OWNER = "Systran"
 """The owner of the conversions that a plain size names, as in faster-whisper."""
 OTHER_REPOSITORIES = {
@@ -32,7 +37,7 @@ OTHER_REPOSITORIES = {
 def models() -> None:
     """List, check, add and remove models.
 
-    oyez serves the built-in model 'base' unless told otherwise. Other Whisper
+    oyez serves the built-in model 'base' by default. Other Whisper
     models are added once, from a directory in CTranslate2's format (the one
     faster-whisper uses), and then served by name.
 
@@ -45,18 +50,13 @@ def models() -> None:
     """
 
 
-def complete_model(
-    ctx: click.Context, param: click.Parameter, incomplete: str
-) -> list[CompletionItem]:
+def complete_model(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """Complete the names of the models in the default directory."""
-    from oyez.engines import library
-    from oyez.settings import SettingsError, load
-
     try:
         found = library.added(load({}).models_dir)
     except SettingsError:
         return []
-    return [CompletionItem(each.name) for each in found if each.name.startswith(incomplete)]
+    return [each.name for each in found if each.name.startswith(incomplete)]
 
 
 @models.command("list")
@@ -68,17 +68,33 @@ def list_models(settings: Settings, as_json: bool) -> None:
     Prepared: its graphs for the engine whisper-onnx are in the cache; the first
     start with a model prepares it.
     """
-    from oyez.cli.terminal import print_table
-
-    found = model_reports(settings.models_dir, settings.cache_dir)
-    if as_json:
-        for report in found:
-            click.echo(json.dumps(asdict(report), ensure_ascii=False))
-        return
-    print_table(HEADER, [report.cells() for report in found])
-    for report in found:
-        if report.fault:
-            click.echo(f"oyez: {report.name}: {report.fault}", err=True)
+    rows, faults = [], []
+    for model in known_models(settings.models_dir).values():
+        languages, engines = model.about.get("languages", ()), model.about.get("engines", ())
+        fault = "; ".join(model_faults(model)) or None
+        prepared = is_prepared(model, settings.cache_dir)
+        if as_json:
+            report = {
+                "name": model.name,
+                "built_in": model.name == library.BUILT_IN,
+                "size_bytes": model.size_bytes,
+                "languages": languages,
+                "engines": engines,
+                "prepared": prepared,
+                "sha256": model.sha256,
+                "origin": model.origin,
+                "fault": fault,
+            }
+            click.echo(json.dumps(report, ensure_ascii=False))
+            continue
+        size, count = size_text(model.size_bytes), f"{len(languages)} of {len(LANGUAGES)}"
+        shown = ", ".join(engine.removeprefix("whisper-") for engine in engines)
+        is_there = "yes" if prepared else "no"
+        rows.append([model.name, size, count, is_there, shown, model.digest[:12]])
+        faults += [f"oyez: {model.name}: {fault}"] if fault else []
+    if not as_json:
+        print_table(HEADER, rows)
+        click.echo("".join(f"{line}\n" for line in faults), err=True, nl=False)
 
 
 @models.command()
@@ -90,21 +106,22 @@ def verify(settings: Settings, names: tuple[str, ...]) -> None:
 
     Exit code 1 if a file is damaged or missing.
     """
-    from oyez.cli.terminal import byte_progress, console, mark
+    from oyez.engines.whisper_onnx.prepare import prepared_fault
 
     out = console()
-    found = {each.name: each for each in model_reports(settings.models_dir, settings.cache_dir)}
+    found = known_models(settings.models_dir)
     unknown = [name for name in names if name not in found]
     if unknown:
         raise CommandError(f"no model is called {unknown[0]}; there are: {', '.join(found)}", USAGE)
     damaged = 0
     for name in names or found:
-        report = found[name]
-        with byte_progress(f"hashing {name}", report.size_bytes) as progress:
-            faults = file_faults(report, settings.models_dir, progress)
-            faults += _prepared_faults(report, settings.cache_dir)
-        prepared = ", and its prepared graphs" if report.prepared else ""
-        words = "; ".join(faults) or f"{len(report.sha256)} files as they should be{prepared}"
+        model = found[name]
+        with byte_progress(f"hashing {name}", model.size_bytes) as progress:
+            faults = model_faults(model, progress)
+            if fault := prepared_fault(model.digest, settings.cache_dir):
+                faults.append(f"prepared graphs: {fault}; the next start builds them anew")
+        prepared = ", and its prepared graphs" if is_prepared(model, settings.cache_dir) else ""
+        words = "; ".join(faults) or f"{len(model.sha256)} files are intact{prepared}"
         sign = mark("fail" if faults else "ok", out.encoding)
         out.print(f"{sign} {name}: {words}", style="red" if faults else None)
         damaged += bool(faults)
@@ -138,28 +155,35 @@ def add(
       oyez models add /shared/large-v3 --link
       oyez models add --from-hub small
     """
-    from oyez.engines import library
+    from oyez.engines.whisper.inspection import inspect_model
 
     if (directory is None) == (hub_name is None):
         raise click.UsageError("give either a DIRECTORY or --from-hub NAME")
-    if hub_name is None:
-        assert directory is not None
-        name = name or directory.resolve().name
-    else:
-        if link:
-            raise click.UsageError("--link is for a DIRECTORY: a download has no other place")
-        name = name or hub_name.rpartition("/")[2]
+    if hub_name and link:
+        raise click.UsageError("--link is for a DIRECTORY: a download has no other place")
+    models_dir, origin = settings.models_dir, hub_name or str(directory)
+    name = name or (hub_name.rpartition("/")[2] if hub_name else Path(origin).resolve().name)
     try:
-        library.check_name(settings.models_dir, name)
+        library.check_name(models_dir, name)
     except library.LibraryError as error:
         raise CommandError(str(error), USAGE) from error
-    if hub_name is None:
-        assert directory is not None
-        _add(settings.models_dir, name, directory, str(directory), link)
-        return
-    with tempfile.TemporaryDirectory(prefix="oyez-") as download:
-        _download(hub_name, Path(download))
-        _add(settings.models_dir, name, Path(download), hub_name)
+    with ExitStack() as stack:
+        source = directory or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="oyez-")))
+        if hub_name:
+            _download(hub_name, source)
+        try:
+            about = inspect_model(source)
+            bar = byte_progress(f"adding {name}", library.size_bytes(source))
+            progress = stack.enter_context(bar)
+            found = asdict(about)
+            library.add(models_dir, name, source, origin, found, link=link, progress=progress)
+        except (WeightsError, library.LibraryError) as error:
+            raise CommandError(f"{origin} was not added: {error}") from error
+        except OSError as error:
+            message = f"{origin} was not added: {models_dir}: {error.strerror or error}"
+            raise CommandError(message) from error
+    engine = "" if "whisper-onnx" in about.engines else " --engine whisper-ct2"
+    click.echo(f"added {name}; use it with: oyez serve{engine} --model {name}")
 
 
 @models.command()
@@ -170,9 +194,11 @@ def prepare(name: str) -> None:
     For images and machines that are set up beforehand: cache_dir may be
     read-only afterwards.
     """
-    from oyez.cli.engines import load_for_command
+    from oyez.cli.engines import load_errors
+    from oyez.runtime.loader import load_on_cpu
 
-    load_for_command(model=name)
+    with load_errors():
+        load_on_cpu(model=name, progress=lambda line: click.echo(line, err=True))
 
 
 @models.command()
@@ -183,8 +209,6 @@ def remove(settings: Settings, name: str) -> None:
 
     Of a linked model only the links are removed.
     """
-    from oyez.engines import library
-    from oyez.engines.whisper.weights import PACKAGED_SHA256
     from oyez.engines.whisper_onnx.prepare import delete_cached
 
     try:
@@ -199,33 +223,6 @@ def remove(settings: Settings, name: str) -> None:
     click.echo(f"removed {name}")
 
 
-def _add(models_dir: Path, name: str, directory: Path, origin: str, link: bool = False) -> None:
-    from oyez.cli.terminal import byte_progress
-    from oyez.engines import library
-    from oyez.engines.whisper.inspection import inspect_model
-    from oyez.engines.whisper.weights import WeightsError
-
-    try:
-        found = inspect_model(directory)
-        with byte_progress(f"adding {name}", library.size_bytes(directory)) as progress:
-            library.add(
-                models_dir,
-                name,
-                directory,
-                origin=origin,
-                about=asdict(found),
-                link=link,
-                progress=progress,
-            )
-    except (WeightsError, library.LibraryError) as error:
-        raise CommandError(f"{origin} was not added: {error}") from error
-    except OSError as error:
-        message = f"{origin} was not added: {models_dir}: {error.strerror or error}"
-        raise CommandError(message) from error
-    engine = "" if "whisper-onnx" in found.engines else " --engine whisper-ct2"
-    click.echo(f"added {name}; use it with: oyez serve{engine} --model {name}")
-
-
 def hub_repository(name: str) -> str:
     """Return `owner/repository` as it is, and the repository of a size such as `small`."""
     if "/" in name:
@@ -238,130 +235,66 @@ def _download(hub_name: str, target: Path) -> None:
     import huggingface_hub
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
 
-    from oyez.engines import library
-
     click.echo(f"downloading {hub_name} from the Hugging Face hub", err=True)
     repo = hub_repository(hub_name)
     files = [*library.NEEDED, *library.OPTIONAL]
     try:
         huggingface_hub.snapshot_download(repo, local_dir=target, allow_patterns=files)
-    except Exception as error:  # its HTTP library raises exceptions of its own
+        return
+    except GatedRepoError:
+        message = f"{repo} needs your consent first: log in with hf auth login"
+    except RepositoryNotFoundError:
+        message = (
+            f"there is no {repo} on the Hugging Face hub: give a size such as small or "
+            "medium, or owner/repository of a model in CTranslate2's format"
+        )
+    except HfHubHTTPError as error:
+        message = f"the Hugging Face hub refused {repo}: {error}"
+    except Exception:  # noqa: BLE001 - its HTTP library raises exceptions of its own
         message = (
             "the Hugging Face hub cannot be reached; on a machine that reaches it: hf download "
             f"{repo} --local-dir DIRECTORY; then here: oyez models add DIRECTORY --name NAME"
         )
-        if isinstance(error, GatedRepoError):
-            message = f"{repo} asks for consent first: log in with hf auth login"
-        elif isinstance(error, RepositoryNotFoundError):
-            message = (
-                f"there is no {repo} on the Hugging Face hub: give a size such as small or "
-                "medium, or owner/repository of a model in CTranslate2's format"
-            )
-        elif isinstance(error, HfHubHTTPError):
-            message = f"the Hugging Face hub refused {repo}: {error}"
-        raise CommandError(message, NEVER_STARTED) from error
+    raise CommandError(message, NEVER_STARTED)
 
 
-@dataclass(frozen=True, slots=True)
-class ModelReport:
-    """The facts about one model."""
-
-    name: str
-    built_in: bool
-    size_bytes: int
-    languages: tuple[str, ...]
-    engines: tuple[str, ...]
-    prepared: bool
-    """Whether its graphs for whisper-onnx are in the cache."""
-    sha256: dict[str, str]
-    """By name of the file."""
-    origin: str
-    fault: str | None = None
-    """Why it cannot be used."""
-
-    def cells(self) -> list[str]:
-        """Return a row of the table, below HEADER."""
-        from oyez.cli.values import size_text
-        from oyez.engines.base import LANGUAGES
-
-        return [
-            self.name,
-            size_text(self.size_bytes),
-            f"{len(self.languages)} of {len(LANGUAGES)}",
-            "yes" if self.prepared else "no",
-            ", ".join(engine.removeprefix("whisper-") for engine in self.engines),
-            self.sha256["model.bin"][:12],
-        ]
-
-
-def model_reports(models_dir: Path, cache_dir: Path) -> list[ModelReport]:
+def known_models(models_dir: Path) -> dict[str, AddedModel]:
     """Return the built-in model, then those that were added, by name. No file is hashed."""
-    from oyez.engines import library
-    from oyez.engines.base import LANGUAGES
-    from oyez.engines.whisper.weights import PACKAGED_SHA256, WeightsError, packaged
+    size_bytes, directory = 0, Path()
+    with suppress(WeightsError):  # `model_faults` says what is missing
+        source = packaged()
+        directory = source.directory
+        others = (directory / name for name in PACKAGED_SHA256 if name != "model.bin")
+        size_bytes = sum(path.stat().st_size for path in (*source.model_files, *others))
+    about = {
+        "languages": [code for code in LANGUAGES if code != "yue"],  # it has no token for it
+        "engines": ["whisper-onnx", "whisper-ct2"],
+    }
+    built_in = library.AddedModel(
+        library.BUILT_IN, directory, PACKAGED_SHA256, size_bytes, "came with oyez", about
+    )
+    return {model.name: model for model in (built_in, *library.added(models_dir))}
+
+
+def is_prepared(model: AddedModel, cache_dir: Path) -> bool:
+    """Return whether the graphs of a model for whisper-onnx are in the cache."""
     from oyez.engines.whisper_onnx.prepare import prepared_directory
 
-    size_bytes, fault = 0, None
-    try:
-        source = packaged()
-        others = (source.directory / name for name in source.expected or () if name != "model.bin")
-        size_bytes = sum(path.stat().st_size for path in (*source.model_files, *others))
-    except WeightsError as error:
-        fault = str(error)
-    built_in = ModelReport(
-        name=library.BUILT_IN,
-        built_in=True,
-        size_bytes=size_bytes,
-        languages=tuple(code for code in LANGUAGES if code != "yue"),  # it has no token for it
-        engines=ENGINES,
-        prepared=prepared_directory(PACKAGED_SHA256["model.bin"], cache_dir).is_dir(),
-        sha256=dict(PACKAGED_SHA256),
-        origin="came with oyez",
-        fault=fault,
-    )
-    reports = [built_in]
-    for model in library.added(models_dir):
-        missing = [name for name in model.sha256 if not (model.directory / name).is_file()]
-        reports.append(
-            ModelReport(
-                name=model.name,
-                built_in=False,
-                size_bytes=model.size_bytes,
-                languages=tuple(model.about.get("languages", ())),
-                engines=tuple(model.about.get("engines", ())),
-                prepared=prepared_directory(model.digest, cache_dir).is_dir(),
-                sha256=model.sha256,
-                origin=model.origin,
-                fault=f"{', '.join(missing)} missing" if missing else None,
-            )
-        )
-    return reports
+    return prepared_directory(model.digest, cache_dir).is_dir()
 
 
-def file_faults(
-    report: ModelReport, models_dir: Path, progress: Callable[[int], None] = lambda done_bytes: None
-) -> list[str]:
-    """Hash the files of a model again, and return what is wrong with them.
+def model_faults(model: AddedModel, progress: Callable[[int], None] | None = None) -> list[str]:
+    """Return what is wrong with the files of a model: what is missing or, with `progress`, damaged.
 
     progress: receives the number of bytes of every block that is hashed; not for the built-in
     model.
     """
-    from oyez.engines import library
-    from oyez.engines.whisper.weights import WeightsError, packaged
-
-    if report.built_in:
-        try:
-            packaged().read_arrays()
-        except WeightsError as error:
-            return [str(error)]
-        return []
-    model = library.find(models_dir, report.name)
-    return library.faults(model, progress) if model else [f"{report.name} is gone"]
-
-
-def _prepared_faults(report: ModelReport, cache_dir: Path) -> list[str]:
-    """Hash the prepared graphs of a model, if there are any, and return what is wrong with them."""
-    from oyez.engines.whisper_onnx.prepare import prepared_fault
-
-    fault = prepared_fault(report.sha256["model.bin"], cache_dir)
-    return [f"prepared graphs: {fault}; the next start builds them anew"] if fault else []
+    if model.name != library.BUILT_IN:
+        return library.faults(model, progress)
+    try:
+        source = packaged()
+        if progress:
+            source.read_arrays()
+    except WeightsError as error:
+        return [str(error)]
+    return []

@@ -16,9 +16,9 @@ from rich.live import Live
 from rich.text import Text
 
 from oyez.cli.terminal import ECHO_COLUMNS, NARROW_COLUMNS, console, joined_to_fit, wrap
-from oyez.cli.values import clock, printable
+from oyez.cli.values import clock, counted, printable
 from oyez.client import Utterance
-from oyez.files.results import Partial
+from oyez.files.results import Partial, Progress, Result, Segment
 
 LEVEL_CELLS = 10
 QUIETEST_DB = -60.0
@@ -69,13 +69,19 @@ class Status:
 
 
 class Screen:
-    """The place where captions go. This one shows nothing; subclasses show what they need."""
+    """Where captions go: a line for each utterance, with time, language, emotion and text between
+    tabs."""
 
     def event(self, raw: str) -> None:
         """Take an event as the server sent it."""
 
     def finished(self, utterance: Utterance) -> None:
         """Take an utterance that does not change any more."""
+        if utterance.text or utterance.failure:
+            words = printable(utterance.text)
+            if utterance.failure:
+                words = f"{words} [not recognised: {printable(utterance.failure)}]".strip()
+            print(*_about(utterance), words, sep="\t", flush=True)
 
     def show(self, current: Sequence[Utterance], status: Status) -> None:
         """Take the utterances that go on, and the state of the session."""
@@ -90,24 +96,16 @@ class JsonScreen(Screen):
     def event(self, raw: str) -> None:
         print(raw, flush=True)
 
-
-class PlainScreen(Screen):
-    """Prints a line for each utterance: time, language, emotion, text, with tabs between."""
-
     def finished(self, utterance: Utterance) -> None:
-        if utterance.text or utterance.failure:
-            words = printable(utterance.text)
-            if utterance.failure:
-                words = f"{words} [not recognised: {printable(utterance.failure)}]".strip()
-            print(*_about(utterance), words, sep="\t", flush=True)
+        """Print nothing more: its events are printed already."""
 
 
 class TerminalScreen(Screen):
     """Finished utterances scroll up; the current ones stay below, with a level meter."""
 
-    def __init__(self, out: Console | None = None) -> None:
-        self._console = out or console()
-        self._lines = LiveLines(self._console)
+    def __init__(self, out: Console) -> None:
+        self._console = out
+        self._lines = LiveLines(out)
 
     def finished(self, utterance: Utterance) -> None:
         if utterance.text or utterance.failure:
@@ -124,110 +122,75 @@ class TerminalScreen(Screen):
         self._lines.close()
 
 
-class QuietProgress:
-    """The progress of one file after the other. This one, for --quiet, prints only notices."""
+class FileProgress:
+    """The progress of one file after the other, on stderr: a plain line now and then.
+
+    Or, in a terminal, a bar with position, duration and speed, and above it the current hypothesis.
+    """
+
+    def __init__(self, *, quiet: bool = False, in_terminal: bool = False) -> None:
+        """quiet: print only notices."""
+        self._quiet = quiet
+        self._console = console(sys.stderr)
+        self._lines: LiveLines | None = None
+        if in_terminal and not quiet:
+            self._lines = LiveLines(self._console, redirect_stdout=sys.stdout.isatty())
 
     def begin(self, name: str, duration_s: float | None) -> None:
-        """A file is opened. duration_s: None if it is unknown."""
+        """Begin with a file. duration_s: None if it is unknown."""
+        self._name, self._duration_s = printable(name), duration_s
+        self._began_s = self._shown_s = time.monotonic()
+        self._done_s = 0.0
+        self._partial: Partial | None = None
+        self._draw()
 
-    def partial(self, partial: Partial) -> None:
-        """The hypothesis of the segment that goes on."""
-
-    def segment(self) -> None:
-        """The partial became a segment."""
-
-    def reached(self, done_s: float) -> None:
-        """The file is transcribed up to here."""
+    def take(self, result: Result) -> None:
+        """Take what the transcription of the file yields."""
+        if isinstance(result, Progress):
+            self._done_s = result.done_s
+        else:
+            self._partial = result if isinstance(result, Partial) else None
+        waited_s = time.monotonic() - self._shown_s
+        if isinstance(result, Segment) or waited_s >= REFRESH_S:
+            self._draw()
+        if not self._lines and not self._quiet and waited_s >= LINE_EVERY_S:
+            self._shown_s = time.monotonic()
+            self.notice(f"{self._name}: {position(self._done_s, self._duration_s)}")
 
     def end(self, line: str) -> None:
-        """The file is transcribed; `line` says where to and how fast."""
+        """End the file; `line` says where the text is and how fast it came."""
+        if self._lines:
+            self._lines.clear()
+        if not self._quiet:
+            self.notice(line)
 
     def notice(self, line: str) -> None:
-        """Print something that the user should know."""
-        print(printable(line), file=sys.stderr, flush=True)
+        """Print something important, also with `quiet`."""
+        if self._lines:
+            self._console.print(Text(printable(line)), soft_wrap=True)
+        else:
+            print(printable(line), file=sys.stderr, flush=True)
 
     def close(self) -> None:
         """Give the terminal back."""
-
-
-class LineProgress(QuietProgress):
-    """Prints a plain line now and then."""
-
-    def __init__(self) -> None:
-        self._name = ""
-        self._of = ""
-        self._printed_s = 0.0
-
-    def begin(self, name: str, duration_s: float | None) -> None:
-        self._name = name
-        self._of = f" of {clock(duration_s)}" if duration_s else ""
-        self._printed_s = time.monotonic()
-
-    def reached(self, done_s: float) -> None:
-        if time.monotonic() - self._printed_s >= LINE_EVERY_S:
-            self._printed_s = time.monotonic()
-            self.notice(f"{self._name}: {clock(done_s)}{self._of}")
-
-    def end(self, line: str) -> None:
-        self.notice(line)
-
-
-class TerminalProgress(QuietProgress):
-    """Draws a bar with position, duration and speed, and above it the current hypothesis."""
-
-    def __init__(self, *, redirect_stdout: bool) -> None:
-        """redirect_stdout: as for `LiveLines`."""
-        self._console = console(sys.stderr)
-        self._lines = LiveLines(self._console, redirect_stdout=redirect_stdout)
-        self._name = ""
-        self._duration_s: float | None = None
-        self._began_s = 0.0
-        self._done_s = 0.0
-        self._partial: Partial | None = None
-        self._drawn_s = 0.0
-
-    def begin(self, name: str, duration_s: float | None) -> None:
-        self._name, self._duration_s = printable(name), duration_s
-        self._began_s, self._done_s, self._partial = time.monotonic(), 0.0, None
-        self._draw()
-
-    def partial(self, partial: Partial) -> None:
-        self._partial = partial
-        self._draw_if_due()
-
-    def segment(self) -> None:
-        self._partial = None
-        self._draw()
-
-    def reached(self, done_s: float) -> None:
-        self._done_s = done_s
-        self._draw_if_due()
-
-    def end(self, line: str) -> None:
-        self._lines.clear()
-        self.notice(line)
-
-    def notice(self, line: str) -> None:
-        self._console.print(Text(printable(line)), soft_wrap=True)
-
-    def close(self) -> None:
-        self._lines.close()
-
-    def _draw_if_due(self) -> None:
-        if time.monotonic() - self._drawn_s >= REFRESH_S:
-            self._draw()
+        if self._lines:
+            self._lines.close()
 
     def _draw(self) -> None:
-        self._drawn_s = time.monotonic()
-        columns = self._console.width
-        current = []
-        if self._partial:
-            words = Utterance(text=self._partial.confirmed, tentative=self._partial.tentative)
-            current.append(words)
-        speed = self._done_s / max(1e-3, time.monotonic() - self._began_s)
+        if not self._lines:
+            return
+        self._shown_s = time.monotonic()
+        columns, said = self._console.width, self._partial
+        current = [Utterance(text=said.confirmed, tentative=said.tentative)] if said else []
+        speed = self._done_s / max(1e-3, self._shown_s - self._began_s)
         line = progress_line(self._name, self._done_s, self._duration_s, speed, columns)
         text = unfinished_text(current, columns, PARTIAL_LINES)
         self._lines.draw(text, Text(line, no_wrap=True))
+
+
+def position(done_s: float, duration_s: float | None) -> str:
+    """Write `1:20 of 2:40`, or `1:20` if the duration is unknown."""
+    return clock(done_s) + (f" of {clock(duration_s)}" if duration_s else "")
 
 
 def progress_line(
@@ -239,7 +202,7 @@ def progress_line(
     if duration_s and columns >= NARROW_COLUMNS - 1:
         cells = round(min(1.0, done_s / duration_s) * BAR_CELLS)
         parts.append("[" + ("#" * cells).ljust(BAR_CELLS) + "]")
-    parts.append(clock(done_s) + (f" of {clock(duration_s)}" if duration_s else ""))
+    parts.append(position(done_s, duration_s))
     if speed >= 0.05:
         parts.append(f"{speed:.1f}x")
         if duration_s:
@@ -254,13 +217,15 @@ def status_line(status: Status, columns: int, block: str) -> Text:
     """Write time, overflows, level and what Ctrl-C does, as far as they fit."""
     full = LEVEL_CELLS if columns >= NARROW_COLUMNS else LEVEL_CELLS // 2
     share = 1 - max(QUIETEST_DB, min(0.0, status.level_db)) / QUIETEST_DB
-    parts = ["finishing" if status.ending else "listening", clock(status.audio_s)]
-    if status.overflows:
-        parts.append(f"{status.overflows} {'overflow' if status.overflows == 1 else 'overflows'}")
-    parts.append("[" + (block * round(share * full)).ljust(full) + "]")
-    if not status.ending:
-        parts.append("Ctrl-C ends")
-    return Text(joined_to_fit(parts, columns - ECHO_COLUMNS), style="dim", no_wrap=True)
+    parts = [
+        "finishing" if status.ending else "listening",
+        clock(status.audio_s),
+        counted(status.overflows, "overflow") if status.overflows else "",
+        "[" + (block * round(share * full)).ljust(full) + "]",
+        "" if status.ending else "Ctrl-C ends",
+    ]
+    line = joined_to_fit(filter(None, parts), columns - ECHO_COLUMNS)
+    return Text(line, style="dim", no_wrap=True)
 
 
 def finished_text(utterance: Utterance, columns: int) -> Text:
@@ -273,12 +238,11 @@ def finished_text(utterance: Utterance, columns: int) -> Text:
         text.append(" [not recognised]" if text else "[not recognised]", style="red")
     if columns < NARROW_COLUMNS:
         above = Text("  ".join(filter(None, _about(utterance))), style="dim")
-        return Text("\n").join([*_wrapped(above, columns), *_wrapped(text, columns)])
+        return Text("\n").join([*wrap(above, columns), *wrap(text, columns)])
     parts = zip(_about(utterance), ABOUT_COLUMNS, strict=True)
-    about = "  ".join(part.ljust(size) for part, size in parts)
-    indent = len(about) + 2
-    rest = Text("\n" + " " * indent).join(_wrapped(text, columns - indent))
-    return Text.assemble((about + "  ", "dim"), rest)
+    about = "".join(part.ljust(size) + "  " for part, size in parts)
+    rest = Text("\n" + " " * len(about)).join(wrap(text, columns - len(about)))
+    return Text.assemble((about, "dim"), rest)
 
 
 def unfinished_text(current: Sequence[Utterance], columns: int, most_lines: int) -> Text | None:
@@ -289,7 +253,7 @@ def unfinished_text(current: Sequence[Utterance], columns: int, most_lines: int)
     lines: list[Text] = []
     for utterance in current:
         confirmed, tentative = printable(utterance.text), printable(utterance.tentative)
-        lines += _wrapped(Text.assemble((confirmed, "bold"), (tentative, "dim")), columns)
+        lines += wrap(Text.assemble((confirmed, "bold"), (tentative, "dim")), columns)
     return Text("\n").join(lines[-most_lines:]) if lines else None
 
 
@@ -297,7 +261,3 @@ def _about(utterance: Utterance) -> tuple[str, str, str]:
     start_s = utterance.start_s
     when = "" if start_s is None else clock(start_s, tenths=True)
     return when, printable(utterance.language), printable(utterance.emotion)
-
-
-def _wrapped(text: Text, columns: int) -> list[Text]:
-    return [text[start:stop] for start, stop in wrap(text.plain, columns)]

@@ -10,15 +10,15 @@ from urllib.parse import urlsplit
 import click
 
 from oyez import logs
-from oyez.cli.errors import FAILED, NEVER_STARTED, USAGE, CommandError, exit_with
+from oyez.cli.errors import FAILED, NEVER_STARTED, USAGE, CommandError
 from oyez.cli.setting_options import (
-    config_option,
-    given_only,
+    CONFIG,
+    load_settings,
     print_environment_warnings,
     setting_option,
     with_settings,
 )
-from oyez.settings import ENV_PREFIX, Settings, SettingsError, environment_warnings, load
+from oyez.settings import ENV_PREFIX, Settings, SettingsError, environment_warnings
 
 log = logging.getLogger(__name__)
 
@@ -59,9 +59,9 @@ class SectionedCommand(click.Command):
         section = "Options"
         for param in self.get_params(ctx):
             section = SECTIONS.get(param.name or "", section)
+            # click puts --help last, which would be in the section of the last setting
+            heading = "Options" if "--help" in param.opts else section
             if record := param.get_help_record(ctx):
-                # click puts --help last, which would be in the section of the last setting
-                heading = "Options" if "--help" in param.opts else section
                 rows.setdefault(heading, []).append(record)
         for heading, records in rows.items():
             with formatter.section(heading):
@@ -71,15 +71,12 @@ class SectionedCommand(click.Command):
 def _run(config: Path | None, print_config: bool, **given: Any) -> None:
     import tomli_w
 
-    try:
-        settings = load(given_only(given), config)
-        if print_config:
-            print_environment_warnings()
-            click.echo(tomli_w.dumps(settings.effective()), nl=False)
-            return
+    settings = load_settings(given, config)
+    if print_config:
+        print_environment_warnings()
+        click.echo(tomli_w.dumps(settings.effective()), nl=False)
+    else:
         _serve(settings)
-    except SettingsError as error:
-        _exit_after_logs(USAGE, error)
 
 
 def _serve(settings: Settings) -> None:
@@ -88,12 +85,16 @@ def _serve(settings: Settings) -> None:
     logs.configure(settings.log_level, settings.log_format)
     for warning in environment_warnings():
         log.warning(warning)
+    codes: dict[type[Exception], int] = {
+        SettingsError: USAGE,
+        StartupError: NEVER_STARTED,
+        EngineLostError: FAILED,
+    }
     try:
         run_server(settings, _print_after_logs)
-    except StartupError as error:
-        _exit_after_logs(NEVER_STARTED, error)
-    except EngineLostError as error:
-        _exit_after_logs(FAILED, error)
+    except tuple(codes) as error:
+        logs.flush()
+        raise CommandError(str(error), codes[type(error)]) from error
 
 
 def _print_after_logs(line: str) -> None:
@@ -101,24 +102,17 @@ def _print_after_logs(line: str) -> None:
     click.echo(line, err=True)
 
 
-def _exit_after_logs(code: int, error: Exception) -> None:
-    logs.flush()
-    exit_with(code, str(error))
-
-
-def _options() -> list[click.Parameter]:
-    show = click.Option(
-        ["--print-config"],
-        is_flag=True,
-        help="Print the settings in force as TOML, keys masked, and stop.",
-    )
-    fields = [setting_option(name, field) for name, field in Settings.model_fields.items()]
-    return [config_option(), show, *fields]
-
-
 serve = SectionedCommand(
     "serve",
-    params=_options(),
+    params=[
+        CONFIG,
+        click.Option(
+            ["--print-config"],
+            is_flag=True,
+            help="Print the settings in force as TOML, keys masked, and stop.",
+        ),
+        *(setting_option(name, field) for name, field in Settings.model_fields.items()),
+    ],
     callback=_run,
     help=SERVE_HELP,
     short_help="Start the server.",

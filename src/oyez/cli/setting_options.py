@@ -14,6 +14,9 @@ from pydantic.fields import FieldInfo
 from oyez.cli.errors import USAGE, CommandError
 from oyez.settings import Settings, SettingsError, environment_warnings, load
 
+FILE = click.Path(path_type=Path, dir_okay=False)
+CONFIG = click.Option(["--config"], type=FILE, metavar="PATH", help="TOML file of settings.")
+
 
 def with_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Decorate a command with --config and the flags of these fields.
@@ -24,17 +27,13 @@ def with_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(command)
         def run(*, config: Path | None, **given: Any) -> None:
-            flags = given_only({name: given.pop(name) for name in names})
-            try:
-                settings = load(flags, config)
-            except SettingsError as error:
-                raise CommandError(str(error), USAGE) from error
+            settings = load_settings({name: given.pop(name) for name in names}, config)
             print_environment_warnings()
             command(settings=settings, **given)
 
         params = [setting_option(name, Settings.model_fields[name]) for name in names]
         run.__click_params__ = [  # type: ignore[attr-defined]  # where click's decorators put them
-            *(config_option(), *params)[::-1],
+            *(CONFIG, *params)[::-1],
             *getattr(command, "__click_params__", []),
         ]
         return run
@@ -42,20 +41,18 @@ def with_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., 
     return decorate
 
 
+def load_settings(flags: Mapping[str, Any], config: Path | None) -> Settings:
+    """Merge the flags that were given, environment, file and defaults. Raises CommandError."""
+    try:
+        return load(given_only(flags), config)
+    except SettingsError as error:
+        raise CommandError(str(error), USAGE) from error
+
+
 def print_environment_warnings() -> None:
     """Print on stderr which variables of the environment are ignored."""
     for warning in environment_warnings():
         click.echo(f"oyez: {warning}", err=True)
-
-
-def config_option() -> click.Option:
-    """Return the option --config."""
-    return click.Option(
-        ["--config"],
-        type=click.Path(path_type=Path, dir_okay=False),
-        metavar="PATH",
-        help="TOML file of settings.",
-    )
 
 
 def given_only(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -71,16 +68,11 @@ def setting_option(name: str, field: FieldInfo) -> click.Option:
         kind = next(part for part in get_args(kind) if part is not types.NoneType)
     if kind is bool:
         return click.Option([f"{flag}/--no-{flag[2:]}"], default=None, help=_help(field))
-    is_choice = get_origin(kind) is Literal
+    if get_origin(kind) is Literal:
+        return click.Option([flag], type=click.Choice(get_args(kind)), help=_help(field))
     metavars: dict[Any, str] = {int: "INTEGER", float: "NUMBER", Path: "PATH"}
-    return click.Option(
-        [flag],
-        type=click.Choice(get_args(kind)) if is_choice else str,
-        multiple=get_origin(kind) is tuple,
-        default=None,
-        metavar=None if is_choice else metavars.get(kind, "TEXT"),
-        help=_help(field),
-    )
+    is_list, metavar = get_origin(kind) is tuple, metavars.get(kind, "TEXT")
+    return click.Option([flag], type=str, multiple=is_list, metavar=metavar, help=_help(field))
 
 
 def _help(field: FieldInfo) -> str:

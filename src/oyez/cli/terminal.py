@@ -77,7 +77,7 @@ def mark(grade: str, encoding: str) -> str:
 
 def print_table(
     header: Sequence[str],
-    rows: Sequence[Sequence[str]],
+    rows: Iterable[Sequence[str]],
     *,
     numbers: int = 0,
     footer: Sequence[str] = (),
@@ -91,14 +91,10 @@ def print_table(
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for index, title in enumerate(header):
-        is_number = index >= len(header) - numbers
-        table.add_column(
-            title,
-            justify="right" if is_number else "left",
-            no_wrap=is_number or title in unbroken,
-            overflow="fold",
-        )
+    for title in header[: len(header) - numbers]:
+        table.add_column(title, no_wrap=title in unbroken, overflow="fold")
+    for title in header[len(header) - numbers :]:
+        table.add_column(title, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(*(Text("\n".join(map(printable, cell.split("\n")))) for cell in row))
     if footer:
@@ -118,48 +114,39 @@ def joined_to_fit(parts: Iterable[str], max_columns: int) -> str:
     """
     line = ""
     for part in parts:
-        if not line:
-            line = part
-        elif len(line) + 2 + len(part) <= max_columns:
-            line += "  " + part
+        if not line or len(line) + 2 + len(part) <= max_columns:
+            line = f"{line}  {part}" if line else part
     return line
 
 
-def wrapped(text: str, columns: int) -> list[str]:
-    """Cut `text` into lines of at most `columns` columns."""
-    return [text[start:stop] for start, stop in wrap(text, columns)]
-
-
-def wrap(text: str, columns: int) -> Iterator[tuple[int, int]]:
-    """Yield the lines of `text` as (start, stop), each at most `columns` (2 or more) wide.
+def wrap(text: Text, columns: int) -> Iterator[Text]:
+    """Yield `text` in lines of at most `columns` columns, which are 2 or more.
 
     A character takes no, one or two columns. Lines break at spaces and between wide characters; if
     there is no such place, where the line is full.
     """
-    columns = max(2, columns)
+    plain, columns = text.plain, max(2, columns)
     start, width, breakable = 0, 0, 0
-    for at, char in enumerate(text):
+    for at, char in enumerate(plain):
         size = get_character_cell_size(char)
-        if at > start and _may_break(text[at - 1], char):
+        if at > start and _may_break(plain[at - 1], char):
             breakable = at
         if width + size > columns and not char.isspace():
             stop = breakable if breakable > start else at
-            yield start, start + len(text[start:stop].rstrip())
+            yield text[start : start + len(plain[start:stop].rstrip())]
             start, breakable = stop, stop
-            width = cell_len(text[start:at])
+            width = cell_len(plain[start:at])
         if at == start and char.isspace():  # a line does not begin with a space
             start, breakable = at + 1, at + 1
             continue
         width += size
-    if start < len(text):
-        yield start, start + len(text[start:].rstrip())
+    if start < len(plain):
+        yield text[start : len(plain.rstrip())]
 
 
 def _may_break(before: str, after: str) -> bool:
     if before.isspace():
         return not after.isspace()
-    if after in CLOSING or before in OPENING:
-        return False
-    if not get_character_cell_size(after):
+    if after in CLOSING or before in OPENING or not get_character_cell_size(after):
         return False
     return get_character_cell_size(before) == 2 or get_character_cell_size(after) == 2

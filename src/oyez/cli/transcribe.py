@@ -9,26 +9,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from oyez.cli.engines import (
-    ENGINE_SETTINGS,
-    load_with_status,
-    read_context,
-    recognition_options,
-    server_target,
-)
-from oyez.cli.errors import FAILED, INTERRUPTED, NEVER_STARTED, USAGE, CommandError
-from oyez.cli.setting_options import with_settings
-from oyez.settings import Settings
+from oyez.cli.engines import Recognition, with_recognition
+from oyez.cli.errors import DONE, FAILED, INTERRUPTED, USAGE, CommandError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from oyez.cli.screens import QuietProgress
     from oyez.cli.transcribe_files import Summary
-    from oyez.client import Target
-    from oyez.files.results import Options
-    from oyez.runtime.loader import Engines
 
 
 @click.command()
@@ -52,23 +37,18 @@ if TYPE_CHECKING:
 @click.option(
     "--live/--no-live",
     default=None,
-    help="Show words while they are heard, for nearly twice the work; default: in a terminal.",
+    help="Show words while they are recognised, for nearly twice the work; default: in a terminal.",
 )
 @click.option("-q", "--quiet", is_flag=True, help="No progress, only what went wrong.")
-@recognition_options
-@with_settings(*ENGINE_SETTINGS)
+@with_recognition("engine", "model", "device", "threads", "vad", "emotion")
 def transcribe(
-    settings: Settings,
+    recognition: Recognition,
     files: tuple[str, ...],
     form: str,
     output: str | None,
     force: bool,
     live: bool | None,
     quiet: bool,
-    language: str | None,
-    context: str,
-    url: str | None,
-    key: str | None,
 ) -> None:
     """Write down what is said in recordings.
 
@@ -87,78 +67,48 @@ def transcribe(
     Exit codes: 0 done, 1 a file failed, 2 wrong usage, 3 no engine or server,
     130 Ctrl-C.
     """
-    from oyez.cli.transcripts import STDIN, OutputError, plan
+    from oyez.cli.screens import FileProgress
+    from oyez.cli.transcribe_files import STDIN, plan
     from oyez.files.results import Options
 
     if STDIN in files and sys.stdin.isatty():
         raise click.UsageError("there is no pipe: stdin is the terminal")
-    try:
-        outputs = plan(files, output, form, force=force)
-    except OutputError as error:
-        raise CommandError(str(error), USAGE) from error
+    outputs = plan(files, output, form, force=force)
     if None in outputs and len(files) > 1 and form in ("srt", "vtt"):
         message = f"several files make no one {form}: give a directory with --output"
         raise CommandError(message, USAGE)
-    if live is None:
-        live = not quiet and _in_terminal()
-    options = Options(language=language, context=read_context(context), live=live)
-    target = server_target(settings, url, key) if url else None
-    engines = None if target else load_with_status(settings)
-    progress = _progress(quiet)
+    live = not quiet and _in_terminal() if live is None else live
+    options = Options(language=recognition.language, context=recognition.context, live=live)
+    target = recognition.target
+    engines = None if target else recognition.load()
+    progress = FileProgress(quiet=quiet, in_terminal=_in_terminal())
+
+    async def run() -> Summary:
+        from oyez.cli.transcribe_files import remote_results, transcribe_files
+        from oyez.client import SessionOptions
+        from oyez.files.transcriber import own_transcriber
+
+        if target is not None:
+            asked = SessionOptions(options.language, options.context)
+            on_server = functools.partial(remote_results, target, asked)
+            return await transcribe_files(on_server, progress, form, files, outputs)
+        assert engines is not None
+        async with own_transcriber(engines) as transcriber:
+            here = functools.partial(transcriber.transcribe, options=options)
+            return await transcribe_files(here, progress, form, files, outputs)
+
     try:
-        summary = asyncio.run(_run(target, engines, options, progress, form, files, outputs))
+        summary = asyncio.run(run())
     finally:
         progress.close()
-    _exit(summary, len(files))
-
-
-async def _run(
-    target: Target | None,
-    engines: Engines | None,
-    options: Options,
-    progress: QuietProgress,
-    form: str,
-    files: Sequence[str],
-    outputs: Sequence[Path | None],
-) -> Summary:
-    from oyez.cli.transcribe_files import FileTranscription, remote_results
-    from oyez.client import SessionOptions
-    from oyez.files.transcriber import own_transcriber
-
-    if target is not None:
-        asked = SessionOptions(options.language, options.context)
-        through_server = functools.partial(remote_results, target, asked)
-        return await FileTranscription(through_server, progress, form).run(files, outputs)
-    assert engines is not None
-    async with own_transcriber(engines) as transcriber:
-        here = functools.partial(transcriber.transcribe, options=options)
-        return await FileTranscription(here, progress, form).run(files, outputs)
-
-
-def _progress(quiet: bool) -> QuietProgress:
-    from oyez.cli.screens import LineProgress, QuietProgress, TerminalProgress
-
-    if quiet:
-        return QuietProgress()
-    if _in_terminal():
-        return TerminalProgress(redirect_stdout=sys.stdout.isatty())
-    return LineProgress()
+    if len(files) > 1 and summary.interrupted:
+        click.echo(f"oyez: interrupted; {summary.done} of {len(files)} files done", err=True)
+    elif len(files) > 1 and summary.failed:
+        click.echo(f"oyez: {summary.failed} of {len(files)} files failed", err=True)
+    sys.exit(INTERRUPTED if summary.interrupted else FAILED if summary.failed else DONE)
 
 
 def _in_terminal() -> bool:
     from oyez.cli.terminal import console, is_interactive
 
     return is_interactive(console(sys.stderr))
-
-
-def _exit(summary: Summary, files: int) -> None:
-    if summary.unreachable:
-        raise CommandError(summary.unreachable, NEVER_STARTED)
-    if summary.interrupted:
-        if files > 1:
-            click.echo(f"oyez: interrupted; {summary.done} of {files} files done", err=True)
-        sys.exit(INTERRUPTED)
-    if summary.failed:
-        if files > 1:
-            click.echo(f"oyez: {summary.failed} of {files} files failed", err=True)
-        sys.exit(FAILED)

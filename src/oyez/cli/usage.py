@@ -5,28 +5,28 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 from click.core import ParameterSource
 
-from oyez.cli.accounts import accounts_database, complete_key, database_options
+from oyez.accounts import reports
+from oyez.accounts.database import Database
+from oyez.accounts.keys import all_keys
+from oyez.accounts.reports import Report, SessionLine, Sums
 from oyez.cli.errors import USAGE, CommandError, confirm
-from oyez.cli.values import Day, clock, counted, spreadsheet_cells
-
-if TYPE_CHECKING:
-    from oyez.accounts.database import Database
-    from oyez.accounts.reports import Report, SessionLine, Sums
-    from oyez.settings import Settings
+from oyez.cli.keys import accounts_database, complete_key, database_options
+from oyez.cli.terminal import print_table
+from oyez.cli.values import clock, counted, parse_day, spreadsheet_cells
+from oyez.settings import Settings
 
 DEFAULT_DAYS = 30
 SUMS = ("sessions", "audio_s", "speech_s", "turns", "finals", "failed", "errors")
 LANGUAGE_SUMS = ("turns", "speech_s")
-ANONYMOUS = "(no key)"
 MAX_SESSIONS_SHOWN = 200
 SESSIONS_HEADER = ("BEGAN (UTC)", "SESSION", "KEY", "AUDIO", "CLOSED")
 
@@ -34,11 +34,16 @@ SESSIONS_HEADER = ("BEGAN (UTC)", "SESSION", "KEY", "AUDIO", "CLOSED")
 @click.group(invoke_without_command=True)
 @click.option(
     "--since",
-    type=Day(),
+    type=parse_day,
     metavar="DAY",
     help="First day: 7d (the last 7), 2026-11-01, 2026-11. [default: 30d]",
 )
-@click.option("--until", type=Day(is_last=True), metavar="DAY", help="Last day. [default: today]")
+@click.option(
+    "--until",
+    type=lambda text: parse_day(text, is_last=True),
+    metavar="DAY",
+    help="Last day. [default: today]",
+)
 @click.option(
     "--by",
     type=click.Choice(["key", "day", "language", "endpoint", "session"]),
@@ -76,8 +81,6 @@ def usage(
     """
     if _has_subcommand():
         return
-    from oyez.accounts.reports import session_report, usage_report
-
     until = until or datetime.now(UTC).date()
     since = since or until - timedelta(days=DEFAULT_DAYS - 1)
     if since > until:
@@ -85,25 +88,17 @@ def usage(
     with accounts_database(settings) as database:
         key_id = _key_id(database, wanted) if wanted else None
         if by == "session":
-            sessions = session_report(database, since=since, until=until, key_id=key_id)
+            sessions = reports.session_report(database, since=since, until=until, key_id=key_id)
             _print_sessions(sessions, form)
-            return
-        report = usage_report(database, by, since=since, until=until, key_id=key_id)
-    if form == "json":
-        _print_json(report, by, since, until)
-    elif form == "csv":
-        _print_csv(report, by)
-    elif report.lines:
-        click.echo(f"Usage from {since} to {until} (UTC)", err=True)
-        _print_sums(report, by)
-    else:
-        click.echo(f"Nothing was used from {since} to {until}.", err=True)
+        else:
+            report = reports.usage_report(database, by, since=since, until=until, key_id=key_id)
+            _print_report(report, by, since, until, form)
 
 
 @usage.command()
 @click.option(
     "--before",
-    type=Day(),
+    type=parse_day,
     required=True,
     metavar="DAY",
     help="First day that stays: 90d (of the last 90), 2026-11-01, 2026-11.",
@@ -121,9 +116,6 @@ def prune(before: date, yes: bool, settings: Settings) -> None:
       oyez usage --since 2020-01 --until 2025-12 --by session --csv > old.csv
       oyez usage prune --before 365d
     """
-    from oyez.accounts.reports import first_open, old_usage
-    from oyez.accounts.reports import prune as delete
-
     with accounts_database(settings) as database:
         today = datetime.now(UTC).date()
         if before > today:
@@ -132,38 +124,34 @@ def prune(before: date, yes: bool, settings: Settings) -> None:
                 f"day; the latest is --before {today}",
                 USAGE,
             )
-        if began_at := first_open(database, before):
+        if began_at := reports.first_open(database, before):
             raise CommandError(
                 f"a session that began on {began_at:%Y-%m-%d} is still open: the latest is "
                 f"--before {began_at:%Y-%m-%d} (what a server that crashed left open is closed at "
                 "the next start)",
                 USAGE,
             )
-        old = old_usage(database, before)
+        old = reports.old_usage(database, before)
         last = before - timedelta(days=1)
         if not old.sessions:
             click.echo(f"There are no sessions until {last}.", err=True)
             return
-        cost = "".join(
-            f", {amount:,.4f} {currency}" for currency, amount in sorted(old.cost.items())
-        )
-        audio, speech = _time_text(_seconds(old.audio_ms)), _time_text(_seconds(old.speech_ms))
+        cost = "".join(f", {each:,.4f} {name}" for name, each in sorted(old.cost.items()))
+        audio, speech = _time_text(old.audio_ms), _time_text(old.speech_ms)
         words = f"{counted(old.sessions, 'session')}, {audio} of audio, {speech} of speech{cost}"
         click.echo(f"Until {last} (UTC): {words}.", err=True)
         confirm("Delete them for good?", is_confirmed=yes)
-        click.echo(f"Deleted {counted(delete(database, before), 'session')}.", err=True)
+        click.echo(f"Deleted {counted(reports.prune(database, before), 'session')}.", err=True)
 
 
 def _has_subcommand() -> bool:
     """Return whether this is `oyez usage prune`, which has options of its own."""
     ctx = click.get_current_context()
-    if ctx.invoked_subcommand is None:
-        return False
-    for param in ctx.command.params:
+    name = ctx.invoked_subcommand
+    for param in ctx.command.params if name else ():
         if param.name and ctx.get_parameter_source(param.name) is ParameterSource.COMMANDLINE:
-            name = ctx.invoked_subcommand
             raise CommandError(f"{param.opts[0]} before {name} has no effect: put it behind", USAGE)
-    return True
+    return name is not None
 
 
 def _key_id(database: Database, wanted: str) -> str:
@@ -171,10 +159,7 @@ def _key_id(database: Database, wanted: str) -> str:
 
     Raises CommandError, which names the keys that exist.
     """
-    from oyez.accounts.keys import all_keys
-    from oyez.accounts.reports import used_keys
-
-    names = used_keys(database) | {key.id: key.name for key in all_keys(database)}
+    names = reports.used_keys(database) | {key.id: key.name for key in all_keys(database)}
     if wanted in names:
         return wanted
     ids = [key_id for key_id, name in names.items() if name == wanted]
@@ -187,100 +172,71 @@ def _key_id(database: Database, wanted: str) -> str:
     raise CommandError(f"no key has the id or name {wanted!r}; there are: {known}", USAGE)
 
 
-def _seconds(milliseconds: int) -> Decimal:
-    return Decimal(milliseconds) / 1000
-
-
-def _time_text(seconds: Decimal) -> str:
-    return clock(round(seconds), hours=True)
-
-
-def _values(sums: Sums, by: str) -> dict[str, Any]:
-    """Return the sums by name; times are exact seconds."""
-    return {
-        name: _seconds(getattr(sums, name.removesuffix("_s") + "_ms"))
-        if name.endswith("_s")
-        else getattr(sums, name)
-        for name in (LANGUAGE_SUMS if by == "language" else SUMS)
-    }
-
-
-def _costs(sums: Sums, currencies: Sequence[str], form: str) -> list[str]:
-    return [format(sums.cost.get(name, Decimal()), form) for name in currencies]
-
-
-def _labels(report: Report, by: str, label: str) -> dict[str, str | None]:
-    if by == "key":
-        return {"key_id": label or None, "key_name": report.names.get(label)}
-    return {by: label}
-
-
-def _print_json(report: Report, by: str, since: date, until: date) -> None:
-    def line(sums: Sums) -> dict[str, Any]:
-        if by == "language":
-            return _values(sums, by)
-        return _values(sums, by) | {"cost": {name: f"{cost:f}" for name, cost in sums.cost.items()}}
-
-    lines = [_labels(report, by, label) | line(sums) for label, sums in report.lines.items()]
-    whole = {"since": f"{since}", "until": f"{until}", "by": by, "usage": lines}
-    click.echo(json.dumps(whole | {"total": line(report.total)}, indent=2, default=float))
-
-
-def _print_csv(report: Report, by: str) -> None:
-    currencies = sorted(report.total.cost)
-    out = csv.writer(sys.stdout, lineterminator="\n")
-    labels = ("key_id", "key_name") if by == "key" else (by,)
-    costs = (f"cost_{name}" for name in currencies)
-    out.writerow([*labels, *_values(report.total, by), *costs])
-    for label, sums in report.lines.items():
-        cells = spreadsheet_cells(_labels(report, by, label).values())
-        out.writerow([*cells, *_values(sums, by).values(), *_costs(sums, currencies, "f")])
-
-
-def _print_sums(report: Report, by: str) -> None:
-    from oyez.cli.terminal import print_table
-
+def _print_report(report: Report, by: str, since: date, until: date, form: str | None) -> None:
+    """Print sums of usage. form: csv, json, or None for a table."""
+    names = LANGUAGE_SUMS if by == "language" else SUMS
     currencies = sorted(report.total.cost)
 
-    def cells(values: Mapping[str, Any], sums: Sums) -> list[str]:
-        figures = [
-            _time_text(value) if name.endswith("_s") else f"{value:,}"
-            for name, value in values.items()
-            if name != "finals"  # these are the turns without those that failed
+    def labels(label: str) -> dict[str, str | None]:
+        if by == "key":
+            return {"key_id": label or None, "key_name": report.names.get(label)}
+        return {by: label}
+
+    def costs(sums: Sums, how: str) -> list[str]:
+        return [format(sums.cost.get(name, Decimal()), how) for name in currencies]
+
+    def as_json(sums: Sums) -> dict[str, Any]:
+        cost = {"cost": {name: f"{amount:f}" for name, amount in sums.cost.items()}}
+        return _figures(sums, names) | ({} if by == "language" else cost)
+
+    def cells(sums: Sums) -> list[str]:
+        figures = _figures(sums, shown).items()
+        texts = [
+            clock(round(value), hours=True) if name.endswith("_s") else f"{value:,}"
+            for name, value in figures
         ]
-        return figures + _costs(sums, currencies, ",.4f")
+        return texts + costs(sums, ",.4f")
 
-    def label_text(label: str) -> str:
-        name = report.names.get(label, label)
-        if list(report.names.values()).count(name) > 1:
-            return f"{name}\n{label}"
-        return name or ANONYMOUS
+    if form == "json":
+        lines = [labels(label) | as_json(sums) for label, sums in report.lines.items()]
+        period = {"since": f"{since}", "until": f"{until}", "by": by}
+        _print_json(period | {"usage": lines, "total": as_json(report.total)})
+    elif form == "csv":
+        header = [*labels(""), *names, *(f"cost_{name}" for name in currencies)]
+        rows = (
+            [*labels(label).values(), *_figures(sums, names).values(), *costs(sums, "f")]
+            for label, sums in report.lines.items()
+        )
+        _print_csv(header, rows)
+    elif not report.lines:
+        click.echo(f"Nothing was used from {since} to {until}.", err=True)
+    else:
+        click.echo(f"Usage from {since} to {until} (UTC)", err=True)
+        shown = [name for name in names if name != "finals"]  # turns without those that failed
+        titles = [name.removesuffix("_s").upper() for name in shown] + currencies
+        table = [[_label_text(report, label), *cells(sums)] for label, sums in report.lines.items()]
+        total = ["total", *cells(report.total)]
+        print_table([by.upper(), *titles], table, numbers=len(titles), footer=total)
 
-    names = [name for name in _values(report.total, by) if name != "finals"]
-    titles = [name.removesuffix("_s").upper() for name in names] + currencies
-    rows = [
-        [label_text(label), *cells(_values(sums, by), sums)] for label, sums in report.lines.items()
-    ]
-    total = ["total", *cells(_values(report.total, by), report.total)]
-    print_table([by.upper(), *titles], rows, numbers=len(titles), footer=total)
+
+def _label_text(report: Report, label: str) -> str:
+    """Return the name of a key, with its id if several keys have this name; or another label."""
+    name = report.names.get(label, label)
+    if list(report.names.values()).count(name) > 1:
+        return f"{name}\n{label}"
+    return name or "(no key)"
 
 
 def _print_sessions(sessions: Sequence[SessionLine], form: str | None) -> None:
-    """form: csv, json, or None for a table, which shows only the newest sessions."""
+    """Print sessions. form: csv, json, or None for a table, which has only the newest ones."""
     if form == "json":
-        lines = [_session_values(each) for each in sessions]
-        click.echo(json.dumps(lines, indent=2, default=float))
+        _print_json([_session_values(each) for each in sessions])
     elif form == "csv":
-        from oyez.accounts.reports import SessionLine
-
-        out = csv.writer(sys.stdout, lineterminator="\n")
-        out.writerow(field.name.replace("_ms", "_s") for field in fields(SessionLine))
-        out.writerows(spreadsheet_cells(_session_values(each).values()) for each in sessions)
+        header = (name.replace("_ms", "_s") for name in SessionLine.__dataclass_fields__)
+        _print_csv(header, (_session_values(each).values() for each in sessions))
     elif not sessions:
         click.echo("There were no sessions.", err=True)
     else:
-        from oyez.cli.terminal import print_table
-
         rows = [_session_cells(each) for each in sessions[-MAX_SESSIONS_SHOWN:]]
         print_table(SESSIONS_HEADER, rows, unbroken=SESSIONS_HEADER[:2])
         if len(sessions) > MAX_SESSIONS_SHOWN:
@@ -303,14 +259,35 @@ def _session_values(session: SessionLine) -> dict[str, Any]:
 
 
 def _session_cells(session: SessionLine) -> list[str]:
-    closed = "open"
-    if session.ended_at is not None:
-        parts = (session.close_code, session.close_reason)
-        closed = " ".join(str(part) for part in parts if part)
-    return [
-        f"{session.began_at:%m-%d %H:%M:%S}",
-        session.id,
-        session.key_name or "",
-        _time_text(_seconds(session.audio_ms)),
-        closed,
-    ]
+    how = (session.close_code, session.close_reason)
+    closed = " ".join(str(part) for part in how if part) if session.ended_at else "open"
+    began, audio = f"{session.began_at:%m-%d %H:%M:%S}", _time_text(session.audio_ms)
+    return [began, session.id, session.key_name or "", audio, closed]
+
+
+def _figures(sums: Sums, names: Iterable[str]) -> dict[str, Any]:
+    """Return these sums; the times, whose names end in `_s`, as exact seconds."""
+    return {
+        name: _seconds(getattr(sums, f"{name[:-2]}_ms"))
+        if name.endswith("_s")
+        else getattr(sums, name)
+        for name in names
+    }
+
+
+def _seconds(milliseconds: int) -> Decimal:
+    return Decimal(milliseconds) / 1000
+
+
+def _time_text(milliseconds: int) -> str:
+    return clock(round(_seconds(milliseconds)), hours=True)
+
+
+def _print_json(value: object) -> None:
+    click.echo(json.dumps(value, indent=2, default=float))
+
+
+def _print_csv(header: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
+    out = csv.writer(sys.stdout, lineterminator="\n")
+    out.writerow(header)
+    out.writerows(map(spreadsheet_cells, rows))

@@ -1,4 +1,8 @@
-"""How values are written on a command line: types that parse them, and texts that show them."""
+"""How values are written on a command line: functions that parse them, and texts that show them.
+
+Each `parse_` function is the type of an option. It raises click.BadParameter, whose message shows
+how to write a value.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,6 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import click
-from click.shell_completion import CompletionItem
 
 UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 PART = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])")
@@ -19,145 +22,78 @@ FORMULA_SIGNS = ("=", "+", "-", "@")
 """A spreadsheet evaluates a cell that begins with one of these."""
 
 
-class ParsedType(click.ParamType):  # type: ignore[type-arg]  # no parameter before click 8.2
-    """A type whose `parse` reads a text, or raises ValueError with the message for the user."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Parse a text; other values are parsed already."""
-        if not isinstance(value, str):
-            return value
-        try:
-            return self.parse(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-
-    def parse(self, text: str) -> Any:
-        """Return the value. Raises ValueError."""
-        raise NotImplementedError
+def parse_language(text: str) -> str | None:
+    """Return one of the 27 language codes in lower case; None for `auto`."""
+    return None if text.lower() in ("auto", "") else _language(text)
 
 
-class Language(ParsedType):
-    """One of the 27 language codes; `auto` is None."""
-
-    name = "CODE"
-
-    def parse(self, text: str) -> Any:
-        """Return the code in lower case."""
-        code = text.lower()
-        return None if code in ("auto", "") else self._checked(code, text, " ")
-
-    def _checked(self, code: str, text: str, separator: str) -> str:
-        from oyez.engines.base import LANGUAGES
-
-        if code not in LANGUAGES:
-            raise ValueError(f"{text!r} is none of {separator.join(LANGUAGES)}")
-        return code
-
-    def shell_complete(
-        self, ctx: click.Context, param: click.Parameter, incomplete: str
-    ) -> list[CompletionItem]:
-        """Return the codes that begin with `incomplete`."""
-        from oyez.engines.base import LANGUAGES
-
-        return [CompletionItem(code) for code in LANGUAGES if code.startswith(incomplete)]
+def parse_languages(text: str) -> tuple[str, ...]:
+    """Return the language codes between commas; there is at least one."""
+    codes = [code for code in text.replace(" ", "").split(",") if code]
+    return tuple(map(_language, codes or [text]))
 
 
-class Languages(Language):
-    """Language codes with commas between them, as a tuple."""
+def complete_language(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Complete language codes."""
+    from oyez.engines.base import LANGUAGES
 
-    name = "code"
-
-    def parse(self, text: str) -> Any:
-        """Return the codes; there is at least one."""
-        codes = [code for code in text.lower().replace(" ", "").split(",") if code]
-        return tuple(self._checked(code, code, ", ") for code in codes or [text])
+    return [code for code in LANGUAGES if code.startswith(incomplete)]
 
 
-class Duration(ParsedType):
-    """Seconds, as `7200`, `2h`, `1h30m` or `1.5h`; above 0, below a hundred years."""
-
-    name = "duration"
-
-    def parse(self, text: str) -> float:
-        """Return the seconds."""
-        seconds = parse_duration_s(text)
-        if seconds is None or not 0.001 <= seconds <= MAX_S:
-            raise ValueError(f"{text!r} is no length of time: 7200 (seconds), 90m, 2h or 1h30m")
-        return seconds
+def parse_duration(text: str) -> float:
+    """Return seconds, above 0 and below a hundred years: `7200`, `2h`, `1h30m` or `1.5h`."""
+    seconds = _duration_s(text)
+    if seconds is None or not 0.001 <= seconds <= MAX_S:
+        raise click.BadParameter(f"{text!r} is no length of time: 7200 (seconds), 90m, 2h or 1h30m")
+    return seconds
 
 
-class Expiry(ParsedType):
-    """A point in time after now: `30d` from now, `2027-01-31` (its beginning, UTC) or a time."""
-
-    name = "expiry"
-
-    def parse(self, text: str) -> datetime:
-        """Return the moment, in UTC."""
-        now = datetime.now(UTC)
-        moment = self._moment(text, now)
-        if moment is None:
-            raise ValueError(
-                f"{text!r} is no time: 30d (from now), 2027-01-31 (its beginning, UTC) "
-                "or 2027-01-31T18:00+01:00"
-            )
-        if moment <= now:
-            raise ValueError(f"{text} is over")
-        return moment
-
-    def _moment(self, text: str, now: datetime) -> datetime | None:
-        seconds = None if text.isdecimal() else parse_duration_s(text)
-        if seconds is not None:
-            return now + timedelta(seconds=seconds) if seconds <= MAX_S else None
-        try:
+def parse_expiry(text: str) -> datetime:
+    """Return a time (UTC) after now: `30d` from now, `2027-01-31` (its beginning) or a time."""
+    now = datetime.now(UTC)
+    seconds = None if text.isdecimal() else _duration_s(text)
+    try:
+        if seconds is None:
             moment = datetime.fromisoformat(text)
-            return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-        except (ValueError, OverflowError):
-            return None
+            moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+        else:
+            moment = now + timedelta(seconds=min(seconds, MAX_S))
+    except (ValueError, OverflowError):
+        moment = None
+    if moment is None or (seconds or 0) > MAX_S:
+        raise click.BadParameter(
+            f"{text!r} is no time: 30d (from now), 2027-01-31 (its beginning, UTC) "
+            "or 2027-01-31T18:00+01:00"
+        )
+    if moment <= now:
+        raise click.BadParameter(f"{text} is past")
+    return moment
 
 
-class Day(ParsedType):
-    """A day (UTC): `7d` (the first of the last seven), `today`, `2026-11-23` or `2026-11`."""
+def parse_day(text: str, *, is_last: bool = False) -> date:
+    """Return a day (UTC): `7d` (the first of the last seven), `today`, `2026-11-23` or `2026-11`.
 
-    name = "day"
-
-    def __init__(self, *, is_last: bool = False) -> None:
-        """is_last: a month stands for its last day instead of its first."""
-        self._is_last = is_last
-
-    def parse(self, text: str) -> date:
-        """Return the day."""
-        found = self._day(text, datetime.now(UTC).date())
-        if found is None:
-            raise ValueError(
-                f"{text!r} is no day: 7d (the last seven), today, yesterday, 2026-11-23 or 2026-11"
-            )
-        return found
-
-    def _day(self, text: str, today: date) -> date | None:
+    is_last: a month stands for its last day instead of its first.
+    """
+    today = datetime.now(UTC).date()
+    try:
         if text in ("today", "yesterday"):
             return today - timedelta(days=text == "yesterday")
         if back := re.fullmatch(r"(\d{1,5})([dw])", text):
             days = int(back[1]) * (7 if back[2] == "w" else 1)
-            return today - timedelta(days=days - 1) if 1 <= days <= MAX_DAYS else None
-        try:
-            if re.fullmatch(r"\d{4}-\d{2}", text):
-                first = date.fromisoformat(f"{text}-01")
-                next_month = (first + timedelta(days=31)).replace(day=1)
-                return next_month - timedelta(days=1) if self._is_last else first
+            if 1 <= days <= MAX_DAYS:
+                return today - timedelta(days=days - 1)
+        elif re.fullmatch(r"\d{4}-\d{2}", text):
+            first = date.fromisoformat(f"{text}-01")
+            next_month = (first + timedelta(days=31)).replace(day=1)
+            return next_month - timedelta(days=1) if is_last else first
+        else:
             return date.fromisoformat(text)
-        except (ValueError, OverflowError):
-            return None
-
-
-def parse_duration_s(text: str) -> float | None:
-    """Return the seconds that `text` stands for, or None if it is no length of time."""
-    text = text.strip().lower()
-    if re.fullmatch(r"\d{1,12}(\.\d+)?", text):
-        return float(text)
-    parts = PART.findall(text)
-    if not parts or PART.sub("", text).strip():
-        return None
-    return float(sum(float(amount) * UNITS_S[unit] for amount, unit in parts))
+    except (ValueError, OverflowError):
+        pass
+    raise click.BadParameter(
+        f"{text!r} is no day: 7d (the last seven), today, yesterday, 2026-11-23 or 2026-11"
+    )
 
 
 def duration_text(seconds: float) -> str:
@@ -210,11 +146,27 @@ def spreadsheet_cells(row: Iterable[Any]) -> list[Any]:
     Control characters become spaces, and a text that would be a formula begins with an apostrophe.
     Numbers stay as they are.
     """
+    texts = [printable(value) if isinstance(value, str) else value for value in row]
+    return [
+        f"'{text}" if isinstance(text, str) and text.lstrip().startswith(FORMULA_SIGNS) else text
+        for text in texts
+    ]
 
-    def cell(value: Any) -> Any:
-        if not isinstance(value, str):
-            return value
-        text = printable(value)
-        return f"'{text}" if text.lstrip().startswith(FORMULA_SIGNS) else text
 
-    return [cell(value) for value in row]
+def _language(text: str) -> str:
+    from oyez.engines.base import LANGUAGES
+
+    if text.lower() not in LANGUAGES:
+        raise click.BadParameter(f"{text!r} is none of {' '.join(LANGUAGES)}")
+    return text.lower()
+
+
+def _duration_s(text: str) -> float | None:
+    """Return the seconds that `text` stands for, or None if it is no length of time."""
+    text = text.strip().lower()
+    if re.fullmatch(r"\d{1,12}(\.\d+)?", text):
+        return float(text)
+    parts = PART.findall(text)
+    if not parts or PART.sub("", text).strip():
+        return None
+    return float(sum(float(amount) * UNITS_S[unit] for amount, unit in parts))

@@ -23,6 +23,9 @@ OPTIONAL = ("vocabulary.txt", "vocabulary.json", "preprocessor_config.json")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 BLOCK_BYTES = 1 << 20
 
+Progress = Callable[[int], None]
+"""Receives the number of bytes of every block that is read."""
+
 
 class LibraryError(Exception):
     """A model cannot be added or removed. The message says why."""
@@ -52,36 +55,42 @@ def added(models_dir: Path) -> list[AddedModel]:
     """Return every model in the library, by name. Other directories are ignored."""
     if not models_dir.is_dir():
         return []
-    return [model for path in sorted(models_dir.iterdir()) if (model := _read(path))]
+    return [
+        model for path in sorted(models_dir.iterdir()) if (model := find(models_dir, path.name))
+    ]
 
 
 def find(models_dir: Path, name: str) -> AddedModel | None:
     """Return the model called `name`, if there is one."""
-    return _read(models_dir / name) if NAME.fullmatch(name) else None
+    if not NAME.fullmatch(name):
+        return None
+    directory = models_dir / name
+    try:
+        values = json.loads((directory / MANIFEST).read_text(encoding="utf-8"))
+        model = AddedModel(name, directory, **values)
+        return model if "model.bin" in model.sha256 else None
+    except (OSError, ValueError, TypeError):
+        return None
 
 
 def add(
     models_dir: Path,
     name: str,
     source: Path,
-    *,
     origin: str,
     about: dict[str, Any],
+    *,
     link: bool = False,
-    progress: Callable[[int], None] = lambda done_bytes: None,
+    progress: Progress = lambda done_bytes: None,
 ) -> AddedModel:
     """Copy the files of the model in `source`, or link to them. It appears whole or not at all.
 
-    progress: receives the number of bytes of every block that is copied and hashed. Raises
-    LibraryError; OSError if `models_dir` cannot be written.
+    Raises LibraryError; OSError if `models_dir` cannot be written.
     """
     check_name(models_dir, name)
     paths = _files(source)
-    missing = set(NEEDED) - {path.name for path in paths}
-    if missing:
-        raise LibraryError(
-            f"{source} is no CTranslate2 model: {', '.join(sorted(missing))} missing"
-        )
+    if missing := sorted({*NEEDED} - {path.name for path in paths}):
+        raise LibraryError(f"{source} is no CTranslate2 model: {', '.join(missing)} missing")
     models_dir.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=".adding-", dir=models_dir))
     try:
@@ -92,7 +101,9 @@ def add(
             if link:
                 copy.symlink_to(path.resolve())
         model = AddedModel(name, models_dir / name, hashes, size_bytes(source), origin, about)
-        _write(staging / MANIFEST, model)
+        values = asdict(model)
+        del values["name"], values["directory"]
+        (staging / MANIFEST).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
         staging.chmod(0o755)
         os.replace(staging, model.directory)
     except BaseException:
@@ -112,22 +123,19 @@ def remove(models_dir: Path, name: str) -> AddedModel:
     return model
 
 
-def faults(
-    model: AddedModel, progress: Callable[[int], None] = lambda done_bytes: None
-) -> list[str]:
-    """Hash every file of a model again, and return what is wrong with them.
-
-    progress: receives the number of bytes of every block that is hashed.
-    """
+def faults(model: AddedModel, progress: Progress | None = None) -> list[str]:
+    """Return which files of a model are missing; with `progress`, hash every file again, and return
+    also which are damaged."""
     found = []
     for name, expected in model.sha256.items():
+        path = model.directory / name
         try:
-            digest = _hash(model.directory / name, None, progress)
+            path.stat()
+            digest = _hash(path, None, progress) if progress else expected
+            if digest != expected:
+                found.append(f"{name} is not as it was added: SHA-256 {digest}")
         except OSError as error:
             found.append(f"{name} cannot be read: {error.strerror}")
-            continue
-        if digest != expected:
-            found.append(f"{name} is not as it was added: SHA-256 {digest}")
     return found
 
 
@@ -156,7 +164,7 @@ def _files(source: Path) -> list[Path]:
     return [source / file for file in (*NEEDED, *OPTIONAL) if (source / file).is_file()]
 
 
-def _hash(path: Path, copy: Path | None, progress: Callable[[int], None]) -> str:
+def _hash(path: Path, copy: Path | None, progress: Progress) -> str:
     """Return the SHA-256 of a file, and copy it while it is read."""
     digest = hashlib.sha256()
     with path.open("rb") as file, open(copy or os.devnull, "wb") as out:
@@ -165,20 +173,3 @@ def _hash(path: Path, copy: Path | None, progress: Callable[[int], None]) -> str
             out.write(block)
             progress(len(block))
     return digest.hexdigest()
-
-
-def _write(path: Path, model: AddedModel) -> None:
-    values = asdict(model)
-    del values["name"], values["directory"]
-    path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
-
-
-def _read(directory: Path) -> AddedModel | None:
-    if not NAME.fullmatch(directory.name):
-        return None
-    try:
-        values = json.loads((directory / MANIFEST).read_text(encoding="utf-8"))
-        model = AddedModel(name=directory.name, directory=directory, **values)
-        return model if "model.bin" in model.sha256 else None
-    except (OSError, ValueError, TypeError):
-        return None

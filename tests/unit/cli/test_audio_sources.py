@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
 import sys
 import types
 from collections.abc import Callable
@@ -15,7 +16,7 @@ import pytest
 from oyez.cli.audio_sources import (
     MICROPHONE_PACKETS,
     PIPE_BLOCK_BYTES,
-    PIPE_PACKETS,
+    InterruptiblePipe,
     Microphone,
     Pipe,
     SourceError,
@@ -37,7 +38,7 @@ class Device:
     def close(self) -> None:
         self.closed = True
 
-    def hear(self, block: bytes, *, overflow: bool = False) -> None:
+    def record(self, block: bytes, *, overflow: bool = False) -> None:
         self.callback(block, len(block) // 2, None, types.SimpleNamespace(input_overflow=overflow))
 
 
@@ -75,22 +76,22 @@ async def test_a_device_of_another_rate_is_resampled(devices: list[Device]) -> N
     assert device.rate == 48_000
     tone = np.sin(2 * np.pi * 440 * np.arange(4800 * 10) / 48_000) * 8000
     for block in tone.astype("<i2").reshape(10, -1):
-        device.hear(block.tobytes())
+        device.record(block.tobytes())
     microphone.stop()
     pcm = b"".join([packet async for packet in microphone.packets()])
-    heard = np.frombuffer(pcm, "<i2").astype(float)
+    recorded = np.frombuffer(pcm, "<i2").astype(float)
     assert device.closed
-    assert len(heard) == pytest.approx(16_000, abs=4)
-    assert np.argmax(np.abs(np.fft.rfft(heard[:16_000]))) == pytest.approx(440, abs=1)
+    assert len(recorded) == pytest.approx(16_000, abs=4)
+    assert np.argmax(np.abs(np.fft.rfft(recorded[:16_000]))) == pytest.approx(440, abs=1)
     assert microphone.overflows == 0
 
 
 async def test_what_is_lost_is_counted(devices: list[Device]) -> None:
     microphone = Microphone(None)
     microphone.start()
-    devices[0].hear(BLOCK_48K, overflow=True)
+    devices[0].record(BLOCK_48K, overflow=True)
     for _ in range(MICROPHONE_PACKETS + 1):
-        devices[0].hear(BLOCK_48K)
+        devices[0].record(BLOCK_48K)
     assert microphone.overflows == 3
     microphone.stop()
     assert len([packet async for packet in microphone.packets()]) == MICROPHONE_PACKETS + 1
@@ -103,18 +104,26 @@ async def test_audio_is_yielded_as_it_is_recorded(devices: list[Device]) -> None
     waiting = asyncio.ensure_future(anext(packets))
     await asyncio.sleep(0)
     assert not waiting.done()
-    await asyncio.to_thread(devices[0].hear, BLOCK_48K)
+    await asyncio.to_thread(devices[0].record, BLOCK_48K)
     assert len(await asyncio.wait_for(waiting, 5.0)) > 0
     microphone.stop()
     assert [packet async for packet in packets]
 
 
-class Endless(io.RawIOBase):
+class FakePipe(InterruptiblePipe):
+    """A pipe without a descriptor; `read` says what is in it."""
+
+    def __init__(self) -> None: ...
+
+    def interrupt(self) -> None: ...
+
+
+class Endless(FakePipe):
     """Zeros, and how many were taken."""
 
     taken_bytes = 0
 
-    def read1(self, size: int) -> bytes:
+    def read(self, size: int) -> bytes:
         self.taken_bytes += size
         return bytes(size)
 
@@ -125,19 +134,16 @@ async def test_a_pipe_is_read_only_as_far_as_its_audio_is_taken() -> None:
     pipe.start()
     packets = pipe.packets()
     await anext(packets)
-    for _ in range(100):
-        before = file.taken_bytes
-        await asyncio.sleep(0.02)
-        if file.taken_bytes == before:
-            break
-    # those taken out at once, those that wait for their turn, and the one in hand
-    assert file.taken_bytes <= (2 * PIPE_PACKETS + 2) * PIPE_BLOCK_BYTES
+    await asyncio.sleep(0.1)
+    assert file.taken_bytes == PIPE_BLOCK_BYTES
+    await anext(packets)
+    assert file.taken_bytes == 2 * PIPE_BLOCK_BYTES
     pipe.stop()
 
 
 async def test_a_broken_pipe_is_an_error_of_the_source() -> None:
-    class Broken(io.RawIOBase):
-        def read1(self, size: int) -> bytes:
+    class Broken(FakePipe):
+        def read(self, size: int) -> bytes:
             raise OSError(5, "Input/output error")
 
     pipe = Pipe(Broken(), 16_000)
@@ -147,12 +153,38 @@ async def test_a_broken_pipe_is_an_error_of_the_source() -> None:
 
 
 async def test_half_a_sample_waits_for_its_other_half() -> None:
-    class Bytewise(io.BytesIO):
-        def read1(self, size: int | None = -1) -> bytes:
-            return super().read(3)
+    class Bytewise(FakePipe):
+        def __init__(self, data: bytes) -> None:
+            self._file = io.BytesIO(data)
+
+        def read(self, size: int) -> bytes:
+            return self._file.read(3)
 
     samples = np.arange(-50, 50, dtype="<i2") * 100
     pipe = Pipe(Bytewise(samples.tobytes()), 16_000)
     pipe.start()
     pcm = b"".join([packet async for packet in pipe.packets()])
     np.testing.assert_allclose(np.frombuffer(pcm, "<i2"), samples, atol=1)
+
+
+async def test_the_first_bytes_of_a_pipe_decide_and_are_not_lost() -> None:
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb") as file:
+        os.write(writing, b"\x00\x01")
+        pipe = Pipe(InterruptiblePipe(file), None)
+        os.write(writing, bytes(14))
+        os.close(writing)
+        pcm = b"".join([packet async for packet in pipe.packets()])
+    assert len(pcm) == 16
+    assert pcm[:2] == b"\x00\x01"
+
+
+async def test_a_read_of_a_silent_pipe_can_be_cancelled() -> None:
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb") as file:
+        waiting = asyncio.ensure_future(anext(Pipe(InterruptiblePipe(file), 16_000).packets()))
+        await asyncio.sleep(0.1)
+        waiting.cancel()
+        done, _ = await asyncio.wait([waiting], timeout=5.0)
+    os.close(writing)
+    assert done and waiting.cancelled()

@@ -177,7 +177,7 @@ def _empty_file() -> str:
         (["--language", "xx"], "yue"),
         (["--language", ","], "yue"),
         (["--expires", "30"], "30d"),
-        (["--expires", "2001-01-01"], "is over"),
+        (["--expires", "2001-01-01"], "is past"),
     ],
 )
 def test_a_wrong_limit_names_the_option_and_what_is_allowed(
@@ -241,7 +241,7 @@ def test_a_key_is_renamed_and_its_usage_with_it(tmp_path: Path) -> None:
     assert [(key["id"], key["name"]) for key in listed()] == [(key_id, "nightly tests")]
     assert usage_report(database, "key").names == {key_id: "nightly tests"}
     database.close()
-    assert run("rename", "ci", "other").exit_code == 2, "the old name is nobody's any more"
+    assert run("rename", "ci", "other").exit_code == 2, "no key has the old name"
 
 
 def test_a_new_name_is_held_to_what_create_takes() -> None:
@@ -266,5 +266,5 @@ def test_a_key_that_could_not_be_printed_is_an_error(form: tuple[str, ...]) -> N
     os.close(writing)
     (key,) = listed()
     assert done.returncode == 1
-    assert f"nobody read the key of {key['id']}" in done.stderr
+    assert f"the key of {key['id']} could not be printed" in done.stderr
     assert "Traceback" not in done.stderr

@@ -47,7 +47,7 @@ def test_ctrl_c_exits_130_without_a_traceback(monkeypatch: pytest.MonkeyPatch) -
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("oyez.cli.models.model_reports", interrupted)
+    monkeypatch.setattr("oyez.cli.models.known_models", interrupted)
     result = CliRunner().invoke(main, ["models", "list"])
     assert result.exit_code == 130
     assert "interrupted" in result.output
@@ -58,7 +58,7 @@ def test_every_error_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     def failed(*_: object) -> None:
         raise click.ClickException("the disk is full: make room")
 
-    monkeypatch.setattr("oyez.cli.models.model_reports", failed)
+    monkeypatch.setattr("oyez.cli.models.known_models", failed)
     result = CliRunner().invoke(main, ["models", "list"])
     assert result.exit_code == 1
     assert result.output == "oyez: the disk is full: make room\n"
@@ -155,7 +155,7 @@ def test_a_broken_connection_is_not_a_closed_pipe(
     def broken(*_: object) -> None:
         raise BrokenPipeError(errno.EPIPE, "Broken pipe")
 
-    monkeypatch.setattr("oyez.cli.models.model_reports", broken)
+    monkeypatch.setattr("oyez.cli.models.known_models", broken)
     with open(os.devnull, "w") as somewhere, monkeypatch.context() as patched:
         patched.setattr(sys, "stdout", somewhere)
         with pytest.raises(SystemExit, match="1"):

@@ -8,8 +8,8 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from oyez.cli.screens import (
-    LineProgress,
-    PlainScreen,
+    FileProgress,
+    Screen,
     Status,
     TerminalScreen,
     finished_text,
@@ -18,6 +18,7 @@ from oyez.cli.screens import (
     unfinished_text,
 )
 from oyez.client import Utterance
+from oyez.files.results import Progress
 
 SAID = Utterance(3.24, 5.0, "It was the best of times, it was the worst of times.", "", "en", "sad")
 CHINESE = Utterance(62.0, 70.0, "今天天气很好，我们去公园玩吧。" * 4, "", "zh", "neutral")
@@ -104,7 +105,7 @@ def test_a_terminal_is_left_clean() -> None:
 
 
 def test_plain_lines_have_tabs(capsys: pytest.CaptureFixture[str]) -> None:
-    screen = PlainScreen()
+    screen = Screen()
     screen.finished(SAID)
     screen.finished(Utterance(9.0, 9.5))
     screen.finished(Utterance(9.0, 9.5, "", "", "en", "neutral", "too much\nto do"))
@@ -134,8 +135,8 @@ def test_outside_a_terminal_progress_is_a_line_now_and_then(
 ) -> None:
     now_s = 0.0
     monkeypatch.setattr(time, "monotonic", lambda: now_s)
-    progress = LineProgress()
+    progress = FileProgress()
     progress.begin("talk.mp3", 120.0)
     for now_s in (1.0, 9.0, 10.0, 11.0):
-        progress.reached(now_s * 2)
+        progress.take(Progress(now_s * 2))
     assert capsys.readouterr().err == "talk.mp3: 0:20 of 2:00\n"

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
+from rich.text import Text
 
 from oyez.cli.terminal import wrap
 from oyez.cli.values import printable
@@ -12,7 +13,7 @@ WIDE = "今天天气很好，我们去公园玩吧。"
 
 
 def lines(text: str, columns: int) -> list[str]:
-    return [text[start:stop] for start, stop in wrap(text, columns)]
+    return [line.plain for line in wrap(Text(text), columns)]
 
 
 def test_words_stay_whole() -> None:

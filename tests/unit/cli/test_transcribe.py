@@ -15,8 +15,8 @@ from click.testing import CliRunner
 from oyez.audio.pcm import Samples
 from oyez.cli import transcribe
 from oyez.cli.main import main
-from oyez.cli.screens import QuietProgress
-from oyez.cli.transcribe_files import FileTranscription
+from oyez.cli.screens import FileProgress
+from oyez.cli.transcribe_files import transcribe_files
 from oyez.files.media import MediaError, run_blocking
 from oyez.files.results import Options, Progress, Result
 from support.server import silence, speech
@@ -75,7 +75,7 @@ async def test_ctrl_c_ends_the_wait_for_a_pipe(
             timer.start()
             stack.callback(timer.cancel)
         began_s = time.monotonic()
-        summary = await FileTranscription(_listen, QuietProgress(), "text").run(["-"], [None])
+        summary = await transcribe_files(_listen, FileProgress(quiet=True), "text", ["-"], [None])
     assert summary.interrupted
     assert time.monotonic() - began_s < 4.0
 

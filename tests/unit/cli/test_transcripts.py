@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from oyez.cli.transcripts import OutputError, Transcript, plan, render, with_words, write
+from oyez.cli.errors import CommandError
+from oyez.cli.transcribe_files import Transcript, plan, render, with_words, write
 from oyez.files.results import Segment, Word
 
 SAID = Segment(1.0, 2.0, "Hello there.", "en", "happy", (Word("Hello", 1.0, 1.4, 0.91234),))
@@ -35,27 +36,27 @@ def test_a_directory_takes_any_number_and_a_file_one() -> None:
     Path("out").mkdir()
     assert names(["x/a.mp3", "-"], "out") == ["out/a.srt", "out/stdin.srt"]
     assert names(["x/a.mp3"], "b.txt") == ["b.txt"]
-    with pytest.raises(OutputError, match="no directory"):
+    with pytest.raises(CommandError, match="no directory"):
         names(["a.mp3", "b.mp3"], "c.srt")
-    with pytest.raises(OutputError, match="no directory"):
+    with pytest.raises(CommandError, match="no directory"):
         names(["a.mp3"], "nowhere/c.srt")
-    with pytest.raises(OutputError, match="no directory"):
+    with pytest.raises(CommandError, match="no directory"):
         names(["a.mp3"], "nowhere/")
 
 
 def test_files_of_one_name_do_not_write_over_each_other() -> None:
     Path("out").mkdir()
     assert names(["talk.mp3", "talk.wav"]) == ["talk.mp3.srt", "talk.wav.srt"]
-    with pytest.raises(OutputError, match="same name"):
+    with pytest.raises(CommandError, match="same name"):
         names(["x/talk.mp3", "y/talk.mp3"], "out")
 
 
 def test_nothing_is_replaced_unless_it_may_be() -> None:
     Path("a.srt").write_text("precious")
-    with pytest.raises(OutputError, match="--force"):
+    with pytest.raises(CommandError, match="--force"):
         names(["a.mp3", "b.mp3"])
     assert names(["a.mp3", "b.mp3"], force=True) == ["a.srt", "b.srt"]
-    with pytest.raises(OutputError, match="is an input"):
+    with pytest.raises(CommandError, match="is an input"):
         names(["a.srt", "b.mp3"], force=True)
 
 

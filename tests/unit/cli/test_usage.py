@@ -25,7 +25,7 @@ PERIOD = ("--since", "2026-11-01", "--until", "2026-11-30")
 
 @pytest.fixture(autouse=True)
 def recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two sessions of ci, one over midnight; one of a key from a file; one of anyone."""
+    """Two sessions of ci, one over midnight; one of a key from a file; one without a key."""
     for name in list(os.environ):
         if name.startswith("OYEZ_"):
             monkeypatch.delenv(name)

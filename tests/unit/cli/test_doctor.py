@@ -15,7 +15,7 @@ import pytest
 import trustme
 from click.testing import CliRunner, Result
 
-from oyez.cli import checks
+from oyez.cli import doctor_checks as checks
 from oyez.cli.doctor import words_of, words_right
 from oyez.cli.main import main
 from oyez.runtime.cpu_limits import CpuShare
@@ -38,7 +38,7 @@ def settings(tmp_path: Path, **values: Any) -> Settings:
         ({"sse2"}, "x86_64", "warn", "no AVX2"),
         ({"asimd", "asimddp"}, "aarch64", "ok", "with dot products"),
         ({"asimd"}, "aarch64", "ok", "without dot products"),
-        (set(), "riscv64", "ok", "not told"),
+        (set(), "riscv64", "ok", "not report"),
     ],
 )
 def test_processors_are_graded_by_their_flags(
@@ -69,19 +69,19 @@ def test_a_container_with_a_part_of_a_core_is_warned(monkeypatch: pytest.MonkeyP
     assert (found.grade, "container limit" in found.words) == ("warn", True)
 
 
-def test_a_directory_that_cannot_be_written_is_to_be_mended() -> None:
-    found = checks.disk("cache", Path("/proc/nowhere/cache"))
+def test_a_directory_that_cannot_be_written_is_a_problem() -> None:
+    found = checks.disk(Path("/proc/nowhere/cache"), "--cache-dir")
     assert found.grade == "fail"
     assert "--cache-dir" in found.advice
 
 
 def test_a_directory_that_will_be_made_is_fine(tmp_path: Path) -> None:
-    assert checks.disk("models", tmp_path / "a" / "b").grade == "ok"
+    assert checks.disk(tmp_path / "a" / "b", "--models-dir").grade == "ok"
 
 
 @contextmanager
 def a_server(status: int, tls: ssl.SSLContext | None = None) -> Iterator[int]:
-    """The port of one whose health is this."""
+    """A server whose health check answers with this status; its port."""
 
     class Health(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -109,7 +109,7 @@ def test_a_running_server_is_asked_for_its_health(
         done = CliRunner().invoke(main, ["doctor", "--running"])
     assert done.exit_code == exit_code, done.output
     assert f"http://127.0.0.1:{port}/healthz: {status}" in done.output
-    assert "clock" not in done.output, "more was looked at than the server"
+    assert "clock" not in done.output, "more was checked than the server"
 
 
 def test_a_running_server_is_asked_with_tls_where_it_has_a_certificate(tmp_path: Path) -> None:
@@ -130,17 +130,17 @@ def test_a_server_that_does_not_answer_is_a_failure(tmp_path: Path) -> None:
     assert (found.grade, "refused" in found.words) == ("fail", True)
 
 
-def test_packages_that_oyez_was_not_made_for_are_to_be_mended(
+def test_packages_that_are_not_supported_are_a_problem(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert checks.packages().grade == "ok"
     found = ["aiohttp 3.14.0 (needed: >=3.14.5)"]
     monkeypatch.setattr("oyez.server.process.resources.outdated_packages", lambda: found)
-    told = checks.packages()
-    assert (told.grade, found[0] in told.words) == ("fail", True)
+    finding = checks.packages()
+    assert (finding.grade, found[0] in finding.words) == ("fail", True)
 
 
-def test_a_taken_port_is_to_be_mended(tmp_path: Path) -> None:
+def test_a_taken_port_is_a_problem(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         found = checks.port(settings(tmp_path, port=taken.getsockname()[1]))
     assert found.grade == "fail"
@@ -148,7 +148,7 @@ def test_a_taken_port_is_to_be_mended(tmp_path: Path) -> None:
     assert checks.port(settings(tmp_path)).grade == "ok"
 
 
-def test_models_are_looked_into(tmp_path: Path) -> None:
+def test_models_are_checked(tmp_path: Path) -> None:
     assert checks.model(settings(tmp_path)).grade == "ok"
     missing = checks.model(settings(tmp_path, model="nosuch"))
     assert (missing.grade, "oyez models list" in missing.advice) == ("fail", True)
@@ -165,7 +165,7 @@ def test_databases_are_tried(tmp_path: Path) -> None:
     assert checks.database(settings(tmp_path)).words.startswith("off")
     new = f"sqlite:///{tmp_path}/new.db"
     asked = settings(tmp_path, database=new, create_database=True)
-    assert "not there yet" in checks.database(asked).words
+    assert "does not exist yet" in checks.database(asked).words
     missing = checks.database(settings(tmp_path, database=new))
     assert (missing.grade, "there is no such file" in missing.words) == ("fail", True)
     assert not (tmp_path / "new.db").exists()
@@ -177,7 +177,7 @@ def test_databases_are_tried(tmp_path: Path) -> None:
     assert "hush" not in away.words
 
 
-def test_a_clock_that_was_never_set_is_to_be_mended(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_clock_that_was_never_set_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
     class Long(datetime):
         @classmethod
         def now(cls, tz: Any = None) -> Long:
@@ -198,7 +198,7 @@ def test_every_line_has_a_mark_and_words(tmp_path: Path) -> None:
     *lines, summary = done.output.splitlines()
     findings = [line for line in lines if not line.lstrip().startswith("what to do: ")]
     assert all(line[0] in "✓!✗" and len(line) > 15 for line in findings)
-    assert "mend" in summary or "in order" in summary
+    assert "problem" in summary.lower()
 
 
 @pytest.mark.parametrize("variables", [{}, {"NO_COLOR": "1"}])
@@ -215,12 +215,12 @@ def test_colours_are_left_out_with_no_color(variables: dict[str, str]) -> None:
     assert "✓ processor" in terminal.text
 
 
-def test_what_is_to_be_mended_exits_1_and_says_how() -> None:
+def test_a_problem_exits_1_and_says_what_to_do() -> None:
     done = run("--quick", "--model", "nosuch")
     assert done.exit_code == 1
     assert "✗ model" in done.output
     assert "what to do: oyez models list" in done.output
-    assert "1 to mend" in done.output
+    assert "1 problem" in done.output
 
 
 def test_machines_read_json() -> None:
@@ -231,7 +231,7 @@ def test_machines_read_json() -> None:
     assert done.exit_code == 1
 
 
-def test_the_self_test_tells_speed_and_room() -> None:
+def test_the_self_test_measures_speed_and_room() -> None:
     done = run("--engine", "fake", "--vad", "energy", "--emotion", "off", "--json")
     found = {each["area"]: each for each in map(json.loads, done.output.splitlines())}
     assert "x real time" in found["speed"]["words"]
