@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,27 +29,24 @@ from oyez.turns.turn import Turn
 SAMPLES_PER_MS = SAMPLE_RATE // 1000
 
 
-class _RequestBuilder:
-    """Makes requests of what turns need. Items refer to it, so it must not refer to the input."""
-
-    def __init__(self, buffer: SampleBuffer, config: SessionConfig) -> None:
-        self._buffer = buffer
-        self._config = config
-
-    def build(self, wanted: RecognitionNeed) -> Request:
-        return Request(
-            samples=self._buffer.slice(wanted.start, wanted.end),
-            purpose=wanted.purpose,
-            language=wanted.language,
-            language_prior=wanted.language_prior,
-            context=self._config.context,
-            prefix=wanted.prefix,
-            hint=wanted.hint,
-        )
+def _request(buffer: SampleBuffer, context: str, wanted: RecognitionNeed) -> Request:
+    """Make a request of what a turn needs."""
+    return Request(
+        samples=buffer.slice(wanted.start, wanted.end),
+        purpose=wanted.purpose,
+        language=wanted.language,
+        language_prior=wanted.language_prior,
+        context=context,
+        prefix=wanted.prefix,
+        hint=wanted.hint,
+    )
 
 
 class AudioInput(ABC):
     """The audio of a session, and the item that is open. Turn modes inherit from it."""
+
+    _reach_samples = 0
+    """So much audio before the last window may still be needed for a turn to come."""
 
     def __init__(
         self, config: SessionConfig, conversation: Conversation, settings: SegmentSettings
@@ -59,8 +57,6 @@ class AudioInput(ABC):
         self._decoder = make_decoder(config.codec_name, config.sample_rate)
         self._encoded: deque[tuple[bytes, str | None]] = deque()
         self._encoded_bytes = 0
-        self._decoding_bytes = 0
-        """The length of the append that is being decoded, which is kept whole until it is done."""
         self._event_id: str | None = None
         """Names the event whose audio is being decoded."""
         self._has_reported_error = False
@@ -69,8 +65,8 @@ class AudioInput(ABC):
         self._errors: list[ClientError] = []
         """Errors of decoding, which `scored` returns."""
         self._buffer = SampleBuffer()
-        self._request_builder = _RequestBuilder(self._buffer, config)
-        self._handed_out = 0
+        # Items keep it, so it must not refer to this object
+        self._build_request = partial(_request, self._buffer, config.context)
         self._scored_to = 0
         self._open: OpenItem | None = None
 
@@ -86,13 +82,14 @@ class AudioInput(ABC):
     def discard_pending(self) -> None:
         """Drop the audio that is not decoded yet."""
         self._encoded.clear()
-        self._encoded_bytes = self._decoding_bytes = 0
+        self._encoded_bytes = 0
         self._decoder.drop()
 
     @property
     def encoded_bytes(self) -> int:
-        """The size of the encoded audio that waits to be decoded."""
-        return self._encoded_bytes + self._decoding_bytes
+        """The size of the encoded audio that waits to be decoded. An append that is being decoded
+        is kept whole until it is done."""
+        return self._encoded_bytes + self._decoder.waiting_bytes
 
     @property
     def audio_bytes(self) -> int:
@@ -102,26 +99,21 @@ class AudioInput(ABC):
     @property
     def busy(self) -> bool:
         """Whether audio waits to be decoded or scored."""
-        return bool(
-            self._encoded
-            or self._decoding_bytes
-            or self._has_ended
-            or self._buffer.end - self._scored_to >= WINDOW_SAMPLES
-        )
+        return self._waits_for_decoder or bool(self._whole_windows)
+
+    @property
+    def _waits_for_decoder(self) -> bool:
+        return bool(self._encoded or self._decoder.waiting_bytes or self._has_ended)
 
     def next_windows(self, max_windows: int) -> Samples | None:
         """Return audio to score next, float32 [n * 512]; None: nothing waits. n is 0 while what
         was decoded has not filled a window. One call decodes little, so it costs little."""
-        decoded = False
-        if (self._encoded or self._decoding_bytes or self._has_ended) and not self._whole_windows:
+        if not self._whole_windows:
+            if not self._waits_for_decoder:
+                return None
             self._decode_some()
-            decoded = True
         count = min(self._whole_windows, max_windows)
-        if not count and not decoded:
-            return None
-        start = self._handed_out
-        self._handed_out = start + count * WINDOW_SAMPLES
-        return self._buffer.slice(start, self._handed_out)
+        return self._buffer.slice(self._scored_to, self._scored_to + count * WINDOW_SAMPLES)
 
     def scored(self, probabilities: NDArray[np.float32]) -> list[Effect]:
         """Take the probabilities of speech in the windows handed out last, float32 [n]."""
@@ -142,15 +134,17 @@ class AudioInput(ABC):
     @property
     def settled_samples(self) -> int:
         """Audio before this sample is not needed any more."""
-        needed_from = min(self._needed_from(), self._conversation.needed_from(self._scored_to))
-        return min(needed_from, self._scored_to)
+        reach = self._scored_to - self._reach_samples
+        needed_from = self._open.turn.needed_from if self._open else reach
+        return min(needed_from, self._conversation.needed_from(self._scored_to), self._scored_to)
 
     @property
     def _whole_windows(self) -> int:
-        return (self._buffer.end - self._handed_out) // WINDOW_SAMPLES
+        """How many windows wait to be scored."""
+        return (self._buffer.end - self._scored_to) // WINDOW_SAMPLES
 
     def _decode_some(self) -> None:
-        if not self._decoding_bytes:
+        if not self._decoder.waiting_bytes:
             if not self._encoded:
                 self._has_ended = False
                 self._buffer.append(self._decoder.flush())
@@ -160,7 +154,6 @@ class AudioInput(ABC):
             self._has_reported_error = False
             self._decoder.feed(data)
         samples, error = self._decoder.decode()
-        self._decoding_bytes = self._decoder.waiting_bytes
         self._buffer.append(samples)
         if error and not self._has_reported_error:
             self._has_reported_error = True
@@ -168,9 +161,10 @@ class AudioInput(ABC):
             undecodable.event_id = self._event_id
             self._errors.append(undecodable)
 
-    @abstractmethod
     def commit(self) -> list[Effect] | None:
-        """End the turn, because the client says so. None: there is no audio to commit."""
+        """End the turn, because the client says so. None: there is no audio to commit. The session
+        does not call it where turns end by voice activity."""
+        return []
 
     @abstractmethod
     def clear(self) -> list[Effect]:
@@ -193,31 +187,25 @@ class AudioInput(ABC):
     def _window(self, probability: float, end: int) -> list[Effect]:
         """Handle a window that ends at sample `end` and is speech with this probability."""
 
-    @abstractmethod
-    def _needed_from(self) -> int:
-        """Return the first sample that may still be needed."""
-
     def _begin(self, start: int) -> OpenItem:
-        turn = Turn(start, self._settings, self._config.language)
-        self._open = self._conversation.begin(turn, self._request_builder.build)
+        """Begin a turn, which is then the open one."""
+        self._open = self._conversation.begin(self._new_turn(start), self._build_request)
         return self._open
 
-    def _feed(self, item: OpenItem, probability: float, end: int) -> list[Effect]:
-        return self._conversation.request(item, item.turn.feed(probability, end))
+    def _new_turn(self, start: int) -> Turn:
+        return Turn(start, self._settings, self._config.language)
 
-    def _end(self, item: OpenItem, end: int) -> list[Effect]:
-        """End the turn of an item: request its last final, and commit it."""
-        self._open = None
+    def _feed(self, probability: float, end: int) -> list[Effect]:
+        """Feed the open turn, if there is one, with the window that ends at sample `end`."""
+        item = self._open
+        return self._conversation.request(item, item.turn.feed(probability, end)) if item else []
+
+    def _end(self, end: int) -> list[Effect]:
+        """End the open turn: request its last final, and commit its item."""
+        item, self._open = self._open, None
+        assert item is not None, "there is no open turn to end"
         effects = self._conversation.request(item, item.turn.close(end))
         return effects + self._conversation.commit(item)
-
-    def _drop(self, item: OpenItem) -> list[Effect]:
-        """Drop the audio of an item."""
-        effects = self._conversation.cancel_jobs(item)
-        self._conversation.restart(
-            item, Turn(item.turn.start, self._settings, self._config.language)
-        )
-        return effects
 
     def _send(self, event: type[ServerEvent], **fields: Any) -> Send:
         return self._conversation.send(event, **fields)

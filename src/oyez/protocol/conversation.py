@@ -49,20 +49,6 @@ class OpenItem:
     """`text` and `stash` of the last interim event."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Job:
-    item: OpenItem
-    wanted: RecognitionNeed
-
-    @property
-    def is_final(self) -> bool:
-        return self.wanted.purpose is Purpose.FINAL
-
-
-def _default_language(languages: Sequence[str]) -> str:
-    return languages[0] if languages and UNKNOWN_LANGUAGE not in languages else UNKNOWN_LANGUAGE
-
-
 class Conversation:
     """The open items of a session, the jobs that run for them, and the finals so far."""
 
@@ -81,10 +67,11 @@ class Conversation:
         self._newest: OpenItem | None = None
         self._expected: Prior = uniform_over(languages)
         """The language expected after the items completed so far."""
-        self._jobs: dict[int, _Job] = {}
+        self._jobs: dict[int, tuple[OpenItem, RecognitionNeed]] = {}
         self._next_job = 1
         self._previous_id: str | None = None
-        self._language = _default_language(languages)
+        is_allowed = not languages or UNKNOWN_LANGUAGE in languages
+        self._language = UNKNOWN_LANGUAGE if is_allowed else languages[0]
         self.transcript = ""
         """All finals so far, joined; only the newest part once it is very long."""
 
@@ -96,9 +83,9 @@ class Conversation:
     @property
     def backlog_samples(self) -> int:
         """Audio that waits for its final, without the speech that still goes on."""
-        waiting = (job.wanted for job in self._jobs.values())
         held = sum(item.turn.answered_samples for item in self._committed)
-        return held + sum(w.length_samples for w in waiting if w.segment.is_awaited(w))
+        wanted = (want for _, want in self._jobs.values())
+        return held + sum(want.length_samples for want in wanted if want.segment.is_awaited(want))
 
     def needed_from(self, default: int) -> int:
         """Return the first sample that committed items may still need, or `default` if there are
@@ -126,17 +113,10 @@ class Conversation:
         effects: list[Effect] = []
         for want in wanted:
             job, self._next_job = self._next_job, self._next_job + 1
-            self._jobs[job] = _Job(item, want)
-            due_s = want.due_samples / SAMPLE_RATE
+            self._jobs[job] = item, want
+            request, due_s = item.build_request(want), want.due_samples / SAMPLE_RATE
             effects.append(
-                Recognise(
-                    job,
-                    item.id,
-                    want.segment.start,
-                    item.build_request(want),
-                    due_s,
-                    want.speculative,
-                )
+                Recognise(job, item.id, want.segment.start, request, due_s, want.speculative)
             )
         return effects
 
@@ -152,21 +132,21 @@ class Conversation:
 
     def cancel_jobs(self, item: OpenItem) -> list[Effect]:
         """Cancel all jobs of an item."""
-        return self._cancel([number for number, job in self._jobs.items() if job.item is item])
+        return self._cancel([job for job, (owner, _) in self._jobs.items() if owner is item])
 
     def recognised(self, number: int, outcome: Hypothesis | Exception) -> list[Effect]:
         """Take the answer to a job. An answer to a job that was cancelled is ignored."""
-        job = self._jobs.pop(number, None)
-        if job is None:
+        if number not in self._jobs:
             return []
+        item, wanted = self._jobs.pop(number)
         effects: list[Effect] = []
-        if isinstance(outcome, Exception) and not job.is_final:
+        if isinstance(outcome, Exception) and wanted.purpose is not Purpose.FINAL:
             effects.append(Count("failed_partials"))
-        news = job.item.turn.on_result(job.wanted, outcome)
+        news = item.turn.on_result(wanted, outcome)
         if isinstance(outcome, Hypothesis):
-            effects += self._superseded(number, job.wanted.segment)
-        if news and not job.item.turn.settled:
-            effects += self._interim(job.item)
+            effects += self._superseded(number, wanted.segment)
+        if news and not item.turn.settled:
+            effects += self._interim(item)
         return effects + self.complete()
 
     def complete(self) -> list[Effect]:
@@ -181,22 +161,26 @@ class Conversation:
             effects += self._follow()
         return effects
 
+    def send(self, event: type[ServerEvent], **fields: Any) -> Send:
+        """Return the effect that sends an event, with an `event_id` of its own."""
+        return Send(event(event_id=self._new_id("event"), **fields))
+
     def _follow(self) -> list[Effect]:
         """Give the oldest open item its language prior, which is exact now: every item before it is
         complete."""
         first = self._committed[0] if self._committed else self._newest
-        return (
-            self.request(first, first.turn.confirm_language_prior(self._expected)) if first else []
-        )
+        if first is None:
+            return []
+        return self.request(first, first.turn.confirm_language_prior(self._expected))
 
-    def _superseded(self, number: int, window: Segment) -> list[Effect]:
+    def _superseded(self, number: int, segment: Segment) -> list[Effect]:
         """Cancel requests about a segment that were made before the one just answered: their
         answers bring nothing new. Once the segment is settled, that holds for all requests."""
         return self._cancel(
             [
                 other
-                for other, job in self._jobs.items()
-                if job.wanted.segment is window and (other < number or window.settled)
+                for other, (_, wanted) in self._jobs.items()
+                if wanted.segment is segment and (other < number or segment.settled)
             ]
         )
 
@@ -206,80 +190,64 @@ class Conversation:
         return [Cancel(number) for number in numbers]
 
     def _interim(self, item: OpenItem) -> list[Effect]:
-        text, stash = item.turn.stable_text, item.turn.unstable_text
-        if not text and not stash and item.shown == ("", ""):
+        turn = item.turn
+        shown = turn.stable_text, turn.unstable_text
+        if shown == item.shown == ("", ""):
             return []
-        item.shown = (text, stash)
-        self._language = item.turn.language or self._language
-        return [
-            self.send(
-                InterimText,
-                item_id=item.id,
-                language=item.turn.language or self._language,
-                emotion=self._emotions.guess(item.turn.latest_features),
-                text=text,
-                stash=stash,
-            )
-        ]
+        item.shown = shown
+        self._language = turn.language or self._language
+        return [self._text(item, self._emotions.guess(turn.latest_features), *shown)]
+
+    def _text(self, item: OpenItem, emotion: str, text: str, stash: str) -> Send:
+        return self.send(
+            InterimText,
+            item_id=item.id,
+            language=item.turn.language or self._language,
+            emotion=emotion,
+            text=text,
+            stash=stash,
+        )
 
     def _completed(self, item: OpenItem) -> list[Effect]:
         turn = item.turn
-        self._language = turn.language or self._language
-        language = self._language
-        emotion = self._emotions.update(turn.features) if turn.transcript else "neutral"
+        final = turn.transcript
+        language = self._language = turn.language or self._language
+        emotion = self._emotions.update(turn.features) if final else "neutral"
         effects: list[Effect] = []
-        shown_text = item.shown[0]
-        if not turn.transcript.startswith(shown_text):
+        if not final.startswith(item.shown[0]):
             effects.append(Count("retractions"))
-        elif item.shown != ("", "") and item.shown != (turn.transcript, ""):
-            effects.append(self._last_interim(item, turn.transcript, language, emotion))
-        self._keep(turn.transcript)
-        effects.append(
+        elif item.shown not in (("", ""), (final, "")):
+            # the documented last interim event: everything in `text`, nothing in `stash`
+            effects.append(self._text(item, emotion, final, ""))
+        joined = self.transcript + separator(self.transcript, final) + final
+        self.transcript = joined[-self._max_transcript_chars :]
+        return [
+            *effects,
             self.send(
                 TranscriptionCompleted,
                 item_id=item.id,
                 language=language,
                 emotion=emotion,
-                transcript=turn.transcript,
-            )
-        )
-        effects.append(_completed(item, language, emotion, turn.transcript, turn.words))
-        return effects
-
-    def _last_interim(self, item: OpenItem, transcript: str, language: str, emotion: str) -> Send:
-        """Return the documented last interim event: everything in `text`, nothing in `stash`."""
-        return self.send(
-            InterimText,
-            item_id=item.id,
-            language=language,
-            emotion=emotion,
-            text=transcript,
-            stash="",
-        )
+                transcript=final,
+            ),
+            _result(item, language, emotion, final, turn.words),
+        ]
 
     def _failed(self, item: OpenItem, failure: Exception) -> list[Effect]:
-        code = failure.code if isinstance(failure, Overload) else "InternalError"
-        message = "The audio of this item could not be recognised."
+        detail = FailureDetail(
+            code="InternalError", message="The audio of this item could not be recognised."
+        )
         if isinstance(failure, Overload):
-            message = failure.message
-        detail = FailureDetail(code=code or "InternalError", message=message)
-        language = item.turn.language or self._language or UNKNOWN_LANGUAGE
+            detail = FailureDetail(code=failure.code or "InternalError", message=failure.message)
+        language = item.turn.language or self._language
         return [
             Count("failed_items"),
             self.send(TranscriptionFailed, item_id=item.id, error=detail),
-            _completed(item, language, "neutral", failure=failure),
+            _result(item, language, "neutral", failure=failure),
         ]
 
-    def _keep(self, final: str) -> None:
-        joined = self.transcript + separator(self.transcript, final) + final
-        self.transcript = joined[-self._max_transcript_chars :]
 
-    def send(self, event: type[ServerEvent], **fields: Any) -> Send:
-        """Return the effect that sends an event, with an `event_id` of its own."""
-        return Send(event(event_id=self._new_id("event"), **fields))
-
-
-def _completed(
+def _result(
     item: OpenItem,
     language: str,
     emotion: str,

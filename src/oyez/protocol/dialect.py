@@ -40,20 +40,18 @@ class SessionConfig:
     """None: manual mode, where the client ends turns."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """What dialects answer differently, as data."""
+class Dialect(Protocol):
+    """One wire format. Each session has an object of its own, which keeps the configuration."""
 
     late_update: str
     """The message of the error for an update that comes after the first audio."""
     empty_commit: str
     """The message of the error for a commit in manual mode without audio since the last one."""
 
-
-class Dialect(Protocol):
-    """One wire format. Each session has an object of its own, which may keep a state."""
-
-    rules: Rules
+    @property
+    def config(self) -> SessionConfig:
+        """The configuration that is in force."""
+        ...
 
     def decode(self, message: str | bytes) -> ClientEvent:
         """Return one frame of the client as an event: `Malformed` if it is none."""
@@ -63,11 +61,7 @@ class Dialect(Protocol):
         """Return the frames for the client that follow from an effect, often none."""
         ...
 
-    def initial(self) -> SessionConfig:
-        """Return the configuration before the first update."""
-        ...
-
-    def configure(self, update: Any) -> SessionConfig:
+    def configure(self, update: Any) -> None:
         """Change the configuration as a `SessionUpdate` asks, all of it or nothing.
 
         Raises ClientError, which names the field and the allowed values."""

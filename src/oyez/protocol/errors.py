@@ -6,16 +6,21 @@
     ├── ServerFault      a bug of the server → `error` of type `server_error`, close 1011
     └── Overload         no room for one more answer → `…transcription.failed` for that item
 
-Any other exception out of the protocol room is a bug. The codes are listed in `codes.py`.
+Any other exception out of the protocol room is a bug. `server_events` has the codes.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from functools import cache
+from typing import Any
 
-from oyez.protocol.codes import INVALID_REQUEST, SERVER_ERROR
-from oyez.protocol.server_events import ErrorDetail
+import msgspec
+from msgspec import inspect
+
+from oyez.protocol.limits import SessionLimits
+from oyez.protocol.server_events import INVALID_REQUEST, SERVER_ERROR, ErrorDetail
 
 _MAX_SHOWN_CHARS = 80
 
@@ -63,6 +68,52 @@ class Overload(ProtocolError):
 
     def __init__(self, message: str = "The server is overloaded; try again later.") -> None:
         super().__init__(message, code="ServerOverloaded")
+
+
+def unfit_value(
+    error: msgspec.ValidationError,
+    cls: type[msgspec.Struct],
+    given: dict[str, Any],
+    path: str,
+    limits: SessionLimits,
+) -> ClientError:
+    """Return the error for an object of a client that does not fit its type. path: where the object
+    stands in the message.
+
+    The allowed values come from the type of the field, or from `supported` in `Meta.extra` of its
+    annotation, which is a text, or a function that makes one of the limits."""
+    keys = str(error).rpartition("`$.")[2].rstrip("`").split(".")
+    value: Any = given
+    kind: Any = _type_info(cls)
+    extra: dict[str, Any] = {}
+    for key in keys:
+        value = value[key]
+        kind = next(field.type for field in kind.fields if field.name == key)
+        if isinstance(kind, inspect.UnionType):
+            kind = next(each for each in kind.types if not isinstance(each, inspect.NoneType))
+        extra = {}
+        if isinstance(kind, inspect.Metadata):
+            kind, extra = kind.type, kind.extra or {}
+    supported = extra.get("supported") or _allowed(kind)
+    text = supported if isinstance(supported, str) else supported(limits)
+    return invalid_value(".".join([path, *keys]), value, text)
+
+
+_type_info = cache(inspect.type_info)
+
+
+def _allowed(kind: inspect.Type) -> str:
+    match kind:
+        case inspect.LiteralType():
+            return one_of(kind.values)
+        case inspect.FloatType():
+            return f"a number from {kind.ge} to {kind.le}"
+        case inspect.IntType():
+            return f"a whole number from {kind.ge} to {kind.le}"
+        case inspect.StrType():
+            return "a string"
+        case _:
+            return "an object"
 
 
 def invalid_value(param: str, value: object, allowed: str) -> ClientError:

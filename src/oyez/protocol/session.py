@@ -75,15 +75,6 @@ TRANSITIONS = {
 }
 
 
-class EndReason(Enum):
-    """Why a session does not take in events any more."""
-
-    FINISHED = auto()
-    """The client finished it, or the server did in its place."""
-    TIMED_OUT = auto()
-    """The client sent nothing for too long, or the session is as old as it may be."""
-
-
 @dataclass(frozen=True, slots=True)
 class _Stalled:
     """A control: no audio has come for too long."""
@@ -106,7 +97,6 @@ class Session:
         self.dialect = dialect
         self._model = model
         self._limits = limits
-        self._config = dialect.initial()
         self._conversation = Conversation(
             new_id, emotions, limits.max_transcript_chars, limits.languages
         )
@@ -114,8 +104,9 @@ class Session:
         self._controls: list[ClientEvent | _Stalled] = []
         """Events that take effect behind the audio before them."""
         self._state = State.OPEN
-        self._end_reason: EndReason | None = None
-        self._close_at_ms: int | None = None
+        self._linger_ms = 0
+        """How long the client may take to close, once the session has finished."""
+        self._close_at_ms = 0
         """When the session closes, once it has finished."""
         self._began_ms = self._last_input_ms = self._last_audio_ms = now_ms
 
@@ -163,10 +154,22 @@ class Session:
         self._last_input_ms = now_ms
         if self._state is not State.OPEN:
             return []
-        try:
-            return self._handle(event, now_ms)
-        except ClientError as error:
-            return [self._error(error, event.event_id)]
+        match event:
+            case AudioAppend():
+                return self._append(event, now_ms)
+            case SessionUpdate():
+                return [self._update(event)]
+            case SessionFinish():
+                return self.drain(now_ms)
+            case UnsupportedEvent():
+                return [Count("foreign_events")]
+            case Malformed():
+                return [self._send(ErrorEvent, error=event.error)]
+            case AudioCommit() if self.dialect.config.turn_detection is not None:
+                # an error here ends real clients, which commit at hang-up; the audio is kept
+                return [Count("commits_in_vad_mode")]
+            case _:
+                return self._control(event, now_ms)
 
     def next_windows(self, max_windows: int) -> Samples | None:
         """Return audio to score, float32 [n * 512], where n may be 0; None: nothing waits.
@@ -194,7 +197,7 @@ class Session:
         match self._state:
             case State.OPEN:
                 return self._tick_open(now_ms)
-            case State.FINISHED if self._close_at_ms is not None and now_ms >= self._close_at_ms:
+            case State.FINISHED if now_ms >= self._close_at_ms:
                 self._enter(State.CLOSED)
                 return [Close(1000, "session finished")]
             case _:
@@ -202,7 +205,9 @@ class Session:
 
     def drain(self, now_ms: int) -> list[Effect]:
         """Finish the session for the server, as if the client had sent `session.finish`."""
-        return self._finish(EndReason.FINISHED, now_ms) if self._state is State.OPEN else []
+        if self._state is not State.OPEN:
+            return []
+        return self._finish(now_ms, self._limits.close_after_finish_ms)
 
     def end(self, error: ProtocolError, now_ms: int) -> list[Effect]:
         """Send an error and finish the session, because it may not go on. Audio that is not decoded
@@ -221,68 +226,50 @@ class Session:
         assert TRANSITIONS.get(self._state) is state, f"{self._state} to {state}"
         self._state = state
 
-    def _handle(self, event: ClientEvent, now_ms: int) -> list[Effect]:
-        match event:
-            case AudioAppend():
-                return self._append(event, now_ms)
-            case SessionUpdate():
-                return self._update(event)
-            case SessionFinish():
-                return self._finish(EndReason.FINISHED, now_ms)
-            case UnsupportedEvent():
-                return [Count("foreign_events")]
-            case Malformed():
-                return [self._send(ErrorEvent, error=event.error)]
-            case AudioCommit() if self._config.turn_detection is not None:
-                # an error here ends real clients, which commit at hang-up; the audio is kept
-                return [Count("commits_in_vad_mode")]
-            case _:
-                return self._control(event, now_ms)
+    def _append(self, event: AudioAppend, now_ms: int) -> list[Effect]:
+        if event.audio:
+            self._last_audio_ms = now_ms
+            if self._input is None:
+                self._input = self._new_input()
+            self._input.append(event.audio, event.event_id)
+        return []
 
-    def _update(self, event: SessionUpdate) -> list[Effect]:
-        if self._input is not None:
-            raise ClientError(self.dialect.rules.late_update, code="invalid_value", param="session")
-        self._config = self.dialect.configure(event.session)
-        return [self._send(SessionUpdated, session=self._info)]
+    def _new_input(self) -> AudioInput:
+        config = self.dialect.config
+        if config.turn_detection is None:
+            return ManualTurns(config, self._conversation, self._limits)
+        return VadTurns(config, self._conversation, config.turn_detection, self._limits)
+
+    def _update(self, event: SessionUpdate) -> Send:
+        try:
+            if self._input is not None:
+                raise ClientError(self.dialect.late_update, code="invalid_value", param="session")
+            self.dialect.configure(event.session)
+        except ClientError as error:
+            return self._error(error, event.event_id)
+        return self._send(SessionUpdated, session=self._info)
 
     @property
     def _info(self) -> SessionInfo:
         return self.dialect.session_info(self.id, self._model)
 
-    def _append(self, event: AudioAppend, now_ms: int) -> list[Effect]:
-        if not event.audio:
-            return []
-        self._last_audio_ms = now_ms
-        if self._input is None:
-            self._input = self._new_input()
-        self._input.append(event.audio, event.event_id)
-        return []
-
-    def _new_input(self) -> AudioInput:
-        detection = self._config.turn_detection
-        if detection is None:
-            return ManualTurns(self._config, self._conversation, self._limits)
-        return VadTurns(self._config, self._conversation, detection, self._limits)
-
     def _tick_open(self, now_ms: int) -> list[Effect]:
         if now_ms - self._last_input_ms >= self._limits.idle_timeout_ms:
-            return [Count("idle_timeouts"), *self._finish(EndReason.TIMED_OUT, now_ms)]
+            return [Count("idle_timeouts"), *self._finish(now_ms, linger_ms=0)]
         if 0 < self._limits.max_session_ms <= now_ms - self._began_ms:
-            return [Count("session_timeouts"), *self._finish(EndReason.TIMED_OUT, now_ms)]
-        return self._end_stalled(now_ms)
-
-    def _end_stalled(self, now_ms: int) -> list[Effect]:
-        """End a turn whose client sends no more audio, as silence would end it."""
-        limit_ms = self._input.stalled_after_ms if self._input else 0
-        if self._input is None or not 0 < limit_ms <= now_ms - self._last_audio_ms:
+            return [Count("session_timeouts"), *self._finish(now_ms, linger_ms=0)]
+        stalled_after_ms = self._input.stalled_after_ms if self._input else 0
+        if self._input is None or not 0 < stalled_after_ms <= now_ms - self._last_audio_ms:
             return []
+        # the client sends no more audio: end the turn as silence would end it
         self._input.end_audio()  # audio that the resampler holds belongs to the turn
         return [Count("stalled_turns"), *self._control(_Stalled(), now_ms)]
 
-    def _finish(self, reason: EndReason, now_ms: int) -> list[Effect]:
-        """Take in no more events, and finish behind all audio."""
+    def _finish(self, now_ms: int, linger_ms: int) -> list[Effect]:
+        """Take in no more events, and finish behind all audio. linger_ms: how long the client may
+        take to close then."""
         self._enter(State.FINISHING)
-        self._end_reason = reason
+        self._linger_ms = linger_ms
         if self._input:
             self._input.end_audio()
         return self._control(SessionFinish(None), now_ms)
@@ -299,26 +286,22 @@ class Session:
         return effects
 
     def _run(self, event: ClientEvent | _Stalled, now_ms: int) -> list[Effect]:
+        audio = self._input
         match event:
             case AudioCommit():
-                return self._commit(event)
+                effects = audio.commit() if audio else None
+                return [self._empty_commit(event)] if effects is None else effects
             case _Stalled():
-                return self._input.end_stalled() if self._input else []
+                return audio.end_stalled() if audio else []
             case AudioClear():
-                effects = self._input.clear() if self._input else []
-                return [*effects, self._send(BufferCleared)]
+                return [*(audio.clear() if audio else []), self._send(BufferCleared)]
             case _:
-                effects = self._input.finish() if self._input else []
-                return effects + self._finish_if_done(now_ms)
+                return (audio.finish() if audio else []) + self._finish_if_done(now_ms)
 
-    def _commit(self, event: AudioCommit) -> list[Effect]:
-        effects = self._input.commit() if self._input else None
-        if effects is None:
-            error = ClientError(
-                self.dialect.rules.empty_commit, code="input_audio_buffer_commit_empty"
-            )
-            return [self._error(error, event.event_id)]
-        return effects
+    def _empty_commit(self, event: AudioCommit) -> Send:
+        message = self.dialect.empty_commit
+        error = ClientError(message, code="input_audio_buffer_commit_empty")
+        return self._error(error, event.event_id)
 
     def _finish_if_done(self, now_ms: int) -> list[Effect]:
         """Send `session.finished` when everything is answered."""
@@ -326,8 +309,7 @@ class Session:
         if self._state is not State.FINISHING or is_waiting:
             return []
         self._enter(State.FINISHED)
-        lingers = self._end_reason is not EndReason.TIMED_OUT
-        self._close_at_ms = now_ms + (self._limits.close_after_finish_ms if lingers else 0)
+        self._close_at_ms = now_ms + self._linger_ms
         return [self._send(SessionFinished, transcript=self._conversation.transcript)]
 
     def _error(self, error: ProtocolError, event_id: str | None) -> Send:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from oyez.audio.pcm import SAMPLE_RATE
 from oyez.engines.base import WINDOW_SAMPLES
 from oyez.protocol.audio_input import SAMPLES_PER_MS, AudioInput
-from oyez.protocol.conversation import Conversation, OpenItem
+from oyez.protocol.conversation import Conversation
 from oyez.protocol.dialect import SessionConfig, TurnDetection
 from oyez.protocol.effects import Count, Effect, SpeechOnset
 from oyez.protocol.limits import SessionLimits
@@ -18,7 +18,6 @@ from oyez.turns.segment import SegmentSettings
 
 REMEMBERED_WINDOWS = 32
 """The start of speech lies at most so many windows back when the detector is sure of it."""
-
 
 MANUAL_RELEASE = 0.25
 """In manual mode windows above this probability count as speech. The client says that there is
@@ -59,13 +58,12 @@ class VadTurns(AudioInput):
         self._recent: deque[tuple[float, int]] = deque(maxlen=REMEMBERED_WINDOWS)
         self._reach_samples = edges.padding_samples + REMEMBERED_WINDOWS * WINDOW_SAMPLES
 
-    def commit(self) -> list[Effect] | None:
-        """Do nothing: the session does not call this."""
-        return []
-
     def clear(self) -> list[Effect]:
         """End an open turn without words: its item was announced, so it must complete."""
-        effects = self._drop(self._open) if self._open else []
+        effects: list[Effect] = []
+        if item := self._open:
+            effects += self._conversation.cancel_jobs(item)
+            self._conversation.restart(item, self._new_turn(item.turn.start))
         return effects + self._at_edges(self._edges.close(self._buffer.end))
 
     @property
@@ -81,9 +79,7 @@ class VadTurns(AudioInput):
     def _window(self, probability: float, end: int) -> list[Effect]:
         self._recent.append((probability, end))
         edge = self._edges.feed(probability)
-        if edge is not None:
-            return self._at_edges([edge])
-        return self._feed(self._open, probability, end) if self._open else []
+        return self._at_edges([edge]) if edge else self._feed(probability, end)
 
     def _at_edges(self, edges: Sequence[TurnStart | TurnEnd]) -> list[Effect]:
         effects: list[Effect] = []
@@ -92,34 +88,22 @@ class VadTurns(AudioInput):
         return effects
 
     def _start(self, edge: TurnStart) -> list[Effect]:
-        item = self._begin(edge.at_samples)
+        item_id = self._begin(edge.at_samples).id
+        start_ms = edge.at_samples // SAMPLES_PER_MS
         effects: list[Effect] = [
-            self._send(
-                SpeechStarted,
-                audio_start_ms=edge.at_samples // SAMPLES_PER_MS,
-                item_id=item.id,
-            ),
-            SpeechOnset(item.id, edge.onset_samples),
+            self._send(SpeechStarted, audio_start_ms=start_ms, item_id=item_id),
+            SpeechOnset(item_id, edge.onset_samples),
         ]
         for probability, end in self._recent:
             if end > edge.onset_samples:
-                effects += self._feed(item, probability, end)
+                effects += self._feed(probability, end)
         return effects
 
     def _stop(self, edge: TurnEnd) -> list[Effect]:
-        item = self._open
-        assert item is not None, "the detector stopped what it never started"
-        return [self._stopped(item, edge), *self._end(item, edge.at_samples)]
-
-    def _stopped(self, item: OpenItem, edge: TurnEnd) -> Effect:
-        return self._send(
-            SpeechStopped, audio_end_ms=edge.at_samples // SAMPLES_PER_MS, item_id=item.id
-        )
-
-    def _needed_from(self) -> int:
-        if self._open:
-            return self._open.turn.needed_from
-        return self._scored_to - self._reach_samples
+        assert self._open is not None, "the detector ended a turn that it never began"
+        end_ms = edge.at_samples // SAMPLES_PER_MS
+        stopped = self._send(SpeechStopped, audio_end_ms=end_ms, item_id=self._open.id)
+        return [stopped, *self._end(edge.at_samples)]
 
 
 class ManualTurns(AudioInput):
@@ -140,7 +124,7 @@ class ManualTurns(AudioInput):
         self._max_samples = limits.manual_max_ms * SAMPLES_PER_MS
         self._committed_to = 0
         self._committed_by_itself = False
-        self._current = self._begin(0)
+        self._begin(0)
 
     def commit(self) -> list[Effect] | None:
         if self._buffer.end > self._committed_to:
@@ -150,34 +134,29 @@ class ManualTurns(AudioInput):
         return [Count("commits_after_automatic_commit")] if by_itself else None
 
     def clear(self) -> list[Effect]:
-        effects = self._conversation.cancel_jobs(self._current)
-        self._committed_to = self._buffer.end
-        self._committed_by_itself = False
-        self._current = self._begin(self._committed_to)
+        effects = self._conversation.cancel_jobs(self._open) if self._open else []
+        self._begin_at(self._buffer.end)
         return effects
 
     def finish(self) -> list[Effect]:
         """Commit audio that the client has not committed, so that no speech is dropped."""
-        if self._buffer.end == self._committed_to:
-            return []
-        return self._commit_at(self._buffer.end)
+        end = self._buffer.end
+        return self._commit_at(end) if end > self._committed_to else []
 
     def _window(self, probability: float, end: int) -> list[Effect]:
-        effects = self._feed(self._current, probability, end)
+        effects = self._feed(probability, end)
         limit = self._committed_to + self._max_samples
-        if end < limit:
-            return effects
-        effects += [Count("automatic_commits"), *self._commit_at(limit)]
-        self._committed_by_itself = True
+        if end >= limit:
+            effects += [Count("automatic_commits"), *self._commit_at(limit)]
+            self._committed_by_itself = True
         return effects
 
     def _commit_at(self, end: int) -> list[Effect]:
-        item = self._current
-        self._committed_to = end
-        self._committed_by_itself = False
-        effects = self._end(item, end)
-        self._current = self._begin(end)
+        effects = self._end(end)
+        self._begin_at(end)
         return effects
 
-    def _needed_from(self) -> int:
-        return self._current.turn.needed_from
+    def _begin_at(self, start: int) -> None:
+        self._committed_to = start
+        self._committed_by_itself = False
+        self._begin(start)

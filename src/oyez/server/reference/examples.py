@@ -7,7 +7,7 @@ from typing import Any
 
 from oyez.protocol.errors import ClientError, Overload, invalid_value
 from oyez.protocol.limits import SessionLimits
-from oyez.protocol.qwen.config import QwenConfig, merge
+from oyez.protocol.qwen.dialect import QwenConfig, merge
 from oyez.protocol.server_events import (
     BufferCleared,
     BufferCommitted,

@@ -8,7 +8,7 @@ import pytest
 from oyez.engines.base import LANGUAGES
 from oyez.protocol.errors import ClientError
 from oyez.protocol.limits import SessionLimits
-from oyez.protocol.qwen.config import QwenConfig, merge
+from oyez.protocol.qwen.dialect import QwenConfig, merge
 
 
 def changed(update: dict[str, Any], config: QwenConfig | None = None) -> QwenConfig:
