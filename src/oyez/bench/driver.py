@@ -19,8 +19,8 @@ from oyez.protocol.client_events import (
     SessionFinish,
     SessionUpdate,
 )
+from oyez.protocol.dialect import SessionLimits
 from oyez.protocol.effects import Effect, Recognise, Send
-from oyez.protocol.limits import SessionLimits
 from oyez.protocol.qwen.dialect import QwenDialect
 from oyez.protocol.server_events import (
     ErrorEvent,

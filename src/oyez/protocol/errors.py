@@ -1,9 +1,8 @@
 """Errors by their cause; each kind has one answer to the client.
 
-    ProtocolError
+    ProtocolError        a fault of the server → `error` of type `server_error`, close 1011
     ├── ClientError      the client sent something wrong → `error` of type
     │                    `invalid_request_error`; nothing changes, the session goes on
-    ├── ServerFault      a bug of the server → `error` of type `server_error`, close 1011
     └── Overload         no room for one more answer → `…transcription.failed` for that item
 
 Any other exception out of the protocol room is a bug. `server_events` has the codes.
@@ -19,14 +18,14 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 
-from oyez.protocol.limits import SessionLimits
+from oyez.protocol.dialect import SessionLimits
 from oyez.protocol.server_events import INVALID_REQUEST, SERVER_ERROR, ErrorDetail
 
 _MAX_SHOWN_CHARS = 80
 
 
 class ProtocolError(Exception):
-    """The base of all errors that are answered to the client."""
+    """What is answered to the client, and the base of what it did wrong."""
 
     type = SERVER_ERROR
 
@@ -56,13 +55,6 @@ class ClientError(ProtocolError):
     type = INVALID_REQUEST
 
 
-class ServerFault(ProtocolError):
-    """A bug of the server: the client can do nothing about it."""
-
-    def __init__(self, message: str = "Internal service error.") -> None:
-        super().__init__(message, code="InternalError")
-
-
 class Overload(ProtocolError):
     """The server cannot take one more request now."""
 
@@ -77,29 +69,26 @@ def unfit_value(
     path: str,
     limits: SessionLimits,
 ) -> ClientError:
-    """Return the error for an object of a client that does not fit its type. path: where the object
-    stands in the message.
+    """Return the error for an object of a client that does not fit its type. path: its place in the
+    message.
 
     The allowed values come from the type of the field, or from `supported` in `Meta.extra` of its
     annotation, which is a text, or a function that makes one of the limits."""
     keys = str(error).rpartition("`$.")[2].rstrip("`").split(".")
-    value: Any = given
-    kind: Any = _type_info(cls)
-    extra: dict[str, Any] = {}
+    value, kind, extra = given, _type_info(cls), None
     for key in keys:
         value = value[key]
         kind = next(field.type for field in kind.fields if field.name == key)
-        if isinstance(kind, inspect.UnionType):
-            kind = next(each for each in kind.types if not isinstance(each, inspect.NoneType))
-        extra = {}
-        if isinstance(kind, inspect.Metadata):
-            kind, extra = kind.type, kind.extra or {}
-    supported = extra.get("supported") or _allowed(kind)
+        kind = next(each for each in getattr(kind, "types", [kind]) if each != inspect.NoneType())
+        kind, extra = getattr(kind, "type", kind), getattr(kind, "extra", None)
+    supported = (extra or {}).get("supported") or _allowed(kind)
     text = supported if isinstance(supported, str) else supported(limits)
     return invalid_value(".".join([path, *keys]), value, text)
 
 
-_type_info = cache(inspect.type_info)
+@cache
+def _type_info(cls: type[msgspec.Struct]) -> Any:
+    return inspect.type_info(cls)
 
 
 def _allowed(kind: inspect.Type) -> str:

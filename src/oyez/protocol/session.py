@@ -18,14 +18,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from oyez.audio.pcm import Samples
 from oyez.engines.base import EmotionTracker, Hypothesis
-from oyez.protocol.audio_input import AudioInput
+from oyez.protocol.audio_input import AudioInput, ManualTurns, VadTurns
 from oyez.protocol.client_events import (
     AudioAppend,
     AudioClear,
@@ -37,22 +36,17 @@ from oyez.protocol.client_events import (
     UnsupportedEvent,
 )
 from oyez.protocol.conversation import Conversation
-from oyez.protocol.dialect import Dialect
+from oyez.protocol.dialect import Dialect, SessionLimits
 from oyez.protocol.effects import Close, Count, Effect, Send
-from oyez.protocol.errors import ClientError, ProtocolError, ServerFault
-from oyez.protocol.limits import SessionLimits
+from oyez.protocol.errors import ClientError, ProtocolError
 from oyez.protocol.server_events import (
     BufferCleared,
     ErrorEvent,
-    ServerEvent,
     SessionCreated,
     SessionFinished,
     SessionInfo,
     SessionUpdated,
 )
-from oyez.protocol.turn_modes import ManualTurns, VadTurns
-
-NewId = Callable[[str], str]
 
 
 class State(Enum):
@@ -88,7 +82,7 @@ class Session:
         *,
         model: str,
         dialect: Dialect,
-        new_id: NewId,
+        new_id: Callable[[str], str],
         limits: SessionLimits,
         emotions: EmotionTracker,
         now_ms: int,
@@ -100,6 +94,7 @@ class Session:
         self._conversation = Conversation(
             new_id, emotions, limits.max_transcript_chars, limits.languages
         )
+        self._send = self._conversation.send
         self._input: AudioInput | None = None
         self._controls: list[ClientEvent | _Stalled] = []
         """Events that take effect behind the audio before them."""
@@ -220,7 +215,7 @@ class Session:
 
     def fault(self) -> Send:
         """Return the error event for a bug of the server."""
-        return self._error(ServerFault(), None)
+        return self._error(ProtocolError("Internal service error.", code="InternalError"), None)
 
     def _enter(self, state: State) -> None:
         assert TRANSITIONS.get(self._state) is state, f"{self._state} to {state}"
@@ -314,6 +309,3 @@ class Session:
 
     def _error(self, error: ProtocolError, event_id: str | None) -> Send:
         return self._send(ErrorEvent, error=error.detail(event_id))
-
-    def _send(self, event: type[ServerEvent], **fields: Any) -> Send:
-        return self._conversation.send(event, **fields)

@@ -9,8 +9,8 @@ import pytest
 
 from oyez.engines.base import Hypothesis, Purpose, Request
 from oyez.protocol.client_events import AudioAppend
+from oyez.protocol.dialect import SessionLimits
 from oyez.protocol.errors import ClientError, Overload
-from oyez.protocol.limits import SessionLimits
 from oyez.protocol.session import State
 from support.driver import Driver, loudness_probabilities, silence, speech, spell, to_pcm
 from support.order import COMMITTED, COMPLETED, CREATED, STARTED, STOPPED, TEXT, check_events

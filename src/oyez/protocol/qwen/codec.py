@@ -187,12 +187,8 @@ def _event(
             if not isinstance(session, dict):
                 raise invalid_value("session", session, "an object")
             return SessionUpdate(event_id, session)
-        case "input_audio_buffer.commit":
-            return AudioCommit(event_id)
-        case "input_audio_buffer.clear":
-            return AudioClear(event_id)
-        case "session.finish":
-            return SessionFinish(event_id)
+        case str(name) if name in CLIENT_EVENTS:
+            return CLIENT_EVENTS[name](event_id)
         case other:
             raise invalid_value("type", other, one_of(CLIENT_EVENTS))
 
@@ -200,7 +196,7 @@ def _event(
 def _plain(json: Raw, depth: int) -> Any:
     """Return JSON text as a value. Objects keep their known keys, `depth` deep; a long list is
     empty, and a long number infinite. An absent value is None."""
-    first = _first(json)
+    first = memoryview(json)[:1]
     if not first:
         return None
     if first == b"{":
@@ -212,10 +208,6 @@ def _plain(json: Raw, depth: int) -> Any:
     if first == b'"' or len(json) <= _MAX_SHORT_BYTES:
         return _read(_plain_decoder, json)
     return [] if first == b"[" else math.inf
-
-
-def _first(json: Raw) -> bytes:
-    return bytes(memoryview(json)[:1])
 
 
 def _audio(json: Raw, max_bytes: int) -> bytes:
@@ -233,7 +225,7 @@ def _audio(json: Raw, max_bytes: int) -> bytes:
 
 def _unusual_base64(json: Raw) -> bytes:
     """Decode base64 with line breaks or more padding than needed."""
-    if _first(json) != b'"':
+    if memoryview(json)[:1] != b'"':
         raise invalid_value("audio", _plain(json, 0), "a base64 string")
     text = bytes(json)[1:-1]
     if len(text) > _LONG_CHARS and text.count(b"\\") * _LEAST_LINE_CHARS > len(text):

@@ -14,10 +14,9 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from oyez.protocol.client_events import ClientEvent, Malformed
-from oyez.protocol.dialect import SessionConfig, TurnDetection
+from oyez.protocol.dialect import SessionConfig, SessionLimits, TurnDetection
 from oyez.protocol.effects import Effect, Send
 from oyez.protocol.errors import ClientError, invalid_value, unfit_value
-from oyez.protocol.limits import SessionLimits
 from oyez.protocol.qwen import codec
 from oyez.protocol.qwen.schema import (
     MODALITIES,

@@ -13,9 +13,8 @@ from typing import Annotated, Any, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from oyez.engines.base import LANGUAGES
-from oyez.protocol.dialect import TurnDetection
+from oyez.protocol.dialect import SessionLimits, TurnDetection
 from oyez.protocol.errors import one_of
-from oyez.protocol.limits import SessionLimits
 
 SILENCE_RANGE_MS = (200, 6000)
 MODALITIES = "['text']"

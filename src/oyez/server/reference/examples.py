@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from oyez.protocol.dialect import SessionLimits
 from oyez.protocol.errors import ClientError, Overload, invalid_value
-from oyez.protocol.limits import SessionLimits
 from oyez.protocol.qwen.dialect import QwenConfig, merge
 from oyez.protocol.server_events import (
     BufferCleared,

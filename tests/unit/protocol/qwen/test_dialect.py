@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from oyez.engines.base import LANGUAGES
+from oyez.protocol.dialect import SessionLimits
 from oyez.protocol.errors import ClientError
-from oyez.protocol.limits import SessionLimits
 from oyez.protocol.qwen.dialect import QwenConfig, merge
 
 
