@@ -19,7 +19,7 @@ from oyez.audio.decoder import make_decoder
 from oyez.audio.pcm import SAMPLE_RATE, Samples
 from oyez.engines.base import WINDOW_SAMPLES, Request
 from oyez.protocol.conversation import Conversation, OpenItem
-from oyez.protocol.dialect import SessionConfig, SessionLimits, TurnDetection
+from oyez.protocol.dialect import SessionConfig, SessionLimits
 from oyez.protocol.effects import Count, Effect, SpeechOnset
 from oyez.protocol.errors import ClientError
 from oyez.protocol.server_events import ErrorDetail, ErrorEvent, SpeechStarted, SpeechStopped
@@ -222,12 +222,10 @@ class VadTurns(AudioInput):
     """Voice activity begins and ends turns."""
 
     def __init__(
-        self,
-        config: SessionConfig,
-        conversation: Conversation,
-        detection: TurnDetection,
-        limits: SessionLimits,
+        self, config: SessionConfig, conversation: Conversation, limits: SessionLimits
     ) -> None:
+        detection = config.turn_detection
+        assert detection is not None, "this is manual mode"
         edges = EndpointerSettings.from_wire(
             detection.threshold, detection.silence_duration_ms, detection.prefix_padding_ms
         )

@@ -30,7 +30,6 @@ from oyez.turns.language import uniform_over
 from oyez.turns.segment import RecognitionNeed, Segment
 from oyez.turns.text_style import separator
 from oyez.turns.turn import Turn
-from oyez.turns.word_times import Word
 
 UNKNOWN_LANGUAGE = "en"
 """Sent while no language was asked for or detected, because the field must never be null. Where
@@ -230,15 +229,14 @@ class Conversation:
                 emotion=emotion,
                 transcript=final,
             ),
-            _result(item, language, emotion, final, turn.words),
+            _result(item, language, emotion, transcript=final, words=turn.words),
         ]
 
     def _failed(self, item: OpenItem, failure: Exception) -> list[Effect]:
-        detail = FailureDetail(
-            code="InternalError", message="The audio of this item could not be recognised."
-        )
+        code, message = "InternalError", "The audio of this item could not be recognised."
         if isinstance(failure, Overload):
-            detail = FailureDetail(code=failure.code or "InternalError", message=failure.message)
+            code, message = failure.code or code, failure.message
+        detail = FailureDetail(code=code, message=message)
         language = item.turn.language or self._language
         return [
             Count("failed_items"),
@@ -247,23 +245,7 @@ class Conversation:
         ]
 
 
-def _result(
-    item: OpenItem,
-    language: str,
-    emotion: str,
-    transcript: str = "",
-    words: tuple[Word, ...] = (),
-    failure: Exception | None = None,
-) -> Completed:
+def _result(item: OpenItem, language: str, emotion: str, **result: Any) -> Completed:
     turn = item.turn
-    return Completed(
-        item_id=item.id,
-        start_samples=turn.start,
-        end_samples=turn.end,
-        speech_s=turn.speech_samples / SAMPLE_RATE,
-        language=language,
-        emotion=emotion,
-        transcript=transcript,
-        words=words,
-        failure=failure,
-    )
+    speech_s = turn.speech_samples / SAMPLE_RATE
+    return Completed(item.id, turn.start, turn.end, speech_s, language, emotion, **result)

@@ -44,7 +44,6 @@ from oyez.protocol.server_events import (
     ErrorEvent,
     SessionCreated,
     SessionFinished,
-    SessionInfo,
     SessionUpdated,
 )
 
@@ -142,7 +141,7 @@ class Session:
 
     def open(self) -> list[Effect]:
         """Begin the session: `session.created`."""
-        return [self._send(SessionCreated, session=self._info)]
+        return [self._send(SessionCreated, session=self.dialect.session_info(self.id, self._model))]
 
     def receive(self, event: ClientEvent, now_ms: int) -> list[Effect]:
         """Take in one event of the client."""
@@ -189,14 +188,12 @@ class Session:
             self._last_input_ms = now_ms
         if more_waits or self.busy:
             self._last_audio_ms = now_ms
-        match self._state:
-            case State.OPEN:
-                return self._tick_open(now_ms)
-            case State.FINISHED if now_ms >= self._close_at_ms:
-                self._enter(State.CLOSED)
-                return [Close(1000, "session finished")]
-            case _:
-                return []
+        if self._state is State.OPEN:
+            return self._tick_open(now_ms)
+        if self._state is State.FINISHED and now_ms >= self._close_at_ms:
+            self._enter(State.CLOSED)
+            return [Close(1000, "session finished")]
+        return []
 
     def drain(self, now_ms: int) -> list[Effect]:
         """Finish the session for the server, as if the client had sent `session.finish`."""
@@ -222,18 +219,15 @@ class Session:
         self._state = state
 
     def _append(self, event: AudioAppend, now_ms: int) -> list[Effect]:
-        if event.audio:
-            self._last_audio_ms = now_ms
-            if self._input is None:
-                self._input = self._new_input()
-            self._input.append(event.audio, event.event_id)
+        if not event.audio:
+            return []
+        self._last_audio_ms = now_ms
+        if self._input is None:
+            config = self.dialect.config
+            mode = VadTurns if config.turn_detection else ManualTurns
+            self._input = mode(config, self._conversation, self._limits)
+        self._input.append(event.audio, event.event_id)
         return []
-
-    def _new_input(self) -> AudioInput:
-        config = self.dialect.config
-        if config.turn_detection is None:
-            return ManualTurns(config, self._conversation, self._limits)
-        return VadTurns(config, self._conversation, config.turn_detection, self._limits)
 
     def _update(self, event: SessionUpdate) -> Send:
         try:
@@ -242,11 +236,7 @@ class Session:
             self.dialect.configure(event.session)
         except ClientError as error:
             return self._error(error, event.event_id)
-        return self._send(SessionUpdated, session=self._info)
-
-    @property
-    def _info(self) -> SessionInfo:
-        return self.dialect.session_info(self.id, self._model)
+        return self._send(SessionUpdated, session=self.dialect.session_info(self.id, self._model))
 
     def _tick_open(self, now_ms: int) -> list[Effect]:
         if now_ms - self._last_input_ms >= self._limits.idle_timeout_ms:
@@ -285,18 +275,16 @@ class Session:
         match event:
             case AudioCommit():
                 effects = audio.commit() if audio else None
-                return [self._empty_commit(event)] if effects is None else effects
+                if effects is None:
+                    message, code = self.dialect.empty_commit, "input_audio_buffer_commit_empty"
+                    return [self._error(ClientError(message, code=code), event.event_id)]
+                return effects
             case _Stalled():
                 return audio.end_stalled() if audio else []
             case AudioClear():
                 return [*(audio.clear() if audio else []), self._send(BufferCleared)]
             case _:
                 return (audio.finish() if audio else []) + self._finish_if_done(now_ms)
-
-    def _empty_commit(self, event: AudioCommit) -> Send:
-        message = self.dialect.empty_commit
-        error = ClientError(message, code="input_audio_buffer_commit_empty")
-        return self._error(error, event.event_id)
 
     def _finish_if_done(self, now_ms: int) -> list[Effect]:
         """Send `session.finished` when everything is answered."""

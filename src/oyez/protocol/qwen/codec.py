@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import binascii
 import math
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -86,13 +87,8 @@ class _Envelope(msgspec.Struct):
     session: Raw = Raw()
 
 
-class _OddEnvelope(msgspec.Struct):
-    """The fields of an object that does not fit `_Envelope`."""
-
-    type: Raw = Raw()
-    event_id: Raw = Raw()
-    audio: Raw = Raw()
-    session: Raw = Raw()
+def _all_raw(name: str, keys: Iterable[str]) -> type[msgspec.Struct]:
+    return msgspec.defstruct(name, [(key, Raw, Raw()) for key in keys])
 
 
 _KEYS = tuple(
@@ -101,11 +97,10 @@ _KEYS = tuple(
     )
 )
 """The keys of all objects in an update, in the order of the reference. Nothing else is read."""
-_Object = msgspec.defstruct("_Object", [(key, Raw, Raw()) for key in _KEYS])
 
 _decoder = msgspec.json.Decoder(_Envelope)
-_odd_decoder = msgspec.json.Decoder(_OddEnvelope)
-_object_decoder = msgspec.json.Decoder(_Object)
+_odd_decoder = msgspec.json.Decoder(_all_raw("_OddEnvelope", _Envelope.__struct_fields__))
+_object_decoder = msgspec.json.Decoder(_all_raw("_Object", _KEYS))
 _base64_decoder = msgspec.json.Decoder(bytes)
 _plain_decoder = msgspec.json.Decoder(float_hook=float)
 """A number too large for a float becomes infinite instead of an error."""
@@ -163,13 +158,13 @@ def _odd_envelope(message: str | bytes) -> _Envelope:
     """Return an envelope whose `type` may be anything, without an `event_id` that is not a string.
     Raises ClientError if the message is not an object."""
     try:
-        odd = _read(_odd_decoder, message)
+        kind, event_id, audio, session = msgspec.structs.astuple(_read(_odd_decoder, message))
     except msgspec.ValidationError:
         text = "The message must be a JSON object with a 'type'."
         raise ClientError(text, code="invalid_json") from None
-    event_id = _plain(odd.event_id, 0)
+    event_id = _plain(event_id, 0)
     event_id = event_id if isinstance(event_id, str) else None
-    return _Envelope(_plain(odd.type, 0), event_id, odd.audio, odd.session)
+    return _Envelope(_plain(kind, 0), event_id, audio, session)
 
 
 def _event(

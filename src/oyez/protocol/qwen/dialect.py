@@ -7,11 +7,11 @@ the official SDKs send those of sibling services (`voice`, `instructions`, …).
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict
 from typing import Any
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, UnsetType, structs
 
 from oyez.protocol.client_events import ClientEvent, Malformed
 from oyez.protocol.dialect import SessionConfig, SessionLimits, TurnDetection
@@ -34,21 +34,31 @@ from oyez.protocol.server_events import (
 
 MAX_MODEL_CHARS = 200
 """The longest `input_audio_transcription.model`, which is echoed."""
+_DETECTION = TurnDetectionInfo(**asdict(TurnDetection()))
+DEFAULTS = SessionInfo(
+    id="",
+    model="",
+    input_audio_format="pcm",
+    sample_rate=16000,
+    input_audio_transcription=None,
+    turn_detection=_DETECTION,
+)
+"""The configuration before the first update."""
 
 
 class QwenDialect:
-    """Implements `Dialect`."""
+    """Implements `Dialect`. It keeps the configuration as `session.updated` shows it."""
 
     late_update = "Session update error: session already started or finished or failed."
     empty_commit = "Error committing input audio buffer: buffer too small, or have no audio."
 
     def __init__(self, limits: SessionLimits) -> None:
         self._limits = limits
-        self._config = QwenConfig()
+        self._info = DEFAULTS
 
     @property
     def config(self) -> SessionConfig:
-        return self._config.in_force
+        return in_force(self._info)
 
     def decode(self, message: str | bytes) -> ClientEvent:
         try:
@@ -61,49 +71,31 @@ class QwenDialect:
         return [codec.encode(effect.event)] if isinstance(effect, Send) else []
 
     def configure(self, update: Any) -> None:
-        self._config = merge(self._config, update, self._limits)
+        self._info = merge(self._info, update, self._limits)
 
     def session_info(self, session_id: str, model: str) -> SessionInfo:
-        return self._config.as_wire(session_id, model)
+        return structs.replace(self._info, id=session_id, model=model)
 
 
-@dataclass(frozen=True, slots=True)
-class QwenConfig:
-    """The configuration as the client named it."""
-
-    input_audio_format: str = "pcm"
-    sample_rate: int = 16000
-    transcription: TranscriptionInfo | None = None
-    turn_detection: TurnDetection | None = field(default_factory=TurnDetection)
-    """None: manual mode."""
-
-    @property
-    def in_force(self) -> SessionConfig:
-        """What it means for the session."""
-        asked = self.transcription or TranscriptionInfo()
-        return SessionConfig(
-            codec_name="opus" if "opus" in self.input_audio_format else "pcm",
-            sample_rate=self.sample_rate,
-            language=asked.language,
-            context=asked.corpus.text if asked.corpus else "",
-            turn_detection=self.turn_detection,
-        )
-
-    def as_wire(self, session_id: str, model: str) -> SessionInfo:
-        """Return the `session` object of `session.created` and `session.updated`."""
-        detection = self.turn_detection
-        return SessionInfo(
-            id=session_id,
-            model=model,
-            input_audio_format=self.input_audio_format,
-            sample_rate=self.sample_rate,
-            input_audio_transcription=self.transcription,
-            turn_detection=TurnDetectionInfo(**asdict(detection)) if detection else None,
-        )
+def in_force(info: SessionInfo) -> SessionConfig:
+    """Return what a configuration means for the session."""
+    asked, detection = info.input_audio_transcription, info.turn_detection
+    return SessionConfig(
+        codec_name="opus" if "opus" in info.input_audio_format else "pcm",
+        sample_rate=info.sample_rate,
+        language=asked.language if asked else None,
+        context=asked.corpus.text if asked and asked.corpus else "",
+        turn_detection=detection
+        and TurnDetection(
+            threshold=detection.threshold,
+            silence_duration_ms=detection.silence_duration_ms,
+            prefix_padding_ms=detection.prefix_padding_ms,
+        ),
+    )
 
 
-def merge(config: QwenConfig, update: dict[str, Any], limits: SessionLimits) -> QwenConfig:
-    """Return `config` changed by the `session` object of an update.
+def merge(info: SessionInfo, update: dict[str, Any], limits: SessionLimits) -> SessionInfo:
+    """Return `info` changed by the `session` object of an update.
 
     All or nothing: raises ClientError, naming the field by its dotted path and the allowed
     values, and then nothing has changed. Of several wrong values it names the first in the order
@@ -116,28 +108,33 @@ def merge(config: QwenConfig, update: dict[str, Any], limits: SessionLimits) -> 
     if isinstance(asked.modalities, list) and "text" not in asked.modalities:
         raise invalid_value("session.modalities", asked.modalities, MODALITIES)
     nested = asked.audio and asked.audio.input and asked.audio.input.format or NestedFormat()
-    name, rate = config.input_audio_format, config.sample_rate
+    name, rate = info.input_audio_format, info.sample_rate
     for new_name in (asked.input_audio_format, nested.type):
-        name = name if new_name is UNSET else new_name or "pcm"
+        name = name if new_name is UNSET else new_name or DEFAULTS.input_audio_format
     for new_rate in (asked.sample_rate, nested.sample_rate, nested.rate):
-        rate = rate if new_rate is UNSET else new_rate or 16000
-    transcription = config.transcription
+        rate = rate if new_rate is UNSET else new_rate or DEFAULTS.sample_rate
+    transcription, detection = info.input_audio_transcription, info.turn_detection
     if asked.input_audio_transcription is None:
         transcription = None
     elif asked.input_audio_transcription:
         path = "session.input_audio_transcription"
         transcription = _merged(transcription, asked.input_audio_transcription, path, limits)
     aliases = TranscriptionPatch(asked.language, asked.corpus, asked.corpus_text)
-    if any(value not in (UNSET, None) for value in msgspec.structs.astuple(aliases)):
+    if any(value not in (UNSET, None) for value in structs.astuple(aliases)):
         transcription = _merged(transcription, aliases, "session", limits)
-    detection = config.turn_detection
     if asked.turn_detection is None:
         detection = None
     elif asked.turn_detection:
-        given = {key: getattr(asked.turn_detection, key) for key in TurnDetection.__slots__}
-        numbers = {key: value for key, value in given.items() if value not in (UNSET, None)}
-        detection = replace(detection or TurnDetection(), **numbers)
-    return QwenConfig(name, rate, transcription, detection)
+        given = structs.asdict(asked.turn_detection).items()
+        numbers = {key: value for key, value in given if value not in (UNSET, None)}
+        detection = structs.replace(detection or _DETECTION, **numbers)
+    return structs.replace(
+        info,
+        input_audio_format=name,
+        sample_rate=rate,
+        input_audio_transcription=transcription,
+        turn_detection=detection,
+    )
 
 
 def _with_whole_numbers(value: Any) -> Any:

@@ -26,28 +26,26 @@ def languages(limits: SessionLimits) -> str:
     return one_of(limits.allowed_languages) + ", or null to detect"
 
 
+def _meta(supported: object, **schema: Any) -> Meta:
+    return Meta(extra={"supported": supported}, extra_json_schema=schema)
+
+
 def _from_to(low: float, high: float, default: float) -> Meta:
     return Meta(ge=low, le=high, extra_json_schema={"default": default})
 
 
 AudioFormat = Annotated[
     Literal["pcm", "pcm16", "audio/pcm", "opus", "audio/opus"],
-    Meta(extra_json_schema={"type": "string"}, extra={"supported": "'pcm', 'pcm16', 'opus'"}),
+    _meta("'pcm', 'pcm16', 'opus'", type="string"),
 ]
 _WHOLE = Meta(extra_json_schema={"type": "integer"})
 FlatRate = Annotated[Literal[8000, 16000], _WHOLE]
 NestedRate = Annotated[Literal[8000, 16000, 24000, 48000], _WHOLE]
-Language = Annotated[
-    str,
-    Meta(extra_json_schema={"enum": [*LANGUAGES, "auto", ""]}, extra={"supported": languages}),
-]
+Language = Annotated[str, _meta(languages, enum=[*LANGUAGES, "auto", ""])]
 Threshold = Annotated[float, _from_to(-1.0, 1.0, _DEFAULTS.threshold)]
 Silence = Annotated[int, _from_to(*SILENCE_RANGE_MS, _DEFAULTS.silence_duration_ms)]
 Padding = Annotated[int, _from_to(0, 5000, _DEFAULTS.prefix_padding_ms)]
-Modalities = Annotated[
-    list[Any],
-    Meta(extra_json_schema={"contains": {"const": "text"}}, extra={"supported": MODALITIES}),
-]
+Modalities = Annotated[list[Any], _meta(MODALITIES, contains={"const": "text"})]
 
 
 class Patch(Struct):
@@ -61,7 +59,7 @@ class CorpusPatch(Patch):
     """null or empty: none."""
 
 
-Corpus = Annotated[CorpusPatch, Meta(extra={"supported": "an object with 'text', or null"})]
+Corpus = Annotated[CorpusPatch, _meta("an object with 'text', or null")]
 
 
 class TranscriptionPatch(Patch):
@@ -89,9 +87,7 @@ class TurnDetectionPatch(Patch):
     """Audio before the first speech that belongs to the turn."""
 
 
-TurnDetectionOrNull = Annotated[
-    TurnDetectionPatch, Meta(extra={"supported": "an object, or null for manual mode"})
-]
+TurnDetectionOrNull = Annotated[TurnDetectionPatch, _meta("an object, or null for manual mode")]
 
 
 class NestedFormat(Patch):
