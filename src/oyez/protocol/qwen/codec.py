@@ -191,7 +191,7 @@ def _event(
 def _plain(json: Raw, depth: int) -> Any:
     """Return JSON text as a value. Objects keep their known keys, `depth` deep; a long list is
     empty, and a long number infinite. An absent value is None."""
-    first = memoryview(json)[:1]
+    first = bytes(memoryview(json)[:1])
     if not first:
         return None
     if first == b"{":
@@ -220,7 +220,7 @@ def _audio(json: Raw, max_bytes: int) -> bytes:
 
 def _unusual_base64(json: Raw) -> bytes:
     """Decode base64 with line breaks or more padding than needed."""
-    if memoryview(json)[:1] != b'"':
+    if bytes(memoryview(json)[:1]) != b'"':
         raise invalid_value("audio", _plain(json, 0), "a base64 string")
     text = bytes(json)[1:-1]
     if len(text) > _LONG_CHARS and text.count(b"\\") * _LEAST_LINE_CHARS > len(text):

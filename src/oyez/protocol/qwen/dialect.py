@@ -85,12 +85,7 @@ def in_force(info: SessionInfo) -> SessionConfig:
         sample_rate=info.sample_rate,
         language=asked.language if asked else None,
         context=asked.corpus.text if asked and asked.corpus else "",
-        turn_detection=detection
-        and TurnDetection(
-            threshold=detection.threshold,
-            silence_duration_ms=detection.silence_duration_ms,
-            prefix_padding_ms=detection.prefix_padding_ms,
-        ),
+        turn_detection=msgspec.convert(detection, TurnDetection | None, from_attributes=True),
     )
 
 
