@@ -9,7 +9,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Sequence
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,14 +16,14 @@ from numpy.typing import NDArray
 from oyez.audio.buffer import SampleBuffer
 from oyez.audio.decoder import make_decoder
 from oyez.audio.pcm import SAMPLE_RATE, Samples
-from oyez.engines.base import WINDOW_SAMPLES, Request
+from oyez.engines.base import WINDOW_SAMPLES
 from oyez.protocol.conversation import Conversation, OpenItem
 from oyez.protocol.dialect import SessionConfig, SessionLimits
 from oyez.protocol.effects import Count, Effect, SpeechOnset
 from oyez.protocol.errors import ClientError
 from oyez.protocol.server_events import ErrorDetail, ErrorEvent, SpeechStarted, SpeechStopped
 from oyez.turns.endpointing import Endpointer, EndpointerSettings, TurnEnd, TurnStart
-from oyez.turns.segment import RecognitionNeed, SegmentSettings
+from oyez.turns.segment import SegmentSettings
 from oyez.turns.turn import Turn
 
 SAMPLES_PER_MS = SAMPLE_RATE // 1000
@@ -37,19 +36,6 @@ MARGIN_SAMPLES = 16 * WINDOW_SAMPLES
 """In manual mode, so much audio around speech is recognised with it."""
 COMMIT_SAMPLES = MARGIN_SAMPLES + SAMPLE_RATE // 2
 """In manual mode the client may commit as soon after the last speech as this."""
-
-
-def _request(buffer: SampleBuffer, context: str, wanted: RecognitionNeed) -> Request:
-    """Make a request of what a turn needs."""
-    return Request(
-        samples=buffer.slice(wanted.start, wanted.end),
-        purpose=wanted.purpose,
-        language=wanted.language,
-        language_prior=wanted.language_prior,
-        context=context,
-        prefix=wanted.prefix,
-        hint=wanted.hint,
-    )
 
 
 class AudioInput(ABC):
@@ -76,8 +62,6 @@ class AudioInput(ABC):
         self._errors: list[ErrorDetail] = []
         """Errors of decoding, which `scored` returns."""
         self._buffer = SampleBuffer()
-        # Items keep it, so it must not refer to this object
-        self._build_request = partial(_request, self._buffer, config.context)
         self._scored_to = 0
         self._open: OpenItem | None = None
 
@@ -199,7 +183,8 @@ class AudioInput(ABC):
 
     def _begin(self, start: int) -> OpenItem:
         """Begin a turn, which is then the open one."""
-        self._open = self._conversation.begin(self._new_turn(start), self._build_request)
+        turn, context = self._new_turn(start), self._config.context
+        self._open = self._conversation.begin(turn, self._buffer, context)
         return self._open
 
     def _new_turn(self, start: int) -> Turn:

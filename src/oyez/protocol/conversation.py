@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from oyez.audio.buffer import SampleBuffer
 from oyez.audio.pcm import SAMPLE_RATE
 from oyez.engines.base import EmotionTracker, Hypothesis, Purpose, Request
 from oyez.engines.language_prior import Prior
@@ -42,8 +43,10 @@ class OpenItem:
 
     id: str
     turn: Turn
-    build_request: Callable[[RecognitionNeed], Request]
-    """Makes a request, with its audio, of what the turn needs."""
+    audio: SampleBuffer
+    """The audio of the session, which has that of the turn."""
+    context: str
+    """Names and terms that the speaker may use."""
     shown: tuple[str, str] = ("", "")
     """`text` and `stash` of the last interim event."""
 
@@ -91,9 +94,9 @@ class Conversation:
         none."""
         return self._committed[0].turn.needed_from if self._committed else default
 
-    def begin(self, turn: Turn, build_request: Callable[[RecognitionNeed], Request]) -> OpenItem:
-        """Begin the item of a turn. build_request: see `OpenItem`."""
-        item = OpenItem(self._new_id("item"), turn, build_request)
+    def begin(self, turn: Turn, audio: SampleBuffer, context: str) -> OpenItem:
+        """Begin the item of a turn. audio, context: see `OpenItem`."""
+        item = OpenItem(self._new_id("item"), turn, audio, context)
         self.restart(item, turn)
         self._newest = item
         return item
@@ -113,7 +116,16 @@ class Conversation:
         for want in wanted:
             job, self._next_job = self._next_job, self._next_job + 1
             self._jobs[job] = item, want
-            request, due_s = item.build_request(want), want.due_samples / SAMPLE_RATE
+            due_s = want.due_samples / SAMPLE_RATE
+            request = Request(
+                samples=item.audio.slice(want.start, want.end),
+                purpose=want.purpose,
+                language=want.language,
+                language_prior=want.language_prior,
+                context=item.context,
+                prefix=want.prefix,
+                hint=want.hint,
+            )
             effects.append(
                 Recognise(job, item.id, want.segment.start, request, due_s, want.speculative)
             )

@@ -25,7 +25,7 @@ _MAX_SHOWN_CHARS = 80
 
 
 class ProtocolError(Exception):
-    """What is answered to the client, and the base of what it did wrong."""
+    """An error that is answered to the client."""
 
     type = SERVER_ERROR
 
@@ -79,7 +79,8 @@ def unfit_value(
     for key in keys:
         value = value[key]
         kind = next(field.type for field in kind.fields if field.name == key)
-        kind = next(each for each in getattr(kind, "types", [kind]) if each != inspect.NoneType())
+        if isinstance(kind, inspect.UnionType):
+            kind = next(each for each in kind.types if not isinstance(each, inspect.NoneType))
         kind, extra = getattr(kind, "type", kind), getattr(kind, "extra", None)
     supported = (extra or {}).get("supported") or _allowed(kind)
     text = supported if isinstance(supported, str) else supported(limits)

@@ -1,4 +1,4 @@
-"""Whoever lets go of a session frees it and its audio at once, without a garbage collection."""
+"""A session and its audio are freed with the last reference, without a garbage collection."""
 
 from __future__ import annotations
 
