@@ -170,22 +170,22 @@ def _odd_envelope(message: str | bytes) -> _Envelope:
 def _event(
     envelope: _Envelope, event_id: str | None, is_long: bool, max_append_bytes: int
 ) -> ClientEvent:
-    match envelope.type:
-        case "input_audio_buffer.append":
-            return AudioAppend(event_id, _audio(envelope.audio, max_append_bytes))
-        case str(name) if name in UNSUPPORTED_EVENT_TYPES:
-            return UnsupportedEvent(event_id, name)
-        case str() if is_long:
+    kind: Any = envelope.type
+    if kind == "input_audio_buffer.append":
+        return AudioAppend(event_id, _audio(envelope.audio, max_append_bytes))
+    if isinstance(kind, str):
+        if kind in UNSUPPORTED_EVENT_TYPES:
+            return UnsupportedEvent(event_id, kind)
+        if is_long:
             raise ClientError(_TOO_LONG, code="invalid_value")
-        case "session.update":
+        if kind == "session.update":
             session = _plain(envelope.session, _MAX_DEPTH)
             if not isinstance(session, dict):
                 raise invalid_value("session", session, "an object")
             return SessionUpdate(event_id, session)
-        case str(name) if name in CLIENT_EVENTS:
-            return CLIENT_EVENTS[name](event_id)
-        case other:
-            raise invalid_value("type", other, one_of(CLIENT_EVENTS))
+        if kind in CLIENT_EVENTS:
+            return CLIENT_EVENTS[kind](event_id)
+    raise invalid_value("type", kind, one_of(CLIENT_EVENTS))
 
 
 def _plain(json: Raw, depth: int) -> Any:
