@@ -1,4 +1,4 @@
-"""Every event a client may send, as typed objects. The codec makes them of the text of a socket;
+"""Every event that a client may send, as typed objects. A codec makes them of the text of a socket;
 files and benchmarks make them directly."""
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class ClientEvent:
 
 @dataclass(frozen=True, slots=True)
 class SessionUpdate(ClientEvent):
-    """Changes the configuration. Any number of times until the first audio; only the keys
+    """Changes the configuration, any number of times until the first audio. Only the keys that are
     present change, all of them or none."""
 
     session: dict[str, Any]
@@ -27,10 +27,10 @@ class SessionUpdate(ClientEvent):
 
 @dataclass(frozen=True, slots=True)
 class AudioAppend(ClientEvent):
-    """Audio, as fast as it comes or faster. Never acknowledged."""
+    """Audio, at the pace of speech or faster. It is not acknowledged."""
 
     audio: bytes
-    """In base64. May be empty, may end in half a sample; the next append goes on from there."""
+    """In base64. It may be empty, or end in half a sample, which the next append continues."""
 
 
 class AudioCommit(ClientEvent):
@@ -38,7 +38,7 @@ class AudioCommit(ClientEvent):
 
 
 class AudioClear(ClientEvent):
-    """Forgets audio that was not committed."""
+    """Discards audio that was not committed."""
 
 
 class SessionFinish(ClientEvent):

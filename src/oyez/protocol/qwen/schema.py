@@ -124,13 +124,13 @@ class SessionPatch(Patch):
     input_audio_format: AudioFormat | UnsetType | None = UNSET
     """PCM is 16 bit little-endian mono. Opus comes in Ogg, in WebM or as bare packets."""
     sample_rate: FlatRate | UnsetType | None = UNSET
-    """Of the PCM, in Hz; Opus brings its own."""
+    """Of the PCM, in Hz; Opus contains its own."""
     input_audio_transcription: TranscriptionPatch | UnsetType | None = UNSET
     """null does not switch transcription off; it resets the keys below."""
     turn_detection: TurnDetectionOrNull | UnsetType | None = UNSET
     """An object: turns are found by voice activity. null: manual mode, turns end at a commit."""
     audio: NestedAudio | UnsetType | None = UNSET
-    """The newer form of the SDKs. What it says wins over `input_audio_format` and `sample_rate`."""
+    """The newer form of the SDKs. It overrides `input_audio_format` and `sample_rate`."""
     language: Language | UnsetType | None = UNSET
     """An alias that older SDKs send."""
     corpus: Corpus | UnsetType | None = UNSET
