@@ -17,7 +17,7 @@ from oyez.audio.buffer import SampleBuffer
 from oyez.audio.decoder import make_decoder
 from oyez.audio.pcm import SAMPLE_RATE, Samples
 from oyez.engines.base import WINDOW_SAMPLES
-from oyez.protocol.conversation import Conversation, OpenItem
+from oyez.protocol.conversation import Conversation
 from oyez.protocol.dialect import SessionConfig, SessionLimits
 from oyez.protocol.effects import Count, Effect, SpeechOnset
 from oyez.protocol.errors import ClientError
@@ -63,7 +63,6 @@ class AudioInput(ABC):
         """Errors of decoding, which `scored` returns."""
         self._buffer = SampleBuffer()
         self._scored_to = 0
-        self._open: OpenItem | None = None
 
     def append(self, data: bytes, event_id: str | None) -> None:
         """Take encoded audio, which the client event of that id brought."""
@@ -130,8 +129,7 @@ class AudioInput(ABC):
     def settled_samples(self) -> int:
         """Audio before this sample is not needed any more."""
         reach = self._scored_to - self._reach_samples
-        needed_from = self._open.turn.needed_from if self._open else reach
-        return min(needed_from, self._conversation.needed_from(self._scored_to), self._scored_to)
+        return min(self._conversation.needed_from(reach), self._scored_to)
 
     @property
     def _whole_windows(self) -> int:
@@ -181,26 +179,12 @@ class AudioInput(ABC):
     def _window(self, probability: float, end: int) -> list[Effect]:
         """Handle a window that ends at sample `end` and is speech with this probability."""
 
-    def _begin(self, start: int) -> OpenItem:
-        """Begin a turn, which is then the open one."""
-        turn, context = self._new_turn(start), self._config.context
-        self._open = self._conversation.begin(turn, self._buffer, context)
-        return self._open
+    def _begin(self, start: int) -> str:
+        """Begin a turn, which is the open one then. Return the id of its item."""
+        return self._conversation.begin(self._new_turn(start), self._buffer, self._config.context)
 
     def _new_turn(self, start: int) -> Turn:
         return Turn(start, self._settings, self._config.language)
-
-    def _feed(self, probability: float, end: int) -> list[Effect]:
-        """Feed the open turn, if there is one, with the window that ends at sample `end`."""
-        item = self._open
-        return self._conversation.request(item, item.turn.feed(probability, end)) if item else []
-
-    def _end(self, end: int) -> list[Effect]:
-        """End the open turn: request its last final, and commit its item."""
-        item, self._open = self._open, None
-        assert item is not None, "there is no open turn to end"
-        effects = self._conversation.request(item, item.turn.close(end))
-        return effects + self._conversation.commit(item)
 
 
 class VadTurns(AudioInput):
@@ -232,17 +216,17 @@ class VadTurns(AudioInput):
     def clear(self) -> list[Effect]:
         """End an open turn without words: its item was announced, so it must complete."""
         effects: list[Effect] = []
-        if item := self._open:
-            effects += self._conversation.cancel_jobs(item)
-            self._conversation.restart(item, self._new_turn(item.turn.start))
+        if item := self._conversation.open:
+            effects = self._conversation.restart(item, self._new_turn(item.turn.start))
         return effects + self._at_edges(self._edges.close(self._buffer.end))
 
     @property
     def stalled_after_ms(self) -> int:
-        return self._stalled_after_ms if self._open else 0
+        return self._stalled_after_ms if self._conversation.open else 0
 
     def end_stalled(self) -> list[Effect]:
-        return self._at_edges(self._edges.close(self._buffer.end)) if self._open else []
+        is_open = self._conversation.open is not None
+        return self._at_edges(self._edges.close(self._buffer.end)) if is_open else []
 
     def finish(self) -> list[Effect]:
         return self._at_edges(self._edges.finish(self._buffer.end))
@@ -250,7 +234,7 @@ class VadTurns(AudioInput):
     def _window(self, probability: float, end: int) -> list[Effect]:
         self._recent.append((probability, end))
         edge = self._edges.feed(probability)
-        return self._at_edges([edge]) if edge else self._feed(probability, end)
+        return self._at_edges([edge]) if edge else self._conversation.feed(probability, end)
 
     def _at_edges(self, edges: Sequence[TurnStart | TurnEnd]) -> list[Effect]:
         effects: list[Effect] = []
@@ -259,7 +243,7 @@ class VadTurns(AudioInput):
         return effects
 
     def _start(self, edge: TurnStart) -> list[Effect]:
-        item_id = self._begin(edge.at_samples).id
+        item_id = self._begin(edge.at_samples)
         start_ms = edge.at_samples // SAMPLES_PER_MS
         effects: list[Effect] = [
             self._send(SpeechStarted, audio_start_ms=start_ms, item_id=item_id),
@@ -267,14 +251,15 @@ class VadTurns(AudioInput):
         ]
         for probability, end in self._recent:
             if end > edge.onset_samples:
-                effects += self._feed(probability, end)
+                effects += self._conversation.feed(probability, end)
         return effects
 
     def _stop(self, edge: TurnEnd) -> list[Effect]:
-        assert self._open is not None, "the detector ended a turn that it never began"
+        item = self._conversation.open
+        assert item is not None, "the detector ended a turn that it never began"
         end_ms = edge.at_samples // SAMPLES_PER_MS
-        stopped = self._send(SpeechStopped, audio_end_ms=end_ms, item_id=self._open.id)
-        return [stopped, *self._end(edge.at_samples)]
+        stopped = self._send(SpeechStopped, audio_end_ms=end_ms, item_id=item.id)
+        return [stopped, *self._conversation.end(edge.at_samples)]
 
 
 class ManualTurns(AudioInput):
@@ -305,7 +290,8 @@ class ManualTurns(AudioInput):
         return [Count("commits_after_automatic_commit")] if by_itself else None
 
     def clear(self) -> list[Effect]:
-        effects = self._conversation.cancel_jobs(self._open) if self._open else []
+        item = self._conversation.open
+        effects = self._conversation.cancel_jobs(item) if item else []
         self._begin_at(self._buffer.end)
         return effects
 
@@ -315,7 +301,7 @@ class ManualTurns(AudioInput):
         return self._commit_at(end) if end > self._committed_to else []
 
     def _window(self, probability: float, end: int) -> list[Effect]:
-        effects = self._feed(probability, end)
+        effects = self._conversation.feed(probability, end)
         limit = self._committed_to + self._max_samples
         if end >= limit:
             effects += [Count("automatic_commits"), *self._commit_at(limit)]
@@ -323,7 +309,7 @@ class ManualTurns(AudioInput):
         return effects
 
     def _commit_at(self, end: int) -> list[Effect]:
-        effects = self._end(end)
+        effects = self._conversation.end(end)
         self._begin_at(end)
         return effects
 

@@ -65,8 +65,9 @@ class Conversation:
         self._new_id = new_id
         self._emotions = emotions
         self._max_transcript_chars = max_transcript_chars
+        self.open: OpenItem | None = None
+        """The item whose turn still gets audio."""
         self._committed: deque[OpenItem] = deque()
-        self._newest: OpenItem | None = None
         self._expected: Prior = uniform_over(languages)
         """The language expected after the items completed so far."""
         self._jobs: dict[int, tuple[OpenItem, RecognitionNeed]] = {}
@@ -90,18 +91,19 @@ class Conversation:
         return held + sum(want.length_samples for want in wanted if want.segment.is_awaited(want))
 
     def needed_from(self, default: int) -> int:
-        """Return the first sample that committed items may still need, or `default` if there are
-        none."""
-        return self._committed[0].turn.needed_from if self._committed else default
+        """Return the first sample that items may still need. default: what an item to come may need
+        where none is open."""
+        first = self.open.turn.needed_from if self.open else default
+        return min(first, self._committed[0].turn.needed_from) if self._committed else first
 
-    def begin(self, turn: Turn, audio: SampleBuffer, context: str) -> OpenItem:
-        """Begin the item of a turn. audio, context: see `OpenItem`."""
-        item = OpenItem(self._new_id("item"), turn, audio, context)
-        self.restart(item, turn)
-        self._newest = item
-        return item
+    def begin(self, turn: Turn, audio: SampleBuffer, context: str) -> str:
+        """Begin the item of a turn, which is the open one then, and return its id. audio, context:
+        see `OpenItem`."""
+        self.open = OpenItem(self._new_id("item"), turn, audio, context)
+        self.restart(self.open, turn)
+        return self.open.id
 
-    def restart(self, item: OpenItem, turn: Turn) -> None:
+    def restart(self, item: OpenItem, turn: Turn) -> list[Effect]:
         """Make the item about another turn, which has no audio yet."""
         item.turn = turn
         turn.guess_language_prior(
@@ -109,33 +111,23 @@ class Conversation:
         )
         if not self._committed:
             turn.confirm_language_prior(self._expected)
+        return self.cancel_jobs(item)
 
-    def request(self, item: OpenItem, wanted: list[RecognitionNeed]) -> list[Effect]:
-        """Have what a turn needs recognised."""
-        effects: list[Effect] = []
-        for want in wanted:
-            job, self._next_job = self._next_job, self._next_job + 1
-            self._jobs[job] = item, want
-            due_s = want.due_samples / SAMPLE_RATE
-            request = Request(
-                samples=item.audio.slice(want.start, want.end),
-                purpose=want.purpose,
-                language=want.language,
-                language_prior=want.language_prior,
-                context=item.context,
-                prefix=want.prefix,
-                hint=want.hint,
-            )
-            effects.append(
-                Recognise(job, item.id, want.segment.start, request, due_s, want.speculative)
-            )
-        return effects
+    def feed(self, probability: float, end: int) -> list[Effect]:
+        """Feed the open turn, if there is one, with the window that ends at sample `end`."""
+        item = self.open
+        return self._request(item, item.turn.feed(probability, end)) if item else []
 
-    def commit(self, item: OpenItem) -> list[Effect]:
-        """Commit an item whose audio is complete: `committed`, `conversation.item.created`."""
+    def end(self, end: int) -> list[Effect]:
+        """End the open turn at sample `end`: request its last final, and commit its item with
+        `committed` and `conversation.item.created`."""
+        item, self.open = self.open, None
+        assert item is not None, "there is no open turn to end"
+        effects = self._request(item, item.turn.close(end))
         previous, self._previous_id = self._previous_id, item.id
         self._committed.append(item)
         return [
+            *effects,
             self.send(BufferCommitted, previous_item_id=previous, item_id=item.id),
             self.send(ItemCreated, previous_item_id=previous, item=Item(id=item.id)),
             *self.complete(),
@@ -176,13 +168,34 @@ class Conversation:
         """Return the effect that sends an event, with an `event_id` of its own."""
         return Send(event(event_id=self._new_id("event"), **fields))
 
+    def _request(self, item: OpenItem, wanted: list[RecognitionNeed]) -> list[Effect]:
+        """Have what a turn needs recognised."""
+        effects: list[Effect] = []
+        for want in wanted:
+            job, self._next_job = self._next_job, self._next_job + 1
+            self._jobs[job] = item, want
+            due_s = want.due_samples / SAMPLE_RATE
+            request = Request(
+                samples=item.audio.slice(want.start, want.end),
+                purpose=want.purpose,
+                language=want.language,
+                language_prior=want.language_prior,
+                context=item.context,
+                prefix=want.prefix,
+                hint=want.hint,
+            )
+            effects.append(
+                Recognise(job, item.id, want.segment.start, request, due_s, want.speculative)
+            )
+        return effects
+
     def _follow(self) -> list[Effect]:
         """Give the oldest open item its language prior, which is exact now: every item before it is
         complete."""
-        first = self._committed[0] if self._committed else self._newest
+        first = self._committed[0] if self._committed else self.open
         if first is None:
             return []
-        return self.request(first, first.turn.confirm_language_prior(self._expected))
+        return self._request(first, first.turn.confirm_language_prior(self._expected))
 
     def _superseded(self, number: int, segment: Segment) -> list[Effect]:
         """Cancel requests about a segment that were made before the one just answered: their
