@@ -39,7 +39,7 @@ COMMIT_SAMPLES = MARGIN_SAMPLES + SAMPLE_RATE // 2
 
 
 class AudioInput(ABC):
-    """The audio of a session, and the item that is open. Turn modes inherit from it."""
+    """The audio of a session. Turn modes inherit from it."""
 
     _reach_samples = 0
     """So much audio before the last window may still be needed for a turn to come."""
