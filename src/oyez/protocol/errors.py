@@ -74,17 +74,29 @@ def unfit_value(
 
     The allowed values come from the type of the field, or from `supported` in `Meta.extra` of its
     annotation, which is a text, or a function that makes one of the limits."""
-    keys = str(error).rpartition("`$.")[2].rstrip("`").split(".")
-    value, kind, extra = given, _type_info(cls), None
+    place = str(error).rpartition("`$.")[2].rstrip("`").partition("[")[0]  # `$.turn_detection.type`
+    keys = place.split(".")
+    value: Any = given
+    kind = _type_info(cls)
+    extra: dict[str, Any] = {}
     for key in keys:
         value = value[key]
-        kind = next(field.type for field in kind.fields if field.name == key)
-        if isinstance(kind, inspect.UnionType):
-            kind = next(each for each in kind.types if not isinstance(each, inspect.NoneType))
-        kind, extra = getattr(kind, "type", kind), getattr(kind, "extra", None)
-    supported = (extra or {}).get("supported") or _allowed(kind)
+        kind, extra = _bare(next(each.type for each in kind.fields if each.name == key))
+    supported = extra.get("supported") or _allowed(kind)
     text = supported if isinstance(supported, str) else supported(limits)
     return invalid_value(".".join([path, *keys]), value, text)
+
+
+def _bare(kind: Any) -> tuple[Any, dict[str, Any]]:
+    """Return a type without its annotations and without null, and what they have as `extra`."""
+    extra: dict[str, Any] = {}
+    while isinstance(kind, inspect.Metadata | inspect.UnionType):
+        if isinstance(kind, inspect.Metadata):
+            extra |= kind.extra or {}
+            kind = kind.type
+        else:
+            kind = next(each for each in kind.types if not isinstance(each, inspect.NoneType))
+    return kind, extra
 
 
 @cache
