@@ -93,8 +93,8 @@ def merge(info: SessionInfo, update: dict[str, Any], limits: SessionLimits) -> S
     """Return `info` changed by the `session` object of an update.
 
     All or nothing: raises ClientError, naming the field by its dotted path and the allowed
-    values, and then nothing has changed. Of several wrong values it names the first in the order
-    of the types, but those that only the limits exclude come last.
+    values, and then nothing has changed. Of several wrong values the error is about the first,
+    but those that only the limits exclude come last.
     """
     try:
         asked = msgspec.convert(_with_whole_numbers(update), SessionPatch)
