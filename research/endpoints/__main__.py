@@ -15,7 +15,7 @@ from oyez.bench.report import format_table, machine_line, percentile
 from oyez.engines import registry
 from oyez.files.media import MediaError, read_media
 from oyez.protocol.dialect import TurnDetection
-from oyez.protocol.qwen.config import SILENCE_RANGE_MS
+from oyez.protocol.qwen.schema import SILENCE_RANGE_MS
 from oyez.turns.endpointing import EndpointerSettings
 from research.endpoints import cases
 from research.endpoints.reference import LATE_SAMPLES, SAMPLES_PER_MS, EndpointErrors

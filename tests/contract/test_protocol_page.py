@@ -9,9 +9,14 @@ from typing import Any
 import msgspec
 
 from oyez.engines.base import LANGUAGES
-from oyez.protocol.codes import CLOSE_CODES, ERROR_CODES, ERROR_TYPES
 from oyez.protocol.qwen.codec import CLIENT_EVENTS, UNSUPPORTED_EVENT_TYPES
-from oyez.protocol.server_events import SERVER_EVENTS, ServerEvent
+from oyez.protocol.server_events import (
+    CLOSE_CODES,
+    ERROR_CODES,
+    ERROR_TYPES,
+    SERVER_EVENTS,
+    ServerEvent,
+)
 from oyez.server.reference.asyncapi import asyncapi
 from oyez.server.reference.schemas import rows
 from oyez.server.transcriptions.errors import CODES

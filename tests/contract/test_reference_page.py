@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 
 from oyez.engines.base import LANGUAGES
-from oyez.protocol.codes import CLOSE_CODES, ERROR_CODES
 from oyez.protocol.qwen.codec import CLIENT_EVENTS
-from oyez.protocol.server_events import SERVER_EVENTS
+from oyez.protocol.server_events import CLOSE_CODES, ERROR_CODES, SERVER_EVENTS
 from oyez.server.reference.asyncapi import asyncapi
 from oyez.server.reference.openapi import openapi
 from oyez.server.reference.page import FILES, breakable, prose, reference_files, render

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from oyez.engines.emotion.linear import Neutral
+from oyez.protocol.dialect import SessionLimits
 from oyez.protocol.effects import Effect, Recognise
-from oyez.protocol.limits import SessionLimits
 from oyez.protocol.qwen.dialect import QwenDialect
 from oyez.protocol.session import Session
 from oyez.testing import FakeDetector, FakeRecogniser

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from oyez.engines.emotion.linear import Neutral
 from oyez.protocol.client_events import AudioAppend, SessionUpdate
+from oyez.protocol.dialect import SessionLimits
 from oyez.protocol.effects import Effect, Send
 from oyez.protocol.errors import ClientError
-from oyez.protocol.limits import SessionLimits
 from oyez.protocol.qwen.dialect import QwenDialect
 from oyez.protocol.server_events import ErrorEvent
 from oyez.protocol.session import Session

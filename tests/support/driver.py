@@ -20,9 +20,9 @@ from oyez.engines.base import (
 )
 from oyez.engines.emotion.linear import Neutral
 from oyez.protocol.client_events import AudioAppend, AudioCommit, ClientEvent, SessionFinish
+from oyez.protocol.dialect import SessionLimits
 from oyez.protocol.effects import Close, Completed, Count, Effect, Recognise, Send
 from oyez.protocol.errors import ProtocolError
-from oyez.protocol.limits import SessionLimits
 from oyez.protocol.qwen.dialect import QwenDialect
 from oyez.protocol.session import Session
 from oyez.runtime.inline_driver import InlineDriver

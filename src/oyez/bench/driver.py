@@ -22,8 +22,8 @@ from oyez.engines.base import (
 )
 from oyez.engines.emotion.linear import Neutral
 from oyez.protocol.client_events import AudioAppend, AudioCommit, SessionFinish, SessionUpdate
+from oyez.protocol.dialect import SessionLimits
 from oyez.protocol.effects import Effect, Recognise, Send
-from oyez.protocol.limits import SessionLimits
 from oyez.protocol.qwen.dialect import QwenDialect
 from oyez.protocol.server_events import (
     ErrorEvent,

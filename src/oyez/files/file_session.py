@@ -12,8 +12,8 @@ from oyez.engines.base import EmotionTracker
 from oyez.files.media import run_blocking
 from oyez.files.results import Options, Partial, Progress, Result, Segment, TranscriptionError, Word
 from oyez.protocol.client_events import AudioAppend, SessionFinish, SessionUpdate
+from oyez.protocol.dialect import SessionLimits
 from oyez.protocol.effects import Completed, Effect, Send
-from oyez.protocol.limits import SessionLimits
 from oyez.protocol.qwen.dialect import QwenDialect
 from oyez.protocol.server_events import ErrorEvent, InterimText, SessionFinished
 from oyez.protocol.session import Session

@@ -1,3 +1,1 @@
 """One session without a wire format, without I/O and without a clock: events in, effects out."""
-
-from __future__ import annotations

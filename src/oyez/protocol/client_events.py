@@ -1,4 +1,4 @@
-"""Every event a client may send, as typed objects. The codec makes them of the text of a socket;
+"""Every event that a client may send, as typed objects. A codec makes them of the text of a socket;
 files and benchmarks make them directly."""
 
 from __future__ import annotations
@@ -10,68 +10,51 @@ from oyez.protocol.server_events import ErrorDetail
 
 
 @dataclass(frozen=True, slots=True)
-class SessionUpdate:
-    """Changes the configuration. Any number of times until the first audio; only the keys
-    present change, all of them or none."""
+class ClientEvent:
+    """One message of the client."""
 
     event_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionUpdate(ClientEvent):
+    """Changes the configuration, any number of times until the first audio. Only the keys that are
+    present change, all of them or none."""
+
     session: dict[str, Any]
     """What is to change, as sent; not validated yet."""
 
 
 @dataclass(frozen=True, slots=True)
-class AudioAppend:
-    """Audio, as fast as it comes or faster. Never acknowledged."""
+class AudioAppend(ClientEvent):
+    """Audio, at the pace of speech or faster. It is not acknowledged."""
 
-    event_id: str | None
     audio: bytes
-    """In base64. May be empty, may end in half a sample; the next append goes on from there."""
+    """In base64. It may be empty, or end in half a sample, which the next append continues."""
 
 
-@dataclass(frozen=True, slots=True)
-class AudioCommit:
+class AudioCommit(ClientEvent):
     """Ends the turn in manual mode; without effect in VAD mode."""
 
-    event_id: str | None
+
+class AudioClear(ClientEvent):
+    """Discards audio that was not committed."""
 
 
-@dataclass(frozen=True, slots=True)
-class AudioClear:
-    """Forgets audio that was not committed."""
-
-    event_id: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class SessionFinish:
+class SessionFinish(ClientEvent):
     """No more input: every turn is answered, then comes `session.finished`."""
 
-    event_id: str | None
-
 
 @dataclass(frozen=True, slots=True)
-class UnsupportedEvent:
+class UnsupportedEvent(ClientEvent):
     """An event of a sibling service that means nothing for recognition: ignored."""
 
-    event_id: str | None
     type: str
 
 
 @dataclass(frozen=True, slots=True)
-class Malformed:
+class Malformed(ClientEvent):
     """A message that is no event. The session answers it with its error, in its place among the
     other messages."""
 
-    event_id: str | None
     error: ErrorDetail
-
-
-ClientEvent = (
-    SessionUpdate
-    | AudioAppend
-    | AudioCommit
-    | AudioClear
-    | SessionFinish
-    | UnsupportedEvent
-    | Malformed
-)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from oyez.audio.buffer import SampleBuffer
 from oyez.audio.pcm import SAMPLE_RATE
 from oyez.engines.base import EmotionTracker, Hypothesis, Purpose, Request
 from oyez.engines.language_prior import Prior
@@ -30,7 +31,6 @@ from oyez.turns.language import uniform_over
 from oyez.turns.segment import RecognitionNeed, Segment
 from oyez.turns.text_style import separator
 from oyez.turns.turn import Turn
-from oyez.turns.word_times import Word
 
 UNKNOWN_LANGUAGE = "en"
 """Sent while no language was asked for or detected, because the field must never be null. Where
@@ -43,24 +43,12 @@ class OpenItem:
 
     id: str
     turn: Turn
-    build_request: Callable[[RecognitionNeed], Request]
-    """Makes a request, with its audio, of what the turn needs."""
+    audio: SampleBuffer
+    """The audio of the session, which has that of the turn."""
+    context: str
+    """Names and terms that the speaker may use."""
     shown: tuple[str, str] = ("", "")
     """`text` and `stash` of the last interim event."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Job:
-    item: OpenItem
-    wanted: RecognitionNeed
-
-    @property
-    def is_final(self) -> bool:
-        return self.wanted.purpose is Purpose.FINAL
-
-
-def _default_language(languages: Sequence[str]) -> str:
-    return languages[0] if languages and UNKNOWN_LANGUAGE not in languages else UNKNOWN_LANGUAGE
 
 
 class Conversation:
@@ -77,14 +65,16 @@ class Conversation:
         self._new_id = new_id
         self._emotions = emotions
         self._max_transcript_chars = max_transcript_chars
+        self.open: OpenItem | None = None
+        """The item whose turn still gets audio."""
         self._committed: deque[OpenItem] = deque()
-        self._newest: OpenItem | None = None
         self._expected: Prior = uniform_over(languages)
         """The language expected after the items completed so far."""
-        self._jobs: dict[int, _Job] = {}
+        self._jobs: dict[int, tuple[OpenItem, RecognitionNeed]] = {}
         self._next_job = 1
         self._previous_id: str | None = None
-        self._language = _default_language(languages)
+        is_allowed = not languages or UNKNOWN_LANGUAGE in languages
+        self._language = UNKNOWN_LANGUAGE if is_allowed else languages[0]
         self.transcript = ""
         """All finals so far, joined; only the newest part once it is very long."""
 
@@ -96,23 +86,24 @@ class Conversation:
     @property
     def backlog_samples(self) -> int:
         """Audio that waits for its final, without the speech that still goes on."""
-        waiting = (job.wanted for job in self._jobs.values())
         held = sum(item.turn.answered_samples for item in self._committed)
-        return held + sum(w.length_samples for w in waiting if w.segment.is_awaited(w))
+        wanted = (want for _, want in self._jobs.values())
+        return held + sum(want.length_samples for want in wanted if want.segment.is_awaited(want))
 
     def needed_from(self, default: int) -> int:
-        """Return the first sample that committed items may still need, or `default` if there are
-        none."""
-        return self._committed[0].turn.needed_from if self._committed else default
+        """Return the first sample that items may still need. default: what an item to come may need
+        where none is open."""
+        first = self.open.turn.needed_from if self.open else default
+        return min(first, self._committed[0].turn.needed_from) if self._committed else first
 
-    def begin(self, turn: Turn, build_request: Callable[[RecognitionNeed], Request]) -> OpenItem:
-        """Begin the item of a turn. build_request: see `OpenItem`."""
-        item = OpenItem(self._new_id("item"), turn, build_request)
-        self.restart(item, turn)
-        self._newest = item
-        return item
+    def begin(self, turn: Turn, audio: SampleBuffer, context: str) -> str:
+        """Begin the item of a turn, which is the open one then, and return its id. audio, context:
+        see `OpenItem`."""
+        self.open = OpenItem(self._new_id("item"), turn, audio, context)
+        self.restart(self.open, turn)
+        return self.open.id
 
-    def restart(self, item: OpenItem, turn: Turn) -> None:
+    def restart(self, item: OpenItem, turn: Turn) -> list[Effect]:
         """Make the item about another turn, which has no audio yet."""
         item.turn = turn
         turn.guess_language_prior(
@@ -120,31 +111,23 @@ class Conversation:
         )
         if not self._committed:
             turn.confirm_language_prior(self._expected)
+        return self.cancel_jobs(item)
 
-    def request(self, item: OpenItem, wanted: list[RecognitionNeed]) -> list[Effect]:
-        """Have what a turn needs recognised."""
-        effects: list[Effect] = []
-        for want in wanted:
-            job, self._next_job = self._next_job, self._next_job + 1
-            self._jobs[job] = _Job(item, want)
-            due_s = want.due_samples / SAMPLE_RATE
-            effects.append(
-                Recognise(
-                    job,
-                    item.id,
-                    want.segment.start,
-                    item.build_request(want),
-                    due_s,
-                    want.speculative,
-                )
-            )
-        return effects
+    def feed(self, probability: float, end: int) -> list[Effect]:
+        """Feed the open turn, if there is one, with the window that ends at sample `end`."""
+        item = self.open
+        return self._request(item, item.turn.feed(probability, end)) if item else []
 
-    def commit(self, item: OpenItem) -> list[Effect]:
-        """Commit an item whose audio is complete: `committed`, `conversation.item.created`."""
+    def end(self, end: int) -> list[Effect]:
+        """End the open turn at sample `end`: request its last final, and commit its item with
+        `committed` and `conversation.item.created`."""
+        item, self.open = self.open, None
+        assert item is not None, "there is no open turn to end"
+        effects = self._request(item, item.turn.close(end))
         previous, self._previous_id = self._previous_id, item.id
         self._committed.append(item)
         return [
+            *effects,
             self.send(BufferCommitted, previous_item_id=previous, item_id=item.id),
             self.send(ItemCreated, previous_item_id=previous, item=Item(id=item.id)),
             *self.complete(),
@@ -152,21 +135,21 @@ class Conversation:
 
     def cancel_jobs(self, item: OpenItem) -> list[Effect]:
         """Cancel all jobs of an item."""
-        return self._cancel([number for number, job in self._jobs.items() if job.item is item])
+        return self._cancel([job for job, (owner, _) in self._jobs.items() if owner is item])
 
     def recognised(self, number: int, outcome: Hypothesis | Exception) -> list[Effect]:
         """Take the answer to a job. An answer to a job that was cancelled is ignored."""
-        job = self._jobs.pop(number, None)
-        if job is None:
+        if number not in self._jobs:
             return []
+        item, wanted = self._jobs.pop(number)
         effects: list[Effect] = []
-        if isinstance(outcome, Exception) and not job.is_final:
+        if isinstance(outcome, Exception) and wanted.purpose is not Purpose.FINAL:
             effects.append(Count("failed_partials"))
-        news = job.item.turn.on_result(job.wanted, outcome)
+        news = item.turn.on_result(wanted, outcome)
         if isinstance(outcome, Hypothesis):
-            effects += self._superseded(number, job.wanted.segment)
-        if news and not job.item.turn.settled:
-            effects += self._interim(job.item)
+            effects += self._superseded(number, wanted.segment)
+        if news and not item.turn.settled:
+            effects += self._interim(item)
         return effects + self.complete()
 
     def complete(self) -> list[Effect]:
@@ -181,22 +164,47 @@ class Conversation:
             effects += self._follow()
         return effects
 
+    def send(self, event: type[ServerEvent], **fields: Any) -> Send:
+        """Return the effect that sends an event, with an `event_id` of its own."""
+        return Send(event(event_id=self._new_id("event"), **fields))
+
+    def _request(self, item: OpenItem, wanted: list[RecognitionNeed]) -> list[Effect]:
+        """Have what a turn needs recognised."""
+        effects: list[Effect] = []
+        for want in wanted:
+            job, self._next_job = self._next_job, self._next_job + 1
+            self._jobs[job] = item, want
+            due_s = want.due_samples / SAMPLE_RATE
+            request = Request(
+                samples=item.audio.slice(want.start, want.end),
+                purpose=want.purpose,
+                language=want.language,
+                language_prior=want.language_prior,
+                context=item.context,
+                prefix=want.prefix,
+                hint=want.hint,
+            )
+            effects.append(
+                Recognise(job, item.id, want.segment.start, request, due_s, want.speculative)
+            )
+        return effects
+
     def _follow(self) -> list[Effect]:
         """Give the oldest open item its language prior, which is exact now: every item before it is
         complete."""
-        first = self._committed[0] if self._committed else self._newest
-        return (
-            self.request(first, first.turn.confirm_language_prior(self._expected)) if first else []
-        )
+        first = self._committed[0] if self._committed else self.open
+        if first is None:
+            return []
+        return self._request(first, first.turn.confirm_language_prior(self._expected))
 
-    def _superseded(self, number: int, window: Segment) -> list[Effect]:
+    def _superseded(self, number: int, segment: Segment) -> list[Effect]:
         """Cancel requests about a segment that were made before the one just answered: their
         answers bring nothing new. Once the segment is settled, that holds for all requests."""
         return self._cancel(
             [
                 other
-                for other, job in self._jobs.items()
-                if job.wanted.segment is window and (other < number or window.settled)
+                for other, (_, wanted) in self._jobs.items()
+                if wanted.segment is segment and (other < number or segment.settled)
             ]
         )
 
@@ -206,96 +214,63 @@ class Conversation:
         return [Cancel(number) for number in numbers]
 
     def _interim(self, item: OpenItem) -> list[Effect]:
-        text, stash = item.turn.stable_text, item.turn.unstable_text
-        if not text and not stash and item.shown == ("", ""):
+        turn = item.turn
+        shown = turn.stable_text, turn.unstable_text
+        if shown == item.shown == ("", ""):
             return []
-        item.shown = (text, stash)
-        self._language = item.turn.language or self._language
-        return [
-            self.send(
-                InterimText,
-                item_id=item.id,
-                language=item.turn.language or self._language,
-                emotion=self._emotions.guess(item.turn.latest_features),
-                text=text,
-                stash=stash,
-            )
-        ]
+        item.shown = shown
+        self._language = turn.language or self._language
+        return [self._text(item, self._emotions.guess(turn.latest_features), *shown)]
+
+    def _text(self, item: OpenItem, emotion: str, text: str, stash: str) -> Send:
+        return self.send(
+            InterimText,
+            item_id=item.id,
+            language=item.turn.language or self._language,
+            emotion=emotion,
+            text=text,
+            stash=stash,
+        )
 
     def _completed(self, item: OpenItem) -> list[Effect]:
         turn = item.turn
-        self._language = turn.language or self._language
-        language = self._language
-        emotion = self._emotions.update(turn.features) if turn.transcript else "neutral"
+        final = turn.transcript
+        language = self._language = turn.language or self._language
+        emotion = self._emotions.update(turn.features) if final else "neutral"
         effects: list[Effect] = []
-        shown_text = item.shown[0]
-        if not turn.transcript.startswith(shown_text):
+        if not final.startswith(item.shown[0]):
             effects.append(Count("retractions"))
-        elif item.shown != ("", "") and item.shown != (turn.transcript, ""):
-            effects.append(self._last_interim(item, turn.transcript, language, emotion))
-        self._keep(turn.transcript)
-        effects.append(
+        elif item.shown not in (("", ""), (final, "")):
+            # the documented last interim event: everything in `text`, nothing in `stash`
+            effects.append(self._text(item, emotion, final, ""))
+        joined = self.transcript + separator(self.transcript, final) + final
+        self.transcript = joined[-self._max_transcript_chars :]
+        return [
+            *effects,
             self.send(
                 TranscriptionCompleted,
                 item_id=item.id,
                 language=language,
                 emotion=emotion,
-                transcript=turn.transcript,
-            )
-        )
-        effects.append(_completed(item, language, emotion, turn.transcript, turn.words))
-        return effects
-
-    def _last_interim(self, item: OpenItem, transcript: str, language: str, emotion: str) -> Send:
-        """Return the documented last interim event: everything in `text`, nothing in `stash`."""
-        return self.send(
-            InterimText,
-            item_id=item.id,
-            language=language,
-            emotion=emotion,
-            text=transcript,
-            stash="",
-        )
+                transcript=final,
+            ),
+            _result(item, language, emotion, transcript=final, words=turn.words),
+        ]
 
     def _failed(self, item: OpenItem, failure: Exception) -> list[Effect]:
-        code = failure.code if isinstance(failure, Overload) else "InternalError"
-        message = "The audio of this item could not be recognised."
+        code, message = "InternalError", "The audio of this item could not be recognised."
         if isinstance(failure, Overload):
-            message = failure.message
-        detail = FailureDetail(code=code or "InternalError", message=message)
-        language = item.turn.language or self._language or UNKNOWN_LANGUAGE
+            code, message = failure.code or code, failure.message
+        detail = FailureDetail(code=code, message=message)
+        language = item.turn.language or self._language
         return [
             Count("failed_items"),
             self.send(TranscriptionFailed, item_id=item.id, error=detail),
-            _completed(item, language, "neutral", failure=failure),
+            _result(item, language, "neutral", failure=failure),
         ]
 
-    def _keep(self, final: str) -> None:
-        joined = self.transcript + separator(self.transcript, final) + final
-        self.transcript = joined[-self._max_transcript_chars :]
 
-    def send(self, event: type[ServerEvent], **fields: Any) -> Send:
-        """Return the effect that sends an event, with an `event_id` of its own."""
-        return Send(event(event_id=self._new_id("event"), **fields))
-
-
-def _completed(
-    item: OpenItem,
-    language: str,
-    emotion: str,
-    transcript: str = "",
-    words: tuple[Word, ...] = (),
-    failure: Exception | None = None,
-) -> Completed:
+def _result(item: OpenItem, language: str, emotion: str, **result: Any) -> Completed:
     turn = item.turn
-    return Completed(
-        item_id=item.id,
-        start_samples=turn.start,
-        end_samples=turn.end,
-        speech_s=turn.speech_samples / SAMPLE_RATE,
-        language=language,
-        emotion=emotion,
-        transcript=transcript,
-        words=words,
-        failure=failure,
-    )
+    speech_s = turn.speech_samples / SAMPLE_RATE
+    return Completed(item.id, turn.start, turn.end, speech_s, language, emotion, **result)

@@ -1,4 +1,4 @@
-"""What a wire format is to a session, and a session's configuration without one.
+"""What a wire format is to a session, and the configuration and limits of a session without one.
 
 frame ─► Dialect.decode ─► ClientEvent ─► Session ─► effects ─► Dialect.encode ─► frames
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from oyez.engines.base import LANGUAGES
 from oyez.protocol.client_events import ClientEvent
 from oyez.protocol.effects import Effect
 from oyez.protocol.server_events import SessionInfo
@@ -41,19 +42,52 @@ class SessionConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
-    """What dialects answer differently, as data."""
+class SessionLimits:
+    """The bounds of one session, and what it may do."""
+
+    max_append_bytes: int = 2 * 1024 * 1024
+    """The most audio that one append may carry, decoded from base64: a minute at 16 kHz, as long as
+    a turn of manual mode may be."""
+    max_corpus_chars: int = 40_000
+    """The longest context (the 10,000 tokens of the original service, generously)."""
+    max_transcript_chars: int = 1_000_000
+    """`session.finished` repeats at most so much of the newest text, some 18 hours of speech."""
+    languages: tuple[str, ...] = ()
+    """The only languages that may be asked for and recognised; none: all 27."""
+    live: bool = True
+    """Whether interim results are wanted. If not, only finals are requested, once their audio is
+    complete: the same finals for less work."""
+    manual_max_ms: int = 60_000
+    """In manual mode, the server commits by itself after so much audio without a commit."""
+    manual_interim: bool = True
+    """In manual mode, whether interim events are sent while audio arrives."""
+    idle_timeout_ms: int = 300_000
+    """A session without input for so long is finished and closed."""
+    stalled_turn_ms: int = 4_000
+    """In VAD mode, an open turn ends when no audio has come for so long plus its silence duration;
+    0: never."""
+    max_session_ms: int = 0
+    """A session is finished and closed when it is so old; 0: never."""
+    close_after_finish_ms: int = 5_000
+    """How long the client may take to close after `session.finished` before the server does."""
+
+    @property
+    def allowed_languages(self) -> tuple[str, ...]:
+        return self.languages or LANGUAGES
+
+
+class Dialect(Protocol):
+    """One wire format. Each session has an object of its own, which keeps the configuration."""
 
     late_update: str
     """The message of the error for an update that comes after the first audio."""
     empty_commit: str
     """The message of the error for a commit in manual mode without audio since the last one."""
 
-
-class Dialect(Protocol):
-    """One wire format. Each session has an object of its own, which may keep a state."""
-
-    rules: Rules
+    @property
+    def config(self) -> SessionConfig:
+        """The configuration that is in force."""
+        ...
 
     def decode(self, message: str | bytes) -> ClientEvent:
         """Return one frame of the client as an event: `Malformed` if it is none."""
@@ -63,11 +97,7 @@ class Dialect(Protocol):
         """Return the frames for the client that follow from an effect, often none."""
         ...
 
-    def initial(self) -> SessionConfig:
-        """Return the configuration before the first update."""
-        ...
-
-    def configure(self, update: Any) -> SessionConfig:
+    def configure(self, update: Any) -> None:
         """Change the configuration as a `SessionUpdate` asks, all of it or nothing.
 
         Raises ClientError, which names the field and the allowed values."""

@@ -84,9 +84,9 @@ class Completed:
     language: str
     """As sent with the item. A failed item has the language that would have been sent."""
     emotion: str
-    transcript: str
+    transcript: str = ""
     """Empty if the item failed or has no words."""
-    words: tuple[Word, ...]
+    words: tuple[Word, ...] = ()
     """The words of the transcript: their texts, joined, are the transcript."""
     failure: Exception | None = None
     """Why the item failed; None: it did not."""

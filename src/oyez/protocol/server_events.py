@@ -1,7 +1,5 @@
-"""Every event the server sends, as frozen types. `docs/protocol.md` describes each field.
-
-`type` is the tag; `event_id` is filled by the session. Encoded with `codec.encode`.
-"""
+"""Every event that the server sends, with the codes of errors and of closing. `docs/protocol.md`
+describes each field. `type` is the tag, and the session fills in `event_id`."""
 
 from __future__ import annotations
 
@@ -10,7 +8,38 @@ from typing import Annotated, Literal
 import msgspec
 
 from oyez.engines.base import LANGUAGES, Emotion
-from oyez.protocol.codes import ERROR_CODES, ERROR_TYPES
+
+INVALID_REQUEST = "invalid_request_error"
+SERVER_ERROR = "server_error"
+
+ERROR_TYPES = {
+    INVALID_REQUEST: "Something in what the client sent, or something that it may not do. Nothing "
+    "has changed. The session goes on, unless its key ends it.",
+    SERVER_ERROR: "A fault of the server: the session ends.",
+}
+ERROR_CODES = {
+    "invalid_json": "The message is not a JSON object.",
+    "invalid_value": "A field is missing or has a value that is not allowed; `param` names it.",
+    "input_audio_buffer_commit_empty": "A commit in manual mode without audio since the last one.",
+    "InternalError": "A fault of the server: of one item in `…failed`, of the session in `error`.",
+    "InvalidApiKey": "The key was revoked or has expired: the session ends with 1008.",
+    "Throttling.AllocationQuota": "The key's audio of the day is used up: the session ends with "
+    "1008.",
+    "ServerOverloaded": "There was no room to recognise this item; the session goes on.",
+}
+CLOSE_CODES = {
+    1000: "The session is over: it was finished, nothing came for too long, or it was as long as "
+    "a session may be.",
+    1001: "The server is shutting down. All speech so far has been answered.",
+    1002: "The client broke the WebSocket protocol (RFC 6455), for example with a frame without a "
+    "mask.",
+    1007: "The model is not known or was not named, or text was not UTF-8.",
+    1008: "The key was revoked, has expired, or its audio of the day is used up: an `error` came "
+    "before, and all speech so far has been answered. Or more than 100 pings and pongs came in a "
+    "second.",
+    1009: "The message is larger than the limit, or cannot be completed because too much waits.",
+    1011: "A fault of the server; an `error` event came before.",
+}
 
 Language = Annotated[str, msgspec.Meta(extra_json_schema={"enum": list(LANGUAGES)})]
 ErrorType = Annotated[str, msgspec.Meta(extra_json_schema={"enum": list(ERROR_TYPES)})]
@@ -30,7 +59,7 @@ class CorpusInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TranscriptionInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What was asked for; what was not is left out."""
+    """What was requested; keys that were not requested are left out."""
 
     model: str | None = None
     """As the client named it; it has no effect."""
@@ -45,7 +74,7 @@ class TurnDetectionInfo(msgspec.Struct, frozen=True, kw_only=True):
 
     type: Literal["server_vad"] = "server_vad"
     threshold: float
-    """From -1 to 1; higher hears less."""
+    """From -1 to 1; a higher one finds less speech."""
     prefix_padding_ms: int
     """Audio before the first speech that belongs to the turn."""
     silence_duration_ms: int
@@ -67,13 +96,13 @@ class SessionInfo(msgspec.Struct, frozen=True, kw_only=True):
     sample_rate: int
     """Of PCM that comes in, in Hz."""
     input_audio_transcription: TranscriptionInfo | None
-    """null: nothing was asked for; everything is transcribed all the same."""
+    """null: nothing was requested; all speech is transcribed nevertheless."""
     turn_detection: TurnDetectionInfo | None
     """null: manual mode."""
 
 
 class SessionCreated(ServerEvent, tag="session.created", frozen=True, kw_only=True):
-    """The first event of a session, unasked. `session` shows the defaults in force."""
+    """The first event of a session. `session` shows the defaults in force."""
 
     session: SessionInfo
 
@@ -137,7 +166,7 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ItemCreated(ServerEvent, tag="conversation.item.created", frozen=True, kw_only=True):
-    """Comes behind `committed`, in both modes."""
+    """Follows `committed`, in both modes."""
 
     previous_item_id: str | None
     """null for the first item of the session."""
@@ -150,15 +179,15 @@ class InterimText(
     """A full snapshot of the current hypothesis of one item."""
 
     item_id: str
-    """Whose words these are."""
+    """The item of these words."""
     content_index: int = 0
     """Always 0."""
     language: Language
-    """The code most of the turn so far is written in."""
+    """The code of the language in which most of the turn so far is written."""
     emotion: Emotion
     """A guess; `neutral` until there is a second of speech."""
     text: str
-    """Confirmed beginning: within an item it only ever grows."""
+    """Confirmed beginning: within an item it only grows."""
     stash: str
     """Tentative rest: `text + stash` is the whole hypothesis."""
 
@@ -172,28 +201,28 @@ class TranscriptionCompleted(
     """The final of one item."""
 
     item_id: str
-    """Whose words these are."""
+    """The item of these words."""
     content_index: int = 0
     """Always 0."""
     language: Language
-    """The code most of the turn is written in."""
+    """The code of the language in which most of the turn is written."""
     emotion: Emotion
-    """What the whole turn sounds like; `neutral` where the evidence is thin."""
+    """That of the whole turn; `neutral` if there is too little evidence."""
     transcript: str
-    """Empty where there were no words."""
+    """Empty if there were no words."""
 
 
 class ErrorDetail(msgspec.Struct, frozen=True, kw_only=True):
     """What went wrong."""
 
     type: ErrorType
-    """Whose fault it is."""
+    """Whether the cause is in the client or in the server."""
     code: ErrorCode | None
-    """What programs go by."""
+    """Identifies the error for programs."""
     message: str
-    """For people: names the allowed values."""
+    """Describes the error for people; names the allowed values."""
     param: str | None = None
-    """Dotted path of the offending field."""
+    """Dotted path of the field with the error."""
     event_id: str | None = None
     """`event_id` of the client event that caused it."""
 
@@ -202,9 +231,9 @@ class FailureDetail(msgspec.Struct, frozen=True, kw_only=True):
     """Why an item has no text."""
 
     code: ErrorCode
-    """What programs go by."""
+    """Identifies the error for programs."""
     message: str
-    """For people."""
+    """Describes the error for people."""
     param: str | None = None
     """Always null."""
 
@@ -215,7 +244,7 @@ class TranscriptionFailed(
     """This item could not be recognised; the session goes on."""
 
     item_id: str
-    """Whose words are missing."""
+    """The item whose words are missing."""
     content_index: int = 0
     """Always 0."""
     error: FailureDetail
@@ -233,7 +262,7 @@ class SessionFinished(ServerEvent, tag="session.finished", frozen=True, kw_only=
 
 
 class ErrorEvent(ServerEvent, tag="error", frozen=True, kw_only=True):
-    """Something is wrong that somebody should look at; never used for warnings."""
+    """Something is wrong; never used for warnings."""
 
     error: ErrorDetail
 

@@ -18,14 +18,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from oyez.audio.pcm import Samples
 from oyez.engines.base import EmotionTracker, Hypothesis
-from oyez.protocol.audio_input import AudioInput
+from oyez.protocol.audio_input import AudioInput, ManualTurns, VadTurns
 from oyez.protocol.client_events import (
     AudioAppend,
     AudioClear,
@@ -37,22 +36,16 @@ from oyez.protocol.client_events import (
     UnsupportedEvent,
 )
 from oyez.protocol.conversation import Conversation
-from oyez.protocol.dialect import Dialect
+from oyez.protocol.dialect import Dialect, SessionLimits
 from oyez.protocol.effects import Close, Count, Effect, Send
-from oyez.protocol.errors import ClientError, ProtocolError, ServerFault
-from oyez.protocol.limits import SessionLimits
+from oyez.protocol.errors import ClientError, ProtocolError
 from oyez.protocol.server_events import (
     BufferCleared,
     ErrorEvent,
-    ServerEvent,
     SessionCreated,
     SessionFinished,
-    SessionInfo,
     SessionUpdated,
 )
-from oyez.protocol.turn_modes import ManualTurns, VadTurns
-
-NewId = Callable[[str], str]
 
 
 class State(Enum):
@@ -75,15 +68,6 @@ TRANSITIONS = {
 }
 
 
-class EndReason(Enum):
-    """Why a session does not take in events any more."""
-
-    FINISHED = auto()
-    """The client finished it, or the server did in its place."""
-    TIMED_OUT = auto()
-    """The client sent nothing for too long, or the session is as old as it may be."""
-
-
 @dataclass(frozen=True, slots=True)
 class _Stalled:
     """A control: no audio has come for too long."""
@@ -97,7 +81,7 @@ class Session:
         *,
         model: str,
         dialect: Dialect,
-        new_id: NewId,
+        new_id: Callable[[str], str],
         limits: SessionLimits,
         emotions: EmotionTracker,
         now_ms: int,
@@ -106,16 +90,17 @@ class Session:
         self.dialect = dialect
         self._model = model
         self._limits = limits
-        self._config = dialect.initial()
         self._conversation = Conversation(
             new_id, emotions, limits.max_transcript_chars, limits.languages
         )
+        self._send = self._conversation.send
         self._input: AudioInput | None = None
         self._controls: list[ClientEvent | _Stalled] = []
         """Events that take effect behind the audio before them."""
         self._state = State.OPEN
-        self._end_reason: EndReason | None = None
-        self._close_at_ms: int | None = None
+        self._linger_ms = 0
+        """How long the client may take to close, once the session has finished."""
+        self._close_at_ms = 0
         """When the session closes, once it has finished."""
         self._began_ms = self._last_input_ms = self._last_audio_ms = now_ms
 
@@ -156,17 +141,29 @@ class Session:
 
     def open(self) -> list[Effect]:
         """Begin the session: `session.created`."""
-        return [self._send(SessionCreated, session=self._info)]
+        return [self._send(SessionCreated, session=self.dialect.session_info(self.id, self._model))]
 
     def receive(self, event: ClientEvent, now_ms: int) -> list[Effect]:
         """Take in one event of the client."""
         self._last_input_ms = now_ms
         if self._state is not State.OPEN:
             return []
-        try:
-            return self._handle(event, now_ms)
-        except ClientError as error:
-            return [self._error(error, event.event_id)]
+        match event:
+            case AudioAppend():
+                return self._append(event, now_ms)
+            case SessionUpdate():
+                return [self._update(event)]
+            case SessionFinish():
+                return self.drain(now_ms)
+            case UnsupportedEvent():
+                return [Count("foreign_events")]
+            case Malformed():
+                return [self._send(ErrorEvent, error=event.error)]
+            case AudioCommit() if self.dialect.config.turn_detection is not None:
+                # an error here ends real clients, which commit at hang-up; the audio is kept
+                return [Count("commits_in_vad_mode")]
+            case _:
+                return self._control(event, now_ms)
 
     def next_windows(self, max_windows: int) -> Samples | None:
         """Return audio to score, float32 [n * 512], where n may be 0; None: nothing waits.
@@ -191,18 +188,18 @@ class Session:
             self._last_input_ms = now_ms
         if more_waits or self.busy:
             self._last_audio_ms = now_ms
-        match self._state:
-            case State.OPEN:
-                return self._tick_open(now_ms)
-            case State.FINISHED if self._close_at_ms is not None and now_ms >= self._close_at_ms:
-                self._enter(State.CLOSED)
-                return [Close(1000, "session finished")]
-            case _:
-                return []
+        if self._state is State.OPEN:
+            return self._tick_open(now_ms)
+        if self._state is State.FINISHED and now_ms >= self._close_at_ms:
+            self._enter(State.CLOSED)
+            return [Close(1000, "session finished")]
+        return []
 
     def drain(self, now_ms: int) -> list[Effect]:
         """Finish the session for the server, as if the client had sent `session.finish`."""
-        return self._finish(EndReason.FINISHED, now_ms) if self._state is State.OPEN else []
+        if self._state is not State.OPEN:
+            return []
+        return self._finish(now_ms, self._limits.close_after_finish_ms)
 
     def end(self, error: ProtocolError, now_ms: int) -> list[Effect]:
         """Send an error and finish the session, because it may not go on. Audio that is not decoded
@@ -215,74 +212,49 @@ class Session:
 
     def fault(self) -> Send:
         """Return the error event for a bug of the server."""
-        return self._error(ServerFault(), None)
+        return self._error(ProtocolError("Internal service error.", code="InternalError"), None)
 
     def _enter(self, state: State) -> None:
         assert TRANSITIONS.get(self._state) is state, f"{self._state} to {state}"
         self._state = state
-
-    def _handle(self, event: ClientEvent, now_ms: int) -> list[Effect]:
-        match event:
-            case AudioAppend():
-                return self._append(event, now_ms)
-            case SessionUpdate():
-                return self._update(event)
-            case SessionFinish():
-                return self._finish(EndReason.FINISHED, now_ms)
-            case UnsupportedEvent():
-                return [Count("foreign_events")]
-            case Malformed():
-                return [self._send(ErrorEvent, error=event.error)]
-            case AudioCommit() if self._config.turn_detection is not None:
-                # an error here ends real clients, which commit at hang-up; the audio is kept
-                return [Count("commits_in_vad_mode")]
-            case _:
-                return self._control(event, now_ms)
-
-    def _update(self, event: SessionUpdate) -> list[Effect]:
-        if self._input is not None:
-            raise ClientError(self.dialect.rules.late_update, code="invalid_value", param="session")
-        self._config = self.dialect.configure(event.session)
-        return [self._send(SessionUpdated, session=self._info)]
-
-    @property
-    def _info(self) -> SessionInfo:
-        return self.dialect.session_info(self.id, self._model)
 
     def _append(self, event: AudioAppend, now_ms: int) -> list[Effect]:
         if not event.audio:
             return []
         self._last_audio_ms = now_ms
         if self._input is None:
-            self._input = self._new_input()
+            config = self.dialect.config
+            mode = VadTurns if config.turn_detection else ManualTurns
+            self._input = mode(config, self._conversation, self._limits)
         self._input.append(event.audio, event.event_id)
         return []
 
-    def _new_input(self) -> AudioInput:
-        detection = self._config.turn_detection
-        if detection is None:
-            return ManualTurns(self._config, self._conversation, self._limits)
-        return VadTurns(self._config, self._conversation, detection, self._limits)
+    def _update(self, event: SessionUpdate) -> Send:
+        try:
+            if self._input is not None:
+                raise ClientError(self.dialect.late_update, code="invalid_value", param="session")
+            self.dialect.configure(event.session)
+        except ClientError as error:
+            return self._error(error, event.event_id)
+        return self._send(SessionUpdated, session=self.dialect.session_info(self.id, self._model))
 
     def _tick_open(self, now_ms: int) -> list[Effect]:
         if now_ms - self._last_input_ms >= self._limits.idle_timeout_ms:
-            return [Count("idle_timeouts"), *self._finish(EndReason.TIMED_OUT, now_ms)]
+            return [Count("idle_timeouts"), *self._finish(now_ms, linger_ms=0)]
         if 0 < self._limits.max_session_ms <= now_ms - self._began_ms:
-            return [Count("session_timeouts"), *self._finish(EndReason.TIMED_OUT, now_ms)]
-        return self._end_stalled(now_ms)
-
-    def _end_stalled(self, now_ms: int) -> list[Effect]:
-        """End a turn whose client sends no more audio, as silence would end it."""
-        limit_ms = self._input.stalled_after_ms if self._input else 0
-        if self._input is None or not 0 < limit_ms <= now_ms - self._last_audio_ms:
+            return [Count("session_timeouts"), *self._finish(now_ms, linger_ms=0)]
+        stalled_after_ms = self._input.stalled_after_ms if self._input else 0
+        if self._input is None or not 0 < stalled_after_ms <= now_ms - self._last_audio_ms:
             return []
+        # the client sends no more audio: end the turn as silence would end it
         self._input.end_audio()  # audio that the resampler holds belongs to the turn
         return [Count("stalled_turns"), *self._control(_Stalled(), now_ms)]
 
-    def _finish(self, reason: EndReason, now_ms: int) -> list[Effect]:
-        """Take in no more events, and finish behind all audio."""
+    def _finish(self, now_ms: int, linger_ms: int) -> list[Effect]:
+        """Take in no more events, and finish behind all audio. linger_ms: how long the client may
+        take to close then."""
         self._enter(State.FINISHING)
-        self._end_reason = reason
+        self._linger_ms = linger_ms
         if self._input:
             self._input.end_audio()
         return self._control(SessionFinish(None), now_ms)
@@ -299,26 +271,20 @@ class Session:
         return effects
 
     def _run(self, event: ClientEvent | _Stalled, now_ms: int) -> list[Effect]:
+        audio = self._input
         match event:
             case AudioCommit():
-                return self._commit(event)
+                effects = audio.commit() if audio else None
+                if effects is None:
+                    message, code = self.dialect.empty_commit, "input_audio_buffer_commit_empty"
+                    return [self._error(ClientError(message, code=code), event.event_id)]
+                return effects
             case _Stalled():
-                return self._input.end_stalled() if self._input else []
+                return audio.end_stalled() if audio else []
             case AudioClear():
-                effects = self._input.clear() if self._input else []
-                return [*effects, self._send(BufferCleared)]
+                return [*(audio.clear() if audio else []), self._send(BufferCleared)]
             case _:
-                effects = self._input.finish() if self._input else []
-                return effects + self._finish_if_done(now_ms)
-
-    def _commit(self, event: AudioCommit) -> list[Effect]:
-        effects = self._input.commit() if self._input else None
-        if effects is None:
-            error = ClientError(
-                self.dialect.rules.empty_commit, code="input_audio_buffer_commit_empty"
-            )
-            return [self._error(error, event.event_id)]
-        return effects
+                return (audio.finish() if audio else []) + self._finish_if_done(now_ms)
 
     def _finish_if_done(self, now_ms: int) -> list[Effect]:
         """Send `session.finished` when everything is answered."""
@@ -326,12 +292,8 @@ class Session:
         if self._state is not State.FINISHING or is_waiting:
             return []
         self._enter(State.FINISHED)
-        lingers = self._end_reason is not EndReason.TIMED_OUT
-        self._close_at_ms = now_ms + (self._limits.close_after_finish_ms if lingers else 0)
+        self._close_at_ms = now_ms + self._linger_ms
         return [self._send(SessionFinished, transcript=self._conversation.transcript)]
 
     def _error(self, error: ProtocolError, event_id: str | None) -> Send:
         return self._send(ErrorEvent, error=error.detail(event_id))
-
-    def _send(self, event: type[ServerEvent], **fields: Any) -> Send:
-        return self._conversation.send(event, **fields)

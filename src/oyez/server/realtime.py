@@ -14,7 +14,7 @@ from functools import partial
 from aiohttp import web
 
 from oyez.metrics import Metrics
-from oyez.protocol.limits import SessionLimits
+from oyez.protocol.dialect import SessionLimits
 from oyez.protocol.qwen.dialect import QwenDialect
 from oyez.protocol.session import Session
 from oyez.runtime.capacity import Capacity

@@ -9,8 +9,8 @@ import pytest
 
 from oyez.engines.base import Hypothesis, Purpose, Request
 from oyez.protocol.client_events import AudioAppend
+from oyez.protocol.dialect import SessionLimits
 from oyez.protocol.errors import ClientError, Overload
-from oyez.protocol.limits import SessionLimits
 from oyez.protocol.session import State
 from support.driver import Driver, loudness_probabilities, silence, speech, spell, to_pcm
 from support.order import COMMITTED, COMPLETED, CREATED, STARTED, STOPPED, TEXT, check_events
@@ -499,20 +499,20 @@ def test_manual_mode_expects_the_commit_soon_after_the_last_speech() -> None:
 REVOKED = ClientError("This API key was revoked.", code="InvalidApiKey")
 
 
-def test_a_session_that_may_not_go_on_is_told_why_and_gets_what_was_said() -> None:
+def test_a_session_that_may_not_go_on_gets_an_error_and_its_finals() -> None:
     driver = Driver()
     driver.stream(np.concatenate([silence(0.5), speech(1.0)]))
     seen = len(driver.events)
     driver.end(REVOKED)
     driver.wait(0)
-    told = driver.events[seen:]
-    assert told[0]["type"] == "error"
-    assert told[0]["error"]["code"] == "InvalidApiKey"
-    assert driver.finals and told[-1]["type"] == "session.finished"
+    sent = driver.events[seen:]
+    assert sent[0]["type"] == "error"
+    assert sent[0]["error"]["code"] == "InvalidApiKey"
+    assert driver.finals and sent[-1]["type"] == "session.finished"
     assert not driver.append(speech(1.0)), "what comes afterwards is ignored"
 
 
-def test_of_a_large_append_a_session_that_may_not_go_on_hears_what_it_has_begun() -> None:
+def test_a_session_that_may_not_go_on_gets_the_final_of_a_turn_that_has_begun() -> None:
     def score(samples: np.ndarray) -> np.ndarray:
         if not driver.of("error"):
             driver.end(REVOKED)

@@ -1,4 +1,4 @@
-"""What the shell is told of an item besides the wire."""
+"""What `Completed` has of an item besides the events on the wire."""
 
 from __future__ import annotations
 

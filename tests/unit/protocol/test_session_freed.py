@@ -1,4 +1,4 @@
-"""Whoever lets go of a session frees it and its audio at once, without a garbage collection."""
+"""A session and its audio are freed with the last reference, without a garbage collection."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from oyez.engines.emotion.linear import Neutral
+from oyez.protocol.dialect import SessionLimits
 from oyez.protocol.effects import Effect, Recognise
 from oyez.protocol.errors import ClientError
-from oyez.protocol.limits import SessionLimits
 from oyez.protocol.qwen.dialect import QwenDialect
 from oyez.protocol.session import Session
 from support.driver import loudness_probabilities, silence, speech, spell

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from oyez.engines.base import LANGUAGES, Hypothesis, Piece, Purpose, Request
 from oyez.engines.language_prior import likeliest
-from oyez.protocol.limits import SessionLimits
+from oyez.protocol.dialect import SessionLimits
 from support.driver import Driver, silence, speech
 from support.order import check_events
 from support.polyglot import ENGLISH, GERMAN, JAPANESE, UNSURE, polyglot

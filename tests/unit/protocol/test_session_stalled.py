@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from oyez.protocol.client_events import AudioAppend
-from oyez.protocol.limits import SessionLimits
+from oyez.protocol.dialect import SessionLimits
 from support.driver import Driver, silence, speech, to_pcm
 from support.order import COMMITTED, COMPLETED, CREATED, STARTED, STOPPED, TEXT, check_events
 

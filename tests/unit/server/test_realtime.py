@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import re
 
-from oyez.protocol.limits import SessionLimits
+from oyez.protocol.dialect import SessionLimits
 from oyez.server.realtime import new_id, serves_model, session_limits
 from oyez.settings import Settings
 

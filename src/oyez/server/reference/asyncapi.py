@@ -8,10 +8,15 @@ from typing import Any
 
 from oyez import __version__
 from oyez.protocol.client_events import ClientEvent
-from oyez.protocol.codes import CLOSE_CODES, ERROR_CODES, ERROR_TYPES
 from oyez.protocol.qwen import codec
 from oyez.protocol.qwen.codec import CLIENT_EVENTS
-from oyez.protocol.server_events import SERVER_EVENTS, ServerEvent
+from oyez.protocol.server_events import (
+    CLOSE_CODES,
+    ERROR_CODES,
+    ERROR_TYPES,
+    SERVER_EVENTS,
+    ServerEvent,
+)
 from oyez.server.access.access import KEY_SUBPROTOCOL, SUBPROTOCOL
 from oyez.server.realtime import PATH, session_limits
 from oyez.server.reference.examples import CLIENT_EXAMPLES, server_examples

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import msgspec
+
+from oyez.protocol.dialect import SessionLimits
 from oyez.protocol.errors import ClientError, Overload, invalid_value
-from oyez.protocol.limits import SessionLimits
-from oyez.protocol.qwen.config import QwenConfig, merge
+from oyez.protocol.qwen.dialect import DEFAULTS, merge
 from oyez.protocol.server_events import (
     BufferCleared,
     BufferCommitted,
@@ -43,14 +45,14 @@ CLIENT_EXAMPLES: tuple[dict[str, Any], ...] = (
     {"type": "input_audio_buffer.clear", "event_id": "event_4"},
     {"type": "session.finish", "event_id": "event_5"},
 )
-_DEFAULTS = QwenConfig()
-_UPDATED = merge(_DEFAULTS, UPDATE, SessionLimits())
+_CREATED = msgspec.structs.replace(DEFAULTS, id=SESSION_ID, model=MODEL)
+_UPDATED = merge(_CREATED, UPDATE, SessionLimits())
 _RESULT = {"item_id": ITEM_ID, "language": "en", "emotion": "neutral"}
 _BAD_RATE = invalid_value("session.sample_rate", 44100, "8000, 16000")
 _OVERLOAD = Overload()
 _SERVER_EVENTS: tuple[tuple[type[ServerEvent], dict[str, Any]], ...] = (
-    (SessionCreated, {"session": _DEFAULTS.as_wire(SESSION_ID, MODEL)}),
-    (SessionUpdated, {"session": _UPDATED.as_wire(SESSION_ID, MODEL)}),
+    (SessionCreated, {"session": _CREATED}),
+    (SessionUpdated, {"session": _UPDATED}),
     (SpeechStarted, {"audio_start_ms": 320, "item_id": ITEM_ID}),
     (InterimText, {**_RESULT, "text": "It was the", "stash": " best of time"}),
     (SpeechStopped, {"audio_end_ms": 2912, "item_id": ITEM_ID}),

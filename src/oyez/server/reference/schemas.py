@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from oyez.protocol.client_events import ClientEvent
-from oyez.protocol.limits import SessionLimits
+from oyez.protocol.dialect import SessionLimits
 from oyez.protocol.qwen import schema as session_schema
 from oyez.protocol.server_events import ServerEvent
 

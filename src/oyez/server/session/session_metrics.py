@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 from oyez.logs import RateLimitedLogger
 from oyez.metrics import CLOSE_CODES, OTHER, Metrics
-from oyez.protocol.codes import ERROR_CODES
 from oyez.protocol.effects import Completed, Count, Effect, Recognise, Send, SpeechOnset
 from oyez.protocol.server_events import (
+    ERROR_CODES,
     BufferCleared,
     BufferCommitted,
     ErrorEvent,

@@ -6,13 +6,14 @@ import msgspec
 import pytest
 
 from oyez.engines.base import LANGUAGES
+from oyez.protocol.dialect import SessionLimits
 from oyez.protocol.errors import ClientError
-from oyez.protocol.limits import SessionLimits
-from oyez.protocol.qwen.config import QwenConfig, merge
+from oyez.protocol.qwen.dialect import DEFAULTS, in_force, merge
+from oyez.protocol.server_events import SessionInfo
 
 
-def changed(update: dict[str, Any], config: QwenConfig | None = None) -> QwenConfig:
-    return merge(config or QwenConfig(), update, SessionLimits(max_corpus_chars=100))
+def changed(update: dict[str, Any], config: SessionInfo = DEFAULTS) -> SessionInfo:
+    return merge(config, update, SessionLimits(max_corpus_chars=100))
 
 
 def test_what_the_python_sdk_sends_is_accepted() -> None:
@@ -31,9 +32,9 @@ def test_what_the_python_sdk_sends_is_accepted() -> None:
             },
         }
     )
-    assert config.in_force.codec_name == "pcm"
-    assert config.as_wire("s", "m").input_audio_format == "pcm16"
-    assert msgspec.to_builtins(config.as_wire("s", "m"))["input_audio_transcription"] == {}
+    assert in_force(config).codec_name == "pcm"
+    assert config.input_audio_format == "pcm16"
+    assert msgspec.to_builtins(config)["input_audio_transcription"] == {}
 
 
 def test_null_turn_detection_is_manual_and_absent_is_not() -> None:
@@ -52,37 +53,38 @@ def test_nested_audio_format_wins_and_knows_more_rates() -> None:
 
 def test_aliases_older_sdks_send_are_understood() -> None:
     config = changed({"language": "zh", "corpus": {"text": "oyez"}})
-    assert (config.in_force.language, config.in_force.context) == ("zh", "oyez")
+    assert (in_force(config).language, in_force(config).context) == ("zh", "oyez")
     flat = changed({"input_audio_transcription": {"corpus_text": "oyez"}})
-    assert flat.in_force.context == "oyez"
+    assert in_force(flat).context == "oyez"
 
 
 def test_null_aliases_do_not_change_anything() -> None:
     config = changed({"input_audio_transcription": {"language": "de"}, "language": None})
-    assert config.in_force.language == "de"
+    assert in_force(config).language == "de"
 
 
 @pytest.mark.parametrize("language", [None, "", "auto", "AUTO"])
 def test_no_language_means_detect(language: str | None) -> None:
-    assert changed({"input_audio_transcription": {"language": language}}).in_force.language is None
+    assert in_force(changed({"input_audio_transcription": {"language": language}})).language is None
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_all_languages_are_accepted(language: str) -> None:
     assert (
-        changed({"input_audio_transcription": {"language": language}}).in_force.language == language
+        in_force(changed({"input_audio_transcription": {"language": language}})).language
+        == language
     )
 
 
 def test_null_transcription_resets_but_keeps_transcribing() -> None:
     config = changed({"input_audio_transcription": {"language": "de"}})
-    assert changed({"input_audio_transcription": None}, config).in_force.language is None
+    assert in_force(changed({"input_audio_transcription": None}, config)).language is None
 
 
 def test_keys_not_named_keep_their_value() -> None:
     config = changed({"input_audio_transcription": {"language": "de", "corpus": {"text": "a"}}})
     config = changed({"input_audio_transcription": {"language": "fr"}}, config)
-    assert (config.in_force.language, config.in_force.context) == ("fr", "a")
+    assert (in_force(config).language, in_force(config).context) == ("fr", "a")
 
 
 @pytest.mark.parametrize("threshold", [-1, -1.0, 0, 0.2, 1])
@@ -185,14 +187,14 @@ def test_the_error_of_a_bad_language_lists_the_codes() -> None:
 def test_only_allowed_languages_may_be_asked_for(path: str) -> None:
     limits = SessionLimits(languages=("de", "en"))
 
-    def ask(language: str | None) -> QwenConfig:
+    def ask(language: str | None) -> SessionInfo:
         given = {"language": language}
         is_nested = "transcription" in path
         update = {"input_audio_transcription": given} if is_nested else given
-        return merge(QwenConfig(), update, limits)
+        return merge(DEFAULTS, update, limits)
 
-    assert ask("EN").in_force.language == "en"
-    assert ask(None).in_force.language is None
+    assert in_force(ask("EN")).language == "en"
+    assert in_force(ask(None)).language is None
     with pytest.raises(ClientError) as caught:
         ask("fr")
     assert caught.value.param == path
