@@ -30,8 +30,7 @@ from oyez.protocol.server_events import (
     TranscriptionFailed,
 )
 from oyez.protocol.session import Session
-from oyez.runtime.inline_driver import InlineDriver
-from oyez.runtime.session_runner import SessionRunner
+from oyez.runtime.session_runner import InlineDriver, SessionRunner
 
 PACKET_SAMPLES = SAMPLE_RATE // 10
 

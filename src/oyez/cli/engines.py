@@ -89,7 +89,7 @@ def load_configured(
     from oyez.runtime import loader
 
     try:
-        return loader.load_configured(chosen, progress)
+        return loader.load_engines(chosen, progress)
     except loader.LoadError as error:
         raise CommandError(str(error), NEVER_STARTED) from error
 

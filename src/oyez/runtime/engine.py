@@ -1,25 +1,54 @@
-"""Loads a recogniser and tries it, and runs batches on it."""
+"""Loads a recogniser, tries it on a sentence that is installed with oyez, and runs batches on it.
+
+The trial shows how much a conversation will cost on this machine, and whether the engine recognises
+words.
+"""
 
 from __future__ import annotations
 
 import logging
+import re
+import time
+import wave
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from importlib.resources import files
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
+import numpy as np
 
+from oyez.audio.pcm import SAMPLE_RATE, Samples, pcm16_to_samples
 from oyez.engines import library, registry
 from oyez.engines.base import (
     BUILT_IN_MODEL,
     EngineOptions,
     LoadError,
+    Purpose,
     Recogniser,
     RecognitionError,
     Request,
 )
-from oyez.runtime.calibration import Trial, try_out
 from oyez.runtime.cpu_limits import cpu_share
 from oyez.runtime.job import EngineLost, Outcome
+
+TRIED_BATCH = 4
+"""Jobs in a call of the trial, as on a busy server."""
+PARTIAL_SAMPLES = 3 * SAMPLE_RATE
+FINAL_SAMPLES = 4 * SAMPLE_RATE
+"""Typical length of a partial and of a final in a conversation."""
+PARTIALS_PER_S = 0.2
+"""Fewest partials that a session needs per second. It speaks half of the time, and partials come at
+their slowest acceptable rate."""
+FINALS_PER_S = 0.2
+"""Finals that a session needs per second. A turn of some seconds has one, and sometimes another
+that is discarded because the speaker continues."""
+MAX_TRIES = 3
+MAX_TRYING_S = 0.5
+"""No further try begins after this time."""
+KNOWN_WORDS = frozenset({"best", "times", "worst"})
+"""Words of the sentence that any model for English recognises."""
 
 Progress = Callable[[str], None]
 """Called with a line for the operator while an engine is loaded."""
@@ -36,8 +65,7 @@ class EngineChoice(msgspec.Struct, frozen=True, kw_only=True):
     threads: int
     """0 means all cores that this process may use, within the limits of its container."""
     cache_dir: str
-    models_dir: str | None
-    """Where models are found by name, or None."""
+    models_dir: str
 
     @property
     def usable_threads(self) -> int:
@@ -48,6 +76,22 @@ class EngineChoice(msgspec.Struct, frozen=True, kw_only=True):
     def label(self) -> str:
         """The engine and its model, for messages."""
         return f"engine {self.engine} with model {self.model}"
+
+
+class Trial(msgspec.Struct, frozen=True):
+    """The result of trying an engine at the start."""
+
+    session_cost: float
+    """The share of the engine's time that a session needs: see `runtime.capacity`."""
+    call_s: float
+    """Wall-clock time of the slowest call."""
+    text: str
+    """The text that the engine recognised."""
+
+    @property
+    def has_known_words(self) -> bool:
+        """Whether any of KNOWN_WORDS is in the text."""
+        return not KNOWN_WORDS.isdisjoint(re.findall(r"[a-z]+", self.text.lower()))
 
 
 def load_engine(
@@ -72,9 +116,12 @@ def load_engine(
     except LoadError:
         raise
     except Exception as error:
-        if _is_about(error, cache_dir):
-            raise LoadError(_unwritable(cache_dir, error)) from error
-        raise LoadError(f"{choice.label}: {reason(error)}") from error
+        if not _is_about(error, cache_dir):
+            raise LoadError(f"{choice.label}: {reason(error)}") from error
+        raise LoadError(
+            f"cache_dir {cache_dir} cannot be used: {getattr(error, 'strerror', None) or error}; "
+            "choose a place that can be written with --cache-dir"
+        ) from error
     return recogniser, trial
 
 
@@ -89,7 +136,10 @@ def run_batch(recogniser: Recogniser, requests: Sequence[Request]) -> list[Outco
         EngineLost: the engine ended during the call.
     """
     try:
-        return _call(recogniser, requests)
+        answers = recogniser.recognise(requests)
+        if len(answers) != len(requests):
+            raise RecognitionError(f"{len(requests)} requests, {len(answers)} answers")
+        return list(answers)
     except EngineLost:
         raise
     except BaseException as error:  # noqa: BLE001 - a plug-in may raise anything
@@ -100,6 +150,28 @@ def run_batch(recogniser: Recogniser, requests: Sequence[Request]) -> list[Outco
         return [outcome for request in requests for outcome in run_batch(recogniser, [request])]
 
 
+def try_out(recogniser: Recogniser, threads: int) -> Trial:
+    """Measure a warm engine. This takes about a second, or as long as two calls.
+
+    The cost is measured in CPU time, because other programs may use the machine at the moment. The
+    work of a GPU is therefore not measured. Raises any exception of the engine, also a
+    RecognitionError that it returns.
+
+    threads: how many threads the engine may use.
+    """
+    speech = _sentence()
+    partial = Request(speech[:PARTIAL_SAMPLES], Purpose.PARTIAL, "en")
+    final = Request(speech[:FINAL_SAMPLES], Purpose.FINAL, "en")
+    partials = _measure(recogniser, partial, recogniser.info.max_batch)
+    finals = _measure(recogniser, final, recogniser.info.max_batch_finals)
+    needed_s = PARTIALS_PER_S * partials.job_cpu_s + FINALS_PER_S * finals.job_cpu_s
+    return Trial(
+        session_cost=needed_s / threads,
+        call_s=max(partials.slowest_s, finals.slowest_s),
+        text=finals.text,
+    )
+
+
 def reason(error: Exception) -> str:
     """Return what went wrong, for people."""
     if isinstance(error, ModuleNotFoundError):
@@ -108,24 +180,19 @@ def reason(error: Exception) -> str:
 
 
 def _load(choice: EngineChoice) -> Recogniser:
-    model = _model_path(choice.model, choice.models_dir)
     engine_class = registry.find_recogniser(choice.engine)
     if choice.device not in engine_class.devices:
         raise LoadError(f"engine {choice.engine} runs on the CPU only: choose --engine whisper-ct2")
+    # a model that was added with `oyez models add`, else what the engine makes of the name
+    added = library.find(Path(choice.models_dir), choice.model)
     return engine_class.load(
         EngineOptions(
-            model=model,
+            model=str(added.directory) if added else choice.model,
             device=choice.device,
             threads=choice.usable_threads,
             cache_dir=choice.cache_dir,
         )
     )
-
-
-def _model_path(model: str, models_dir: str | None) -> str:
-    """Return the directory of a model that was added with `oyez models add`, else `model`."""
-    found = library.find(Path(models_dir), model) if models_dir else None
-    return str(found.directory) if found else model
 
 
 def _report_missing_words(choice: EngineChoice, trial: Trial, progress: Progress) -> None:
@@ -145,13 +212,6 @@ def _report_missing_words(choice: EngineChoice, trial: Trial, progress: Progress
     progress(f"{choice.label} does not recognise an English sentence: {text!r}")
 
 
-def _call(recogniser: Recogniser, requests: Sequence[Request]) -> list[Outcome]:
-    answers = recogniser.recognise(requests)
-    if len(answers) != len(requests):
-        raise RecognitionError(f"{len(requests)} requests, {len(answers)} answers")
-    return list(answers)
-
-
 def _as_recognition_error(error: BaseException) -> RecognitionError:
     if isinstance(error, RecognitionError):
         return error
@@ -169,9 +229,36 @@ def _is_about(error: Exception, directory: Path) -> bool:
     return path.is_relative_to(directory) or directory.is_relative_to(path)
 
 
-def _unwritable(cache_dir: Path, error: Exception) -> str:
-    why = getattr(error, "strerror", None) or error
-    return (
-        f"cache_dir {cache_dir} cannot be used: {why}; choose a place that can be written with "
-        "--cache-dir"
-    )
+class _Measurement(NamedTuple):
+    job_cpu_s: float
+    """CPU time of one job in the fastest try."""
+    slowest_s: float
+    """Wall-clock time of the slowest try."""
+    text: str
+
+
+def _measure(recogniser: Recogniser, request: Request, max_batch: int) -> _Measurement:
+    """Run a batch of equal requests on all workers at the same time, several times. Raises the
+    RecognitionError that the engine returns."""
+    batch = [request] * min(TRIED_BATCH, max_batch)
+    workers = recogniser.info.parallel
+    cpu_s, clock_s = [], []
+    end_s = time.monotonic() + MAX_TRYING_S
+    with ThreadPoolExecutor(workers) as pool:
+        for _ in range(MAX_TRIES):
+            began_cpu_s, began_s = time.process_time(), time.monotonic()
+            answers = list(pool.map(recogniser.recognise, [batch] * workers))
+            cpu_s.append(time.process_time() - began_cpu_s)
+            clock_s.append(time.monotonic() - began_s)
+            if time.monotonic() > end_s:
+                break
+    answer = answers[0][0]
+    if isinstance(answer, RecognitionError):
+        raise answer
+    return _Measurement(min(cpu_s) / (workers * len(batch)), max(clock_s), answer.text)
+
+
+def _sentence() -> Samples:
+    sentence = files("oyez") / "assets" / "two_cities.wav"
+    with sentence.open("rb") as file, wave.open(file) as audio:
+        return pcm16_to_samples(np.frombuffer(audio.readframes(FINAL_SAMPLES), "<i2"))

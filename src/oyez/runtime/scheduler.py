@@ -12,11 +12,10 @@ import math
 import threading
 import time
 from collections.abc import Callable, Hashable, Sequence
-from contextlib import suppress
 from enum import Enum
+from itertools import product
 from typing import Protocol
 
-from oyez.audio.pcm import SAMPLE_RATE
 from oyez.engines.base import Purpose, Recogniser, RecognitionError
 from oyez.metrics import Metrics
 from oyez.runtime.job import (
@@ -76,24 +75,24 @@ class JobMetrics:
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
+        by_urgency = (metrics.jobs_waiting, metrics.job_wait, metrics.job_late)
+        by_kind = (metrics.batch_run, metrics.batch_jobs, metrics.batch_audio)
         for urgency in Urgency:
-            for by_urgency in (metrics.jobs_waiting, metrics.job_wait, metrics.job_late):
-                by_urgency.labels(urgency.label)
+            for metric in by_urgency:
+                metric.labels(urgency.label)
             for end in End:
                 metrics.jobs_ended.labels(urgency.label, end.value)
-        for kind in BATCH_KINDS:
-            for by_kind in (metrics.batch_run, metrics.batch_jobs, metrics.batch_audio):
-                by_kind.labels(kind)
+        for metric, kind in product(by_kind, BATCH_KINDS):
+            metric.labels(kind)
 
     def ran(self, batch: Sequence[Job], began_s: float, ended_s: float) -> None:
         """Record a call of the engine and how long its jobs waited."""
         for job in batch:
             self._metrics.job_wait.labels(job.urgency.label).observe(began_s - job.submitted_s)
         kind = "background" if batch[0].is_background else batch[0].request.purpose.value
-        audio_samples = sum(job.samples for job in batch)
         self._metrics.batch_run.labels(kind).observe(ended_s - began_s)
         self._metrics.batch_jobs.labels(kind).observe(len(batch))
-        self._metrics.batch_audio.labels(kind).observe(audio_samples / SAMPLE_RATE)
+        self._metrics.batch_audio.labels(kind).observe(audio_s(batch))
 
     def ended(self, job: Job, end: End, now_s: float) -> None:
         """Record how a job ended, and how late its answer was."""
@@ -116,7 +115,8 @@ class Scheduler:
     ) -> None:
         """weight: of a tenant, see `Fairness`; it must return quickly. call_s: how long a call with
         some seconds of audio takes on this machine; 0 if unknown."""
-        self._engine = WatchedEngine(recogniser, call_s)
+        self.engine = WatchedEngine(recogniser, call_s)
+        """The engine. While it is not up, jobs wait."""
         self._observers = observers
         self._queue = Queue(max_waiting, weight)
         self._running: set[Job] = set()
@@ -162,25 +162,10 @@ class Scheduler:
         with self._changed:
             return self._queue.overdue_s(time.monotonic())
 
-    @property
-    def is_up(self) -> bool:
-        """Whether the engine can be called now. While it cannot, jobs wait."""
-        return self._engine.is_up
-
-    @property
-    def is_lost(self) -> bool:
-        """Whether the engine has ended and will not restart."""
-        return self._engine.is_lost
-
-    @property
-    def stuck_s(self) -> float:
-        """How long a call of the engine has been over its time limit; 0 if none is."""
-        return self._engine.stuck_s
-
     def check(self) -> None:
         """Give up calls that take too long: their jobs end with a RecognitionError, and the engine
         is restarted if possible. Call this every CHECK_S."""
-        late = self._engine.late_calls()
+        late = self.engine.late_calls()
         for call in late:
             fields = {
                 "after_s": round(call.checked_s, 1),
@@ -188,9 +173,10 @@ class Scheduler:
                 "audio_s": round(audio_s(call.jobs), 1),
             }
             log.error("the engine does not answer", extra={"fields": fields})
-            self._give_up(call.jobs, RecognitionError("the engine did not answer in time"))
+            error = RecognitionError("the engine did not answer in time")
+            self._end_running(call.jobs, error, End.GIVEN_UP)
         if late:
-            self._engine.restart()
+            self.engine.restart()
 
     def submit(self, job: Job) -> Job | None:
         """Queue a job. Returns the waiting job that it replaced, if any; that one has ended.
@@ -255,7 +241,7 @@ class Scheduler:
                 self._run(batch)
             except BaseException:
                 log.exception("a worker of the engine failed", extra={"rate_limit": True})
-                self._give_up(batch, RecognitionError("internal error"))
+                self._end_running(batch, RecognitionError("internal error"), End.GIVEN_UP)
                 time.sleep(RECOVER_S)
             finally:
                 if batch:
@@ -265,103 +251,87 @@ class Scheduler:
     def _run(self, batch: Sequence[Job]) -> None:
         """Answer every job of a batch. Jobs of turns that were in the engine when it ended run
         alone after the others, because they may have been the cause."""
-        alone = [job for job in batch if self._engine.losses(job)]
+        alone = [job for job in batch if self.engine.losses(job)]
         together = [job for job in batch if job not in alone]
         if together:
             try:
                 outcomes = self._recognise(together)
             except EngineLost as lost:
                 if not isinstance(lost, EngineUnavailable):
-                    self._engine.count_losses(together)
+                    self.engine.count_losses(together)
                 alone = [*together, *alone]
             else:
                 for job, outcome in zip(together, outcomes, strict=True):
-                    self._answer(job, outcome)
+                    self._end_running([job], outcome, End.ANSWERED)
         for job in alone:
-            self._answer(job, self._recognise_alone(job))
-
-    def _answer(self, job: Job, outcome: Outcome) -> None:
-        if self._take_running(job):
-            self._finish(job, outcome, End.ANSWERED)
+            self._end_running([job], self._recognise_alone(job), End.ANSWERED)
 
     def _recognise(self, jobs: Sequence[Job]) -> list[Outcome]:
         """Call the engine once. Raises EngineLost."""
         began_s = time.monotonic()
-        outcomes = self._engine.recognise(jobs)
+        outcomes = self.engine.recognise(jobs)
         ended_s = time.monotonic()
         self._notify(lambda observer: observer.ran(jobs, began_s, ended_s))
         return outcomes
 
     def _recognise_alone(self, job: Job) -> Outcome:
-        """Run a job whose turn was in the engine when it ended. A final is tried once more. A
-        partial is not, and neither is a turn with which the engine ended MAX_LOSSES times."""
-        if job.is_partial or self._engine.losses(job) >= MAX_LOSSES:
+        """Run a job whose turn was in the engine when it ended. A final is tried once more, when
+        the engine is up again. A partial is not, and neither is a turn with which the engine ended
+        MAX_LOSSES times."""
+        if job.is_partial or self.engine.losses(job) >= MAX_LOSSES:
             return EngineLost("the engine ended while it worked on this turn")
-        try:
-            (outcome,) = self._recognise_when_up(job)
-        except EngineLost as lost:
-            self._engine.count_losses([job])
-            return lost
-        self._engine.forget_losses(job)
-        return outcome
+        while self._is_wanted_when_up(job):
+            try:
+                (outcome,) = self._recognise([job])
+            except EngineUnavailable:
+                continue
+            except EngineLost as lost:
+                self.engine.count_losses([job])
+                return lost
+            self.engine.forget_losses(job)
+            return outcome
+        return EngineUnavailable("the answer is not wanted any more")
 
-    def _recognise_when_up(self, job: Job) -> list[Outcome]:
-        """Call the engine once it is up again.
-
-        Raises:
-            EngineUnavailable: the answer is not wanted any more.
-            EngineLost: the engine ended during the call.
-        """
-        while True:
-            with self._changed:
-                while not (self.is_up or self._stopping) and job in self._running:
-                    self._changed.wait(RESTART_POLL_S)
-                if self._stopping or job not in self._running:
-                    raise EngineUnavailable("the answer is not wanted any more")
-            with suppress(EngineUnavailable):
-                return self._recognise([job])
+    def _is_wanted_when_up(self, job: Job) -> bool:
+        """Wait until the engine is up. Returns whether the job is still wanted then."""
+        with self._changed:
+            while not (self.engine.is_up or self._stopping) and job in self._running:
+                self._changed.wait(RESTART_POLL_S)
+            return not self._stopping and job in self._running
 
     def _next_batch(self) -> list[Job]:
         """Wait for work. Returns an empty list when the scheduler stops."""
         with self._changed:
             while not (self._stopping or self._may_take()):
-                self._changed.wait(self._longest_wait_s)
+                # nothing notifies that no live jobs are expected any more, or that the engine is up
+                longest_s = LIVE_S if self.engine.is_up else RESTART_POLL_S
+                self._changed.wait(longest_s if self._queue else None)
             if self._stopping:
                 return []
-            batch = self._queue.take(self._engine.info, self._idle_workers)
+            batch = self._queue.take(self.engine.info, self._idle_workers)
             self._idle_workers -= 1
             self._running.update(batch)
             return batch
-
-    @property
-    def _longest_wait_s(self) -> float | None:
-        """After how long `_may_take` may become true without a notification; None: never."""
-        if not self._queue:
-            return None
-        return LIVE_S if self.is_up else RESTART_POLL_S
 
     def _may_take(self) -> bool:
         """Return whether there is work for one more worker. While live jobs are expected, the last
         idle worker takes no background jobs: a batch cannot be interrupted, and one of background
         jobs may take a second."""
-        if not self._queue or not self.is_up:
+        if not self._queue or not self.engine.is_up:
             return False
         if self._queue.has_live:
             return True
         is_spare = self._idle_workers > 1 or len(self._threads) == 1
         return is_spare or time.monotonic() - self._last_live_s >= LIVE_S
 
-    def _take_running(self, job: Job) -> bool:
-        """Remove a job from the running ones. Returns False if it has already ended otherwise."""
-        with self._changed:
-            wanted = job in self._running
-            self._running.discard(job)
-            return wanted
-
-    def _give_up(self, jobs: Sequence[Job], error: RecognitionError) -> None:
+    def _end_running(self, jobs: Sequence[Job], outcome: Outcome, end: End) -> None:
+        """End those of the jobs that have not ended otherwise meanwhile."""
         for job in jobs:
-            if self._take_running(job):
-                self._finish(job, error, End.GIVEN_UP)
+            with self._changed:
+                is_wanted = job in self._running
+                self._running.discard(job)
+            if is_wanted:
+                self._finish(job, outcome, end)
 
     def _finish(self, job: Job, outcome: Outcome, end: End) -> None:
         self._notify_ended(job, end)

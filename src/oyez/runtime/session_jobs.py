@@ -110,12 +110,17 @@ class SessionJobs:
         self._runner = None
 
     def _job(self, effect: Recognise, ahead_s: float) -> Job:
-        if self._is_patient:
-            ahead_s = math.inf
-        urgency = _urgency(effect, ahead_s)
-        is_partial = effect.request.purpose is Purpose.PARTIAL
-        is_realtime = ahead_s <= _PACED_S
-        patience_s = _patience_s(effect, urgency)
+        request = effect.request
+        is_partial = request.purpose is Purpose.PARTIAL
+        is_realtime = not self._is_patient and ahead_s <= _PACED_S
+        if self._is_patient or ahead_s > AHEAD_S:
+            urgency, patience_s = Urgency.BACKGROUND, BACKGROUND_S
+        elif is_partial:
+            has_words = request.prefix or request.hint
+            urgency, patience_s = Urgency.PARTIAL, PARTIAL_S if has_words else FIRST_PARTIAL_S
+        else:
+            urgency = Urgency.SPECULATIVE if effect.speculative else Urgency.FINAL
+            patience_s = effect.due_s
         if not is_partial and not self._is_patient:
             patience_s += OWN_FINAL_S * self.finals_waiting
         few_finals = _FEW_FINALS if is_realtime else _FEW_FINALS_AHEAD
@@ -124,7 +129,7 @@ class SessionJobs:
             owner=self._owner,
             item=effect.item_id,
             segment=effect.segment,
-            request=effect.request,
+            request=request,
             urgency=urgency,
             deadline_s=time.monotonic() + patience_s,
             callback=partial(self._hand_over, effect.job),
@@ -191,21 +196,3 @@ class SessionJobs:
         quiet_s = min(waited_s, now_s - self._answered_s)
         is_late = quiet_s > patience_s or waited_s > MOST_PATIENCE * patience_s
         return is_late and not self._scheduler.is_running(job)
-
-
-def _urgency(effect: Recognise, ahead_s: float) -> Urgency:
-    if ahead_s > AHEAD_S:
-        return Urgency.BACKGROUND
-    if effect.request.purpose is Purpose.PARTIAL:
-        return Urgency.PARTIAL
-    return Urgency.SPECULATIVE if effect.speculative else Urgency.FINAL
-
-
-def _patience_s(effect: Recognise, urgency: Urgency) -> float:
-    """Return in how many seconds the answer is wanted."""
-    if urgency is Urgency.BACKGROUND:
-        return BACKGROUND_S
-    if urgency is Urgency.PARTIAL:
-        first_words = not effect.request.prefix and not effect.request.hint
-        return FIRST_PARTIAL_S if first_words else PARTIAL_S
-    return effect.due_s

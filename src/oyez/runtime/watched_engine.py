@@ -33,15 +33,10 @@ MAX_REMEMBERED_TURNS = 1024
 class Restartable(Protocol):
     """A recogniser whose engine can be ended during a call, and then starts again."""
 
-    @property
-    def is_up(self) -> bool:
-        """Whether the engine can be called now."""
-        ...
-
-    @property
-    def is_lost(self) -> bool:
-        """Whether it could not be started again and will not be tried any more."""
-        ...
+    is_up: bool
+    """Whether the engine can be called now."""
+    is_lost: bool
+    """Whether it could not be started again and will not be tried any more."""
 
     def restart(self) -> None:
         """End the engine. All running calls raise EngineLost."""

@@ -20,7 +20,7 @@ from aiohttp import web
 from oyez import __version__
 from oyez.accounts.database import DatabaseError
 from oyez.metrics import Metrics
-from oyez.runtime.loader import Engines, LoadError, load_configured
+from oyez.runtime.loader import Engines, LoadError, load_engines
 from oyez.server.access.access import Access, Accounts
 from oyez.server.app import Server
 from oyez.server.process import listening, resources, signals, tls
@@ -126,7 +126,7 @@ def _open_accounts(settings: Settings, metrics: Metrics) -> Iterator[Accounts]:
 
 def _load(settings: Settings, show: Callable[[str], None]) -> Engines:
     try:
-        return load_configured(settings, show, in_own_process=True)
+        return load_engines(settings, show, in_own_process=True)
     except LoadError as error:
         raise StartupError(str(error)) from error
 

@@ -27,9 +27,8 @@ from oyez.server.access.auth import SUBPROTOCOL
 from oyez.server.access.callers import Caller
 from oyez.server.access.refusals import Refusal, refuse
 from oyez.server.process.resources import MEBIBYTE, MemoryGuard, resident_mb
-from oyez.server.session.byte_budget import ByteBudget
-from oyez.server.session.connection import LEAVING, Connection, ConnectionLimits
-from oyez.server.session.outbox import CLOSE_HANDSHAKE_S
+from oyez.server.session.buffers import CLOSE_HANDSHAKE_S, ByteBudget
+from oyez.server.session.connection import LEAVING, Connection
 from oyez.server.session.session_metrics import ServerMetrics
 from oyez.server.session.usage_recorder import UsageRecorder
 from oyez.server.session.websocket import WebSocket
@@ -177,7 +176,7 @@ class Realtime:
             vad_batcher=self.vad_batcher,
             metrics=self._metrics,
             watch=watch,
-            limits=connection_limits(self._settings),
+            settings=self._settings,
             memory=memory,
             client=request.remote,
             caller=caller,
@@ -238,15 +237,4 @@ def session_limits(settings: Settings, languages: tuple[str, ...] = ()) -> Sessi
         stalled_turn_ms=round(settings.stalled_turn_s * 1000),
         max_session_ms=round(settings.max_session_s * 1000),
         close_after_finish_ms=round(settings.close_after_finish_s * 1000),
-    )
-
-
-def connection_limits(settings: Settings) -> ConnectionLimits:
-    """Return the settings that concern one socket."""
-    return ConnectionLimits(
-        max_backlog_s=settings.max_backlog_s,
-        send_buffer_bytes=settings.send_buffer_bytes,
-        slow_reader_timeout_s=settings.slow_reader_timeout_s,
-        ping_interval_s=settings.ping_interval_s,
-        ping_timeout_s=settings.ping_timeout_s,
     )

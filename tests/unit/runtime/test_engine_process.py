@@ -19,10 +19,9 @@ import pytest
 
 from oyez.engines.base import Hypothesis, LoadError, Purpose, RecognitionError, Request
 from oyez.engines.fake import FakeRecogniser
-from oyez.runtime import engine_process
+from oyez.runtime import engine_child, engine_process
 from oyez.runtime.engine import EngineChoice
 from oyez.runtime.engine_process import EngineProcess
-from oyez.runtime.engine_wire import LANE_SAMPLES
 from oyez.runtime.job import EngineLost
 from oyez.runtime.watched_engine import Restartable
 
@@ -33,7 +32,7 @@ LATEST_S = 20.0
 
 def choice(**changes: str) -> EngineChoice:
     chosen = {"engine": "fake", "model": "base", "device": "cpu", "cache_dir": "unused"}
-    return EngineChoice(threads=2, models_dir=None, **{**chosen, **changes})
+    return EngineChoice(threads=2, models_dir="unused", **{**chosen, **changes})
 
 
 def request(context: str = "", samples: int = 16_000) -> Request:
@@ -76,12 +75,15 @@ def test_it_answers_as_in_this_process(healthy: EngineProcess) -> None:
     assert healthy.recognise([]) == []
 
 
-def test_more_audio_than_a_lane_takes_is_shared_out(healthy: EngineProcess) -> None:
-    too_long, whole = request(samples=LANE_SAMPLES + 1), request(samples=LANE_SAMPLES)
-    answers = healthy.recognise([request(), whole, too_long, request()])
-    assert isinstance(answers[2], RecognitionError)
-    words = [len(each.pieces) for each in answers if isinstance(each, Hypothesis)]
-    assert words == [2, 240, 2]
+def test_audio_that_is_too_long_for_a_message_is_refused(
+    healthy: EngineProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_child, "MAX_MESSAGE_BYTES", 1 << 20)
+    pid = healthy.pid
+    with pytest.raises(ValueError, match="too many for one message"):
+        healthy.recognise([request(samples=1 << 18)])
+    assert isinstance(healthy.recognise([request(samples=1 << 17)])[0], Hypothesis)
+    assert healthy.pid == pid
 
 
 def test_what_the_engine_raises_is_an_answer_and_a_line_of_our_log(
@@ -187,7 +189,7 @@ import os
 from oyez.runtime.engine import EngineChoice
 from oyez.runtime.engine_process import EngineProcess
 choice = EngineChoice(
-    engine="fake", model="base", device="cpu", threads=1, cache_dir="unused", models_dir=None
+    engine="fake", model="base", device="cpu", threads=1, cache_dir="unused", models_dir="unused"
 )
 print(EngineProcess(choice, lambda line: None).pid, flush=True)
 {ending}

@@ -3,33 +3,62 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Hashable
-from dataclasses import dataclass
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oyez.runtime import fairness as module
-from oyez.runtime.fairness import MAX_LEAD, POSTPONED_S, Fairness
+from oyez.engines.base import Purpose, Request
+from oyez.runtime import queue as module
+from oyez.runtime.job import Job, Urgency
+from oyez.runtime.queue import MAX_LEAD, POSTPONED_S, Fairness
+
+NO_AUDIO = Request(np.zeros(0, np.float32), Purpose.FINAL)
 
 
-@dataclass(eq=False)
-class Claim:
+class Claim(Job):
+    """A job of any cost and rank."""
+
     owner: str
-    cost: float = 1.0
-    rank: int = 0
-    deadline_s: float = 0.0
-    tenant: str = "tenant"
+    tenant: str
+
+    def __init__(
+        self,
+        owner: str,
+        cost: float = 1.0,
+        rank: int = 0,
+        deadline_s: float = 0.0,
+        tenant: str = "tenant",
+    ) -> None:
+        def callback(outcome: object) -> None: ...
+
+        super().__init__(
+            owner, "item", 0, NO_AUDIO, Urgency.FINAL, deadline_s, callback, tenant=tenant
+        )
+        self._cost = cost
+        self.rank = rank
+
+    @property
+    def cost(self) -> float:
+        return self._cost
 
     def order(self) -> tuple[int, float, float]:
         return self.rank, self.deadline_s, 0.0
+
+
+def first_of(fairness: Fairness, waiting: list[Claim]) -> Claim:
+    """The claim that is served next."""
+    claim = fairness.arrange(waiting)[0]
+    assert isinstance(claim, Claim)
+    return claim
 
 
 def serve(fairness: Fairness, waiting: list[Claim], count: int = 1) -> list[Claim]:
     """The next so many, one by one; each leaves the list."""
     served = []
     for _ in range(count):
-        served.append(fairness.arrange(waiting)[0])
+        served.append(first_of(fairness, waiting))
         fairness.serve(served[-1])
         waiting.remove(served[-1])
     return served
@@ -39,7 +68,7 @@ def shares(fairness: Fairness, hungry: list[Claim], rounds: int) -> Counter[str]
     """What each owner is served when claims like these always wait."""
     costs: Counter[str] = Counter()
     for _ in range(rounds):
-        first = fairness.arrange(hungry)[0]
+        first = first_of(fairness, hungry)
         fairness.serve(first)
         costs[first.owner] += first.cost  # type: ignore[assignment]
     return costs
@@ -108,7 +137,7 @@ def test_when_nothing_waits_all_are_equal_again() -> None:
 
 def remembered(fairness: Fairness) -> int:
     levels = [fairness._tenants, *fairness._owners.values()]
-    return sum(len(level._tags) for level in levels)
+    return sum(len(level.tags) for level in levels)
 
 
 def test_owners_that_left_are_forgotten_once_the_others_have_caught_up() -> None:

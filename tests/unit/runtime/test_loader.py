@@ -11,19 +11,16 @@ from oyez.engines.base import EngineOptions
 from oyez.engines.emotion.linear import LinearClassifier, Neutral
 from oyez.engines.emotion.weights import EmotionWeights, find_weights
 from oyez.runtime.loader import Engines, LoadError, load_engines
+from oyez.settings import Settings
 from oyez.testing import FakeRecogniser
 
 
 def load(**changes: Any) -> Engines:
-    choice: dict[str, Any] = {
-        "engine": "fake",
-        "model": "base",
-        "device": "cpu",
-        "threads": 1,
-        "cache_dir": Path("unused"),
-        "vad": "energy",
-    }
-    return load_engines(**{**choice, **changes})
+    """changes: of the settings, also to what no setting may be."""
+    progress = changes.pop("progress", lambda line: None)
+    settings = Settings(engine="fake", threads=1, vad="energy", emotion="off")
+    folders = {"cache_dir": Path("unused"), "models_dir": Path("unused")}
+    return load_engines(settings.model_copy(update={**folders, **changes}), progress)
 
 
 def with_features(space: str) -> FakeRecogniser:

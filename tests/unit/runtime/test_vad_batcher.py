@@ -32,7 +32,7 @@ class CountingDetector(FakeDetector):
 
 
 class Speaker(SessionRunner):
-    """In place of a session: has so many windows to score, `at_once` per turn."""
+    """In place of a session: has so many windows to score, `at_once` per slice."""
 
     def __init__(
         self, batcher: VadBatcher, count: int, *, at_once: int = MAX_WINDOWS, level: float = LOUD
@@ -45,7 +45,7 @@ class Speaker(SessionRunner):
     def ask(self) -> None:
         self._batcher.schedule(self)
 
-    def take_turn(self) -> AudioChunk | None:
+    def take_slice(self) -> AudioChunk | None:
         count = min(self._left, self._at_once)
         self._left -= count
         return (windows(count, self._level), None) if count else None
@@ -131,7 +131,7 @@ async def test_a_call_is_bounded_and_files_do_not_hold_up_speakers() -> None:
         speaker.ask()
     await all_done(live)
     heard = [len(speaker.heard) for speaker in files]
-    assert max(heard) <= 2 * MAX_WINDOWS, "each has one turn before anybody has another"
+    assert max(heard) <= 2 * MAX_WINDOWS, "each has one slice before any has another"
     assert not any(speaker.done.is_set() for speaker in files)
     await all_done(*files)
     assert max(detector.calls) < MAX_WINDOWS_PER_ROUND + MAX_WINDOWS
@@ -165,7 +165,7 @@ async def test_what_fails_for_one_stream_fails_for_no_other() -> None:
     assert isinstance(speakers[1].failure, ZeroDivisionError)
 
 
-async def test_nobody_has_a_turn_after_the_end() -> None:
+async def test_no_session_has_a_slice_after_the_end() -> None:
     detector = CountingDetector()
     batcher = VadBatcher(detector)
     Speaker(batcher, 1).ask()

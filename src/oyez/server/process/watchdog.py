@@ -37,9 +37,9 @@ class EngineWatch:
     @property
     def state(self) -> EngineState:
         """The engine's state, as `/healthz` reports it."""
-        if self._scheduler.stuck_s:
+        if self._scheduler.engine.stuck_s:
             return "engine_stuck"
-        return "ok" if self._scheduler.is_up else "engine_restarting"
+        return "ok" if self._scheduler.engine.is_up else "engine_restarting"
 
     @property
     def is_alive(self) -> bool:
@@ -63,7 +63,7 @@ class EngineWatch:
         """Check the engine once."""
         self._scheduler.check()
         self._log_changes()
-        if self._scheduler.stuck_s > STUCK_S or self._scheduler.is_lost:
+        if self._scheduler.engine.stuck_s > STUCK_S or self._scheduler.engine.is_lost:
             self.lost.set()
 
     def _log_changes(self) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from oyez.engines.base import Purpose, Request
 from oyez.metrics import Metrics
-from oyez.protocol.effects import Count, Recognise, Send, SpeechOnset
+from oyez.protocol.effects import Completed, Count, Recognise, Send, SpeechOnset
 from oyez.protocol.server_events import (
     BufferCleared,
     BufferCommitted,
@@ -114,11 +114,12 @@ def test_a_final_without_interims_has_the_first_words_and_an_empty_one_has_none(
     watched.at(1.5, completed(item="a"))
     watched.at(2.0, started("b"))
     watched.at(2.5, stopped("b"), committed("b"), completed("", "b"))
+    watched.watch.observe(Completed("b", 0, 8000, 0.2, "en", "neutral", "", ()))
     first_words = watched.sum_and_count("first_words_seconds", 'pace="live"')
     assert first_words == about(1.5, 1.0)
     assert watched.figure('turns_ended_total{mode="vad",outcome="words"}') == 1.0
     assert watched.figure('turns_ended_total{mode="vad",outcome="empty"}') == 1.0
-    assert watched.watch.figures.empty == 1
+    assert (watched.watch.figures.finals, watched.watch.figures.empty) == (1, 1)
 
 
 def test_finals_count_from_the_end_of_their_turn() -> None:

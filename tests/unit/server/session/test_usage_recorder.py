@@ -15,7 +15,7 @@ from oyez.protocol.effects import Completed
 from oyez.server.access.admission import Quotas
 from oyez.server.access.callers import ANONYMOUS, Caller
 from oyez.server.session import usage_recorder
-from oyez.server.session.figures import Figures
+from oyez.server.session.session_metrics import Figures
 from oyez.server.session.usage_recorder import UsageRecorder
 from support.server import eventually
 

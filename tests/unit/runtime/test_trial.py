@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 from oyez.engines.base import Hypothesis, Purpose, RecognitionError, Request
-from oyez.runtime.calibration import FINALS_PER_S, PARTIALS_PER_S, try_out
+from oyez.runtime.engine import FINALS_PER_S, PARTIALS_PER_S, try_out
 from oyez.testing import FakeRecogniser
 
 
