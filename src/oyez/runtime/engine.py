@@ -14,7 +14,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -142,12 +141,17 @@ def run_batch(recogniser: Recogniser, requests: Sequence[Request]) -> list[Outco
         return list(answers)
     except EngineLost:
         raise
-    except BaseException as error:  # noqa: BLE001 - a plug-in may raise anything
+    except BaseException as error:
         fields = {"requests": len(requests)}
         log.warning("the engine failed on a batch", extra={"fields": fields, "rate_limit": True})
-        if len(requests) == 1:
-            return [_as_recognition_error(error)]
-        return [outcome for request in requests for outcome in run_batch(recogniser, [request])]
+        if len(requests) != 1:
+            return [outcome for request in requests for outcome in run_batch(recogniser, [request])]
+        if isinstance(error, RecognitionError):
+            return [error]
+        log.error("the engine raised", exc_info=error, extra={"rate_limit": True})
+        failure = RecognitionError(f"{type(error).__name__}: {error}")
+        failure.__cause__ = error
+        return [failure]
 
 
 def try_out(recogniser: Recogniser, threads: int) -> Trial:
@@ -159,17 +163,13 @@ def try_out(recogniser: Recogniser, threads: int) -> Trial:
 
     threads: how many threads the engine may use.
     """
-    speech = _sentence()
+    speech, info = _sentence(), recogniser.info
     partial = Request(speech[:PARTIAL_SAMPLES], Purpose.PARTIAL, "en")
     final = Request(speech[:FINAL_SAMPLES], Purpose.FINAL, "en")
-    partials = _measure(recogniser, partial, recogniser.info.max_batch)
-    finals = _measure(recogniser, final, recogniser.info.max_batch_finals)
-    needed_s = PARTIALS_PER_S * partials.job_cpu_s + FINALS_PER_S * finals.job_cpu_s
-    return Trial(
-        session_cost=needed_s / threads,
-        call_s=max(partials.slowest_s, finals.slowest_s),
-        text=finals.text,
-    )
+    partial_cpu_s, slowest_partial_s, _ = _measure(recogniser, partial, info.max_batch)
+    final_cpu_s, slowest_final_s, text = _measure(recogniser, final, info.max_batch_finals)
+    needed_s = PARTIALS_PER_S * partial_cpu_s + FINALS_PER_S * final_cpu_s
+    return Trial(needed_s / threads, max(slowest_partial_s, slowest_final_s), text)
 
 
 def reason(error: Exception) -> str:
@@ -212,15 +212,6 @@ def _report_missing_words(choice: EngineChoice, trial: Trial, progress: Progress
     progress(f"{choice.label} does not recognise an English sentence: {text!r}")
 
 
-def _as_recognition_error(error: BaseException) -> RecognitionError:
-    if isinstance(error, RecognitionError):
-        return error
-    log.error("the engine raised", exc_info=error, extra={"rate_limit": True})
-    wrapped = RecognitionError(f"{type(error).__name__}: {error}")
-    wrapped.__cause__ = error
-    return wrapped
-
-
 def _is_about(error: Exception, directory: Path) -> bool:
     """Return whether an error is about this directory, a file in it, or one of its parents."""
     if not (isinstance(error, OSError) and isinstance(error.filename, str)):
@@ -229,17 +220,10 @@ def _is_about(error: Exception, directory: Path) -> bool:
     return path.is_relative_to(directory) or directory.is_relative_to(path)
 
 
-class _Measurement(NamedTuple):
-    job_cpu_s: float
-    """CPU time of one job in the fastest try."""
-    slowest_s: float
-    """Wall-clock time of the slowest try."""
-    text: str
-
-
-def _measure(recogniser: Recogniser, request: Request, max_batch: int) -> _Measurement:
-    """Run a batch of equal requests on all workers at the same time, several times. Raises the
-    RecognitionError that the engine returns."""
+def _measure(recogniser: Recogniser, request: Request, max_batch: int) -> tuple[float, float, str]:
+    """Run a batch of equal requests on all workers at the same time, several times. Returns the CPU
+    time of one job in the fastest try, the wall-clock time of the slowest try, and the text. Raises
+    the RecognitionError that the engine returns."""
     batch = [request] * min(TRIED_BATCH, max_batch)
     workers = recogniser.info.parallel
     cpu_s, clock_s = [], []
@@ -255,7 +239,7 @@ def _measure(recogniser: Recogniser, request: Request, max_batch: int) -> _Measu
     answer = answers[0][0]
     if isinstance(answer, RecognitionError):
         raise answer
-    return _Measurement(min(cpu_s) / (workers * len(batch)), max(clock_s), answer.text)
+    return min(cpu_s) / (workers * len(batch)), max(clock_s), answer.text
 
 
 def _sentence() -> Samples:

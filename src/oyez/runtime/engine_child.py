@@ -28,7 +28,7 @@ import numpy as np
 
 from oyez.audio.pcm import Samples
 from oyez.engines.base import Hypothesis, Info, LoadError, Recogniser, Request
-from oyez.runtime.engine import EngineChoice, Trial, load_engine, run_batch
+from oyez.runtime.engine import EngineChoice, Trial, load_engine, reason, run_batch
 
 MAX_MESSAGE_BYTES = 64 << 20
 """More than the longest audio of any engine. A quarter of an hour has 55 MiB."""
@@ -185,13 +185,12 @@ def _serve_lane(recogniser: Recogniser, lane: Channel) -> None:
         while True:
             call = lane.receive()
             assert isinstance(call, Call)
-            answers = [
-                outcome
-                if isinstance(outcome, Hypothesis)
-                else str(outcome) or type(outcome).__name__
-                for outcome in run_batch(recogniser, call.requests)
-            ]
-            lane.send(Answers(answers))
+            outcomes = run_batch(recogniser, call.requests)
+            lane.send(
+                Answers(
+                    [each if isinstance(each, Hypothesis) else reason(each) for each in outcomes]
+                )
+            )
     except WireError:
         os._exit(0)  # the server has ended
     except BaseException:

@@ -59,11 +59,7 @@ class EngineProcess:
 
     def __init__(self, choice: EngineChoice, progress: Progress) -> None:
         """Start the process and wait until the engine is loaded. If any exception interrupts the
-        wait, for example SystemExit from a signal, the process is ended.
-
-        Raises:
-            LoadError: the engine cannot be loaded.
-        """
+        wait, for example SystemExit from a signal, the process is ended. Raises LoadError."""
         self._choice = choice
         self._progress = progress
         self._lock = threading.Lock()
@@ -75,9 +71,7 @@ class EngineProcess:
         self._trial: Trial | None = None
         self.is_up = False
         self.is_lost = False
-        self._supervisor = threading.Thread(
-            target=self._supervise, name="engine-supervisor", daemon=True
-        )
+        self._supervisor = threading.Thread(target=self._supervise, daemon=True)
         self._supervisor.start()
         try:
             self._decided.wait()
@@ -118,9 +112,7 @@ class EngineProcess:
         except EngineLost:
             self._retire(child)
             raise
-        return [
-            RecognitionError(answer) if isinstance(answer, str) else answer for answer in answers
-        ]
+        return [RecognitionError(each) if isinstance(each, str) else each for each in answers]
 
     def restart(self) -> None:
         """End the process. It is then started again."""

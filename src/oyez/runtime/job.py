@@ -74,7 +74,7 @@ class Job:
     urgency: Urgency
     deadline_s: float
     """When the answer is due."""
-    callback: Callable[[Outcome], None]
+    callback: Callable[[Outcome], object]
     """Called once with the outcome, in a worker thread. It must return quickly."""
     is_replaceable: bool = False
     """Whether a newer job of the same segment replaces this one while it waits."""

@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Hashable, Sequence
 from enum import Enum
 from itertools import product
-from typing import Protocol
 
 from oyez.engines.base import Purpose, Recogniser, RecognitionError
 from oyez.metrics import Metrics
@@ -55,9 +54,9 @@ class End(Enum):
     RecognitionError."""
 
 
-class Observer(Protocol):
-    """Notified of what the scheduler does, from any thread. Its methods must return quickly. Times
-    are those of `time.monotonic`."""
+class Observer:
+    """Notified of what the scheduler does, from any thread. Its methods must return quickly; these
+    do nothing. Times are those of `time.monotonic`."""
 
     def ran(self, batch: Sequence[Job], began_s: float, ended_s: float) -> None:
         """Called after each call of the engine."""
@@ -70,8 +69,8 @@ BATCH_KINDS = (*(purpose.value for purpose in Purpose), "background")
 """What the jobs of a batch are for, as the label `kind` of metrics names it."""
 
 
-class JobMetrics:
-    """An `Observer` that updates the metrics."""
+class JobMetrics(Observer):
+    """Updates the metrics."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics

@@ -132,7 +132,7 @@ class SessionJobs:
             request=request,
             urgency=urgency,
             deadline_s=time.monotonic() + patience_s,
-            callback=partial(self._hand_over, effect.job),
+            callback=partial(self._loop.call_soon_threadsafe, self._arrive, effect.job),
             is_replaceable=is_partial or effect.speculative,
             interval_s=effect.due_s,
             is_realtime=is_realtime and has_few,
@@ -156,10 +156,6 @@ class SessionJobs:
             return
         for other in [n for n, job in self._jobs.items() if job is replaced]:
             del self._jobs[other]
-
-    def _hand_over(self, number: int, outcome: Outcome) -> None:
-        """Called from a thread of the scheduler."""
-        self._loop.call_soon_threadsafe(self._arrive, number, outcome)
 
     def _arrive(self, number: int, outcome: Outcome) -> None:
         if self._is_patient and isinstance(outcome, Overloaded):

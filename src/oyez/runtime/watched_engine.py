@@ -40,7 +40,6 @@ class Restartable(Protocol):
 
     def restart(self) -> None:
         """End the engine. All running calls raise EngineLost."""
-        ...
 
 
 @dataclass(slots=True, eq=False)

@@ -27,7 +27,7 @@ from oyez.server.access.auth import SUBPROTOCOL
 from oyez.server.access.callers import Caller
 from oyez.server.access.refusals import Refusal, refuse
 from oyez.server.process.resources import MEBIBYTE, MemoryGuard, resident_mb
-from oyez.server.session.buffers import CLOSE_HANDSHAKE_S, ByteBudget
+from oyez.server.session.buffers import CLOSE_HANDSHAKE_S, ByteAccount, ByteBudget
 from oyez.server.session.connection import LEAVING, Connection
 from oyez.server.session.session_metrics import ServerMetrics
 from oyez.server.session.usage_recorder import UsageRecorder
@@ -168,7 +168,6 @@ class Realtime:
             return
         session = self._session(model, caller)
         watch = self.watch.session(model, time.monotonic)
-        memory = self.buffers.account(caller.key_id)
         connection = Connection(
             socket,
             session,
@@ -177,7 +176,7 @@ class Realtime:
             metrics=self._metrics,
             watch=watch,
             settings=self._settings,
-            memory=memory,
+            memory=ByteAccount(self.buffers, caller.key_id),
             client=request.remote,
             caller=caller,
             usage=UsageRecorder(

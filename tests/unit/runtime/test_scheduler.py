@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from oyez.engines.base import Hypothesis
 from oyez.runtime.job import Job, Outcome, Overloaded, Stopped, Urgency
-from oyez.runtime.scheduler import End, Scheduler
+from oyez.runtime.scheduler import End, Observer, Scheduler
 from oyez.testing import FakeRecogniser
 from support.jobs import make_job
 
 
-class Witness:
+class Witness(Observer):
     """An observer that remembers."""
 
     def __init__(self) -> None:

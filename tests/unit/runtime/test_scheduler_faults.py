@@ -14,7 +14,7 @@ from oyez.runtime import scheduler as scheduling
 from oyez.runtime import watched_engine
 from oyez.runtime.job import EngineLost, Job, Outcome, Urgency
 from oyez.runtime.queue import Queue
-from oyez.runtime.scheduler import End, Scheduler
+from oyez.runtime.scheduler import End, Observer, Scheduler
 from oyez.runtime.watched_engine import CALL_FACTOR, CALL_S, Restartable
 from oyez.testing import FakeRecogniser
 from support.jobs import make_job
@@ -22,7 +22,7 @@ from support.jobs import make_job
 LIMIT_S = CALL_S + CALL_FACTOR
 
 
-class Ends:
+class Ends(Observer):
     """An observer that remembers how jobs ended."""
 
     def __init__(self) -> None:

@@ -35,55 +35,51 @@ class ByteBudget:
     """The memory that all sessions share. Event loop only."""
 
     def __init__(self, total_bytes: int) -> None:
-        self._total_bytes = total_bytes
+        self.total_bytes = total_bytes
         self.held_bytes = 0
         """The bytes that all sessions hold together."""
-        self._held_by_key: Counter[str | None] = Counter()
-
-    def account(self, key_id: str | None) -> ByteAccount:
-        """Return an account for a session of this key; None: the caller has no key."""
-        return ByteAccount(self, key_id)
-
-    def add(self, key_id: str | None, size_bytes: int) -> None:
-        """Count that a session of this key holds so many bytes more; negative: fewer."""
-        self.held_bytes += size_bytes
-        self._held_by_key[key_id] += size_bytes
-        if not self._held_by_key[key_id]:
-            del self._held_by_key[key_id]
-
-    def has_room(self, key_id: str | None) -> bool:
-        """Return whether sessions of this key may hold more than every session always may."""
-        share_bytes = self._total_bytes // KEY_SHARE if key_id else self._total_bytes
-        return self._held_by_key[key_id] < share_bytes and self.held_bytes < self._total_bytes
+        self.held_by_key: Counter[str | None] = Counter()
 
 
 class ByteAccount:
-    """The memory of one session. `ByteBudget.account` makes it; call `hold(0, 0)` at its end."""
+    """The memory of one session. Call `hold(0, 0)` at its end."""
 
     def __init__(self, budget: ByteBudget, key_id: str | None) -> None:
+        """key_id: of the session's key; None: the caller has no key."""
         self._budget = budget
         self._key_id = key_id
+        self._share_bytes = budget.total_bytes // KEY_SHARE if key_id else budget.total_bytes
         self._waiting_bytes = 0
         self._audio_bytes = 0
 
     def hold(self, waiting_bytes: int, audio_bytes: int) -> None:
         """Set what the session holds now: input and events that wait, and audio that turns need."""
-        before_bytes = self._waiting_bytes + self._audio_bytes
+        change_bytes = waiting_bytes + audio_bytes - self._waiting_bytes - self._audio_bytes
         self._waiting_bytes, self._audio_bytes = waiting_bytes, audio_bytes
-        if change_bytes := waiting_bytes + audio_bytes - before_bytes:
-            self._budget.add(self._key_id, change_bytes)
+        if change_bytes:
+            of_keys = self._budget.held_by_key
+            self._budget.held_bytes += change_bytes
+            of_keys[self._key_id] += change_bytes
+            if not of_keys[self._key_id]:
+                del of_keys[self._key_id]
 
     @property
     def may_read(self) -> bool:
         """Whether more may be read from the client."""
         if self._waiting_bytes < MIN_WAITING_BYTES:
             return True
-        return self._waiting_bytes < SESSION_BYTES and self._budget.has_room(self._key_id)
+        return self._waiting_bytes < SESSION_BYTES and self._has_room
 
     @property
     def may_feed(self) -> bool:
         """Whether more of the waiting input may become audio of turns."""
-        return self._audio_bytes < MIN_AUDIO_BYTES or self._budget.has_room(self._key_id)
+        return self._audio_bytes < MIN_AUDIO_BYTES or self._has_room
+
+    @property
+    def _has_room(self) -> bool:
+        budget = self._budget
+        is_within_share = budget.held_by_key[self._key_id] < self._share_bytes
+        return is_within_share and budget.held_bytes < budget.total_bytes
 
 
 class _Hold(NamedTuple):

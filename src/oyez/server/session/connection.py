@@ -68,8 +68,7 @@ class State(Enum):
     DRAINING = auto()
     """The server leaves: the session finishes, and the client may close for `GOODBYE_S`."""
     ENDING = auto()
-    """The caller may not go on: the session finishes, and the socket closes at once or when the
-    caller's patience is over."""
+    """The caller may not go on: the session finishes, and then or at a deadline the socket closes."""
     CLOSING = auto()
     """A Close frame is the last in the outbox, or the socket was dropped. Nothing is sent after."""
     CLOSED = auto()
@@ -238,8 +237,7 @@ class Connection(Peer):
         self._enter(State.CLOSING)
         self._closure = Closure(code, reason)
         if self._sender:
-            # it may be waiting for a client that reads nothing any more
-            self._sender.cancel()
+            self._sender.cancel()  # it may wait for a client that reads nothing any more
         self._socket.abort()
 
     # the session's side: see `Peer`

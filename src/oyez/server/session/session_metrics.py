@@ -187,6 +187,7 @@ class SessionMetrics:
         self._began_s = clock()
         self._arrivals = Arrivals()
         self._turns: dict[str, _Turn] = {}
+        """By item. In manual mode any event may be the first of a turn."""
         self._requested_s: dict[int, float] = {}
         self._covered_s = 0.0
 
@@ -243,7 +244,7 @@ class SessionMetrics:
                 metrics.speech_stopped.inc()
             case BufferCommitted():
                 figures.turns += 1
-                turn = self._turn(event.item_id)
+                turn = self._turns.setdefault(event.item_id, _Turn())
                 if not turn.is_announced:
                     metrics.turns_open.inc()
                 turn.committed_s = self._clock()
@@ -255,7 +256,8 @@ class SessionMetrics:
             case InterimText():
                 figures.interims += 1
                 metrics.interims.inc()
-                self._interim(self._turn(event.item_id), bool(event.text or event.stash))
+                turn = self._turns.setdefault(event.item_id, _Turn())
+                self._interim(turn, bool(event.text or event.stash))
             case TranscriptionCompleted():
                 self._completed(self._turns.pop(event.item_id), bool(event.transcript))
             case TranscriptionFailed():
@@ -269,10 +271,6 @@ class SessionMetrics:
         """Whether the session's audio is so far ahead of the clock that it comes from a file."""
         ahead_s = self.figures.audio_s - self.duration_s
         return "background" if ahead_s > AHEAD_S else "live"
-
-    def _turn(self, item_id: str) -> _Turn:
-        """Return the turn of an item. In manual mode any event may be the first of a turn."""
-        return self._turns.setdefault(item_id, _Turn())
 
     def _interim(self, turn: _Turn, has_words: bool) -> None:
         if has_words:

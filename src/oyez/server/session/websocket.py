@@ -129,8 +129,8 @@ class WebSocket:
     @property
     def held_bytes(self) -> int:
         """The memory of bytes that are no whole message yet."""
-        unfinished = len(self._unparsed) + len(self._protocol.reader.buffer)
-        return unfinished + len(self._fragments or b"")
+        parts = (self._unparsed, self._protocol.reader.buffer, self._fragments or b"")
+        return sum(map(len, parts))
 
     @property
     def silent_s(self) -> float:
