@@ -13,8 +13,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Hashable, Sequence
 
 from oyez.audio.pcm import SAMPLE_RATE
-from oyez.runtime.job import Job
-from oyez.runtime.scheduler import Observer
+from oyez.runtime.job import Job, Observer
 
 SLOWEST_PARTIALS_S = 2.5
 """Longest acceptable time between the partials of a turn."""

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import msgspec
 import numpy as np
@@ -93,16 +94,26 @@ class Trial(msgspec.Struct, frozen=True):
         return not KNOWN_WORDS.isdisjoint(re.findall(r"[a-z]+", self.text.lower()))
 
 
+@runtime_checkable
+class Restartable(Protocol):
+    """A recogniser whose engine can be ended during a call, and then starts again."""
+
+    is_up: bool
+    """Whether the engine can be called now."""
+    is_lost: bool
+    """Whether it could not be started again and will not be tried any more."""
+
+    def restart(self) -> None:
+        """End the engine. All running calls raise EngineLost."""
+
+
 def load_engine(
     choice: EngineChoice, progress: Progress, trial: Trial | None = None
 ) -> tuple[Recogniser, Trial]:
     """Load an engine, warm it up and try it. Returns it with the result of the trial. This blocks
-    for seconds.
+    for seconds. Raises LoadError if the engine cannot be loaded, or does not work.
 
     trial: the result of an earlier trial of the same engine, which is then not repeated.
-
-    Raises:
-        LoadError: the engine cannot be loaded, or does not work.
     """
     cache_dir = Path(choice.cache_dir)
     try:
@@ -126,13 +137,10 @@ def load_engine(
 
 def run_batch(recogniser: Recogniser, requests: Sequence[Request]) -> list[Outcome]:
     """Answer every request, in order. Any exception of the engine, even SystemExit, becomes an
-    answer, except EngineLost.
+    answer, except EngineLost, which is raised.
 
     If the engine fails on the batch, each request is tried alone, so that one bad request fails
     only itself.
-
-    Raises:
-        EngineLost: the engine ended during the call.
     """
     try:
         answers = recogniser.recognise(requests)

@@ -101,12 +101,8 @@ class Channel:
         self._sending = threading.Lock()
 
     def send(self, message: Message) -> None:
-        """Send a message.
-
-        Raises:
-            WireError: the other process has ended.
-            ValueError: the message is too long or cannot be encoded. Nothing was sent.
-        """
+        """Send a message. Raises WireError if the other process has ended, and ValueError if the
+        message is too long or cannot be encoded; nothing was sent then."""
         body = _encoder.encode(message)
         if len(body) > MAX_MESSAGE_BYTES:
             raise ValueError(f"{len(body)} bytes are too many for one message")

@@ -48,7 +48,7 @@ log = logging.getLogger(__name__)
 
 
 class EngineProcess:
-    """A `Recogniser` that is also `watched_engine.Restartable`. Thread-safe.
+    """A `Recogniser` that is also `Restartable`. Thread-safe.
 
     One thread, which lives as long as this object, starts all processes. The reason is that the
     processes ask Linux to end them with their parent, and Linux does so already when the thread
@@ -56,6 +56,8 @@ class EngineProcess:
     """
 
     info: Info
+    trial: Trial
+    """The result of the trial at the first start."""
 
     def __init__(self, choice: EngineChoice, progress: Progress) -> None:
         """Start the process and wait until the engine is loaded. If any exception interrupts the
@@ -68,24 +70,18 @@ class EngineProcess:
         self._decided = threading.Event()
         """Set when the first start has succeeded or failed."""
         self._failure = ""
-        self._trial: Trial | None = None
+        self._has_started = False
         self.is_up = False
         self.is_lost = False
         self._supervisor = threading.Thread(target=self._supervise, daemon=True)
         self._supervisor.start()
         try:
             self._decided.wait()
-            if self._trial is None:
+            if not self._has_started:
                 raise LoadError(self._failure)
         except BaseException:
             self.close()
             raise
-
-    @property
-    def trial(self) -> Trial:
-        """The result of the trial at the first start."""
-        assert self._trial
-        return self._trial
 
     @property
     def pid(self) -> int | None:
@@ -97,13 +93,8 @@ class EngineProcess:
         """Do nothing: the process warms the engine up before it accepts calls."""
 
     def recognise(self, requests: Sequence[Request]) -> list[Hypothesis | RecognitionError]:
-        """Answer every request, in order; see `Recogniser.recognise`.
-
-        Raises:
-            EngineLost: the process ended during the call.
-            EngineUnavailable: the process is not up.
-            ValueError: the requests have too much audio for one message.
-        """
+        """Answer every request, in order. Raises EngineLost if the process ends during the call,
+        EngineUnavailable if it is not up, ValueError if there is too much audio for a message."""
         child = self._child
         if child is None or not self.is_up:
             raise EngineUnavailable("the engine is being started again")
@@ -171,11 +162,12 @@ class EngineProcess:
         self._failure = ""
         with suppress(WireError):
             level = logging.getLogger("oyez").getEffectiveLevel()
-            child.control.send(Load(self._choice, self._trial, level))
+            trial = self.trial if self._has_started else None
+            child.control.send(Load(self._choice, trial, level))
             while True:
                 match child.control.receive():
-                    case Ready(info, trial):
-                        self._come_up(child, info, trial)
+                    case Ready() as ready:
+                        self._come_up(child, ready)
                         was_up = True
                     case Loading(line):
                         self._progress(line)
@@ -193,11 +185,10 @@ class EngineProcess:
             log.error("the engine ended", extra={"fields": {"why": self._failure}})
         return was_up
 
-    def _come_up(self, child: _Child, info: Info, trial: Trial) -> None:
-        self.info = info
-        self._trial = trial
-        child.open_lanes(info.parallel)
-        self.is_up = True
+    def _come_up(self, child: _Child, ready: Ready) -> None:
+        self.info, self.trial = ready.info, ready.trial
+        child.open_lanes(ready.info.parallel)
+        self.is_up = self._has_started = True
         # the first start reports its progress to the operator, later ones write it into the log
         self._progress = lambda line: log.info("the engine starts again: %s", line)
         if self._decided.is_set():

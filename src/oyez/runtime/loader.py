@@ -55,13 +55,11 @@ def load_engines(
     *,
     in_own_process: bool = False,
 ) -> Engines:
-    """Load and warm up the engines that these settings choose. This blocks for seconds.
+    """Load and warm up the engines that these settings choose. This blocks for seconds. Raises
+    LoadError, whose message explains what to do.
 
     progress: called with lines for the operator. in_own_process: whether the recogniser runs in a
     process of its own, which `Engines.close` ends.
-
-    Raises:
-        LoadError: an engine cannot be loaded; the message explains what to do.
     """
     began_s = time.monotonic()
     progress(f"loading {settings.engine} ({settings.model}) on {settings.device}")

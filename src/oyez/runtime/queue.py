@@ -144,9 +144,7 @@ class Queue:
         If the queue is full, the least urgent job is evicted, of the tenant with the most jobs for
         its weight and the owner with the most jobs. A partial evicts only a partial of an owner
         with more jobs than its own; a final evicts any job of such an owner, or else a partial.
-
-        Raises:
-            Overloaded: the queue is full and no job can be evicted. Nothing has changed then.
+        Raises Overloaded if no job can be evicted; nothing has changed then.
         """
         replaced = self._replaceable.get(job.key)
         evicted = self._evicted_by(job) if replaced is None else None

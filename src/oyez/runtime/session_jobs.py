@@ -6,7 +6,6 @@ import asyncio
 import math
 import time
 from collections.abc import Hashable
-from functools import partial
 
 from oyez.engines.base import Purpose
 from oyez.protocol.effects import Recognise
@@ -132,7 +131,9 @@ class SessionJobs:
             request=request,
             urgency=urgency,
             deadline_s=time.monotonic() + patience_s,
-            callback=partial(self._loop.call_soon_threadsafe, self._arrive, effect.job),
+            callback=lambda outcome: self._loop.call_soon_threadsafe(
+                self._arrive, effect.job, outcome
+            ),
             is_replaceable=is_partial or effect.speculative,
             interval_s=effect.due_s,
             is_realtime=is_realtime and has_few,

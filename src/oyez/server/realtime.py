@@ -17,9 +17,9 @@ from oyez.protocol.limits import SessionLimits
 from oyez.protocol.qwen.dialect import QwenDialect
 from oyez.protocol.session import Session
 from oyez.runtime.capacity import Capacity
-from oyez.runtime.job import Urgency
+from oyez.runtime.job import JobMetrics, Urgency
 from oyez.runtime.loader import Engines
-from oyez.runtime.scheduler import JobMetrics, Scheduler
+from oyez.runtime.scheduler import Scheduler
 from oyez.runtime.vad_batcher import VadBatcher
 from oyez.server.access.access import Access
 from oyez.server.access.admission import Admission, query_value, serves_model

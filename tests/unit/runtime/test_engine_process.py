@@ -20,10 +20,9 @@ import pytest
 from oyez.engines.base import Hypothesis, LoadError, Purpose, RecognitionError, Request
 from oyez.engines.fake import FakeRecogniser
 from oyez.runtime import engine_child, engine_process
-from oyez.runtime.engine import EngineChoice
+from oyez.runtime.engine import EngineChoice, Restartable
 from oyez.runtime.engine_process import EngineProcess
 from oyez.runtime.job import EngineLost
-from oyez.runtime.watched_engine import Restartable
 
 FAULTY = Path(__file__).parents[2] / "support" / "faulty_engine"
 LATEST_S = 20.0
@@ -186,7 +185,7 @@ def test_it_has_none_of_our_secrets_and_sockets(monkeypatch: pytest.MonkeyPatch)
 def test_it_ends_with_the_server(ending: str) -> None:
     code = f"""
 import os
-from oyez.runtime.engine import EngineChoice
+from oyez.runtime.engine import EngineChoice, Restartable
 from oyez.runtime.engine_process import EngineProcess
 choice = EngineChoice(
     engine="fake", model="base", device="cpu", threads=1, cache_dir="unused", models_dir="unused"

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oyez.engines.base import Hypothesis
-from oyez.runtime.job import Job, Outcome, Overloaded, Stopped, Urgency
-from oyez.runtime.scheduler import End, Observer, Scheduler
+from oyez.runtime.job import End, Job, Observer, Outcome, Overloaded, Stopped, Urgency
+from oyez.runtime.scheduler import Scheduler
 from oyez.testing import FakeRecogniser
 from support.jobs import make_job
 

@@ -11,11 +11,10 @@ import pytest
 
 from oyez.engines.base import Hypothesis, RecognitionError, Request
 from oyez.runtime import scheduler as scheduling
-from oyez.runtime import watched_engine
-from oyez.runtime.job import EngineLost, Job, Outcome, Urgency
+from oyez.runtime.engine import Restartable
+from oyez.runtime.job import End, EngineLost, Job, Observer, Outcome, Urgency
 from oyez.runtime.queue import Queue
-from oyez.runtime.scheduler import End, Observer, Scheduler
-from oyez.runtime.watched_engine import CALL_FACTOR, CALL_S, Restartable
+from oyez.runtime.scheduler import CALL_FACTOR, CALL_S, Scheduler
 from oyez.testing import FakeRecogniser
 from support.jobs import make_job
 
@@ -42,7 +41,6 @@ class Clock:
         self.ahead_s = 0.0
         clock = SimpleNamespace(monotonic=lambda: time.monotonic() + self.ahead_s, sleep=time.sleep)
         monkeypatch.setattr(scheduling, "time", clock)
-        monkeypatch.setattr(watched_engine, "time", clock)
 
     def pass_by(self, scheduler: Scheduler, seconds: float) -> None:
         """As if `check` had been called every second meanwhile."""
@@ -150,7 +148,7 @@ def test_a_fault_of_a_worker_fails_its_batch_and_nothing_else(
     engine = FakeRecogniser(max_batch=1)
     scheduler = Scheduler(engine, ends)
     with monkeypatch.context() as patch:
-        patch.setattr(watched_engine, "run_batch", fail)
+        patch.setattr(scheduling, "run_batch", fail)
         answers = ask(scheduler)
         wait_until(lambda: bool(answers))
     assert isinstance(answers[0], RecognitionError)
@@ -189,15 +187,15 @@ def test_a_call_that_hangs_is_given_up(
     answers = ask(scheduler)
     wait_until(lambda: scheduler.running == 1)
     clock.pass_by(scheduler, LIMIT_S - 2)
-    assert (answers, scheduler.engine.stuck_s) == ([], 0.0)
+    assert (answers, scheduler.stuck_s) == ([], 0.0)
     clock.pass_by(scheduler, 5)
     assert [type(answer) for answer in answers] == [RecognitionError]
-    assert 0 < scheduler.engine.stuck_s < 5
+    assert 0 < scheduler.stuck_s < 5
     assert ends.ends == [End.GIVEN_UP]
     assert caplog.text.count("the engine does not answer") == 1
     engine.may_answer.set()
     assert is_recognised(scheduler)
-    assert scheduler.engine.stuck_s == 0.0
+    assert scheduler.stuck_s == 0.0
     assert len(answers) == 1
     assert scheduler.stop(5.0)
 
@@ -210,9 +208,9 @@ def test_long_audio_and_a_slow_machine_have_more_time(monkeypatch: pytest.Monkey
     scheduler.submit(make_job(samples=20 * 16_000))
     wait_until(lambda: scheduler.running == 1)
     clock.pass_by(scheduler, CALL_S + CALL_FACTOR * 50 - 2)
-    assert scheduler.engine.stuck_s == 0.0
+    assert scheduler.stuck_s == 0.0
     clock.pass_by(scheduler, 4)
-    assert scheduler.engine.stuck_s > 0
+    assert scheduler.stuck_s > 0
     engine.may_answer.set()
     assert scheduler.stop(5.0)
 
@@ -247,7 +245,7 @@ def test_an_engine_that_hangs_is_restarted_where_that_is_possible(
     clock.pass_by(scheduler, LIMIT_S + 1)
     assert [type(answer) for answer in answers] == [RecognitionError]
     assert engine.restarts == 1
-    wait_until(lambda: scheduler.engine.stuck_s == 0)
+    wait_until(lambda: scheduler.stuck_s == 0)
     engine.may_answer.set()
     assert is_recognised(scheduler)
     assert scheduler.stop(5.0)
@@ -301,7 +299,7 @@ def test_an_innocent_turn_is_not_suspected_any_more_once_it_was_answered() -> No
     engine = Losable(crashes=1)
     scheduler = Scheduler(engine)
     assert is_recognised(scheduler)
-    assert scheduler.engine._losses == {}
+    assert scheduler._losses == {}
     assert scheduler.stop(5.0)
 
 
@@ -311,7 +309,7 @@ def test_jobs_wait_while_the_engine_is_started_again() -> None:
     scheduler = Scheduler(engine)
     answers = ask(scheduler)
     time.sleep(0.3)
-    assert (answers, scheduler.waiting, scheduler.engine.is_up) == ([], 1, False)
+    assert (answers, scheduler.waiting, scheduler.is_up) == ([], 1, False)
     engine.is_up = True
     wait_until(lambda: bool(answers))
     assert isinstance(answers[0], Hypothesis)

@@ -14,8 +14,7 @@ from typing import Literal
 
 from aiohttp import web
 
-from oyez.runtime.scheduler import Scheduler
-from oyez.runtime.watched_engine import CHECK_S
+from oyez.runtime.scheduler import CHECK_S, Scheduler
 
 EngineState = Literal["ok", "engine_restarting", "engine_stuck"]
 STUCK_S = 30.0
@@ -37,9 +36,9 @@ class EngineWatch:
     @property
     def state(self) -> EngineState:
         """The engine's state, as `/healthz` reports it."""
-        if self._scheduler.engine.stuck_s:
+        if self._scheduler.stuck_s:
             return "engine_stuck"
-        return "ok" if self._scheduler.engine.is_up else "engine_restarting"
+        return "ok" if self._scheduler.is_up else "engine_restarting"
 
     @property
     def is_alive(self) -> bool:
@@ -63,7 +62,7 @@ class EngineWatch:
         """Check the engine once."""
         self._scheduler.check()
         self._log_changes()
-        if self._scheduler.engine.stuck_s > STUCK_S or self._scheduler.engine.is_lost:
+        if self._scheduler.stuck_s > STUCK_S or self._scheduler.is_lost:
             self.lost.set()
 
     def _log_changes(self) -> None:

@@ -68,7 +68,7 @@ class State(Enum):
     DRAINING = auto()
     """The server leaves: the session finishes, and the client may close for `GOODBYE_S`."""
     ENDING = auto()
-    """The caller may not go on: the session finishes, and then or at a deadline the socket closes."""
+    """The caller may not go on: the session finishes, and the socket closes then or in a while."""
     CLOSING = auto()
     """A Close frame is the last in the outbox, or the socket was dropped. Nothing is sent after."""
     CLOSED = auto()
