@@ -16,7 +16,7 @@ from oyez.runtime.session_runner import SessionRunner
 
 FIRST_PARTIAL_S = 0.9
 PARTIAL_S = 2.5
-"""How soon the first partial of a segment is wanted, and a later one. The session would ask for it
+"""How soon the first partial of a segment is wanted, and a later one. The session would request it
 much earlier, but on a machine that cannot keep that up partials come less often."""
 OWN_FINAL_S = 0.5
 """A final is due so much later for each final that its session waits for already: waiting for

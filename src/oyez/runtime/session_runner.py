@@ -175,7 +175,7 @@ class SessionRunner:
         self.wake()
 
     def wake(self) -> None:
-        """Ask for a slice if there is input. Call it after whatever lets the session continue."""
+        """Request a slice if there is input. Call it after whatever lets the session continue."""
         if self.has_input:
             self._schedule(behind=False)
 

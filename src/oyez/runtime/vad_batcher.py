@@ -77,7 +77,7 @@ class VadBatcher:
         chunks: list[AudioChunk] = []
         room = MAX_WINDOWS_PER_ROUND
         over_s = time.perf_counter() + BUDGET_S
-        # sessions that ask again meanwhile come in the next round
+        # sessions that request another meanwhile come in the next round
         this_round, self._waiting = self._waiting, []
         while this_round and room > 0 and (began_s := time.perf_counter()) < over_s:
             start_s, _, runner = heappop(this_round)

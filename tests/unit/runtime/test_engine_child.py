@@ -61,8 +61,8 @@ def test_a_call_arrives_as_it_was_made(lengths: list[int], purpose: Purpose) -> 
 
 def test_answers_arrive_as_they_were_made() -> None:
     features = np.arange(6, dtype=np.float32).reshape(2, 3)
-    heard = Hypothesis(PIECES, "de", {"de": 0.5}, np.float32(0.125), features)  # type: ignore[arg-type]
-    arrived = over(Answers([heard, "no"]))
+    hypothesis = Hypothesis(PIECES, "de", {"de": 0.5}, np.float32(0.125), features)  # type: ignore[arg-type]
+    arrived = over(Answers([hypothesis, "no"]))
     assert isinstance(arrived, Answers)
     first, second = arrived.answers
     assert isinstance(first, Hypothesis)

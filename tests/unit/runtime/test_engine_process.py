@@ -108,11 +108,11 @@ def test_its_log_is_ours(healthy: EngineProcess, caplog: pytest.LogCaptureFixtur
 
 
 @pytest.mark.parametrize(
-    ("fault", "told"),
+    ("fault", "message"),
     [("segmentation fault", "ended by SIGSEGV"), ("abort", "SIGABRT"), ("exit", "exit code 3")],
 )
 def test_a_fault_loses_the_call_and_nothing_else(
-    healthy: EngineProcess, fault: str, told: str, caplog: pytest.LogCaptureFixture
+    healthy: EngineProcess, fault: str, message: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     pid = healthy.pid
     with pytest.raises(EngineLost):
@@ -124,7 +124,7 @@ def test_a_fault_loses_the_call_and_nothing_else(
     assert healthy.pid != pid
     assert not healthy.is_lost
     assert isinstance(healthy.recognise([request()])[0], Hypothesis)
-    assert any(told in str(getattr(each, "fields", "")) for each in caplog.records)
+    assert any(message in str(getattr(each, "fields", "")) for each in caplog.records)
 
 
 def test_a_call_that_hangs_ends_with_a_restart(
@@ -209,15 +209,15 @@ def test_closing_ends_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"device": "cuda"}, "--engine whisper-ct2"),
         ({"engine": "whisper-onnx", "model": "/nowhere"}, "/nowhere is no directory"),
     ],
 )
-def test_what_cannot_be_loaded_is_told(changes: dict[str, str], told: str) -> None:
+def test_what_cannot_be_loaded_is_reported(changes: dict[str, str], message: str) -> None:
     lines: list[str] = []
-    with pytest.raises(LoadError, match=told):
+    with pytest.raises(LoadError, match=message):
         EngineProcess(choice(**changes), lines.append)
 
 

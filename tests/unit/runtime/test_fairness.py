@@ -64,11 +64,11 @@ def serve(fairness: Fairness, waiting: list[Claim], count: int = 1) -> list[Clai
     return served
 
 
-def shares(fairness: Fairness, hungry: list[Claim], rounds: int) -> Counter[str]:
+def shares(fairness: Fairness, waiting: list[Claim], rounds: int) -> Counter[str]:
     """What each owner is served when claims like these always wait."""
     costs: Counter[str] = Counter()
     for _ in range(rounds):
-        first = first_of(fairness, hungry)
+        first = first_of(fairness, waiting)
         fairness.serve(first)
         costs[first.owner] += first.cost  # type: ignore[assignment]
     return costs
@@ -79,13 +79,13 @@ def test_of_equals_the_most_urgent_goes_first() -> None:
     assert Fairness().arrange([partial, late, soon]) == [soon, late, partial]
 
 
-def test_urgency_decides_also_when_somebody_is_a_little_ahead() -> None:
+def test_urgency_decides_also_when_an_owner_is_a_little_ahead() -> None:
     fairness = Fairness()
     waiting = [Claim("a", cost=20, deadline_s=1), Claim("a", deadline_s=1), Claim("b", rank=1)]
     assert [claim.owner for claim in serve(fairness, waiting, 3)] == ["a", "a", "b"]
 
 
-def test_who_is_far_ahead_comes_after_everybody_who_is_not() -> None:
+def test_an_owner_far_ahead_comes_after_all_that_are_not() -> None:
     fairness = Fairness()
     waiting = [Claim("a", cost=MAX_LEAD + 1), Claim("a"), Claim("b", rank=1, deadline_s=9)]
     assert [claim.owner for claim in serve(fairness, waiting, 3)] == ["a", "b", "a"]
@@ -114,14 +114,14 @@ def test_tenants_get_in_proportion_to_their_weights() -> None:
     assert served["a"] == pytest.approx(750, abs=MAX_LEAD)
 
 
-def test_who_was_silent_has_saved_up_nothing() -> None:
+def test_an_owner_that_was_silent_has_saved_up_nothing() -> None:
     fairness = Fairness()
     shares(fairness, [Claim("a"), Claim("b")], 400)
     served = shares(fairness, [Claim("a"), Claim("b"), Claim("silent", rank=1)], 300)
     assert served["silent"] <= 100 + MAX_LEAD
 
 
-def test_what_somebody_had_alone_is_not_held_against_them() -> None:
+def test_what_an_owner_was_served_alone_does_not_count_later() -> None:
     fairness = Fairness()
     shares(fairness, [Claim("a")], 1000)
     first = fairness.arrange([Claim("b", deadline_s=1), Claim("a")])[0]
@@ -153,9 +153,9 @@ def test_a_stream_of_newcomers_takes_no_more_than_so_much_memory(
 ) -> None:
     monkeypatch.setattr(module, "MAX_RESTING", 20)
     fairness = Fairness()
-    starving = Claim("starving", rank=1)
+    modest = Claim("modest", rank=1)
     for number in range(150):
-        serve(fairness, [Claim(f"{number}"), starving])
+        serve(fairness, [Claim(f"{number}"), modest])
     assert remembered(fairness) <= 20 + 5
 
 
@@ -207,7 +207,7 @@ def test_all_that_waits_is_served_whatever_comes_later(
     weights=st.tuples(*[st.floats(0.5, 8)] * 2),
     bound=st.sampled_from([0.0, 10.0, MAX_LEAD]),
 )  # fmt: skip
-def test_between_two_that_are_always_hungry_the_difference_is_bounded(
+def test_between_two_that_always_wait_the_difference_is_bounded(
     steps: list[tuple[int, int, float, float, bool]],
     weights: tuple[float, float],
     bound: float,
@@ -244,7 +244,7 @@ def test_between_two_that_are_always_hungry_the_difference_is_bounded(
 
 @settings(deadline=None, max_examples=30)
 @given(crowd=st.integers(1, 9), deadline_s=st.floats(0, 1e6), cost=st.floats(5, 30))
-def test_nobody_starves(crowd: int, deadline_s: float, cost: float) -> None:
+def test_every_owner_is_served_in_the_end(crowd: int, deadline_s: float, cost: float) -> None:
     """However many others always ask for what is more urgent."""
     fairness = Fairness()
     others = [Claim(f"{n}", cost, 0, -1.0) for n in range(crowd)]

@@ -52,7 +52,7 @@ def figures(speakers: int, floods: Sequence[str] = (), seconds: float = 15.0) ->
 
 @pytest.mark.parametrize("floods", [["flood"], ["flood"] * 20], ids=["one", "twenty of one key"])
 @pytest.mark.parametrize("speakers", [4, 24])
-def test_a_flood_delays_nobodys_finals_and_takes_nobodys_partials(
+def test_a_flood_delays_no_finals_of_others_and_takes_no_partials(
     speakers: int, floods: list[str]
 ) -> None:
     alone, beside = figures(speakers), figures(speakers, floods)

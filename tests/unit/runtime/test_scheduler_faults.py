@@ -120,7 +120,7 @@ def test_whatever_an_engine_raises_is_an_answer(error: BaseException) -> None:
 
 
 @pytest.mark.parametrize("method", ["ran", "ended"])
-def test_a_fault_in_an_observer_costs_nobody_anything(
+def test_a_fault_in_an_observer_affects_no_job(
     method: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(*_: object) -> None:
@@ -295,7 +295,7 @@ def test_a_turn_in_which_the_engine_ended_twice_is_not_tried_again() -> None:
     assert [len(engine.requests), scheduler.stop(5.0)] == [1, True]
 
 
-def test_an_innocent_turn_is_not_suspected_any_more_once_it_was_answered() -> None:
+def test_the_losses_of_a_turn_are_forgotten_once_it_was_answered() -> None:
     engine = Losable(crashes=1)
     scheduler = Scheduler(engine)
     assert is_recognised(scheduler)

@@ -101,7 +101,7 @@ async def test_what_is_asked_becomes_a_job_with_a_deadline(
 
 
 @pytest.mark.parametrize("purpose", Purpose)
-async def test_nobody_waits_live_for_what_is_far_ahead_of_the_clock(purpose: Purpose) -> None:
+async def test_audio_far_ahead_of_the_clock_is_not_live(purpose: Purpose) -> None:
     harness = Harness()
     harness.ahead_s = 31.0
     assert harness.ask(1, request(purpose)).urgency is Urgency.BACKGROUND
@@ -117,7 +117,7 @@ async def test_audio_far_ahead_of_the_clock_was_not_spoken_into_the_session() ->
     assert not harness.ask(3, request(Purpose.FINAL)).measures_delay
 
 
-async def test_who_waits_for_many_finals_does_not_ask_as_a_conversation_does() -> None:
+async def test_a_session_that_waits_for_many_finals_is_no_conversation() -> None:
     harness = Harness()
     harness.ask(0, request(Purpose.PARTIAL))
     jobs = [harness.ask(n, request(Purpose.FINAL)) for n in range(1, 7)]
@@ -133,10 +133,10 @@ async def test_who_waits_for_many_finals_does_not_ask_as_a_conversation_does() -
 async def test_an_answer_arrives_once_on_the_loop() -> None:
     harness = Harness()
     job = harness.ask(7, request(Purpose.FINAL))
-    heard = Hypothesis((), "en")
-    await asyncio.to_thread(job.callback, heard)
+    hypothesis = Hypothesis((), "en")
+    await asyncio.to_thread(job.callback, hypothesis)
     await asyncio.sleep(0)
-    assert harness.answers == [(7, heard)]
+    assert harness.answers == [(7, hypothesis)]
     assert harness.jobs.count == 0
 
 
@@ -192,7 +192,7 @@ class Waiting(Harness):
         return [number for number, _ in failed]
 
 
-async def test_what_nobody_answers_fails_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_job_without_an_answer_fails_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     harness = Waiting(monkeypatch)
     job = harness.ask_final(1)
     harness.pass_by(30)

@@ -118,8 +118,8 @@ class ServerMetrics:
     def refused(self, reason: str) -> None:
         """Count a caller that was refused, for one of REASONS."""
         self.metrics.refused.labels(reason).inc()
-        tell = self.seldom.warning if reason in SERVER_REASONS else self.seldom.info
-        tell(f"callers are turned away: {reason}")
+        write = self.seldom.warning if reason in SERVER_REASONS else self.seldom.info
+        write(f"callers are turned away: {reason}")
 
     def session(self, model: str, clock: Callable[[], float]) -> SessionMetrics:
         """Count a session that begins, and return its metrics."""
@@ -250,9 +250,7 @@ class SessionMetrics:
                 turn.committed_s = self._clock()
                 metrics.turns_committed.labels(turn.mode).inc()
             case BufferCleared():
-                self._turns = {
-                    name: turn for name, turn in self._turns.items() if turn.is_announced
-                }
+                self._turns = {key: turn for key, turn in self._turns.items() if turn.is_announced}
             case InterimText():
                 figures.interims += 1
                 metrics.interims.inc()

@@ -185,7 +185,7 @@ class WebSocket:
         await self._writer.drain()
 
     def ping(self) -> None:
-        """Ask for a sign of life."""
+        """Send a ping, which the client must answer."""
         if self._protocol.state is State.OPEN:
             self._protocol.send_ping(b"")
             self._flush()

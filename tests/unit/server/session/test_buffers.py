@@ -54,7 +54,7 @@ def test_callers_without_a_key_may_hold_everything() -> None:
     assert not (accounts[8].may_read or accounts[8].may_feed)
 
 
-def test_who_holds_little_is_always_read_from_and_fed() -> None:
+def test_a_session_that_holds_little_is_always_read_from_and_fed() -> None:
     budget = ByteBudget(TOTAL_BYTES)
     ByteAccount(budget, "hog").hold(10 * TOTAL_BYTES, 0)
     speaker = ByteAccount(budget, "hog")
