@@ -68,9 +68,15 @@ class Failed(msgspec.Struct, tag=True, frozen=True):
 
 
 class LogLine(msgspec.Struct, tag=True, frozen=True):
-    """A line of the engine's log, as attributes of a `logging.LogRecord`."""
+    """A line of the engine's log. The fields are attributes of a `logging.LogRecord`."""
 
-    record: dict[str, Any]
+    name: str
+    levelno: int
+    levelname: str
+    msg: str
+    exc_text: str | None
+    fields: dict[str, Any]
+    rate_limit: bool
 
 
 class Call(msgspec.Struct, tag=True, frozen=True):
@@ -205,20 +211,18 @@ class _Forwarder(logging.Handler):
         self._channel = channel
 
     def emit(self, record: logging.LogRecord) -> None:
-        line = {
-            "name": record.name,
-            "levelno": record.levelno,
-            "levelname": record.levelname,
-            "msg": record.getMessage(),
-            "exc_text": self._formatter.formatException(record.exc_info) if record.exc_info else "",
-            "fields": {
-                name: value if isinstance(value, str | int | float) else str(value)
-                for name, value in getattr(record, "fields", {}).items()
-            },
-            "rate_limit": getattr(record, "rate_limit", False),
-        }
+        fields = getattr(record, "fields", {}).items()
+        line = LogLine(
+            name=record.name,
+            levelno=record.levelno,
+            levelname=record.levelname,
+            msg=record.getMessage(),
+            exc_text=self._formatter.formatException(record.exc_info) if record.exc_info else None,
+            fields={key: v if isinstance(v, str | int | float) else str(v) for key, v in fields},
+            rate_limit=getattr(record, "rate_limit", False),
+        )
         with contextlib.suppress(WireError, ValueError):
-            self._channel.send(LogLine(line))
+            self._channel.send(line)
 
 
 def _encode_other(value: object) -> object:

@@ -17,6 +17,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from multiprocessing import Pipe
 
+import msgspec
+
 from oyez.engines.base import Hypothesis, Info, LoadError, RecognitionError, Request
 from oyez.runtime.engine import EngineChoice, Progress, Trial
 from oyez.runtime.engine_child import (
@@ -171,9 +173,9 @@ class EngineProcess:
                         was_up = True
                     case Loading(line):
                         self._progress(line)
-                    case LogLine(line):
-                        record = logging.makeLogRecord(line)
-                        logging.getLogger(record.name).handle(record)
+                    case LogLine() as line:
+                        record = logging.makeLogRecord(msgspec.structs.asdict(line))
+                        logging.getLogger(line.name).handle(record)
                     case Failed(message):
                         self._failure = message
         with self._lock:

@@ -74,7 +74,7 @@ def test_answers_arrive_as_they_were_made() -> None:
 
 
 def test_a_log_line_arrives() -> None:
-    line = LogLine({"name": "oyez.x", "levelno": 30, "fields": {"a": 1, "b": "c"}, "exc_text": ""})
+    line = LogLine("oyez.x", 30, "WARNING", "words", None, {"a": 1, "b": "c"}, True)
     assert over(line) == line
 
 

@@ -13,6 +13,7 @@ import asyncio
 from collections import Counter, deque
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from oyez.protocol.effects import Close
@@ -31,14 +32,14 @@ CLOSE_HANDSHAKE_S = 5.0
 """How long a client may take to answer the server's Close frame."""
 
 
+@dataclass(slots=True)
 class ByteBudget:
     """The memory that all sessions share. Event loop only."""
 
-    def __init__(self, total_bytes: int) -> None:
-        self.total_bytes = total_bytes
-        self.held_bytes = 0
-        """The bytes that all sessions hold together."""
-        self.held_by_key: Counter[str | None] = Counter()
+    total_bytes: int
+    held_bytes: int = 0
+    """The bytes that all sessions hold together."""
+    held_by_key: Counter[str | None] = field(default_factory=Counter)
 
 
 class ByteAccount:

@@ -142,7 +142,6 @@ class Connection(Peer):
         self._sender: asyncio.Task[None] | None = None
         self._blocked_since_s: float | None = None
         """Since when nothing may be read because other sessions hold too much."""
-        self._pinged_s = 0.0
 
     async def run(self) -> None:
         """Serve the client until the socket is gone. Leaves no task and no job behind."""
@@ -328,17 +327,12 @@ class Connection(Peer):
 
     def _tick(self) -> None:
         self._regulate()
-        silent_s, interval_s = self._socket.silent_s, self._settings.ping_interval_s
-        if self._outbox.stalled_s > self._settings.slow_reader_timeout_s:
+        settings = self._settings
+        if self._outbox.stalled_s > settings.slow_reader_timeout_s:
             return self.abort(1008, "the client does not read")
-        if silent_s > self._settings.ping_timeout_s:
-            return self.abort(1006, "the client is gone")
-        if self._socket.has_left:
-            return self.abort(1006, "the client left")
+        if loss := self._socket.loss(settings.ping_interval_s, settings.ping_timeout_s):
+            return self.abort(1006, loss)
         self._tick_later()
-        if silent_s > interval_s and self._loop.time() - self._pinged_s > interval_s:
-            self._pinged_s = self._loop.time()
-            self._socket.ping()
         if self._is_stuck:
             self.close(*TOO_MUCH)
         if termination := self._check_session():

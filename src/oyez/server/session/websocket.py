@@ -81,6 +81,7 @@ class WebSocket:
         self._second = 0
         self._control_frames = 0
         self._data_at_s = self._loop.time()
+        self._pinged_s = 0.0
         self.ended = asyncio.Event()
         """No more messages will come: the client has closed or left, or broke the protocol."""
         self._lost = asyncio.Event()
@@ -133,11 +134,6 @@ class WebSocket:
         return sum(map(len, parts))
 
     @property
-    def silent_s(self) -> float:
-        """How long no byte has come from the client; 0 while nothing is read."""
-        return self._loop.time() - self._data_at_s if self._reads else 0.0
-
-    @property
     def close_code(self) -> int:
         """How it was closed: the client's code, or ours where the client broke the protocol."""
         close = self._protocol.close_rcvd or self._protocol.close_sent
@@ -148,10 +144,25 @@ class WebSocket:
         transport = self._transport
         return transport is not None and not self._lost.is_set() and not transport.is_closing()
 
-    @property
-    def has_left(self) -> bool:
-        """Whether the client has closed its end, where the system can say so (Linux can). While
-        nothing is read from a connection, there is no other way to notice."""
+    def loss(self, ping_interval_s: float, ping_timeout_s: float) -> str:
+        """Return why the client is taken to be gone, or else "" and send a ping if that is due: if
+        no byte came for the interval. Nothing is due while nothing is read."""
+        now_s = self._loop.time()
+        silent_s = now_s - self._data_at_s if self._reads else 0.0
+        if silent_s > ping_timeout_s:
+            return "the client is gone"
+        if self._has_left():
+            return "the client left"
+        if silent_s > ping_interval_s and now_s - self._pinged_s > ping_interval_s:
+            self._pinged_s = now_s
+            if self._protocol.state is State.OPEN:
+                self._protocol.send_ping(b"")
+                self._flush()
+        return ""
+
+    def _has_left(self) -> bool:
+        """Return whether the client has closed its end, where the system can say so (Linux can).
+        While nothing is read from a connection, there is no other way to notice."""
         if self._transport is None or self._reads or not hasattr(socket, "TCP_INFO"):
             return False
         connection = self._transport.get_extra_info("socket")
@@ -183,12 +194,6 @@ class WebSocket:
         if self._writer is None or not self.is_connected:
             raise ConnectionResetError("the client has left")
         await self._writer.drain()
-
-    def ping(self) -> None:
-        """Send a ping, which the client must answer."""
-        if self._protocol.state is State.OPEN:
-            self._protocol.send_ping(b"")
-            self._flush()
 
     async def close(self, code: int, reason: str, timeout_s: float) -> None:
         """Send a Close frame and wait for the client's, for so long; what comes meanwhile is
