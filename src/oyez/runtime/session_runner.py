@@ -282,6 +282,8 @@ class InlineDriver(Peer):
 
     Subclasses override `take` and `answer_jobs`. Errors are raised to the caller."""
 
+    finals_waiting = 0  # no bound: an owner that answers nothing wants the session to go on
+
     def __init__(
         self, session: Session, detector: VoiceDetector, max_windows: int = MAX_WINDOWS
     ) -> None:
@@ -325,10 +327,6 @@ class InlineDriver(Peer):
     @property
     def count(self) -> int:
         return len(self.jobs)
-
-    @property
-    def finals_waiting(self) -> int:
-        return 0  # no bound: an owner that answers nothing wants the session to go on
 
     def submit(self, effect: Recognise, runner: SessionRunner) -> None:
         self.jobs.append(effect)

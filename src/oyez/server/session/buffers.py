@@ -127,10 +127,9 @@ class Outbox:
         self._put(Close(code, reason))
 
     def release(self) -> None:
-        """Drop everything that waits, and the callbacks."""
+        """Drop everything that waits."""
         self._frames.clear()
         self.waiting_bytes = 0
-        self._on_room = _ignore
 
     @property
     def has_room(self) -> bool:
@@ -182,7 +181,3 @@ class Outbox:
 
 def _size_bytes(frame: str | _Hold | Close) -> int:
     return FRAME_OVERHEAD_BYTES + (len(frame) if isinstance(frame, str) else 0)
-
-
-def _ignore() -> None:
-    pass

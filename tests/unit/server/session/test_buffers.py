@@ -157,13 +157,12 @@ async def test_room_is_reported_once_there_is_some_again() -> None:
     assert outbox.stalled_s == 0
 
 
-async def test_a_released_outbox_is_empty_and_calls_nothing() -> None:
-    called: list[int] = []
+async def test_a_released_outbox_is_empty() -> None:
     socket = Socket()
-    outbox = an_outbox(socket, 10, lambda: called.append(1))
+    outbox = an_outbox(socket, 10, lambda: None)
     outbox.text("a" * 20)
     outbox.release()
     assert outbox.waiting_bytes == 0
     outbox.close(1000, "")
     await outbox.run()
-    assert (socket.sent, called) == ([1000], [])
+    assert socket.sent == [1000]
