@@ -16,7 +16,6 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scheduler, "CALL_FACTOR", 0.0)
     monkeypatch.setattr(watchdog, "CHECK_S", 0.05)
     monkeypatch.setattr(session_jobs, "LIVE_PATIENCE_S", 0.5)
-    monkeypatch.setattr(session_jobs, "EXPIRY_CHECK_S", 0.1)
 
 
 @pytest.mark.usefixtures("impatient")

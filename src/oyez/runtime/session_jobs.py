@@ -38,7 +38,6 @@ because a large model on a slow machine may need minutes, and still does its wor
 waits for all other sessions, so it has more time."""
 MOST_PATIENCE = 10
 """A job fails in any case after so many times its patience: its answer must have been lost."""
-EXPIRY_CHECK_S = 5.0
 
 _PACED_S = 2.0
 """Audio further ahead than this was sent all at once, not as it was spoken."""
@@ -51,8 +50,7 @@ this."""
 
 class SessionJobs:
     """Implements `Recognition` with a scheduler. Answers reach the runner on the event loop, each
-    at most once and never after `cancel`. A job that is not answered in time is answered with
-    Overload."""
+    at most once and never after `cancel`. `expire` answers a job whose answer does not come."""
 
     def __init__(
         self,
@@ -74,7 +72,6 @@ class SessionJobs:
         self._jobs: dict[int, Job] = {}
         self._answered_s = -math.inf
         """When the latest answer came, on the scheduler's clock."""
-        self._check: asyncio.TimerHandle | None = None
 
     @property
     def count(self) -> int:
@@ -91,8 +88,6 @@ class SessionJobs:
     def submit(self, effect: Recognise, runner: SessionRunner) -> None:
         self._runner = runner
         self._jobs[effect.job] = self._job(effect, runner.ahead_s)
-        if not self._is_patient:
-            self._plan_check()
         self._submit(effect.job)
 
     def cancel(self, number: int) -> None:
@@ -103,10 +98,16 @@ class SessionJobs:
     def cancel_all(self) -> None:
         for number in list(self._jobs):
             self.cancel(number)
-        if self._check:
-            self._check.cancel()
-            self._check = None
         self._runner = None
+
+    def expire(self) -> None:
+        """Answer jobs that have waited too long with Overload. Call this every second or so, except
+        for a patient session."""
+        now_s = time.monotonic()
+        for number, job in list(self._jobs.items()):
+            if self._has_expired(job, now_s) and number in self._jobs and self._runner:
+                self.cancel(number)
+                self._runner.answered(number, Overload())
 
     def _job(self, effect: Recognise, ahead_s: float) -> Job:
         request = effect.request
@@ -170,20 +171,6 @@ class SessionJobs:
         if isinstance(outcome, Overloaded | Stopped):
             outcome = Overload()
         self._runner.answered(number, outcome)
-
-    def _plan_check(self) -> None:
-        if self._check is None:
-            self._check = self._loop.call_later(EXPIRY_CHECK_S, self._check_expiry)
-
-    def _check_expiry(self) -> None:
-        self._check = None
-        now_s = time.monotonic()
-        for number, job in list(self._jobs.items()):
-            if self._has_expired(job, now_s) and number in self._jobs and self._runner:
-                self.cancel(number)
-                self._runner.answered(number, Overload())
-        if self._jobs:
-            self._plan_check()
 
     def _has_expired(self, job: Job, now_s: float) -> bool:
         """Return whether a job has waited too long. A job that runs in the engine has not: the

@@ -186,7 +186,7 @@ class Waiting(Harness):
         """The numbers of the jobs that failed for want of an answer."""
         self.now_s += seconds
         before = len(self.answers)
-        self.jobs._check_expiry()
+        self.jobs.expire()
         failed = self.answers[before:]
         assert all(isinstance(outcome, Overload) for _, outcome in failed)
         return [number for number, _ in failed]
@@ -202,21 +202,6 @@ async def test_a_job_without_an_answer_fails_after_a_while(monkeypatch: pytest.M
     assert harness.scheduler.cancelled == [job]
     assert harness.pass_by(30) == [2]
     assert harness.jobs.count == 0
-
-
-async def test_it_is_looked_at_as_long_as_something_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "EXPIRY_CHECK_S", 0.01)
-    harness = Waiting(monkeypatch)
-    harness.ask_final(1)
-    await asyncio.sleep(0.05)
-    assert harness.answers == []
-    harness.now_s += 61
-    await asyncio.sleep(0.05)
-    assert [number for number, _ in harness.answers] == [1]
-    assert harness.jobs._check is None
-    harness.ask_final(2)
-    harness.jobs.cancel_all()
-    assert harness.jobs._check is None
 
 
 async def test_a_session_that_gets_answers_is_patient(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -262,7 +247,6 @@ async def test_a_patient_session_submits_again_when_the_queue_was_full(
     await eventually(lambda: bool(harness.scheduler.submitted))
     (job,) = harness.scheduler.submitted
     assert (job.urgency, job.is_realtime, job.measures_delay) == (Urgency.BACKGROUND, False, True)
-    assert harness.jobs._check is None, "it waits as long as it takes"
 
 
 async def test_a_patient_session_fails_when_the_scheduler_stops() -> None:

@@ -337,6 +337,7 @@ class Connection(Peer):
             self.close(*TOO_MUCH)
         if termination := self._check_session():
             self.end(termination)
+        self._jobs.expire()
         self._runner.tick()
 
     @property
