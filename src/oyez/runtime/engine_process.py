@@ -189,7 +189,8 @@ class EngineProcess:
 
     def _come_up(self, child: _Child, ready: Ready) -> None:
         self.info, self.trial = ready.info, ready.trial
-        child.open_lanes(ready.info.parallel)
+        for lane in child.lanes[: ready.info.parallel]:
+            child.free.put(lane)
         self.is_up = self._has_started = True
         # the first start reports its progress to the operator, later ones write it into the log
         self._progress = lambda line: log.info("the engine starts again: %s", line)
@@ -217,28 +218,22 @@ class _Child:
         )
         for _, end in pairs:
             end.close()
-        self.control, *self._lanes = [Channel(mine) for mine, _ in pairs]
-        self._free: queue.SimpleQueue[Channel] = queue.SimpleQueue()
-        """Lanes without a call."""
+        self.control, *self.lanes = [Channel(mine) for mine, _ in pairs]
+        self.free: queue.SimpleQueue[Channel] = queue.SimpleQueue()
+        """Lanes without a call, once the engine is up: as many as it runs calls at the same time."""
         self.is_unwanted = False
         """Whether the server ended the process because a call did not return."""
 
-    def open_lanes(self, number: int) -> None:
-        """Make the first `number` lanes available: as many as the engine runs calls at the same
-        time."""
-        for lane in self._lanes[:number]:
-            self._free.put(lane)
-
     def call(self, requests: list[Request]) -> list[Hypothesis | str]:
         """Wait for a free lane and make a call on it. Raises EngineLost."""
-        lane = self._free.get()
+        lane = self.free.get()
         try:
             lane.send(Call(requests))
             reply = lane.receive()
         except WireError as error:
             raise EngineLost("the engine ended during the call") from error
         finally:
-            self._free.put(lane)
+            self.free.put(lane)
         if isinstance(reply, Answers) and len(reply.answers) == len(requests):
             return reply.answers
         raise EngineLost("the engine's process answered something else")
