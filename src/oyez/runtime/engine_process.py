@@ -220,7 +220,7 @@ class _Child:
             end.close()
         self.control, *self.lanes = [Channel(mine) for mine, _ in pairs]
         self.free: queue.SimpleQueue[Channel] = queue.SimpleQueue()
-        """Lanes without a call, once the engine is up: as many as it runs calls at the same time."""
+        """Lanes without a call, once the engine is up: as many as it runs calls at a time."""
         self.is_unwanted = False
         """Whether the server ended the process because a call did not return."""
 
