@@ -15,7 +15,7 @@ from support.adversary import MeasuredServer, Tolerated, bystanders, for_seconds
 from support.blocking_websocket import append, message
 
 MANY = 8
-BEHIND = Tolerated(turn_s=0.1)
+BEHIND = Tolerated(iteration_s=0.1)
 CALL_S = 0.08
 """About what a final of Whisper base takes."""
 WAV = Path(oyez.__file__).parent / "assets" / "two_cities.wav"

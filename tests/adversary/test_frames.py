@@ -42,7 +42,7 @@ FLOODS = {
 LOUD = b"\x40\x1f\xc0\xe0" * 800
 BLOCK_BYTES = 65_536
 SLOW_SESSIONS = 20
-MANY_SESSIONS = Tolerated(turn_s=SLOW_SESSIONS * 0.004, probe_median_s=0.2)
+MANY_SESSIONS = Tolerated(iteration_s=SLOW_SESSIONS * 0.004, probe_median_s=0.2)
 """Each of them may have some milliseconds of the same turn; no more than one has 20."""
 
 

@@ -32,7 +32,7 @@ GET = b"GET %s HTTP/1.1\r\nHost: %s\r\n\r\n"
 REFUSED = (400, 404, 405, 413, 414, 429, 431, 503)
 CONNECTIONS = 600
 """More than the server admits."""
-CROWD = Tolerated(turn_s=0.1, probe_median_s=0.2, failed_probes=1)
+CROWD = Tolerated(iteration_s=0.1, probe_median_s=0.2, failed_probes=1)
 """Hundreds of connections have something to do in the same turn; none of them 20 ms. Those of this
 machine are not bounded by address: so many at once may push out one that has just come."""
 SMUGGLED = {

@@ -28,7 +28,7 @@ from support.raw_http import ask, many_connections, send_to_all
 
 AUTHORITY = trustme.CA()
 CONNECTIONS = 1_500
-CROWD = Tolerated(turn_s=0.1, probe_median_s=0.2, failed_probes=1)
+CROWD = Tolerated(iteration_s=0.1, probe_median_s=0.2, failed_probes=1)
 """Hundreds of connections have something to do in the same turn; none of them 20 ms. Those of this
 machine are not bounded by address: so many at once may push out one that has just come."""
 

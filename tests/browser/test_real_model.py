@@ -16,17 +16,7 @@ pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.model]
 
 
 def load() -> Engines:
-    settings = Settings()
-    return load_engines(
-        engine=settings.engine,
-        model=settings.model,
-        device=settings.device,
-        threads=1,
-        cache_dir=settings.cache_dir,
-        vad=settings.vad,
-        emotion=settings.emotion,
-        emotion_confidence=settings.emotion_confidence,
-    )
+    return load_engines(Settings(threads=1))
 
 
 async def test_the_microphone_is_understood(browser: Browser) -> None:

@@ -68,7 +68,7 @@ def _loaded(name: str) -> Iterator[Recogniser]:
         device="cpu",
         threads=2,
         cache_dir=cache_dir,
-        models_dir=None,
+        models_dir="unused",
     )
     process = EngineProcess(choice, lambda line: None)
     try:

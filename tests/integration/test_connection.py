@@ -14,7 +14,7 @@ from oyez.engines.base import Emotion, Features
 from oyez.protocol.client_events import Malformed
 from oyez.protocol.session import Session
 from oyez.runtime.job import MAX_FINALS
-from oyez.server.session import byte_budget
+from oyez.server.session import buffers
 from oyez.server.session.connection import MESSAGE_OVERHEAD_BYTES, TICK_S
 from oyez.server.session.session_metrics import SessionMetrics
 from oyez.testing import FakeRecogniser
@@ -220,7 +220,7 @@ async def test_pings_are_answered_while_input_is_held_back() -> None:
 async def test_a_session_that_is_held_back_can_be_dropped(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(byte_budget, "SESSION_BYTES", 1 << 20)
+    monkeypatch.setattr(buffers, "SESSION_BYTES", 1 << 20)
     async with running_server(held_engine(), max_backlog_s=1.0) as running:
         client = await running.connect()
         sender = asyncio.create_task(client.send(*[append(speech(1.0) + silence(1.5))] * 200))

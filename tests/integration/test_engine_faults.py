@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from oyez.runtime import session_jobs, watched_engine
+from oyez.runtime import scheduler, session_jobs
 from oyez.server.process import supervision
 from oyez.testing import FakeRecogniser
 from support.server import FINISH, append, held_engine, running_server, silence, speech
@@ -12,11 +12,10 @@ from support.server import FINISH, append, held_engine, running_server, silence,
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watched_engine, "CALL_S", 1.0)
-    monkeypatch.setattr(watched_engine, "CALL_FACTOR", 0.0)
+    monkeypatch.setattr(scheduler, "CALL_S", 1.0)
+    monkeypatch.setattr(scheduler, "CALL_FACTOR", 0.0)
     monkeypatch.setattr(supervision, "CHECK_S", 0.05)
     monkeypatch.setattr(session_jobs, "LIVE_PATIENCE_S", 0.5)
-    monkeypatch.setattr(session_jobs, "EXPIRY_CHECK_S", 0.1)
 
 
 @pytest.mark.usefixtures("impatient")

@@ -22,8 +22,7 @@ import pytest
 from oyez.engines.base import RecognitionError, Request
 from oyez.engines.fake import FakeRecogniser
 from oyez.metrics import CLOSE_CODES, MODES, OTHER, OUTCOMES, PACES, STAGES, TRANSCRIBED
-from oyez.runtime.job import Urgency
-from oyez.runtime.scheduler import BATCH_KINDS, End
+from oyez.runtime.job import BATCH_KINDS, End, Urgency
 from oyez.server.access.refusals import REASONS
 from support.exposition import Exposition, selectors
 from support.prometheus import ask, program, prometheus

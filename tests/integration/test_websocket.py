@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import aiohttp
 import pytest
 
-from oyez.server.session import byte_budget, connection
+from oyez.server.session import buffers, connection
 from oyez.server.session.websocket import CONTROL_FRAMES_PER_SECOND
 from support.blocking_websocket import (
     BINARY,
@@ -172,7 +172,7 @@ async def test_parts_of_messages_are_bounded_for_all_and_harm_no_speaker(
 async def test_a_client_that_left_is_noticed_while_nothing_is_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(byte_budget, "SESSION_BYTES", 1 << 20)
+    monkeypatch.setattr(buffers, "SESSION_BYTES", 1 << 20)
     async with running_server(held_engine(), max_backlog_s=1.0) as running:
         client = await running.connect()
         await client.send(*[append(speech(1.0) + silence(1.5))] * 12)

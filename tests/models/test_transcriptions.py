@@ -13,6 +13,7 @@ import pytest
 from openai import AsyncOpenAI, OpenAI
 
 from oyez.runtime.loader import Engines, load_engines
+from oyez.settings import Settings
 from support.media import encoded
 from support.server import FINISH, RunningServer, append, running_server
 
@@ -23,14 +24,9 @@ SAID = (ASSETS / "two_cities.txt").read_text().split()
 
 @pytest.fixture(scope="module")
 def engines(tmp_path_factory: pytest.TempPathFactory) -> Engines:
+    cache_dir, models_dir = (tmp_path_factory.mktemp(name) for name in ("cache", "models"))
     return load_engines(
-        engine="whisper-onnx",
-        model="base",
-        device="cpu",
-        threads=2,
-        cache_dir=tmp_path_factory.mktemp("cache"),
-        models_dir=tmp_path_factory.mktemp("models"),
-        vad="silero",
+        Settings(threads=2, cache_dir=cache_dir, models_dir=models_dir, emotion="off")
     )
 
 

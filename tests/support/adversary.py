@@ -29,7 +29,7 @@ SPEAKER = "speaker-111111111111111111111111111"
 ELSEWHERE = "127.0.0.2"
 """Where attackers without a key come from: not the prober's address."""
 
-MAX_TURN_S = 0.020
+MAX_ITERATION_S = 0.020
 MAX_PROBE_MEDIAN_S = 0.1
 MAX_PROBE_S = 1.0
 MAX_GROWTH_MB = 64.0
@@ -51,9 +51,9 @@ TESTS = Path(__file__).parents[1]
 class Tolerated:
     """What one attack may do beyond what all may; with the reason where it is used."""
 
-    turn_s: float = MAX_TURN_S
-    """Of all that is done in one turn of the event loop. A single callback never may more than
-    MAX_TURN_S."""
+    iteration_s: float = MAX_ITERATION_S
+    """Of all that is done in one iteration of the event loop. A single callback never may more than
+    MAX_ITERATION_S."""
     growth_mb: float = MAX_GROWTH_MB
     probe_s: float = MAX_PROBE_S
     probe_median_s: float = MAX_PROBE_MEDIAN_S
@@ -106,7 +106,7 @@ class MeasuredServer:
         return dict(figures)
 
     def answers(self) -> bool:
-        """Wait until the event loop has a turn for a new request; whether it had one in time."""
+        """Wait until the event loop serves a new request; whether it did in time."""
         return bool(ask(self.address, HEALTH, seconds=30.0, tls=self.tls))
 
     def session(self, **options: Any) -> BlockingWebSocket:
@@ -237,12 +237,12 @@ class Watch:
     def look(self) -> Iterator[str]:
         """What is wrong since the figures were taken."""
         peak_mb, figures = self._server.peak_mb, self._server.take_figures()
-        turn_s, callback_s = figures["longest_turn_s"], figures["longest_callback_s"]
-        if turn_s > self._allowed.turn_s or callback_s > MAX_TURN_S:
+        iteration_s, callback_s = figures["longest_iteration_s"], figures["longest_callback_s"]
+        if iteration_s > self._allowed.iteration_s or callback_s > MAX_ITERATION_S:
             garbage_ms = 1000 * figures["longest_collection_s"]
             yield (
-                f"a turn of the event loop took {1000 * turn_s:.0f} ms of CPU: "
-                f"{figures['longest_turn']}; {figures['longest_callback']} took "
+                f"an iteration of the event loop took {1000 * iteration_s:.0f} ms of CPU: "
+                f"{figures['longest_iteration']}; {figures['longest_callback']} took "
                 f"{1000 * callback_s:.0f} ms; collecting garbage at most {garbage_ms:.0f} ms"
             )
         if (grown_mb := peak_mb - self.began_mb) > self._allowed.growth_mb:
@@ -251,9 +251,9 @@ class Watch:
 
 @contextmanager
 def bystanders(server: MeasuredServer, allowed: Tolerated = Tolerated()) -> Iterator[Watch]:
-    """What is done inside costs nobody anything: bounded turns of the event loop and memory in each
-    `attack`, bounded delays of others, nothing lost; and afterwards all of it is over. The test
-    fails with every complaint."""
+    """Whatever is done inside harms no other client: iterations of the event loop and memory are
+    bounded in each `attack`, delays of others are bounded, nothing is lost, and afterwards all of
+    it is over. The test fails with every complaint."""
     watch = Watch(server, allowed)
     server.take_figures()
     log_bytes, descriptors = len(server.log), server.descriptors

@@ -25,8 +25,7 @@ from oyez.protocol.effects import Close, Completed, Count, Effect, Recognise, Se
 from oyez.protocol.errors import ProtocolError
 from oyez.protocol.qwen.dialect import QwenDialect
 from oyez.protocol.session import Session
-from oyez.runtime.inline_driver import InlineDriver
-from oyez.runtime.session_runner import SessionRunner
+from oyez.runtime.session_runner import InlineDriver, SessionRunner
 
 WORD_SAMPLES = 4800
 

@@ -1,4 +1,5 @@
-"""`oyez serve` in a process whose event loop is measured from outside: CPU time of every turn.
+"""`oyez serve` in a process whose event loop is measured from outside: CPU time of every
+iteration.
 
     python measured_serve.py SOCKET DELAY_S FLAGS...
 
@@ -24,8 +25,8 @@ from oyez.engines.fake import FakeRecogniser
 WORTH_NAMING_S = 0.002
 
 
-class Turns:
-    """The longest turn of the event loop, and the longest callback, in seconds of CPU."""
+class Iterations:
+    """The longest iteration of the event loop, and the longest callback, in seconds of CPU."""
 
     def __init__(self) -> None:
         self.reset()
@@ -34,9 +35,9 @@ class Turns:
         gc.callbacks.append(self._collected)
 
     def reset(self) -> None:
-        self.turns = 0
-        self.longest_turn_s = 0.0
-        self.longest_turn: list[str] = []
+        self.iterations = 0
+        self.longest_iteration_s = 0.0
+        self.longest_iteration: list[str] = []
         self.longest_callback_s = 0.0
         self.longest_callback = ""
         self.longest_collection_s = 0.0
@@ -59,11 +60,13 @@ class Turns:
             began_s = time.thread_time()
             run_once(self_)
             took_s = time.thread_time() - began_s
-            self.turns += 1
-            if took_s > self.longest_turn_s:
-                self.longest_turn_s = took_s
+            self.iterations += 1
+            if took_s > self.longest_iteration_s:
+                self.longest_iteration_s = took_s
                 largest = sorted(self._callbacks, reverse=True)[:3]
-                self.longest_turn = [f"{1000 * cost_s:.1f} ms: {what}" for cost_s, what in largest]
+                self.longest_iteration = [
+                    f"{1000 * cost_s:.1f} ms: {what}" for cost_s, what in largest
+                ]
 
         handle_class._run = handle
         loop_class._run_once = once
@@ -94,7 +97,7 @@ def _described(callback: Any) -> str:
     return f"{owner.get_coro().__qualname__} up to {where}"  # type: ignore[union-attr]
 
 
-def answer_at(path: str, turns: Turns) -> None:
+def answer_at(path: str, iterations: Iterations) -> None:
     """Answer whoever connects, one at a time, for ever."""
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(path)
@@ -105,17 +108,17 @@ def answer_at(path: str, turns: Turns) -> None:
             asker, _ = listener.accept()
             with asker:
                 while asker.recv(1):
-                    asker.sendall(json.dumps(turns.figures()).encode() + b"\n")
-                    turns.reset()
+                    asker.sendall(json.dumps(iterations.figures()).encode() + b"\n")
+                    iterations.reset()
 
     threading.Thread(target=serve, daemon=True).start()
 
 
 if __name__ == "__main__":
     socket_path, delay_s, *flags = sys.argv[1:]
-    turns = Turns()
-    turns.measure()
-    answer_at(socket_path, turns)
+    iterations = Iterations()
+    iterations.measure()
+    answer_at(socket_path, iterations)
     FakeRecogniser.load = classmethod(  # type: ignore[method-assign,assignment]
         lambda cls, *_: cls(remembered=0, delay_s=float(delay_s))
     )

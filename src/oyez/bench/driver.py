@@ -33,8 +33,7 @@ from oyez.protocol.server_events import (
     TranscriptionFailed,
 )
 from oyez.protocol.session import Session
-from oyez.runtime.inline_driver import InlineDriver
-from oyez.runtime.session_runner import SessionRunner
+from oyez.runtime.session_runner import InlineDriver, SessionRunner
 from oyez.turns.endpointing import Endpointer, EndpointerSettings, TurnEnd, TurnStart
 
 FIRST_S = (1, 2, 3)

@@ -100,7 +100,7 @@ def self_test(settings: Settings) -> dict[str, Finding]:
     from oyez.audio.pcm import SAMPLE_RATE
     from oyez.client import ClientError
     from oyez.files.media import read_media
-    from oyez.runtime.loader import load_configured
+    from oyez.runtime.loader import load_engines
 
     assets = files("oyez") / "assets"
     with as_file(assets / "two_cities.wav") as path:
@@ -108,7 +108,7 @@ def self_test(settings: Settings) -> dict[str, Finding]:
     reference = words_of((assets / "two_cities.txt").read_text(encoding="utf-8"))
     try:
         with load_errors():
-            engines = load_configured(settings)
+            engines = load_engines(settings)
         began_s = time.monotonic()
         text = asyncio.run(_transcribe(engines, samples))
     except (CommandError, ClientError) as error:

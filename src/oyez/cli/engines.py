@@ -55,9 +55,9 @@ class Recognition:
         from oyez.cli.terminal import console
 
         with console(sys.stderr).status("loading") as status, load_errors():
-            from oyez.runtime.loader import load_configured
+            from oyez.runtime.loader import load_engines
 
-            return load_configured(self.settings, status.update)
+            return load_engines(self.settings, status.update)
 
     def server(self) -> AbstractAsyncContextManager[Target]:
         """Return the server of `--url`, or one in this process. Raises CommandError."""

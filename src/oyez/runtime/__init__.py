@@ -1,3 +1,1 @@
-"""Sessions and engines at work: turns on the event loop, a queue of jobs, the engine's process."""
-
-from __future__ import annotations
+"""Sessions and engines at work: slices of time, a queue of jobs, the engine's process."""

@@ -13,8 +13,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Hashable, Sequence
 
 from oyez.audio.pcm import SAMPLE_RATE
-from oyez.runtime.job import Job
-from oyez.runtime.scheduler import End
+from oyez.runtime.job import Job, Observer
 
 SLOWEST_PARTIALS_S = 2.5
 """Longest acceptable time between the partials of a turn."""
@@ -34,8 +33,8 @@ SHORT_FINAL_S = 1.0
 client that commits many times a second requests many short finals, but no conversation does."""
 
 
-class Capacity:
-    """An `Observer` of the scheduler that also counts open sessions. Thread-safe."""
+class Capacity(Observer):
+    """Observes the scheduler, and counts open sessions. Thread-safe."""
 
     def __init__(
         self, workers: int, assumed_cost: float, limit: float, clock: Callable[[], float]
@@ -66,9 +65,6 @@ class Capacity:
             self._count_sessions(ended_s)
             for job in batch:
                 self._charge(job, run_s, began_s, ended_s)
-
-    def ended(self, job: Job, end: End, now_s: float) -> None:
-        """Do nothing: only calls of the engine cost time."""
 
     def session_opened(self, tenant: Hashable = None) -> None:
         """Count a new session. tenant: see `Job.tenant`."""

@@ -31,21 +31,27 @@ class CpuShare:
 
 def cpu_share(root: Path = ROOT) -> CpuShare:
     """Return the share of this process. root: of the file system, for tests."""
-    if hasattr(os, "sched_getaffinity"):
-        cores = len(os.sched_getaffinity(0))
-    else:
-        cores = os.cpu_count() or 1
-    return CpuShare(cores, _cpu_quota(root))
+    has_affinity = hasattr(os, "sched_getaffinity")
+    cores = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
+    texts = [_read(group / "cpu.max") for group in _cgroups(root, "")]
+    texts += [
+        f"{_read(group / 'cpu.cfs_quota_us')} {_read(group / 'cpu.cfs_period_us')}"
+        for group in _cgroups(root, "cpu")
+    ]
+    quotas = []
+    for text in texts:
+        match text.split():
+            case [quota, period] if quota.isdigit() and period.isdigit() and int(period):
+                quotas.append(int(quota) / int(period))
+    return CpuShare(cores, min(quotas, default=None))
 
 
 def memory_limit_bytes(root: Path = ROOT) -> int | None:
     """Return the container's memory limit, or None if there is none or it is unknown."""
-    limits = [
-        *_numbers(root, "", "memory.max"),
-        *_numbers(root, "memory", "memory.limit_in_bytes"),
-    ]
-    known = [limit for limit in limits if 0 < limit < UNLIMITED_BYTES]
-    return min(known, default=None)
+    texts = [_read(group / "memory.max").strip() for group in _cgroups(root, "")]
+    texts += [_read(group / "memory.limit_in_bytes").strip() for group in _cgroups(root, "memory")]
+    limits = [int(text) for text in texts if text.isdigit()]
+    return min((limit for limit in limits if 0 < limit < UNLIMITED_BYTES), default=None)
 
 
 def memory_bytes(root: Path = ROOT) -> tuple[int | None, int | None]:
@@ -53,51 +59,25 @@ def memory_bytes(root: Path = ROOT) -> tuple[int | None, int | None]:
     system does not report."""
     found: dict[str, int] = {}
     for line in _read(root / "proc" / "meminfo").splitlines():
-        name, _, value = line.partition(":")
-        number, _, unit = value.strip().partition(" ")
-        if unit == "kB" and number.isdigit():
-            found[name] = int(number) * 1024
-    total = found.get("MemTotal")
+        match line.split():
+            case [name, number, "kB"] if number.isdigit():
+                found[name] = int(number) * 1024
+    total = found.get("MemTotal:")
     if total is None and root == ROOT and hasattr(os, "sysconf"):
         total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return total, found.get("MemAvailable")
-
-
-def _cpu_quota(root: Path) -> float | None:
-    """Return the lowest of the limits for this process and its parent groups."""
-    quotas = []
-    for directory in _cgroups(root, ""):
-        quota, _, period = _read(directory / "cpu.max").strip().partition(" ")
-        if quota.isdigit() and period.isdigit() and int(period):
-            quotas.append(int(quota) / int(period))
-    for directory in _cgroups(root, "cpu"):
-        quota = _read(directory / "cpu.cfs_quota_us").strip()
-        period = _read(directory / "cpu.cfs_period_us").strip()
-        if quota.isdigit() and period.isdigit() and int(period):
-            quotas.append(int(quota) / int(period))
-    return min(quotas, default=None)
-
-
-def _numbers(root: Path, controller: str, name: str) -> list[int]:
-    texts = (_read(directory / name).strip() for directory in _cgroups(root, controller))
-    return [int(text) for text in texts if text.isdigit()]
+    return total, found.get("MemAvailable:")
 
 
 def _cgroups(root: Path, controller: str) -> list[Path]:
-    """Return the directories of this process' control group and of its parents.
-
-    controller: of version 1 of cgroups, or "" for version 2.
-    """
+    """Return the directories of this process' control group and of its parents, whose limits apply
+    too. controller: of version 1 of cgroups, or "" for version 2."""
     mounted = root / "sys" / "fs" / "cgroup" / controller
     for line in _read(root / "proc" / "self" / "cgroup").splitlines():
         _, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
-        if controllers.split(",") == [controller] or (
-            controller and controller in controllers.split(",")
-        ):
-            group = mounted / path.lstrip("/")
-            above = [mounted, *(mounted / part for part in Path(path.lstrip("/")).parents)]
-            return list(dict.fromkeys([group, *above]))
+        if controller in controllers.split(","):
+            group = Path(path.lstrip("/"))
+            return [mounted / group, *(mounted / part for part in group.parents), mounted]
     return [mounted]
 
 

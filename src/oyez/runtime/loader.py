@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -22,7 +21,7 @@ from oyez.runtime.engine import EngineChoice, Progress, load_engine, reason
 from oyez.runtime.engine_process import EngineProcess
 from oyez.settings import Settings, load
 
-__all__ = ["Engines", "LoadError", "load_configured", "load_engines", "load_on_cpu"]
+__all__ = ["Engines", "LoadError", "load_engines", "load_on_cpu"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,74 +50,42 @@ class Engines:
 
 
 def load_engines(
-    *,
-    engine: str,
-    model: str,
-    device: str,
-    threads: int,
-    cache_dir: Path,
-    vad: str,
-    emotion: str = registry.OFF,
-    emotion_confidence: float = 0.0,
-    models_dir: Path | None = None,
-    progress: Progress = lambda line: None,
-    in_own_process: bool = False,
-) -> Engines:
-    """Load and warm up the engines that the settings of the same names choose. This blocks for
-    seconds.
-
-    threads: 0 means all cores that this process may use, within the limits of its container.
-    models_dir: where models are found by name. progress: called with lines for the operator.
-    in_own_process: whether the recogniser runs in a process of its own, which `Engines.close` ends.
-
-    Raises:
-        LoadError: an engine cannot be loaded; the message explains what to do.
-    """
-    began_s = time.monotonic()
-    progress(f"loading {engine} ({model}) on {device}")
-    choice = EngineChoice(
-        engine=engine,
-        model=model,
-        device=device,
-        threads=threads,
-        cache_dir=str(cache_dir),
-        models_dir=str(models_dir) if models_dir else None,
-    )
-    process = EngineProcess(choice, progress) if in_own_process else None
-    try:
-        recogniser, trial = (process, process.trial) if process else load_engine(choice, progress)
-        detector = _load_detector(vad)
-        classifier = _load_emotion(emotion, recogniser.info.feature_space, emotion_confidence)
-    except BaseException:
-        if process:
-            process.close()
-        raise
-    if isinstance(classifier, Neutral) and emotion != registry.OFF:
-        progress(f"emotion {emotion} is made for other models: every utterance will be neutral")
-    progress(f"loaded in {time.monotonic() - began_s:.1f} s")
-    return Engines(recogniser, detector, classifier, trial.session_cost, trial.call_s, process)
-
-
-def load_configured(
     settings: Settings,
     progress: Progress = lambda line: None,
     *,
     in_own_process: bool = False,
 ) -> Engines:
-    """Load and warm up the engines that these settings choose. See `load_engines`."""
-    return load_engines(
+    """Load and warm up the engines that these settings choose. This blocks for seconds. Raises
+    LoadError, whose message explains what to do.
+
+    progress: called with lines for the operator. in_own_process: whether the recogniser runs in a
+    process of its own, which `Engines.close` ends.
+    """
+    began_s = time.monotonic()
+    progress(f"loading {settings.engine} ({settings.model}) on {settings.device}")
+    choice = EngineChoice(
         engine=settings.engine,
         model=settings.model,
         device=settings.device,
         threads=settings.threads,
-        cache_dir=settings.cache_dir,
-        models_dir=settings.models_dir,
-        vad=settings.vad,
-        emotion=settings.emotion,
-        emotion_confidence=settings.emotion_confidence,
-        progress=progress,
-        in_own_process=in_own_process,
+        cache_dir=str(settings.cache_dir),
+        models_dir=str(settings.models_dir),
     )
+    process = EngineProcess(choice, progress) if in_own_process else None
+    try:
+        recogniser, trial = (process, process.trial) if process else load_engine(choice, progress)
+        detector = _load_detector(settings.vad)
+        classifier = _load_emotion(settings, recogniser.info.feature_space)
+    except BaseException:
+        if process:
+            process.close()
+        raise
+    if isinstance(classifier, Neutral) and settings.emotion != registry.OFF:
+        progress(
+            f"emotion {settings.emotion} is made for other models: every utterance will be neutral"
+        )
+    progress(f"loaded in {time.monotonic() - began_s:.1f} s")
+    return Engines(recogniser, detector, classifier, trial.session_cost, trial.call_s, process)
 
 
 def load_on_cpu(
@@ -132,17 +99,10 @@ def load_on_cpu(
 
     The folders are those of the settings in force. Raises SettingsError, LoadError.
     """
-    settings = load({})
-    return load_engines(
-        engine=engine,
-        model=model,
-        device="cpu",
-        threads=threads,
-        cache_dir=settings.cache_dir,
-        models_dir=settings.models_dir,
-        vad=vad,
-        progress=progress,
-    )
+    chosen = {"engine": engine, "model": model, "threads": threads, "vad": vad}
+    # not checked as settings are: an engine that does not exist is a LoadError
+    update = {**chosen, "device": "cpu", "emotion": registry.OFF}
+    return load_engines(load({}).model_copy(update=update), progress)
 
 
 def _load_detector(vad: str) -> VoiceDetector:
@@ -154,7 +114,8 @@ def _load_detector(vad: str) -> VoiceDetector:
     return detector
 
 
-def _load_emotion(emotion: str, feature_space: str, confidence: float) -> EmotionClassifier:
+def _load_emotion(settings: Settings, feature_space: str) -> EmotionClassifier:
+    emotion, confidence = settings.emotion, settings.emotion_confidence
     try:
         return registry.load_emotion_classifier(emotion, feature_space, confidence)
     except EmotionWeightsError as error:

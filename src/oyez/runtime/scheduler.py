@@ -12,95 +12,54 @@ import math
 import threading
 import time
 from collections.abc import Callable, Hashable, Sequence
-from contextlib import suppress
-from enum import Enum
-from typing import Protocol
+from dataclasses import dataclass
 
-from oyez.audio.pcm import SAMPLE_RATE
-from oyez.engines.base import Purpose, Recogniser, RecognitionError
-from oyez.metrics import Metrics
+from oyez.engines.base import Recogniser, RecognitionError
+from oyez.runtime.engine import Restartable, run_batch
 from oyez.runtime.job import (
+    End,
     EngineLost,
     EngineUnavailable,
     Job,
+    Observer,
     Outcome,
     Overloaded,
     Stopped,
     Urgency,
+    audio_s,
 )
 from oyez.runtime.queue import Queue
-from oyez.runtime.watched_engine import MAX_LOSSES, WatchedEngine, audio_s
 
 LIVE_S = 10.0
 """For this long after the last live job, more of them are expected."""
 RESTART_POLL_S = 0.1
 RECOVER_S = 1.0
 """How long a worker waits after a failure, so that a lasting fault does not use a whole core."""
+CALL_S = 10.0
+CALL_FACTOR = 10.0
+"""A call may take CALL_S plus CALL_FACTOR times both the length of its audio and the time of a call
+in the trial at the start. A small model on an idle machine needs 1 % of that, a large one on a slow
+machine 10 %. A call that takes longer will not return."""
+CHECK_S = 1.0
+"""How often `Scheduler.check` must be called."""
+MAX_CHECKED_S = 2 * CHECK_S
+"""Most time that one check counts. If the whole process was stopped (a suspended machine, a
+debugger), the calls were stopped too."""
+MAX_LOSSES = 2
+"""If the engine ended this many times during calls with a turn, the turn is not tried again."""
+MAX_REMEMBERED_TURNS = 1024
 
 log = logging.getLogger(__name__)
 
 
-class End(Enum):
-    """How a job ended."""
+@dataclass(slots=True, eq=False)
+class _Call:
+    """A call of the engine that has not returned."""
 
-    ANSWERED = "answered"
-    REPLACED = "replaced"
-    CANCELLED = "cancelled"
-    EVICTED = "evicted"
-    """Removed from a full queue in favour of an owner with fewer jobs, or of a final."""
-    REFUSED = "refused"
-    """The queue was full."""
-    STOPPED = "stopped"
-    GIVEN_UP = "given_up"
-    """The engine did not answer in time, or an internal error lost the answer. The outcome is a
-    RecognitionError."""
-
-
-class Observer(Protocol):
-    """Notified of what the scheduler does, from any thread. Its methods must return quickly. Times
-    are those of `time.monotonic`."""
-
-    def ran(self, batch: Sequence[Job], began_s: float, ended_s: float) -> None:
-        """Called after each call of the engine."""
-
-    def ended(self, job: Job, end: End, now_s: float) -> None:
-        """Called once for each job."""
-
-
-BATCH_KINDS = (*(purpose.value for purpose in Purpose), "background")
-"""What the jobs of a batch are for, as the label `kind` of metrics names it."""
-
-
-class JobMetrics:
-    """An `Observer` that updates the metrics."""
-
-    def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
-        for urgency in Urgency:
-            for by_urgency in (metrics.jobs_waiting, metrics.job_wait, metrics.job_late):
-                by_urgency.labels(urgency.label)
-            for end in End:
-                metrics.jobs_ended.labels(urgency.label, end.value)
-        for kind in BATCH_KINDS:
-            for by_kind in (metrics.batch_run, metrics.batch_jobs, metrics.batch_audio):
-                by_kind.labels(kind)
-
-    def ran(self, batch: Sequence[Job], began_s: float, ended_s: float) -> None:
-        """Record a call of the engine and how long its jobs waited."""
-        for job in batch:
-            self._metrics.job_wait.labels(job.urgency.label).observe(began_s - job.submitted_s)
-        kind = "background" if batch[0].is_background else batch[0].request.purpose.value
-        audio_samples = sum(job.samples for job in batch)
-        self._metrics.batch_run.labels(kind).observe(ended_s - began_s)
-        self._metrics.batch_jobs.labels(kind).observe(len(batch))
-        self._metrics.batch_audio.labels(kind).observe(audio_samples / SAMPLE_RATE)
-
-    def ended(self, job: Job, end: End, now_s: float) -> None:
-        """Record how a job ended, and how late its answer was."""
-        self._metrics.jobs_ended.labels(job.urgency.label, end.value).inc()
-        if end is End.ANSWERED:
-            late_s = max(0.0, now_s - job.deadline_s)
-            self._metrics.job_late.labels(job.urgency.label).observe(late_s)
+    jobs: Sequence[Job]
+    limit_s: float
+    checked_s: float = 0.0
+    """How long it has run, as counted by `Scheduler.check`."""
 
 
 class Scheduler:
@@ -116,7 +75,14 @@ class Scheduler:
     ) -> None:
         """weight: of a tenant, see `Fairness`; it must return quickly. call_s: how long a call with
         some seconds of audio takes on this machine; 0 if unknown."""
-        self._engine = WatchedEngine(recogniser, call_s)
+        self._recogniser = recogniser
+        self._restartable = recogniser if isinstance(recogniser, Restartable) else None
+        self._call_s = call_s
+        self._calls: set[_Call] = set()
+        self._checked_s = time.monotonic()
+        self._losses: dict[Hashable, int] = {}
+        """How often the engine ended during calls with a turn since it last answered the turn
+        alone, for the latest such turns."""
         self._observers = observers
         self._queue = Queue(max_waiting, weight)
         self._running: set[Job] = set()
@@ -165,22 +131,30 @@ class Scheduler:
     @property
     def is_up(self) -> bool:
         """Whether the engine can be called now. While it cannot, jobs wait."""
-        return self._engine.is_up
+        return self._restartable is None or self._restartable.is_up
 
     @property
     def is_lost(self) -> bool:
         """Whether the engine has ended and will not restart."""
-        return self._engine.is_lost
+        return self._restartable is not None and self._restartable.is_lost
 
     @property
     def stuck_s(self) -> float:
         """How long a call of the engine has been over its time limit; 0 if none is."""
-        return self._engine.stuck_s
+        with self._changed:
+            return max([0.0, *(call.checked_s - call.limit_s for call in self._calls)])
 
     def check(self) -> None:
         """Give up calls that take too long: their jobs end with a RecognitionError, and the engine
         is restarted if possible. Call this every CHECK_S."""
-        late = self._engine.late_calls()
+        with self._changed:
+            now_s = time.monotonic()
+            passed_s = min(now_s - self._checked_s, MAX_CHECKED_S)
+            self._checked_s = now_s
+            within = [call for call in self._calls if call.checked_s <= call.limit_s]
+            for call in self._calls:
+                call.checked_s += passed_s
+        late = [call for call in within if call.checked_s > call.limit_s]
         for call in late:
             fields = {
                 "after_s": round(call.checked_s, 1),
@@ -188,18 +162,16 @@ class Scheduler:
                 "audio_s": round(audio_s(call.jobs), 1),
             }
             log.error("the engine does not answer", extra={"fields": fields})
-            self._give_up(call.jobs, RecognitionError("the engine did not answer in time"))
-        if late:
-            self._engine.restart()
+            error = RecognitionError("the engine did not answer in time")
+            self._end_running(call.jobs, error, End.GIVEN_UP)
+        if late and self._restartable:
+            self._restartable.restart()
 
     def submit(self, job: Job) -> Job | None:
         """Queue a job. Returns the waiting job that it replaced, if any; that one has ended.
 
         If the queue is full, `Queue.add` may evict another job, whose outcome is then Overloaded.
-
-        Raises:
-            Overloaded: the queue is full and no job could be evicted.
-            Stopped: `stop` has been called.
+        Raises Overloaded if none could be evicted, and Stopped after `stop`.
         """
         try:
             with self._changed:
@@ -229,10 +201,8 @@ class Scheduler:
             self._notify_ended(job, End.CANCELLED)
 
     def stop(self, timeout_s: float) -> bool:
-        """End waiting jobs with Stopped, and end the threads.
-
-        Returns False if a worker was still in the engine after `timeout_s`.
-        """
+        """End waiting jobs with Stopped, and end the threads. Returns False if a worker was still
+        in the engine after `timeout_s`."""
         with self._changed:
             self._stopping = True
             abandoned = self._queue.clear()
@@ -255,7 +225,7 @@ class Scheduler:
                 self._run(batch)
             except BaseException:
                 log.exception("a worker of the engine failed", extra={"rate_limit": True})
-                self._give_up(batch, RecognitionError("internal error"))
+                self._end_running(batch, RecognitionError("internal error"), End.GIVEN_UP)
                 time.sleep(RECOVER_S)
             finally:
                 if batch:
@@ -265,80 +235,82 @@ class Scheduler:
     def _run(self, batch: Sequence[Job]) -> None:
         """Answer every job of a batch. Jobs of turns that were in the engine when it ended run
         alone after the others, because they may have been the cause."""
-        alone = [job for job in batch if self._engine.losses(job)]
+        alone = [job for job in batch if job.turn in self._losses]
         together = [job for job in batch if job not in alone]
         if together:
             try:
                 outcomes = self._recognise(together)
             except EngineLost as lost:
                 if not isinstance(lost, EngineUnavailable):
-                    self._engine.count_losses(together)
+                    self._count_losses(together)
                 alone = [*together, *alone]
             else:
                 for job, outcome in zip(together, outcomes, strict=True):
-                    self._answer(job, outcome)
+                    self._end_running([job], outcome, End.ANSWERED)
         for job in alone:
-            self._answer(job, self._recognise_alone(job))
-
-    def _answer(self, job: Job, outcome: Outcome) -> None:
-        if self._take_running(job):
-            self._finish(job, outcome, End.ANSWERED)
+            self._end_running([job], self._recognise_alone(job), End.ANSWERED)
 
     def _recognise(self, jobs: Sequence[Job]) -> list[Outcome]:
         """Call the engine once. Raises EngineLost."""
+        call = _Call(jobs, CALL_S + CALL_FACTOR * (audio_s(jobs) + self._call_s))
+        with self._changed:
+            self._calls.add(call)
         began_s = time.monotonic()
-        outcomes = self._engine.recognise(jobs)
+        try:
+            outcomes = run_batch(self._recogniser, [job.request for job in jobs])
+        finally:
+            with self._changed:
+                self._calls.discard(call)
         ended_s = time.monotonic()
         self._notify(lambda observer: observer.ran(jobs, began_s, ended_s))
         return outcomes
 
     def _recognise_alone(self, job: Job) -> Outcome:
-        """Run a job whose turn was in the engine when it ended. A final is tried once more. A
-        partial is not, and neither is a turn with which the engine ended MAX_LOSSES times."""
-        if job.is_partial or self._engine.losses(job) >= MAX_LOSSES:
+        """Run a job whose turn was in the engine when it ended. A final is tried once more, when
+        the engine is up again. A partial is not, and neither is a turn with which the engine ended
+        MAX_LOSSES times."""
+        if job.is_partial or self._losses.get(job.turn, 0) >= MAX_LOSSES:
             return EngineLost("the engine ended while it worked on this turn")
-        try:
-            (outcome,) = self._recognise_when_up(job)
-        except EngineLost as lost:
-            self._engine.count_losses([job])
-            return lost
-        self._engine.forget_losses(job)
-        return outcome
-
-    def _recognise_when_up(self, job: Job) -> list[Outcome]:
-        """Call the engine once it is up again.
-
-        Raises:
-            EngineUnavailable: the answer is not wanted any more.
-            EngineLost: the engine ended during the call.
-        """
-        while True:
+        while self._is_wanted_when_up(job):
+            try:
+                (outcome,) = self._recognise([job])
+            except EngineUnavailable:
+                continue
+            except EngineLost as lost:
+                self._count_losses([job])
+                return lost
             with self._changed:
-                while not (self.is_up or self._stopping) and job in self._running:
-                    self._changed.wait(RESTART_POLL_S)
-                if self._stopping or job not in self._running:
-                    raise EngineUnavailable("the answer is not wanted any more")
-            with suppress(EngineUnavailable):
-                return self._recognise([job])
+                self._losses.pop(job.turn, None)
+            return outcome
+        return EngineUnavailable("the answer is not wanted any more")
+
+    def _count_losses(self, jobs: Sequence[Job]) -> None:
+        with self._changed:
+            for job in jobs:
+                self._losses[job.turn] = self._losses.pop(job.turn, 0) + 1
+            while len(self._losses) > MAX_REMEMBERED_TURNS:
+                del self._losses[next(iter(self._losses))]
+
+    def _is_wanted_when_up(self, job: Job) -> bool:
+        """Wait until the engine is up. Returns whether the job is still wanted then."""
+        with self._changed:
+            while not (self.is_up or self._stopping) and job in self._running:
+                self._changed.wait(RESTART_POLL_S)
+            return not self._stopping and job in self._running
 
     def _next_batch(self) -> list[Job]:
         """Wait for work. Returns an empty list when the scheduler stops."""
         with self._changed:
             while not (self._stopping or self._may_take()):
-                self._changed.wait(self._longest_wait_s)
+                # nothing notifies that no live jobs are expected any more, or that the engine is up
+                longest_s = LIVE_S if self.is_up else RESTART_POLL_S
+                self._changed.wait(longest_s if self._queue else None)
             if self._stopping:
                 return []
-            batch = self._queue.take(self._engine.info, self._idle_workers)
+            batch = self._queue.take(self._recogniser.info, self._idle_workers)
             self._idle_workers -= 1
             self._running.update(batch)
             return batch
-
-    @property
-    def _longest_wait_s(self) -> float | None:
-        """After how long `_may_take` may become true without a notification; None: never."""
-        if not self._queue:
-            return None
-        return LIVE_S if self.is_up else RESTART_POLL_S
 
     def _may_take(self) -> bool:
         """Return whether there is work for one more worker. While live jobs are expected, the last
@@ -351,17 +323,14 @@ class Scheduler:
         is_spare = self._idle_workers > 1 or len(self._threads) == 1
         return is_spare or time.monotonic() - self._last_live_s >= LIVE_S
 
-    def _take_running(self, job: Job) -> bool:
-        """Remove a job from the running ones. Returns False if it has already ended otherwise."""
-        with self._changed:
-            wanted = job in self._running
-            self._running.discard(job)
-            return wanted
-
-    def _give_up(self, jobs: Sequence[Job], error: RecognitionError) -> None:
+    def _end_running(self, jobs: Sequence[Job], outcome: Outcome, end: End) -> None:
+        """End those of the jobs that have not ended otherwise meanwhile."""
         for job in jobs:
-            if self._take_running(job):
-                self._finish(job, error, End.GIVEN_UP)
+            with self._changed:
+                is_wanted = job in self._running
+                self._running.discard(job)
+            if is_wanted:
+                self._finish(job, outcome, end)
 
     def _finish(self, job: Job, outcome: Outcome, end: End) -> None:
         self._notify_ended(job, end)

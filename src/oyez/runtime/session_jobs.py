@@ -6,7 +6,6 @@ import asyncio
 import math
 import time
 from collections.abc import Hashable
-from functools import partial
 
 from oyez.engines.base import Purpose
 from oyez.protocol.effects import Recognise
@@ -17,7 +16,7 @@ from oyez.runtime.session_runner import SessionRunner
 
 FIRST_PARTIAL_S = 0.9
 PARTIAL_S = 2.5
-"""How soon the first partial of a segment is wanted, and a later one. The session would ask for it
+"""How soon the first partial of a segment is wanted, and a later one. The session would request it
 much earlier, but on a machine that cannot keep that up partials come less often."""
 OWN_FINAL_S = 0.5
 """A final is due so much later for each final that its session waits for already: waiting for
@@ -39,7 +38,6 @@ because a large model on a slow machine may need minutes, and still does its wor
 waits for all other sessions, so it has more time."""
 MOST_PATIENCE = 10
 """A job fails in any case after so many times its patience: its answer must have been lost."""
-EXPIRY_CHECK_S = 5.0
 
 _PACED_S = 2.0
 """Audio further ahead than this was sent all at once, not as it was spoken."""
@@ -52,8 +50,7 @@ this."""
 
 class SessionJobs:
     """Implements `Recognition` with a scheduler. Answers reach the runner on the event loop, each
-    at most once and never after `cancel`. A job that is not answered in time is answered with
-    Overload."""
+    at most once and never after `cancel`. `expire` answers a job whose answer does not come."""
 
     def __init__(
         self,
@@ -75,7 +72,6 @@ class SessionJobs:
         self._jobs: dict[int, Job] = {}
         self._answered_s = -math.inf
         """When the latest answer came, on the scheduler's clock."""
-        self._check: asyncio.TimerHandle | None = None
 
     @property
     def count(self) -> int:
@@ -92,8 +88,6 @@ class SessionJobs:
     def submit(self, effect: Recognise, runner: SessionRunner) -> None:
         self._runner = runner
         self._jobs[effect.job] = self._job(effect, runner.ahead_s)
-        if not self._is_patient:
-            self._plan_check()
         self._submit(effect.job)
 
     def cancel(self, number: int) -> None:
@@ -104,18 +98,29 @@ class SessionJobs:
     def cancel_all(self) -> None:
         for number in list(self._jobs):
             self.cancel(number)
-        if self._check:
-            self._check.cancel()
-            self._check = None
         self._runner = None
 
+    def expire(self) -> None:
+        """Answer jobs that have waited too long with Overload. Call this every second or so, except
+        for a patient session."""
+        now_s = time.monotonic()
+        for number, job in list(self._jobs.items()):
+            if self._has_expired(job, now_s) and number in self._jobs and self._runner:
+                self.cancel(number)
+                self._runner.answered(number, Overload())
+
     def _job(self, effect: Recognise, ahead_s: float) -> Job:
-        if self._is_patient:
-            ahead_s = math.inf
-        urgency = _urgency(effect, ahead_s)
-        is_partial = effect.request.purpose is Purpose.PARTIAL
-        is_realtime = ahead_s <= _PACED_S
-        patience_s = _patience_s(effect, urgency)
+        request = effect.request
+        is_partial = request.purpose is Purpose.PARTIAL
+        is_realtime = not self._is_patient and ahead_s <= _PACED_S
+        if self._is_patient or ahead_s > AHEAD_S:
+            urgency, patience_s = Urgency.BACKGROUND, BACKGROUND_S
+        elif is_partial:
+            has_words = request.prefix or request.hint
+            urgency, patience_s = Urgency.PARTIAL, PARTIAL_S if has_words else FIRST_PARTIAL_S
+        else:
+            urgency = Urgency.SPECULATIVE if effect.speculative else Urgency.FINAL
+            patience_s = effect.due_s
         if not is_partial and not self._is_patient:
             patience_s += OWN_FINAL_S * self.finals_waiting
         few_finals = _FEW_FINALS if is_realtime else _FEW_FINALS_AHEAD
@@ -124,10 +129,12 @@ class SessionJobs:
             owner=self._owner,
             item=effect.item_id,
             segment=effect.segment,
-            request=effect.request,
+            request=request,
             urgency=urgency,
             deadline_s=time.monotonic() + patience_s,
-            callback=partial(self._hand_over, effect.job),
+            callback=lambda outcome: self._loop.call_soon_threadsafe(
+                self._arrive, effect.job, outcome
+            ),
             is_replaceable=is_partial or effect.speculative,
             interval_s=effect.due_s,
             is_realtime=is_realtime and has_few,
@@ -152,10 +159,6 @@ class SessionJobs:
         for other in [n for n, job in self._jobs.items() if job is replaced]:
             del self._jobs[other]
 
-    def _hand_over(self, number: int, outcome: Outcome) -> None:
-        """Called from a thread of the scheduler."""
-        self._loop.call_soon_threadsafe(self._arrive, number, outcome)
-
     def _arrive(self, number: int, outcome: Outcome) -> None:
         if self._is_patient and isinstance(outcome, Overloaded):
             self._loop.call_later(RETRY_S, self._submit, number)
@@ -169,20 +172,6 @@ class SessionJobs:
             outcome = Overload()
         self._runner.answered(number, outcome)
 
-    def _plan_check(self) -> None:
-        if self._check is None:
-            self._check = self._loop.call_later(EXPIRY_CHECK_S, self._check_expiry)
-
-    def _check_expiry(self) -> None:
-        self._check = None
-        now_s = time.monotonic()
-        for number, job in list(self._jobs.items()):
-            if self._has_expired(job, now_s) and number in self._jobs and self._runner:
-                self.cancel(number)
-                self._runner.answered(number, Overload())
-        if self._jobs:
-            self._plan_check()
-
     def _has_expired(self, job: Job, now_s: float) -> bool:
         """Return whether a job has waited too long. A job that runs in the engine has not: the
         scheduler watches how long that takes."""
@@ -191,21 +180,3 @@ class SessionJobs:
         quiet_s = min(waited_s, now_s - self._answered_s)
         is_late = quiet_s > patience_s or waited_s > MOST_PATIENCE * patience_s
         return is_late and not self._scheduler.is_running(job)
-
-
-def _urgency(effect: Recognise, ahead_s: float) -> Urgency:
-    if ahead_s > AHEAD_S:
-        return Urgency.BACKGROUND
-    if effect.request.purpose is Purpose.PARTIAL:
-        return Urgency.PARTIAL
-    return Urgency.SPECULATIVE if effect.speculative else Urgency.FINAL
-
-
-def _patience_s(effect: Recognise, urgency: Urgency) -> float:
-    """Return in how many seconds the answer is wanted."""
-    if urgency is Urgency.BACKGROUND:
-        return BACKGROUND_S
-    if urgency is Urgency.PARTIAL:
-        first_words = not effect.request.prefix and not effect.request.hint
-        return FIRST_PARTIAL_S if first_words else PARTIAL_S
-    return effect.due_s

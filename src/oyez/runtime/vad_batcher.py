@@ -1,4 +1,5 @@
-"""Gives sessions turns in rounds, and scores the windows of all sessions of a round in one call.
+"""Gives sessions slices of the event loop's time in rounds, and scores the windows of all sessions
+of a round in one call.
 
 This happens on the event loop, because scoring a few windows takes less time than handing them to
 a thread and back. It happens in rounds, not for each packet, because work for many sessions in one
@@ -20,16 +21,16 @@ from oyez.runtime.session_runner import SessionRunner
 
 MAX_WINDOWS_PER_ROUND = 128
 """A round ends at about this many windows, some milliseconds of work, so that other work gets the
-event loop. A turn without a window counts for one."""
+event loop. A slice without a window counts for one."""
 BUDGET_S = 0.005
-"""A round spends at most about this much of the event loop's time on turns."""
+"""A round spends at most about this much of the event loop's time on slices."""
 ROUND_S = 0.01
 """The time from one round to the next, unless a session is behind. After an idle period the next
 round starts at once."""
 
 
 class VadBatcher:
-    """One detector for all sessions, which get turns fairly. Event loop only."""
+    """One detector for all sessions, which get slices fairly. Event loop only."""
 
     def __init__(self, detector: VoiceDetector, tally: Tally | None = None) -> None:
         """tally: counts what scoring costs."""
@@ -50,13 +51,13 @@ class VadBatcher:
         return self._detector.initial_state()
 
     def schedule(self, runner: SessionRunner, *, behind: bool = False) -> None:
-        """Give a session one turn in the next round. behind: that round starts at once."""
+        """Give a session one slice in the next round. behind: that round starts at once."""
         start_s = max(self._virtual_s, self._finished_s.get(runner, 0.0))
         heappush(self._waiting, (start_s, next(self._order), runner))
         self._plan_round(at_once=behind)
 
     def stop(self) -> None:
-        """Give no more turns."""
+        """Give no more slices."""
         self._waiting.clear()
 
     def _plan_round(self, *, at_once: bool) -> None:
@@ -72,45 +73,34 @@ class VadBatcher:
     def _round(self) -> None:
         self._due = None
         self._last_round_s = asyncio.get_running_loop().time()
-        turns = self._take_turns()
-        outcomes = self._outcomes([stretch for _, stretch in turns])
-        for (runner, _), outcome in zip(turns, outcomes, strict=True):
+        runners: list[SessionRunner] = []
+        chunks: list[AudioChunk] = []
+        room = MAX_WINDOWS_PER_ROUND
+        over_s = time.perf_counter() + BUDGET_S
+        # sessions that request another meanwhile come in the next round
+        this_round, self._waiting = self._waiting, []
+        while this_round and room > 0 and (began_s := time.perf_counter()) < over_s:
+            start_s, _, runner = heappop(this_round)
+            self._virtual_s = start_s
+            room -= 1
+            if chunk := runner.take_slice():
+                room -= len(chunk[0]) // WINDOW_SAMPLES - 1
+                runners.append(runner)
+                chunks.append(chunk)
+            self._finished_s[runner] = start_s + time.perf_counter() - began_s
+        for each in this_round:
+            heappush(self._waiting, each)
+        began_s = time.perf_counter()
+        outcomes = self._score(chunks)
+        self._tally.vad_s += time.perf_counter() - began_s
+        for runner, outcome in zip(runners, outcomes, strict=True):
             runner.scored(outcome)
         if self._waiting:
             self._plan_round(at_once=True)
 
-    def _take_turns(self) -> list[tuple[SessionRunner, AudioChunk]]:
-        turns: list[tuple[SessionRunner, AudioChunk]] = []
-        room = MAX_WINDOWS_PER_ROUND
-        began_s = time.perf_counter()
-        # sessions that ask again meanwhile come in the next round
-        this_round, self._waiting = self._waiting, []
-        while this_round and room > 0 and time.perf_counter() - began_s < BUDGET_S:
-            start_s, _, runner = heappop(this_round)
-            self._virtual_s = start_s
-            turn_began_s = time.perf_counter()
-            room -= 1
-            stretch = runner.take_turn()
-            if stretch:
-                room -= len(stretch[0]) // WINDOW_SAMPLES - 1
-                turns.append((runner, stretch))
-            self._finished_s[runner] = start_s + time.perf_counter() - turn_began_s
-        for each in this_round:
-            heappush(self._waiting, each)
-        return turns
-
-    def _outcomes(self, stretches: list[AudioChunk]) -> Sequence[Scores | Exception]:
-        began_s = time.perf_counter()
+    def _score(self, chunks: list[AudioChunk]) -> Sequence[Scores | Exception]:
         try:
-            return self._detector.score_many(stretches)
-        except Exception:  # noqa: BLE001 - a detector may fail as it likes
+            return self._detector.score_many(chunks)
+        except Exception as error:  # noqa: BLE001 - a detector may fail as it likes
             # one by one: only sessions whose windows it fails on get the error
-            return [self._outcome(stretch) for stretch in stretches]
-        finally:
-            self._tally.vad_s += time.perf_counter() - began_s
-
-    def _outcome(self, stretch: AudioChunk) -> Scores | Exception:
-        try:
-            return self._detector.score(*stretch)
-        except Exception as error:  # noqa: BLE001 - as above
-            return error
+            return [error] if len(chunks) == 1 else [self._score([each])[0] for each in chunks]

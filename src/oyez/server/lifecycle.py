@@ -20,7 +20,7 @@ from aiohttp import web
 from oyez import __version__
 from oyez.accounts.database import OFF, DatabaseError
 from oyez.metrics import Metrics
-from oyez.runtime.loader import Engines, LoadError, load_configured
+from oyez.runtime.loader import Engines, LoadError, load_engines
 from oyez.server.access.access import Access
 from oyez.server.access.callers import Accounts
 from oyez.server.app import Server
@@ -110,7 +110,7 @@ def run_server(settings: Settings, show: Callable[[str], None]) -> None:
             stack.callback(accounts.close, LEDGER_STOP_S)
             # The model is loaded before the event loop runs, so a signal ends loading at once.
             supervision.exit_on_sigterm()
-            engines = load_configured(settings, show_progress, in_own_process=True)
+            engines = load_engines(settings, show_progress, in_own_process=True)
             stack.enter_context(closing(engines))
             _check_memory(settings.max_memory_mb, engines)
             prepared = _Prepared(

@@ -18,18 +18,17 @@ from oyez.protocol.dialect import SessionLimits
 from oyez.protocol.qwen.dialect import QwenDialect
 from oyez.protocol.session import Session
 from oyez.runtime.capacity import Capacity
-from oyez.runtime.job import Urgency
+from oyez.runtime.job import JobMetrics, Urgency
 from oyez.runtime.loader import Engines
-from oyez.runtime.scheduler import JobMetrics, Scheduler
+from oyez.runtime.scheduler import Scheduler
 from oyez.runtime.vad_batcher import VadBatcher
 from oyez.server.access.access import SUBPROTOCOL, Access, query_parameters
 from oyez.server.access.admission import Admission
 from oyez.server.access.callers import Caller
 from oyez.server.access.refusals import Refusal, refuse
 from oyez.server.process.resources import MEBIBYTE, resident_mb
-from oyez.server.session.byte_budget import ByteBudget
-from oyez.server.session.connection import LEAVING, Connection, ConnectionLimits
-from oyez.server.session.outbox import CLOSE_HANDSHAKE_S
+from oyez.server.session.buffers import CLOSE_HANDSHAKE_S, ByteAccount, ByteBudget
+from oyez.server.session.connection import LEAVING, Connection
 from oyez.server.session.session_metrics import ServerMetrics
 from oyez.server.session.usage_recorder import UsageRecorder
 from oyez.server.session.websocket import WebSocket
@@ -162,7 +161,6 @@ class Realtime:
             return
         session = self._session(model, caller)
         watch = self.watch.session(model, time.monotonic)
-        memory = self.buffers.account(caller.key_id)
         connection = Connection(
             socket,
             session,
@@ -170,8 +168,8 @@ class Realtime:
             vad_batcher=self.vad_batcher,
             metrics=self._metrics,
             watch=watch,
-            limits=connection_limits(self._settings),
-            memory=memory,
+            settings=self._settings,
+            memory=ByteAccount(self.buffers, caller.key_id),
             client=request.remote,
             caller=caller,
             usage=UsageRecorder(
@@ -236,15 +234,4 @@ def session_limits(settings: Settings, languages: tuple[str, ...] = ()) -> Sessi
         stalled_turn_ms=round(settings.stalled_turn_s * 1000),
         max_session_ms=round(settings.max_session_s * 1000),
         close_after_finish_ms=round(settings.close_after_finish_s * 1000),
-    )
-
-
-def connection_limits(settings: Settings) -> ConnectionLimits:
-    """Return the settings that concern one socket."""
-    return ConnectionLimits(
-        max_backlog_s=settings.max_backlog_s,
-        send_buffer_bytes=settings.send_buffer_bytes,
-        slow_reader_timeout_s=settings.slow_reader_timeout_s,
-        ping_interval_s=settings.ping_interval_s,
-        ping_timeout_s=settings.ping_timeout_s,
     )

@@ -80,7 +80,7 @@ def test_an_utterance_sent_at_once_tells_nothing_of_what_a_conversation_needs() 
     assert load.late_s > 0.05
 
 
-def test_the_delay_of_who_waits_for_many_is_their_own_doing() -> None:
+def test_a_session_that_waits_for_many_finals_causes_its_own_delay() -> None:
     steady = Steady()
     steady.run(Urgency.FINAL, 0.001, late_s=9.0, paced=False, measures_delay=False)
     assert steady.load.late_s == 0.0
@@ -181,7 +181,7 @@ def figures(machine: Machine, seconds: float) -> tuple[float, float, float]:
 
 
 @pytest.mark.parametrize("slowness", [0.5, 1.0, 2.0, 4.0])
-def test_whoever_is_let_in_is_served_and_the_machine_is_used(slowness: float) -> None:
+def test_admitted_sessions_are_served_and_the_machine_is_used(slowness: float) -> None:
     machine = Machine(slowness=slowness, assumed=0.015 * slowness)
     assert seek_entry(machine, 90.0) > 100
     gap_s, late_s, busy = figures(machine, 30.0)
@@ -215,7 +215,7 @@ def test_a_machine_that_becomes_slower_refuses_and_later_admits_again() -> None:
     assert machine.room > 5
 
 
-def test_those_who_leave_make_room_at_once() -> None:
+def test_sessions_that_leave_make_room_at_once() -> None:
     machine = Machine(assumed=0.015)
     seek_entry(machine, 60.0)
     assert machine.room < 5

@@ -19,12 +19,10 @@ import pytest
 
 from oyez.engines.base import Hypothesis, LoadError, Purpose, RecognitionError, Request
 from oyez.engines.fake import FakeRecogniser
-from oyez.runtime import engine_process
-from oyez.runtime.engine import EngineChoice
+from oyez.runtime import engine_child, engine_process
+from oyez.runtime.engine import EngineChoice, Restartable
 from oyez.runtime.engine_process import EngineProcess
-from oyez.runtime.engine_wire import LANE_SAMPLES
 from oyez.runtime.job import EngineLost
-from oyez.runtime.watched_engine import Restartable
 
 FAULTY = Path(__file__).parents[2] / "support" / "faulty_engine"
 LATEST_S = 20.0
@@ -33,7 +31,7 @@ LATEST_S = 20.0
 
 def choice(**changes: str) -> EngineChoice:
     chosen = {"engine": "fake", "model": "base", "device": "cpu", "cache_dir": "unused"}
-    return EngineChoice(threads=2, models_dir=None, **{**chosen, **changes})
+    return EngineChoice(threads=2, models_dir="unused", **{**chosen, **changes})
 
 
 def request(context: str = "", samples: int = 16_000) -> Request:
@@ -76,12 +74,15 @@ def test_it_answers_as_in_this_process(healthy: EngineProcess) -> None:
     assert healthy.recognise([]) == []
 
 
-def test_more_audio_than_a_lane_takes_is_shared_out(healthy: EngineProcess) -> None:
-    too_long, whole = request(samples=LANE_SAMPLES + 1), request(samples=LANE_SAMPLES)
-    answers = healthy.recognise([request(), whole, too_long, request()])
-    assert isinstance(answers[2], RecognitionError)
-    words = [len(each.pieces) for each in answers if isinstance(each, Hypothesis)]
-    assert words == [2, 240, 2]
+def test_audio_that_is_too_long_for_a_message_is_refused(
+    healthy: EngineProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_child, "MAX_MESSAGE_BYTES", 1 << 20)
+    pid = healthy.pid
+    with pytest.raises(ValueError, match="too many for one message"):
+        healthy.recognise([request(samples=1 << 18)])
+    assert isinstance(healthy.recognise([request(samples=1 << 17)])[0], Hypothesis)
+    assert healthy.pid == pid
 
 
 def test_what_the_engine_raises_is_an_answer_and_a_line_of_our_log(
@@ -107,11 +108,11 @@ def test_its_log_is_ours(healthy: EngineProcess, caplog: pytest.LogCaptureFixtur
 
 
 @pytest.mark.parametrize(
-    ("fault", "told"),
+    ("fault", "message"),
     [("segmentation fault", "ended by SIGSEGV"), ("abort", "SIGABRT"), ("exit", "exit code 3")],
 )
 def test_a_fault_loses_the_call_and_nothing_else(
-    healthy: EngineProcess, fault: str, told: str, caplog: pytest.LogCaptureFixture
+    healthy: EngineProcess, fault: str, message: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     pid = healthy.pid
     with pytest.raises(EngineLost):
@@ -123,7 +124,7 @@ def test_a_fault_loses_the_call_and_nothing_else(
     assert healthy.pid != pid
     assert not healthy.is_lost
     assert isinstance(healthy.recognise([request()])[0], Hypothesis)
-    assert any(told in str(getattr(each, "fields", "")) for each in caplog.records)
+    assert any(message in str(getattr(each, "fields", "")) for each in caplog.records)
 
 
 def test_a_call_that_hangs_ends_with_a_restart(
@@ -184,10 +185,10 @@ def test_it_has_none_of_our_secrets_and_sockets(monkeypatch: pytest.MonkeyPatch)
 def test_it_ends_with_the_server(ending: str) -> None:
     code = f"""
 import os
-from oyez.runtime.engine import EngineChoice
+from oyez.runtime.engine import EngineChoice, Restartable
 from oyez.runtime.engine_process import EngineProcess
 choice = EngineChoice(
-    engine="fake", model="base", device="cpu", threads=1, cache_dir="unused", models_dir=None
+    engine="fake", model="base", device="cpu", threads=1, cache_dir="unused", models_dir="unused"
 )
 print(EngineProcess(choice, lambda line: None).pid, flush=True)
 {ending}
@@ -208,15 +209,15 @@ def test_closing_ends_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"device": "cuda"}, "--engine whisper-ct2"),
         ({"engine": "whisper-onnx", "model": "/nowhere"}, "/nowhere is no directory"),
     ],
 )
-def test_what_cannot_be_loaded_is_told(changes: dict[str, str], told: str) -> None:
+def test_what_cannot_be_loaded_is_reported(changes: dict[str, str], message: str) -> None:
     lines: list[str] = []
-    with pytest.raises(LoadError, match=told):
+    with pytest.raises(LoadError, match=message):
         EngineProcess(choice(**changes), lines.append)
 
 

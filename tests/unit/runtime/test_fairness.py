@@ -3,43 +3,72 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Hashable
-from dataclasses import dataclass
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oyez.runtime import fairness as module
-from oyez.runtime.fairness import MAX_LEAD, POSTPONED_S, Fairness
+from oyez.engines.base import Purpose, Request
+from oyez.runtime import queue as module
+from oyez.runtime.job import Job, Urgency
+from oyez.runtime.queue import MAX_LEAD, POSTPONED_S, Fairness
+
+NO_AUDIO = Request(np.zeros(0, np.float32), Purpose.FINAL)
 
 
-@dataclass(eq=False)
-class Claim:
+class Claim(Job):
+    """A job of any cost and rank."""
+
     owner: str
-    cost: float = 1.0
-    rank: int = 0
-    deadline_s: float = 0.0
-    tenant: str = "tenant"
+    tenant: str
+
+    def __init__(
+        self,
+        owner: str,
+        cost: float = 1.0,
+        rank: int = 0,
+        deadline_s: float = 0.0,
+        tenant: str = "tenant",
+    ) -> None:
+        def callback(outcome: object) -> None: ...
+
+        super().__init__(
+            owner, "item", 0, NO_AUDIO, Urgency.FINAL, deadline_s, callback, tenant=tenant
+        )
+        self._cost = cost
+        self.rank = rank
+
+    @property
+    def cost(self) -> float:
+        return self._cost
 
     def order(self) -> tuple[int, float, float]:
         return self.rank, self.deadline_s, 0.0
+
+
+def first_of(fairness: Fairness, waiting: list[Claim]) -> Claim:
+    """The claim that is served next."""
+    claim = fairness.arrange(waiting)[0]
+    assert isinstance(claim, Claim)
+    return claim
 
 
 def serve(fairness: Fairness, waiting: list[Claim], count: int = 1) -> list[Claim]:
     """The next so many, one by one; each leaves the list."""
     served = []
     for _ in range(count):
-        served.append(fairness.arrange(waiting)[0])
+        served.append(first_of(fairness, waiting))
         fairness.serve(served[-1])
         waiting.remove(served[-1])
     return served
 
 
-def shares(fairness: Fairness, hungry: list[Claim], rounds: int) -> Counter[str]:
+def shares(fairness: Fairness, waiting: list[Claim], rounds: int) -> Counter[str]:
     """What each owner is served when claims like these always wait."""
     costs: Counter[str] = Counter()
     for _ in range(rounds):
-        first = fairness.arrange(hungry)[0]
+        first = first_of(fairness, waiting)
         fairness.serve(first)
         costs[first.owner] += first.cost  # type: ignore[assignment]
     return costs
@@ -50,13 +79,13 @@ def test_of_equals_the_most_urgent_goes_first() -> None:
     assert Fairness().arrange([partial, late, soon]) == [soon, late, partial]
 
 
-def test_urgency_decides_also_when_somebody_is_a_little_ahead() -> None:
+def test_urgency_decides_also_when_an_owner_is_a_little_ahead() -> None:
     fairness = Fairness()
     waiting = [Claim("a", cost=20, deadline_s=1), Claim("a", deadline_s=1), Claim("b", rank=1)]
     assert [claim.owner for claim in serve(fairness, waiting, 3)] == ["a", "a", "b"]
 
 
-def test_who_is_far_ahead_comes_after_everybody_who_is_not() -> None:
+def test_an_owner_far_ahead_comes_after_all_that_are_not() -> None:
     fairness = Fairness()
     waiting = [Claim("a", cost=MAX_LEAD + 1), Claim("a"), Claim("b", rank=1, deadline_s=9)]
     assert [claim.owner for claim in serve(fairness, waiting, 3)] == ["a", "b", "a"]
@@ -85,14 +114,14 @@ def test_tenants_get_in_proportion_to_their_weights() -> None:
     assert served["a"] == pytest.approx(750, abs=MAX_LEAD)
 
 
-def test_who_was_silent_has_saved_up_nothing() -> None:
+def test_an_owner_that_was_silent_has_saved_up_nothing() -> None:
     fairness = Fairness()
     shares(fairness, [Claim("a"), Claim("b")], 400)
     served = shares(fairness, [Claim("a"), Claim("b"), Claim("silent", rank=1)], 300)
     assert served["silent"] <= 100 + MAX_LEAD
 
 
-def test_what_somebody_had_alone_is_not_held_against_them() -> None:
+def test_what_an_owner_was_served_alone_does_not_count_later() -> None:
     fairness = Fairness()
     shares(fairness, [Claim("a")], 1000)
     first = fairness.arrange([Claim("b", deadline_s=1), Claim("a")])[0]
@@ -108,7 +137,7 @@ def test_when_nothing_waits_all_are_equal_again() -> None:
 
 def remembered(fairness: Fairness) -> int:
     levels = [fairness._tenants, *fairness._owners.values()]
-    return sum(len(level._tags) for level in levels)
+    return sum(len(level.tags) for level in levels)
 
 
 def test_owners_that_left_are_forgotten_once_the_others_have_caught_up() -> None:
@@ -124,9 +153,9 @@ def test_a_stream_of_newcomers_takes_no_more_than_so_much_memory(
 ) -> None:
     monkeypatch.setattr(module, "MAX_RESTING", 20)
     fairness = Fairness()
-    starving = Claim("starving", rank=1)
+    modest = Claim("modest", rank=1)
     for number in range(150):
-        serve(fairness, [Claim(f"{number}"), starving])
+        serve(fairness, [Claim(f"{number}"), modest])
     assert remembered(fairness) <= 20 + 5
 
 
@@ -178,7 +207,7 @@ def test_all_that_waits_is_served_whatever_comes_later(
     weights=st.tuples(*[st.floats(0.5, 8)] * 2),
     bound=st.sampled_from([0.0, 10.0, MAX_LEAD]),
 )  # fmt: skip
-def test_between_two_that_are_always_hungry_the_difference_is_bounded(
+def test_between_two_that_always_wait_the_difference_is_bounded(
     steps: list[tuple[int, int, float, float, bool]],
     weights: tuple[float, float],
     bound: float,
@@ -215,7 +244,7 @@ def test_between_two_that_are_always_hungry_the_difference_is_bounded(
 
 @settings(deadline=None, max_examples=30)
 @given(crowd=st.integers(1, 9), deadline_s=st.floats(0, 1e6), cost=st.floats(5, 30))
-def test_nobody_starves(crowd: int, deadline_s: float, cost: float) -> None:
+def test_every_owner_is_served_in_the_end(crowd: int, deadline_s: float, cost: float) -> None:
     """However many others always ask for what is more urgent."""
     fairness = Fairness()
     others = [Claim(f"{n}", cost, 0, -1.0) for n in range(crowd)]

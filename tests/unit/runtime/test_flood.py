@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from oyez.runtime import fairness
+from oyez.runtime import queue
 from support.busy_machine import Flooder, Machine
 
 
@@ -52,7 +52,7 @@ def figures(speakers: int, floods: Sequence[str] = (), seconds: float = 15.0) ->
 
 @pytest.mark.parametrize("floods", [["flood"], ["flood"] * 20], ids=["one", "twenty of one key"])
 @pytest.mark.parametrize("speakers", [4, 24])
-def test_a_flood_delays_nobodys_finals_and_takes_nobodys_partials(
+def test_a_flood_delays_no_finals_of_others_and_takes_no_partials(
     speakers: int, floods: list[str]
 ) -> None:
     alone, beside = figures(speakers), figures(speakers, floods)
@@ -67,8 +67,8 @@ def test_without_a_flood_conversations_are_served_by_urgency_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     fair = figures(40)
-    monkeypatch.setattr(fairness, "POSTPONED_S", 0.0)
-    monkeypatch.setattr(fairness, "MAX_LEAD", float("inf"))
+    monkeypatch.setattr(queue, "POSTPONED_S", 0.0)
+    monkeypatch.setattr(queue, "MAX_LEAD", float("inf"))
     urgent = figures(40)
     assert fair.late_s <= urgent.late_s + 0.05
     assert fair.final_s == pytest.approx(urgent.final_s, rel=0.25)

@@ -1,8 +1,7 @@
 from __future__ import annotations
 
 from oyez.metrics import Metrics
-from oyez.runtime.job import Urgency
-from oyez.runtime.scheduler import End, JobMetrics
+from oyez.runtime.job import End, JobMetrics, Urgency
 from support.jobs import make_job
 
 

@@ -11,19 +11,16 @@ from oyez.engines.base import EngineOptions
 from oyez.engines.emotion.linear import LinearClassifier, Neutral
 from oyez.engines.emotion.weights import EmotionWeights, find_weights
 from oyez.runtime.loader import Engines, LoadError, load_engines
+from oyez.settings import Settings
 from oyez.testing import FakeRecogniser
 
 
 def load(**changes: Any) -> Engines:
-    choice: dict[str, Any] = {
-        "engine": "fake",
-        "model": "base",
-        "device": "cpu",
-        "threads": 1,
-        "cache_dir": Path("unused"),
-        "vad": "energy",
-    }
-    return load_engines(**{**choice, **changes})
+    """changes: of the settings, also to what no setting may be."""
+    progress = changes.pop("progress", lambda line: None)
+    settings = Settings(engine="fake", threads=1, vad="energy", emotion="off")
+    folders = {"cache_dir": Path("unused"), "models_dir": Path("unused")}
+    return load_engines(settings.model_copy(update={**folders, **changes}), progress)
 
 
 def with_features(space: str) -> FakeRecogniser:
@@ -56,7 +53,7 @@ def test_a_cache_that_cannot_be_written_says_which_setting_helps(
         load(cache_dir=tmp_path / place)
 
 
-def test_weights_for_other_models_are_told_and_not_used() -> None:
+def test_weights_for_other_models_are_reported_and_not_used() -> None:
     lines: list[str] = []
     engines = load(emotion="open", progress=lines.append)
     assert isinstance(engines.emotion, Neutral)
@@ -83,12 +80,14 @@ def test_the_classifier_asked_for_is_loaded(monkeypatch: pytest.MonkeyPatch) -> 
         ({"engine": "whisper-onnx", "model": "openai/tiny"}, "--engine whisper-ct2"),
     ],
 )
-def test_what_cannot_be_had_is_told_with_what_to_do(changes: dict[str, str], advice: str) -> None:
+def test_what_cannot_be_loaded_is_reported_with_what_to_do(
+    changes: dict[str, str], advice: str
+) -> None:
     with pytest.raises(LoadError, match=advice):
         load(**changes)
 
 
-def test_an_engine_that_fails_to_warm_up_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_engine_that_fails_to_warm_up_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(self: FakeRecogniser) -> None:
         raise MemoryError("no room")
 
@@ -98,7 +97,7 @@ def test_an_engine_that_fails_to_warm_up_is_told(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize(
-    ("engine", "model", "heard", "starts"),
+    ("engine", "model", "text", "starts"),
     [
         ("whisper-onnx", "base", " It was the best of times", True),
         ("whisper-onnx", "base", "", False),
@@ -109,13 +108,13 @@ def test_an_engine_that_fails_to_warm_up_is_told(monkeypatch: pytest.MonkeyPatch
         ("fake", "base", "", True),
     ],
 )
-def test_an_engine_that_does_not_understand_its_sentence_is_not_served(
-    monkeypatch: pytest.MonkeyPatch, engine: str, model: str, heard: str, starts: bool
+def test_an_engine_that_does_not_recognise_its_sentence_is_not_served(
+    monkeypatch: pytest.MonkeyPatch, engine: str, model: str, text: str, starts: bool
 ) -> None:
     class Understands(FakeRecogniser):
         @classmethod
         def load(cls, *_: object) -> FakeRecogniser:
-            recogniser = FakeRecogniser(lambda request: heard)
+            recogniser = FakeRecogniser(lambda request: text)
             recogniser.info = replace(recogniser.info, has_speech_model=engine != "fake")
             return recogniser
 

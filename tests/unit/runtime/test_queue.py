@@ -134,7 +134,7 @@ def test_a_batch_has_one_purpose_and_finals_are_batched_as_the_engine_likes() ->
     assert len(a_queue(*jobs).take(info(16), 1)) == 1
 
 
-def test_nobody_live_shares_a_batch_with_the_background() -> None:
+def test_no_live_job_shares_a_batch_with_the_background() -> None:
     live, background = make_job(FINAL), make_job(BACKGROUND, owner="file")
     queue = a_queue(live, background)
     assert queue.take(info(16, 16), 1) == [live]
@@ -200,7 +200,7 @@ def test_a_full_queue_takes_from_the_tenant_with_most_for_its_weight() -> None:
     assert queue.add(new, 5.0)[1] in pair
 
 
-def test_a_partial_pushes_out_a_partial_of_who_has_more() -> None:
+def test_a_partial_evicts_a_partial_of_an_owner_with_more() -> None:
     many = [make_job(PARTIAL, owner="many", segment=n, deadline_s=n) for n in range(2)]
     queue = a_queue(make_job(FINAL, owner="many", segment=9, deadline_s=99), *many, max_jobs=3)
     assert queue.add(make_job(PARTIAL, owner="new"), 3.0) == (None, many[1])

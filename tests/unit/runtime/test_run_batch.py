@@ -62,8 +62,8 @@ def test_an_engine_that_always_fails_does_not_fill_the_log(
     with caplog.filtering(RateLimitFilter()):
         for _ in range(20):
             run_batch(FailsOn(7, MemoryError("too much")), [request(7), request(7)])
-    told = [(record.levelno, record.message) for record in caplog.records]
-    assert told == [
+    logged = [(record.levelno, record.message) for record in caplog.records]
+    assert logged == [
         (logging.WARNING, "the engine failed on a batch"),
         (logging.ERROR, "the engine raised"),
     ]

@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oyez.engines.base import Hypothesis
-from oyez.runtime.job import Job, Outcome, Overloaded, Stopped, Urgency
-from oyez.runtime.scheduler import End, Scheduler
+from oyez.runtime.job import End, Job, Observer, Outcome, Overloaded, Stopped, Urgency
+from oyez.runtime.scheduler import Scheduler
 from oyez.testing import FakeRecogniser
 from support.jobs import make_job
 
 
-class Witness:
+class Witness(Observer):
     """An observer that remembers."""
 
     def __init__(self) -> None:
@@ -276,7 +276,7 @@ def test_many_owners_and_workers_at_once_lose_nothing() -> None:
     check_ends(witness, called, submitted)
 
 
-def test_answers_reach_those_who_asked() -> None:
+def test_each_job_gets_its_own_answer() -> None:
     scheduler = Scheduler(FakeRecogniser(max_batch=4, parallel=2))
     texts: dict[int, str] = {}
 
@@ -291,6 +291,6 @@ def test_answers_reach_those_who_asked() -> None:
         samples = 8000 * (1 + number % 3)
         scheduler.submit(make_job(owner=number, samples=samples, callback=keep(number)))
     wait_until(lambda: len(texts) == 100)
-    heard = [" one", " one two", " one two three"]
-    assert texts == {number: heard[number % 3] for number in range(100)}
+    words = [" one", " one two", " one two three"]
+    assert texts == {number: words[number % 3] for number in range(100)}
     assert scheduler.stop(5.0)

@@ -11,18 +11,17 @@ import pytest
 
 from oyez.engines.base import Hypothesis, RecognitionError, Request
 from oyez.runtime import scheduler as scheduling
-from oyez.runtime import watched_engine
-from oyez.runtime.job import EngineLost, Job, Outcome, Urgency
+from oyez.runtime.engine import Restartable
+from oyez.runtime.job import End, EngineLost, Job, Observer, Outcome, Urgency
 from oyez.runtime.queue import Queue
-from oyez.runtime.scheduler import End, Scheduler
-from oyez.runtime.watched_engine import CALL_FACTOR, CALL_S, Restartable
+from oyez.runtime.scheduler import CALL_FACTOR, CALL_S, Scheduler
 from oyez.testing import FakeRecogniser
 from support.jobs import make_job
 
 LIMIT_S = CALL_S + CALL_FACTOR
 
 
-class Ends:
+class Ends(Observer):
     """An observer that remembers how jobs ended."""
 
     def __init__(self) -> None:
@@ -42,7 +41,6 @@ class Clock:
         self.ahead_s = 0.0
         clock = SimpleNamespace(monotonic=lambda: time.monotonic() + self.ahead_s, sleep=time.sleep)
         monkeypatch.setattr(scheduling, "time", clock)
-        monkeypatch.setattr(watched_engine, "time", clock)
 
     def pass_by(self, scheduler: Scheduler, seconds: float) -> None:
         """As if `check` had been called every second meanwhile."""
@@ -122,7 +120,7 @@ def test_whatever_an_engine_raises_is_an_answer(error: BaseException) -> None:
 
 
 @pytest.mark.parametrize("method", ["ran", "ended"])
-def test_a_fault_in_an_observer_costs_nobody_anything(
+def test_a_fault_in_an_observer_affects_no_job(
     method: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(*_: object) -> None:
@@ -150,7 +148,7 @@ def test_a_fault_of_a_worker_fails_its_batch_and_nothing_else(
     engine = FakeRecogniser(max_batch=1)
     scheduler = Scheduler(engine, ends)
     with monkeypatch.context() as patch:
-        patch.setattr(watched_engine, "run_batch", fail)
+        patch.setattr(scheduling, "run_batch", fail)
         answers = ask(scheduler)
         wait_until(lambda: bool(answers))
     assert isinstance(answers[0], RecognitionError)
@@ -297,11 +295,11 @@ def test_a_turn_in_which_the_engine_ended_twice_is_not_tried_again() -> None:
     assert [len(engine.requests), scheduler.stop(5.0)] == [1, True]
 
 
-def test_an_innocent_turn_is_not_suspected_any_more_once_it_was_answered() -> None:
+def test_the_losses_of_a_turn_are_forgotten_once_it_was_answered() -> None:
     engine = Losable(crashes=1)
     scheduler = Scheduler(engine)
     assert is_recognised(scheduler)
-    assert scheduler._engine._losses == {}
+    assert scheduler._losses == {}
     assert scheduler.stop(5.0)
 
 

@@ -101,7 +101,7 @@ async def test_what_is_asked_becomes_a_job_with_a_deadline(
 
 
 @pytest.mark.parametrize("purpose", Purpose)
-async def test_nobody_waits_live_for_what_is_far_ahead_of_the_clock(purpose: Purpose) -> None:
+async def test_audio_far_ahead_of_the_clock_is_not_live(purpose: Purpose) -> None:
     harness = Harness()
     harness.ahead_s = 31.0
     assert harness.ask(1, request(purpose)).urgency is Urgency.BACKGROUND
@@ -117,7 +117,7 @@ async def test_audio_far_ahead_of_the_clock_was_not_spoken_into_the_session() ->
     assert not harness.ask(3, request(Purpose.FINAL)).measures_delay
 
 
-async def test_who_waits_for_many_finals_does_not_ask_as_a_conversation_does() -> None:
+async def test_a_session_that_waits_for_many_finals_is_no_conversation() -> None:
     harness = Harness()
     harness.ask(0, request(Purpose.PARTIAL))
     jobs = [harness.ask(n, request(Purpose.FINAL)) for n in range(1, 7)]
@@ -133,10 +133,10 @@ async def test_who_waits_for_many_finals_does_not_ask_as_a_conversation_does() -
 async def test_an_answer_arrives_once_on_the_loop() -> None:
     harness = Harness()
     job = harness.ask(7, request(Purpose.FINAL))
-    heard = Hypothesis((), "en")
-    await asyncio.to_thread(job.callback, heard)
+    hypothesis = Hypothesis((), "en")
+    await asyncio.to_thread(job.callback, hypothesis)
     await asyncio.sleep(0)
-    assert harness.answers == [(7, heard)]
+    assert harness.answers == [(7, hypothesis)]
     assert harness.jobs.count == 0
 
 
@@ -186,13 +186,13 @@ class Waiting(Harness):
         """The numbers of the jobs that failed for want of an answer."""
         self.now_s += seconds
         before = len(self.answers)
-        self.jobs._check_expiry()
+        self.jobs.expire()
         failed = self.answers[before:]
         assert all(isinstance(outcome, Overload) for _, outcome in failed)
         return [number for number, _ in failed]
 
 
-async def test_what_nobody_answers_fails_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_job_without_an_answer_fails_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     harness = Waiting(monkeypatch)
     job = harness.ask_final(1)
     harness.pass_by(30)
@@ -202,21 +202,6 @@ async def test_what_nobody_answers_fails_after_a_while(monkeypatch: pytest.Monke
     assert harness.scheduler.cancelled == [job]
     assert harness.pass_by(30) == [2]
     assert harness.jobs.count == 0
-
-
-async def test_it_is_looked_at_as_long_as_something_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "EXPIRY_CHECK_S", 0.01)
-    harness = Waiting(monkeypatch)
-    harness.ask_final(1)
-    await asyncio.sleep(0.05)
-    assert harness.answers == []
-    harness.now_s += 61
-    await asyncio.sleep(0.05)
-    assert [number for number, _ in harness.answers] == [1]
-    assert harness.jobs._check is None
-    harness.ask_final(2)
-    harness.jobs.cancel_all()
-    assert harness.jobs._check is None
 
 
 async def test_a_session_that_gets_answers_is_patient(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -262,7 +247,6 @@ async def test_a_patient_session_submits_again_when_the_queue_was_full(
     await eventually(lambda: bool(harness.scheduler.submitted))
     (job,) = harness.scheduler.submitted
     assert (job.urgency, job.is_realtime, job.measures_delay) == (Urgency.BACKGROUND, False, True)
-    assert harness.jobs._check is None, "it waits as long as it takes"
 
 
 async def test_a_patient_session_fails_when_the_scheduler_stops() -> None:

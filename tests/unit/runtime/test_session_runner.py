@@ -11,32 +11,32 @@ from oyez.engines.base import WINDOW_SAMPLES
 from oyez.protocol.client_events import ClientEvent, UnsupportedEvent
 from oyez.protocol.effects import Effect
 from oyez.runtime.job import MAX_FINALS
-from oyez.runtime.session_runner import EVENTS_PER_TURN, Peer, SessionRunner
+from oyez.runtime.session_runner import EVENTS_PER_SLICE, Peer, SessionRunner
 from oyez.runtime.vad_batcher import VadBatcher
 from oyez.testing import FakeDetector
 
 
 class ScriptedSession:
-    """A message of n digits holds n slices of audio, each of so many windows, and of one sample
+    """A message of n digits holds n parts of audio, each of so many windows, and of one sample
     that fills none."""
 
     def __init__(self) -> None:
         self.decoded_samples = self.backlog_samples = 0
         self.calls: list[str] = []
-        self._slices: list[int] = []
+        self._parts: list[int] = []
         self._out = False
         self.when_scored: Callable[[], None] = lambda: None
 
     @property
     def busy(self) -> bool:
-        return bool(self._slices) or self._out
+        return bool(self._parts) or self._out
 
     def receive(self, event: ClientEvent, now_ms: int) -> list[Effect]:
         assert isinstance(event, UnsupportedEvent) and event.event_id is not None
         message = event.event_id
         assert not self.busy, "fed before what came earlier was scored"
         self.calls.append(f"receive {message}")
-        self._slices += map(int, message)
+        self._parts += map(int, message)
         return []
 
     def drain(self, now_ms: int) -> list[Effect]:
@@ -44,10 +44,10 @@ class ScriptedSession:
         return []
 
     def next_windows(self, max_windows: int) -> Any:
-        if not self._slices:
+        if not self._parts:
             return None
         self._out = True
-        samples = self._slices.pop(0) * WINDOW_SAMPLES
+        samples = self._parts.pop(0) * WINDOW_SAMPLES
         self.decoded_samples += samples + 1
         return np.zeros(samples, np.float32)
 
@@ -61,7 +61,7 @@ class ScriptedSession:
 class Jobs:
     """So many finals wait for an answer."""
 
-    count = finals_waiting = audio_bytes = 0
+    count = finals_waiting = 0
 
     def submit(self, effect: Any, runner: SessionRunner) -> None: ...
 
@@ -151,7 +151,7 @@ async def test_draining_comes_before_events_that_wait() -> None:
     )
 
 
-async def test_a_session_that_waits_for_nothing_asks_for_no_turn() -> None:
+async def test_a_session_that_waits_for_nothing_asks_for_no_slice() -> None:
     asked = []
 
     class Pool(VadBatcher):
@@ -165,18 +165,18 @@ async def test_a_session_that_waits_for_nothing_asks_for_no_turn() -> None:
     feeding.put("1")
     feeding.put("")
     await feeding.until_calls("receive 1", "scored 1", "receive ")
-    assert asked == [False, True], "one turn for each message, the second without waiting"
+    assert asked == [False, True], "one slice for each message, the second without waiting"
 
 
-async def test_many_messages_without_audio_leave_others_their_turn() -> None:
+async def test_many_messages_without_audio_leave_others_their_slices() -> None:
     batcher = VadBatcher(FakeDetector())
     chatty, quiet = Feeding(batcher), Feeding(batcher)
-    for _ in range(10 * EVENTS_PER_TURN):
+    for _ in range(10 * EVENTS_PER_SLICE):
         chatty.put("")
     quiet.put("1")
     await quiet.until(lambda: "scored 1" in quiet.session.calls)
-    assert len(chatty.session.calls) <= 2 * EVENTS_PER_TURN
-    await chatty.until(lambda: len(chatty.session.calls) == 10 * EVENTS_PER_TURN)
+    assert len(chatty.session.calls) <= 2 * EVENTS_PER_SLICE
+    await chatty.until(lambda: len(chatty.session.calls) == 10 * EVENTS_PER_SLICE)
 
 
 async def test_a_session_is_not_fed_while_it_waits_for_many_finals_or_much_audio() -> None:

@@ -32,12 +32,12 @@ class CountingDetector(FakeDetector):
 
 
 class Speaker(SessionRunner):
-    """In place of a session: has so many windows to score, `at_once` per turn."""
+    """In place of a session: has so many windows to score, `at_once` per slice."""
 
     def __init__(
         self, batcher: VadBatcher, count: int, *, at_once: int = MAX_WINDOWS, level: float = LOUD
     ) -> None:
-        self.heard: list[float] = []
+        self.scores: list[float] = []
         self.failure: Exception | None = None
         self.done = asyncio.Event()
         self._batcher, self._left, self._at_once, self._level = batcher, count, at_once, level
@@ -45,7 +45,7 @@ class Speaker(SessionRunner):
     def ask(self) -> None:
         self._batcher.schedule(self)
 
-    def take_turn(self) -> AudioChunk | None:
+    def take_slice(self) -> AudioChunk | None:
         count = min(self._left, self._at_once)
         self._left -= count
         return (windows(count, self._level), None) if count else None
@@ -54,7 +54,7 @@ class Speaker(SessionRunner):
         if isinstance(outcome, Exception):
             self.failure = outcome
         else:
-            self.heard += outcome[0].tolist()
+            self.scores += outcome[0].tolist()
         if self._left:
             self._batcher.schedule(self, behind=True)
         else:
@@ -73,18 +73,18 @@ def long_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vad_batcher, "ROUND_S", 0.3)
 
 
-async def test_everybody_is_told_their_own_scores() -> None:
+async def test_each_session_gets_its_own_scores() -> None:
     batcher = VadBatcher(FakeDetector())
     speakers = [Speaker(batcher, count, level=level) for count, level in ((2, LOUD), (3, SILENT))]
     for speaker in speakers:
         speaker.ask()
     await all_done(*speakers)
-    assert [probability > 0.5 for probability in speakers[0].heard] == [True] * 2
-    assert [probability > 0.5 for probability in speakers[1].heard] == [False] * 3
+    assert [probability > 0.5 for probability in speakers[0].scores] == [True] * 2
+    assert [probability > 0.5 for probability in speakers[1].scores] == [False] * 3
 
 
 @pytest.mark.usefixtures("long_rounds")
-async def test_who_asks_within_a_round_shares_one_call() -> None:
+async def test_sessions_of_a_round_share_one_call() -> None:
     detector = CountingDetector()
     batcher = VadBatcher(detector)
     first, *others = [Speaker(batcher, 3) for _ in range(9)]
@@ -98,7 +98,7 @@ async def test_who_asks_within_a_round_shares_one_call() -> None:
 
 
 @pytest.mark.usefixtures("long_rounds")
-async def test_nobody_waits_after_a_quiet_nor_who_is_behind() -> None:
+async def test_no_session_waits_after_an_idle_period_or_when_it_is_behind() -> None:
     batcher = VadBatcher(FakeDetector())
     speaker = Speaker(batcher, 20, at_once=1)
     began_s = asyncio.get_running_loop().time()
@@ -108,7 +108,7 @@ async def test_nobody_waits_after_a_quiet_nor_who_is_behind() -> None:
 
 
 @pytest.mark.usefixtures("long_rounds")
-async def test_who_is_behind_hurries_the_round_that_others_wait_for() -> None:
+async def test_a_session_that_is_behind_makes_the_round_begin_at_once() -> None:
     detector = CountingDetector()
     batcher = VadBatcher(detector)
     first, patient, hasty = (Speaker(batcher, 1) for _ in range(3))
@@ -130,8 +130,8 @@ async def test_a_call_is_bounded_and_files_do_not_hold_up_speakers() -> None:
     for speaker in (*files, live):
         speaker.ask()
     await all_done(live)
-    heard = [len(speaker.heard) for speaker in files]
-    assert max(heard) <= 2 * MAX_WINDOWS, "each has one turn before anybody has another"
+    scores = [len(speaker.scores) for speaker in files]
+    assert max(scores) <= 2 * MAX_WINDOWS, "each has one slice before any has another"
     assert not any(speaker.done.is_set() for speaker in files)
     await all_done(*files)
     assert max(detector.calls) < MAX_WINDOWS_PER_ROUND + MAX_WINDOWS
@@ -161,11 +161,11 @@ async def test_what_fails_for_one_stream_fails_for_no_other() -> None:
     for speaker in speakers:
         speaker.ask()
     await all_done(*speakers)
-    assert [len(speaker.heard) for speaker in speakers] == [1, 0, 1]
+    assert [len(speaker.scores) for speaker in speakers] == [1, 0, 1]
     assert isinstance(speakers[1].failure, ZeroDivisionError)
 
 
-async def test_nobody_has_a_turn_after_the_end() -> None:
+async def test_no_session_has_a_slice_after_the_end() -> None:
     detector = CountingDetector()
     batcher = VadBatcher(detector)
     Speaker(batcher, 1).ask()

@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from oyez.accounts.database import DatabaseError
-from oyez.runtime.scheduler import Scheduler
-from oyez.runtime.watched_engine import CHECK_S
+from oyez.runtime.scheduler import CHECK_S, Scheduler
 from oyez.settings import SettingsError
 
 FILES_CHECK_S = 1.0

@@ -1,3 +1,1 @@
 """One WebSocket: its frames become events of a session and back, with metrics and usage."""
-
-from __future__ import annotations

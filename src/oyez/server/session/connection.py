@@ -1,8 +1,8 @@
 """One WebSocket: the peer of a session, with every queue bounded.
 
-The socket hands over messages as they come. They wait, as they came, until the session has a turn;
-only then they are decoded, so that decoding counts against the session's share of the event loop.
-The outbox is a task that sends; `_tick` watches the time. All runs on the event loop.
+The socket hands over messages as they come. They wait, as they came, until the session has a slice
+of the event loop's time; only then they are decoded, so that decoding counts for that session. The
+outbox is a task that sends; `_tick` watches the time. All runs on the event loop.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum, auto
 from typing import NamedTuple
 
@@ -29,12 +28,11 @@ from oyez.runtime.session_runner import Peer, SessionRunner
 from oyez.runtime.vad_batcher import VadBatcher
 from oyez.server.access.access import Termination
 from oyez.server.access.callers import Caller
-from oyez.server.session.byte_budget import ByteAccount
-from oyez.server.session.figures import Figures
-from oyez.server.session.outbox import Outbox
-from oyez.server.session.session_metrics import SessionMetrics
+from oyez.server.session.buffers import ByteAccount, Outbox
+from oyez.server.session.session_metrics import Figures, SessionMetrics
 from oyez.server.session.usage_recorder import UsageRecorder
 from oyez.server.session.websocket import WebSocket
+from oyez.settings import Settings
 
 MESSAGE_OVERHEAD_BYTES = 200
 """Counted for each message besides its length, so that many small ones are bounded too."""
@@ -70,8 +68,7 @@ class State(Enum):
     DRAINING = auto()
     """The server leaves: the session finishes, and the client may close for `GOODBYE_S`."""
     ENDING = auto()
-    """The caller may not go on: the session finishes, and the socket closes at once or when the
-    caller's patience is over."""
+    """The caller may not go on: the session finishes, and the socket closes then or in a while."""
     CLOSING = auto()
     """A Close frame is the last in the outbox, or the socket was dropped. Nothing is sent after."""
     CLOSED = auto()
@@ -87,17 +84,6 @@ TRANSITIONS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class ConnectionLimits:
-    max_backlog_s: float
-    """Audio that may wait for recognition before no more input is taken in."""
-    send_buffer_bytes: int
-    """Events that may wait for the client before no more input is taken in."""
-    slow_reader_timeout_s: float
-    ping_interval_s: float
-    ping_timeout_s: float
-
-
 class Connection(Peer):
     """From the accepted upgrade to the end of the socket. Create it on the event loop."""
 
@@ -110,7 +96,7 @@ class Connection(Peer):
         vad_batcher: VadBatcher,
         metrics: Metrics,
         watch: SessionMetrics,
-        limits: ConnectionLimits,
+        settings: Settings,
         memory: ByteAccount,
         client: str | None,
         caller: Caller,
@@ -125,7 +111,7 @@ class Connection(Peer):
         self._memory = memory
         self._session = session
         self._metrics = metrics
-        self._limits = limits
+        self._settings = settings
         self._log = SessionLog(log, session.id)
         self._loop = asyncio.get_running_loop()
         self._watch = watch
@@ -142,11 +128,11 @@ class Connection(Peer):
             self,
             self._jobs,
             vad_batcher,
-            max_backlog_s=limits.max_backlog_s,
+            max_backlog_s=settings.max_backlog_s,
             tally=metrics.tally,
         )
         self._outbox = Outbox(
-            socket, limits.send_buffer_bytes, self._runner.wake, metrics.send.observe
+            socket, settings.send_buffer_bytes, self._runner.wake, metrics.send.observe
         )
         self._state = State.SERVING
         self._closure = FINISHED
@@ -156,7 +142,6 @@ class Connection(Peer):
         self._sender: asyncio.Task[None] | None = None
         self._blocked_since_s: float | None = None
         """Since when nothing may be read because other sessions hold too much."""
-        self._pinged_s = 0.0
 
     async def run(self) -> None:
         """Serve the client until the socket is gone. Leaves no task and no job behind."""
@@ -251,8 +236,7 @@ class Connection(Peer):
         self._enter(State.CLOSING)
         self._closure = Closure(code, reason)
         if self._sender:
-            # it may be waiting for a client that reads nothing any more
-            self._sender.cancel()
+            self._sender.cancel()  # it may wait for a client that reads nothing any more
         self._socket.abort()
 
     # the session's side: see `Peer`
@@ -287,9 +271,7 @@ class Connection(Peer):
         self._watch.observe(effect)
         match effect:
             case Send(SessionFinished()):
-                self._hold_until_recorded()
-                self._write(effect)
-                self._close_when_finished()
+                self._finish(effect)
             case Close(code, reason):
                 self.close(code, reason)
             case _:
@@ -298,6 +280,20 @@ class Connection(Peer):
     def _write(self, effect: Effect) -> None:
         for text in self._session.dialect.encode(effect):
             self._outbox.text(text)
+
+    def _finish(self, effect: Effect) -> None:
+        """Send `session.finished` only when the session's usage is in the database: a client that
+        has seen it can rely on the usage, whatever becomes of the server then. Close now, soon, or
+        when the client or the session does."""
+        written = self._usage.end(*self._closure)
+        if written and not written.done():
+            late = self._metrics.occurrences.labels("usage_recorded_late").inc
+            self._outbox.hold(asyncio.wrap_future(written), DURABLE_S, late)
+        self._write(effect)
+        if self._state is State.ENDING:
+            self.close(*self._closure)
+        elif self._state is State.DRAINING:
+            self._set_deadline(GOODBYE_S)
 
     def fail(self, error: Exception) -> None:
         """End this session, and no other, because of a bug."""
@@ -331,18 +327,17 @@ class Connection(Peer):
 
     def _tick(self) -> None:
         self._regulate()
-        if self._outbox.stalled_s > self._limits.slow_reader_timeout_s:
+        settings = self._settings
+        if self._outbox.stalled_s > settings.slow_reader_timeout_s:
             return self.abort(1008, "the client does not read")
-        if self._socket.silent_s > self._limits.ping_timeout_s:
-            return self.abort(1006, "the client is gone")
-        if self._socket.has_left:
-            return self.abort(1006, "the client left")
+        if loss := self._socket.loss(settings.ping_interval_s, settings.ping_timeout_s):
+            return self.abort(1006, loss)
         self._tick_later()
-        self._ping_if_due()
         if self._is_stuck:
             self.close(*TOO_MUCH)
         if termination := self._check_session():
             self.end(termination)
+        self._jobs.expire()
         self._runner.tick()
 
     @property
@@ -360,29 +355,6 @@ class Connection(Peer):
         # all sessions at the same instants: waking up once for each costs more than the ticks
         ticks = int(self._loop.time() / TICK_S) + 1
         self._next_tick = self._loop.call_at(ticks * TICK_S, self._tick)
-
-    def _ping_if_due(self) -> None:
-        interval_s = self._limits.ping_interval_s
-        if self._socket.silent_s > interval_s and self._loop.time() - self._pinged_s > interval_s:
-            self._pinged_s = self._loop.time()
-            self._socket.ping()
-
-    def _close_when_finished(self) -> None:
-        """Close now, soon, or when the client or the session does: `session.finished` was sent."""
-        if self._state is State.ENDING:
-            self.close(*self._closure)
-        elif self._state is State.DRAINING:
-            self._set_deadline(GOODBYE_S)
-
-    def _hold_until_recorded(self) -> None:
-        """Send `session.finished` only when the session's usage is in the database: a client that
-        has seen it can rely on the usage, whatever becomes of the server then."""
-        written = self._usage.end(*self._closure)
-        if written and not written.done():
-            self._outbox.hold(asyncio.wrap_future(written), DURABLE_S, self._recorded_late)
-
-    def _recorded_late(self) -> None:
-        self._metrics.occurrences.labels("usage_recorded_late").inc()
 
     def _report(self) -> None:
         code, reason = self._closure

@@ -9,8 +9,12 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
+from statistics import median
 
+from oyez.accounts.usage import LanguageUsage
+from oyez.audio.pcm import SAMPLE_RATE
 from oyez.logs import RateLimitedLogger
 from oyez.metrics import CLOSE_CODES, OTHER, Metrics
 from oyez.protocol.effects import Completed, Count, Effect, Recognise, Send, SpeechOnset
@@ -28,9 +32,9 @@ from oyez.protocol.server_events import (
 )
 from oyez.runtime.session_jobs import AHEAD_S
 from oyez.server.access.refusals import REASONS, SERVER_REASONS
-from oyez.server.session.figures import Figures
 
 LATE_FINAL_S = 2.0
+REMEMBERED_TURNS = 256
 REMEMBERED_JOBS = 64
 REMEMBERED_PACKETS = 64
 TOGETHER_S = 0.03
@@ -38,6 +42,62 @@ TOGETHER_S = 0.03
 So the remembered packets cover almost two seconds of speech, however small they are."""
 
 log = logging.getLogger(__name__)
+
+
+_latest = partial(deque[float], maxlen=REMEMBERED_TURNS)
+
+
+@dataclass(slots=True)
+class Figures:
+    """What one session or file did so far, for its usage and its last log line."""
+
+    audio_samples: int = 0
+    speech_s: float = 0.0
+    turns: int = 0
+    interims: int = 0
+    finals: int = 0
+    empty: int = 0
+    """Finals without words."""
+    failed: int = 0
+    errors: int = 0
+    retractions: int = 0
+    first_words_s: deque[float] = field(default_factory=_latest)
+    """From `speech_started` to the first words, for the latest turns."""
+    final_s: deque[float] = field(default_factory=_latest)
+    """From the end of a turn to its final, for the latest turns."""
+    languages: dict[str, LanguageUsage] = field(default_factory=dict)
+
+    @property
+    def audio_s(self) -> float:
+        return self.audio_samples / SAMPLE_RATE
+
+    def completed(self, item: Completed) -> None:
+        """Count the result of an item."""
+        self.speech_s += item.speech_s
+        if item.failure is not None:
+            self.failed += 1
+            return
+        self.finals += 1
+        self.empty += not item.transcript
+        before = self.languages.get(item.language, LanguageUsage(0, 0.0))
+        self.languages[item.language] = LanguageUsage(
+            before.turns + 1, before.speech_s + item.speech_s
+        )
+
+    def fields(self) -> dict[str, float | int]:
+        """Return the fields of a log line. Medians are left out while they have no values."""
+        counts = ("turns", "interims", "finals", "empty", "failed", "errors", "retractions")
+        fields: dict[str, float | int] = {
+            "audio_s": round(self.audio_s, 2),
+            "speech_s": round(self.speech_s, 2),
+            **{name: getattr(self, name) for name in counts},
+        }
+        if self.first_words_s:
+            fields["first_words_ms"] = round(1000 * median(self.first_words_s))
+        if self.final_s:
+            fields["final_ms"] = round(1000 * median(self.final_s))
+            fields["slowest_final_ms"] = round(1000 * max(self.final_s))
+        return fields
 
 
 class ServerMetrics:
@@ -58,8 +118,8 @@ class ServerMetrics:
     def refused(self, reason: str) -> None:
         """Count a caller that was refused, for one of REASONS."""
         self.metrics.refused.labels(reason).inc()
-        tell = self.seldom.warning if reason in SERVER_REASONS else self.seldom.info
-        tell(f"callers are turned away: {reason}")
+        write = self.seldom.warning if reason in SERVER_REASONS else self.seldom.info
+        write(f"callers are turned away: {reason}")
 
     def session(self, model: str, clock: Callable[[], float]) -> SessionMetrics:
         """Count a session that begins, and return its metrics."""
@@ -127,6 +187,7 @@ class SessionMetrics:
         self._began_s = clock()
         self._arrivals = Arrivals()
         self._turns: dict[str, _Turn] = {}
+        """By item. In manual mode any event may be the first of a turn."""
         self._requested_s: dict[int, float] = {}
         self._covered_s = 0.0
 
@@ -134,11 +195,6 @@ class SessionMetrics:
     def duration_s(self) -> float:
         """The time since the session began."""
         return self._clock() - self._began_s
-
-    @property
-    def ahead_s(self) -> float:
-        """How far the session's audio is ahead of the clock."""
-        return self.figures.audio_s - self.duration_s
 
     def add_audio(self, samples: int, arrived_s: float) -> None:
         """Count audio that was decoded; its message came at `arrived_s`."""
@@ -154,10 +210,11 @@ class SessionMetrics:
         """Measure an effect of the session that is about to be carried out."""
         match effect:
             case Send(event):
-                self.figures.sent(event)
                 self._sent(event)
             case Recognise(job):
-                self._requested(job)
+                self._requested_s[job] = self._arrivals.latest_s
+                if len(self._requested_s) > REMEMBERED_JOBS:  # those replaced are never answered
+                    del self._requested_s[next(iter(self._requested_s))]
             case SpeechOnset(item_id, onset_samples):
                 self._turns[item_id].onset_s = self._arrivals.at_s(onset_samples)
             case Completed():
@@ -176,52 +233,44 @@ class SessionMetrics:
         shown = str(close_code)
         self._metrics.sessions_closed.labels(shown if shown in CLOSE_CODES else OTHER).inc()
 
-    def _requested(self, job: int) -> None:
-        self._requested_s[job] = self._arrivals.latest_s
-        if len(self._requested_s) > REMEMBERED_JOBS:  # those replaced are never answered
-            del self._requested_s[next(iter(self._requested_s))]
-
     def _sent(self, event: ServerEvent) -> None:
+        metrics, figures = self._metrics, self.figures
         match event:
             case SpeechStarted():
-                self._metrics.speech_started.inc()
-                self._metrics.turns_open.inc()
+                metrics.speech_started.inc()
+                metrics.turns_open.inc()
                 self._turns[event.item_id] = _Turn(mode="vad", started_s=self._clock())
             case SpeechStopped():
-                self._metrics.speech_stopped.inc()
+                metrics.speech_stopped.inc()
             case BufferCommitted():
-                self._committed(self._turn(event.item_id))
+                figures.turns += 1
+                turn = self._turns.setdefault(event.item_id, _Turn())
+                if not turn.is_announced:
+                    metrics.turns_open.inc()
+                turn.committed_s = self._clock()
+                metrics.turns_committed.labels(turn.mode).inc()
             case BufferCleared():
-                self._drop_unannounced()
+                self._turns = {key: turn for key, turn in self._turns.items() if turn.is_announced}
             case InterimText():
-                self._interim(self._turn(event.item_id), bool(event.text or event.stash))
+                figures.interims += 1
+                metrics.interims.inc()
+                turn = self._turns.setdefault(event.item_id, _Turn())
+                self._interim(turn, bool(event.text or event.stash))
             case TranscriptionCompleted():
-                self._completed(event)
+                self._completed(self._turns.pop(event.item_id), bool(event.transcript))
             case TranscriptionFailed():
                 self._end(self._turns.pop(event.item_id), "failed")
             case ErrorEvent():
-                self._metrics.errors.labels(event.error.code or event.error.type).inc()
+                figures.errors += 1
+                metrics.errors.labels(event.error.code or event.error.type).inc()
 
     @property
     def _pace(self) -> str:
-        return "background" if self.ahead_s > AHEAD_S else "live"
-
-    def _turn(self, item_id: str) -> _Turn:
-        """Return the turn of an item. In manual mode any event may be the first of a turn."""
-        return self._turns.setdefault(item_id, _Turn())
-
-    def _committed(self, turn: _Turn) -> None:
-        if not turn.is_announced:
-            self._metrics.turns_open.inc()
-        turn.committed_s = self._clock()
-        self._metrics.turns_committed.labels(turn.mode).inc()
-
-    def _drop_unannounced(self) -> None:
-        for item_id in [item_id for item_id, turn in self._turns.items() if not turn.is_announced]:
-            del self._turns[item_id]
+        """Whether the session's audio is so far ahead of the clock that it comes from a file."""
+        ahead_s = self.figures.audio_s - self.duration_s
+        return "background" if ahead_s > AHEAD_S else "live"
 
     def _interim(self, turn: _Turn, has_words: bool) -> None:
-        self._metrics.interims.inc()
         if has_words:
             self._words(turn)
         if turn.committed_s is not None:
@@ -242,11 +291,10 @@ class SessionMetrics:
         if turn.onset_s is not None:
             self._metrics.first_words_after_onset.labels(pace).observe(now_s - turn.onset_s)
 
-    def _completed(self, event: TranscriptionCompleted) -> None:
-        turn = self._turns.pop(event.item_id)
-        if event.transcript:
+    def _completed(self, turn: _Turn, has_words: bool) -> None:
+        if has_words:
             self._words(turn)
-        self._end(turn, "words" if event.transcript else "empty")
+        self._end(turn, "words" if has_words else "empty")
         assert turn.committed_s is not None, "completed before it was committed"
         final_s, pace = self._clock() - turn.committed_s, self._pace
         self.figures.final_s.append(final_s)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
+from typing import Any
 
 from oyez.accounts.ledger import Ledger
 from oyez.accounts.usage import Endpoint, SessionUsage
 from oyez.server.access.admission import Quotas
 from oyez.server.access.callers import Caller, utc_now
-from oyez.server.session.figures import Figures
+from oyez.server.session.session_metrics import Figures
 
 INTERVAL_S = 5.0
 
@@ -37,20 +39,25 @@ class UsageRecorder:
         self._quotas = quotas
         self._caller = caller
         self._figures = figures
-        self._session_id = session_id
-        self._endpoint: Endpoint = endpoint
-        self._model = model
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._unreported_s = 0.0
         self._has_ended = False
-        self._began_at = self._reported_at = clock().astimezone(UTC)
-        self._report(self._began_at)
-        self._schedule_report()
+        now = self._reported_at = clock().astimezone(UTC)
+        self._began = SessionUsage(
+            session_id=session_id,
+            key_id=caller.key_id,
+            key_name=caller.name,
+            endpoint=endpoint,
+            model=model,
+            began_at=now,
+            at=now,
+        )
+        self._report_now()
 
     def add_audio(self, audio_s: float) -> None:
         """Count audio that came in. Call this before the audio is added to the figures."""
-        self._close_day(self._now())
+        self._now()  # closes the day before
         self._unreported_s += audio_s
         self._quotas.add_audio(self._caller, audio_s)
 
@@ -65,46 +72,27 @@ class UsageRecorder:
         self._has_ended = True
         self._next_report.cancel()
         now = self._now()
-        self._close_day(now)
         return self._report(now, ended_at=now, close_code=close_code, close_reason=close_reason)
 
     def _now(self) -> datetime:
-        """The time, which never goes back for this session."""
-        return max(self._clock().astimezone(UTC), self._reported_at)
-
-    def _report_now(self) -> None:
-        now = self._now()
-        self._close_day(now)
-        self._report(now)
-        self._schedule_report()
-
-    def _close_day(self, now: datetime) -> None:
-        """After midnight (UTC), first report what came before as usage of the day before."""
+        """Return the time, which never goes back for this session. After midnight (UTC), first
+        report what came before as usage of the day before."""
+        now = max(self._clock().astimezone(UTC), self._reported_at)
         if now.date() != self._reported_at.date():
             self._report(datetime.combine(now.date(), time(), UTC) - timedelta(microseconds=1))
             self._reported_at = now
+        return now
 
-    def _schedule_report(self) -> None:
+    def _report_now(self) -> None:
+        self._report(self._now())
         self._next_report = self._loop.call_later(INTERVAL_S, self._report_now)
 
-    def _report(
-        self,
-        at: datetime,
-        *,
-        ended_at: datetime | None = None,
-        close_code: int | None = None,
-        close_reason: str | None = None,
-    ) -> Future[None]:
+    def _report(self, at: datetime, **ending: Any) -> Future[None]:
+        """Report the figures of this moment. ending: the last fields of the last `SessionUsage`."""
         figures = self._figures
-        usage = SessionUsage(
-            session_id=self._session_id,
-            key_id=self._caller.key_id,
-            key_name=self._caller.name,
-            endpoint=self._endpoint,
-            model=self._model,
-            began_at=self._began_at,
+        usage = replace(
+            self._began,
             at=at,
-            ended_at=ended_at,
             audio_s=figures.audio_s,
             speech_s=figures.speech_s,
             turns=figures.turns,
@@ -112,8 +100,7 @@ class UsageRecorder:
             failed=figures.failed,
             errors=figures.errors,
             languages=dict(figures.languages),
-            close_code=close_code,
-            close_reason=close_reason,
+            **ending,
         )
         self._reported_at = at
         written = self._ledger.put(usage)

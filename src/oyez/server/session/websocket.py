@@ -5,7 +5,7 @@ protocol of the `websockets` package, which is strict where aiohttp is lenient (
 masked, close codes, fragments). Pings are answered here, as soon as they are read, whatever the
 session does meanwhile.
 
-Everything is bounded: bytes that are read and not parsed, frames per turn of the event loop,
+Everything is bounded: bytes that are read and not parsed, frames per iteration of the event loop,
 control frames per second. Whole messages are handed on at once; their owner sets with `read_on`
 whether more may be read.
 """
@@ -27,11 +27,11 @@ from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import SEND_EOF, Protocol, Side, State
 from websockets.utils import accept_key
 
-SLICE_BYTES = 512
+PARSED_BYTES = 512
 """So many bytes are parsed in one go: at most 85 frames, a few milliseconds of work."""
-FRAMES_PER_TURN = 64
-PARSING_S = 0.005
-"""After about so many frames, or so long, the other frames wait for the next turn of the event
+FRAMES_PER_SLICE = 64
+SLICE_S = 0.005
+"""After about so many frames, or so long, the other frames wait for the next iteration of the event
 loop."""
 CONTROL_FRAMES_PER_SECOND = 100
 """More pings and pongs than this close the connection (1008)."""
@@ -81,6 +81,7 @@ class WebSocket:
         self._second = 0
         self._control_frames = 0
         self._data_at_s = self._loop.time()
+        self._pinged_s = 0.0
         self.ended = asyncio.Event()
         """No more messages will come: the client has closed or left, or broke the protocol."""
         self._lost = asyncio.Event()
@@ -129,13 +130,8 @@ class WebSocket:
     @property
     def held_bytes(self) -> int:
         """The memory of bytes that are no whole message yet."""
-        unfinished = len(self._unparsed) + len(self._protocol.reader.buffer)
-        return unfinished + len(self._fragments or b"")
-
-    @property
-    def silent_s(self) -> float:
-        """How long no byte has come from the client; 0 while nothing is read."""
-        return self._loop.time() - self._data_at_s if self._reads else 0.0
+        parts = (self._unparsed, self._protocol.reader.buffer, self._fragments or b"")
+        return sum(map(len, parts))
 
     @property
     def close_code(self) -> int:
@@ -148,10 +144,25 @@ class WebSocket:
         transport = self._transport
         return transport is not None and not self._lost.is_set() and not transport.is_closing()
 
-    @property
-    def has_left(self) -> bool:
-        """Whether the client has closed its end, where the system can say so (Linux can). While
-        nothing is read from a connection, there is no other way to notice."""
+    def loss(self, ping_interval_s: float, ping_timeout_s: float) -> str:
+        """Return why the client is taken to be gone, or else "" and send a ping if that is due: if
+        no byte came for the interval. Nothing is due while nothing is read."""
+        now_s = self._loop.time()
+        silent_s = now_s - self._data_at_s if self._reads else 0.0
+        if silent_s > ping_timeout_s:
+            return "the client is gone"
+        if self._has_left():
+            return "the client left"
+        if silent_s > ping_interval_s and now_s - self._pinged_s > ping_interval_s:
+            self._pinged_s = now_s
+            if self._protocol.state is State.OPEN:
+                self._protocol.send_ping(b"")
+                self._flush()
+        return ""
+
+    def _has_left(self) -> bool:
+        """Return whether the client has closed its end, where the system can say so (Linux can).
+        While nothing is read from a connection, there is no other way to notice."""
         if self._transport is None or self._reads or not hasattr(socket, "TCP_INFO"):
             return False
         connection = self._transport.get_extra_info("socket")
@@ -170,8 +181,6 @@ class WebSocket:
             return
         self._reads = wanted
         self._data_at_s = self._loop.time()
-        if wanted and self._unparsed:
-            self._parse_later()
         self._regulate()
 
     async def send(self, text: str) -> None:
@@ -182,13 +191,9 @@ class WebSocket:
         except InvalidState:
             raise ConnectionResetError("the connection is closing") from None
         self._flush()
-        await self._drain()
-
-    def ping(self) -> None:
-        """Ask for a sign of life."""
-        if self._protocol.state is State.OPEN:
-            self._protocol.send_ping(b"")
-            self._flush()
+        if self._writer is None or not self.is_connected:
+            raise ConnectionResetError("the client has left")
+        await self._writer.drain()
 
     async def close(self, code: int, reason: str, timeout_s: float) -> None:
         """Send a Close frame and wait for the client's, for so long; what comes meanwhile is
@@ -234,37 +239,29 @@ class WebSocket:
         self._lost.set()
         self.ended.set()
 
-    def _parse_later(self) -> None:
-        if self._parsing is None:
-            self._parsing = self._loop.call_soon(self._parse)
-
     def _parse(self) -> None:
-        """Handle some frames of what was read, and go on in the next turn of the event loop."""
+        """Handle some frames of what was read, and go on in the next iteration of the event
+        loop."""
         self._parsing = None
-        frames, over_s = 0, time.perf_counter() + PARSING_S
-        while self._unparsed and self._reads and frames < FRAMES_PER_TURN:
+        frames, over_s = 0, time.perf_counter() + SLICE_S
+        while self._unparsed and self._reads and frames < FRAMES_PER_SLICE:
             if time.perf_counter() > over_s:
                 break
-            self._protocol.receive_data(self._unparsed[:SLICE_BYTES])
-            del self._unparsed[:SLICE_BYTES]
+            self._protocol.receive_data(self._unparsed[:PARSED_BYTES])
+            del self._unparsed[:PARSED_BYTES]
             received = self._protocol.events_received()
             frames += len(received)
             for frame in received:
                 assert isinstance(frame, Frame)
-                self._handle(frame)
+                if frame.opcode in (Opcode.PING, Opcode.PONG):
+                    self._count_control_frame()
+                elif frame.opcode is not Opcode.CLOSE and self._protocol.state is State.OPEN:
+                    self._handle_data(frame)
             self._flush()
             if self.ended.is_set():
                 self._unparsed.clear()
-        if self._unparsed and self._reads:
-            self._parse_later()
         self._regulate()
         self._on_read()
-
-    def _handle(self, frame: Frame) -> None:
-        if frame.opcode in (Opcode.PING, Opcode.PONG):
-            self._count_control_frame()
-        elif frame.opcode is not Opcode.CLOSE and self._protocol.state is State.OPEN:
-            self._handle_data(frame)
 
     def _handle_data(self, frame: Frame) -> None:
         data = bytes(frame.data)
@@ -306,12 +303,6 @@ class WebSocket:
             elif self._transport is not None and not self._transport.is_closing():
                 self._transport.write(data)
 
-    async def _drain(self) -> None:
-        """Wait while the client does not read. Raises ConnectionError when it has left."""
-        if self._writer is None or not self.is_connected:
-            raise ConnectionResetError("the client has left")
-        await self._writer.drain()
-
     def _close_transport(self) -> None:
         """Close the connection; drop it where the client does not even read what was written."""
         if self._transport is None:
@@ -327,7 +318,9 @@ class WebSocket:
         self.read_on(True)
 
     def _regulate(self) -> None:
-        """Read from the connection if that is wanted and what was read has been parsed."""
+        """If reading is wanted, parse what was read, and then read from the connection."""
+        if self._reads and self._unparsed and self._parsing is None:
+            self._parsing = self._loop.call_soon(self._parse)
         if self._connection is None or self._lost.is_set():
             return
         if self._reads and not self._unparsed:

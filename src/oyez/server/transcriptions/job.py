@@ -28,7 +28,7 @@ from oyez.runtime.job import Stopped
 from oyez.server.access.access import Access
 from oyez.server.access.callers import Caller
 from oyez.server.access.refusals import DRAINING
-from oyez.server.session.figures import Figures
+from oyez.server.session.session_metrics import Figures
 from oyez.server.session.usage_recorder import UsageRecorder
 from oyez.server.transcriptions.errors import (
     CLIENT_GONE,
@@ -140,9 +140,6 @@ class TranscriptionJob(Observer):
     def completed(self, item: Completed) -> None:
         """Count a turn."""
         self.figures.turns += 1
-        self.figures.finals += item.failure is None
-        self.figures.empty += item.failure is None and not item.transcript
-        self.figures.failed += item.failure is not None
         self.figures.completed(item)
         self._metrics.speech_seconds.labels(item.language).inc(item.speech_s)
 

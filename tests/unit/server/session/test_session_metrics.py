@@ -9,7 +9,7 @@ import pytest
 
 from oyez.engines.base import Purpose, Request
 from oyez.metrics import Metrics
-from oyez.protocol.effects import Count, Recognise, Send, SpeechOnset
+from oyez.protocol.effects import Completed, Count, Recognise, Send, SpeechOnset
 from oyez.protocol.server_events import (
     BufferCleared,
     BufferCommitted,
@@ -73,7 +73,7 @@ class Watched:
         for event in events:
             self.watch.observe(Send(event))
 
-    def hear(self, until_s: float, arrived_s: float) -> None:
+    def receive(self, until_s: float, arrived_s: float) -> None:
         samples = round(until_s * 16_000) - self.watch.figures.audio_samples
         self.watch.add_audio(samples, 100.0 + arrived_s)
 
@@ -96,7 +96,7 @@ class Watched:
 def test_first_words_count_from_speech_started_and_from_the_arrival_of_the_first_speech() -> None:
     watched = Watched()
     for packet in range(10):
-        watched.hear((packet + 1) / 10, packet / 10 + 0.1)
+        watched.receive((packet + 1) / 10, packet / 10 + 0.1)
     watched.at(1.1, started())
     watched.watch.observe(SpeechOnset("i", round(0.65 * 16_000)))  # in the packet that came at 0.7
     watched.at(1.5, interim())
@@ -114,11 +114,12 @@ def test_a_final_without_interims_has_the_first_words_and_an_empty_one_has_none(
     watched.at(1.5, completed(item="a"))
     watched.at(2.0, started("b"))
     watched.at(2.5, stopped("b"), committed("b"), completed("", "b"))
+    watched.watch.observe(Completed("b", 0, 8000, 0.2, "en", "neutral", "", ()))
     first_words = watched.sum_and_count("first_words_seconds", 'pace="live"')
     assert first_words == about(1.5, 1.0)
     assert watched.figure('turns_ended_total{mode="vad",outcome="words"}') == 1.0
     assert watched.figure('turns_ended_total{mode="vad",outcome="empty"}') == 1.0
-    assert watched.watch.figures.empty == 1
+    assert (watched.watch.figures.finals, watched.watch.figures.empty) == (1, 1)
 
 
 def test_finals_count_from_the_end_of_their_turn() -> None:
@@ -135,9 +136,9 @@ def test_finals_count_from_the_end_of_their_turn() -> None:
     assert watched.watch.figures.fields()["slowest_final_ms"] == 500
 
 
-def test_audio_far_ahead_of_the_clock_spoils_no_figure_of_those_who_speak() -> None:
+def test_audio_far_ahead_of_the_clock_changes_no_figure_of_live_speech() -> None:
     watched = Watched()
-    watched.hear(60.0, 0.1)
+    watched.receive(60.0, 0.1)
     watched.at(1.0, started(), interim(), stopped(), committed())
     watched.at(9.0, completed())
     assert watched.figure('first_words_seconds_count{pace="background"}') == 1.0
@@ -161,9 +162,9 @@ def test_the_gap_is_between_interims_of_one_turn_that_goes_on() -> None:
 def test_the_lag_is_the_age_of_the_newest_audio_behind_a_result() -> None:
     watched = Watched()
     watched.at(0.0, started())
-    watched.hear(0.5, 0.5)
+    watched.receive(0.5, 0.5)
     watched.ask(1)
-    watched.hear(1.0, 1.0)
+    watched.receive(1.0, 1.0)
     watched.ask(2)
     watched.now_s = 101.3
     watched.watch.answered(1)
@@ -181,7 +182,7 @@ def test_jobs_that_are_never_answered_are_forgotten() -> None:
     assert len(watched.watch._requested_s) == REMEMBERED_JOBS
 
 
-def test_a_turn_is_open_from_the_first_the_client_is_told_to_its_end() -> None:
+def test_a_turn_is_open_from_its_first_event_to_its_end() -> None:
     watched = Watched()
     watched.at(0.0, started("a"), interim(item="manual"))
     assert watched.figure("turns_open") == 1.0
@@ -202,7 +203,7 @@ def test_turns_whose_client_left_are_abandoned() -> None:
     assert watched.figure('sessions_closed_total{close_code="1006"}') == 1.0
 
 
-def test_what_was_cleared_before_anybody_was_told_is_forgotten() -> None:
+def test_what_was_cleared_before_it_was_announced_is_forgotten() -> None:
     watched = Watched()
     for number in range(100):
         watched.at(0.0, interim(item=str(number)), BufferCleared(**EVENT))
@@ -241,7 +242,7 @@ def test_late_finals_are_warned_of_once_in_a_while(caplog: pytest.LogCaptureFixt
     assert caplog.records[0].fields == {"after_s": 2.5}  # type: ignore[attr-defined]
 
 
-def test_who_is_turned_away_is_counted_by_reason_and_told_once_in_a_while(
+def test_refused_callers_are_counted_by_reason_and_logged_once_in_a_while(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     metrics = Metrics()
@@ -249,8 +250,8 @@ def test_who_is_turned_away_is_counted_by_reason_and_told_once_in_a_while(
     with caplog.at_level(logging.INFO):
         for reason in ("key", "key", "busy", "key"):
             watch.refused(reason)
-    told = [(record.levelname, record.message) for record in caplog.records]
-    assert told == [
+    logged = [(record.levelname, record.message) for record in caplog.records]
+    assert logged == [
         ("INFO", "callers are turned away: key"),
         ("WARNING", "callers are turned away: busy"),
     ]

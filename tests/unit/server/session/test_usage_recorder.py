@@ -15,7 +15,7 @@ from oyez.protocol.effects import Completed
 from oyez.server.access.admission import Quotas
 from oyez.server.access.callers import ANONYMOUS, Caller
 from oyez.server.session import usage_recorder
-from oyez.server.session.figures import Figures
+from oyez.server.session.session_metrics import Figures
 from oyez.server.session.usage_recorder import UsageRecorder
 from support.server import eventually
 
@@ -64,7 +64,7 @@ class Office:
         )
         return recorder, figures
 
-    def hear(self, session: tuple[UsageRecorder, Figures], audio_s: float) -> None:
+    def receive(self, session: tuple[UsageRecorder, Figures], audio_s: float) -> None:
         recorder, figures = session
         recorder.add_audio(audio_s)
         figures.audio_samples += round(audio_s * SAMPLE_RATE)
@@ -74,15 +74,15 @@ def limited(audio_s: float | None) -> Caller:
     return Caller("key_a", "a", KeyLimits(audio_s_per_day=audio_s))
 
 
-async def test_audio_counts_before_the_ledger_is_told_of_it() -> None:
+async def test_audio_counts_before_it_is_reported_to_the_ledger() -> None:
     office = Office(limited(10))
     first, second = office.session("s1"), office.session("s2")
-    office.hear(first, 4)
-    office.hear(second, 5)
+    office.receive(first, 4)
+    office.receive(second, 5)
     assert office.quotas.left_s(office.caller) == pytest.approx(1)
     first[0].end(1000, "")
-    assert office.quotas.left_s(office.caller) == pytest.approx(1), "told, and counted once"
-    office.hear(second, 1)
+    assert office.quotas.left_s(office.caller) == pytest.approx(1), "reported, and counted once"
+    office.receive(second, 1)
     refusal = office.quotas.check(office.caller)
     assert refusal is not None
     assert (refusal.status, refusal.code) == (429, "Throttling.AllocationQuota")
@@ -93,10 +93,10 @@ async def test_audio_counts_before_the_ledger_is_told_of_it() -> None:
 async def test_a_day_begins_at_midnight_utc_within_a_session() -> None:
     office = Office(limited(10))
     session = office.session()
-    office.hear(session, 9)
+    office.receive(session, 9)
     office.now += timedelta(seconds=11)
-    assert office.quotas.left_s(office.caller) == pytest.approx(1), "not told yet"
-    office.hear(session, 3)
+    assert office.quotas.left_s(office.caller) == pytest.approx(1), "not reported yet"
+    office.receive(session, 3)
     assert office.quotas.left_s(office.caller) == pytest.approx(7)
     session[0].end(1000, "")
     assert office.quotas.left_s(office.caller) == pytest.approx(7)
@@ -107,7 +107,7 @@ async def test_a_day_begins_at_midnight_utc_within_a_session() -> None:
 async def test_what_came_before_midnight_counts_there_if_nothing_comes_after() -> None:
     office = Office(limited(10))
     session = office.session()
-    office.hear(session, 9)
+    office.receive(session, 9)
     office.now += timedelta(days=1)
     session[0].end(1000, "")
     assert [(u.day.day, u.audio_s) for u in office.ledger.seen][1:] == [(23, 9.0), (24, 9.0)]
@@ -118,18 +118,18 @@ async def test_what_came_before_midnight_counts_there_if_nothing_comes_after() -
 async def test_without_a_limit_there_is_always_more(caller: Caller) -> None:
     office = Office(caller)
     session = office.session()
-    office.hear(session, 1e6)
+    office.receive(session, 1e6)
     assert office.quotas.left_s(caller) == math.inf
     session[0].end(1000, "")
 
 
-async def test_the_ledger_is_told_at_the_start_now_and_then_and_at_the_end(
+async def test_usage_is_reported_at_the_start_now_and_then_and_at_the_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(usage_recorder, "INTERVAL_S", 0.01)
     office = Office(limited(None))
     recorder, figures = session = office.session()
-    office.hear(session, 2)
+    office.receive(session, 2)
     item = Completed("i", 0, 100, 1.5, "de", "neutral", "ja", ())
     figures.completed(item)
     figures.turns = figures.finals = 1
@@ -148,7 +148,7 @@ async def test_clocks_that_go_back_do_not_make_an_end_before_the_beginning() -> 
     office = Office(limited(None))
     session = office.session()
     office.now -= timedelta(hours=1)
-    office.hear(session, 1)
+    office.receive(session, 1)
     session[0].end(1000, "")
     first, last = office.ledger.seen[0], office.ledger.seen[-1]
     assert last.ended_at is not None and last.ended_at >= first.began_at

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 from oyez.engines.base import Hypothesis, Purpose, RecognitionError, Request
-from oyez.runtime.calibration import FINALS_PER_S, PARTIALS_PER_S, try_out
+from oyez.runtime.engine import FINALS_PER_S, PARTIALS_PER_S, try_out
 from oyez.testing import FakeRecogniser
 
 
@@ -42,7 +42,7 @@ def test_it_is_tried_on_speech_in_batches_the_engine_takes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("heard", "knows"),
+    ("text", "recognises"),
     [
         ("It was the best of times,", True),
         ("it was the WORST", True),
@@ -51,10 +51,10 @@ def test_it_is_tried_on_speech_in_batches_the_engine_takes() -> None:
         ("bestow", False),
     ],
 )
-def test_whether_the_engine_understands_the_sentence(heard: str, knows: bool) -> None:
-    trial = try_out(FakeRecogniser(lambda request: heard), threads=1)
-    assert trial.text.split() == heard.split()
-    assert trial.has_known_words is knows
+def test_whether_the_engine_recognises_the_sentence(text: str, recognises: bool) -> None:
+    trial = try_out(FakeRecogniser(lambda request: text), threads=1)
+    assert trial.text.split() == text.split()
+    assert trial.has_known_words is recognises
 
 
 def test_an_engine_that_cannot_answer_the_sentence_is_a_failure() -> None:
