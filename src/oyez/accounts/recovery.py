@@ -18,7 +18,7 @@ import logging
 import os
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import msgspec
@@ -35,6 +35,7 @@ SPOOL_BATCH = 500
 HEARTBEAT_S = 5.0
 GONE_AFTER_S = 30.0
 """A server on another machine is gone if its last heartbeat is older than this."""
+NOW = sa.func.current_timestamp(type_=Moment)
 
 log = logging.getLogger(__name__)
 
@@ -97,11 +98,10 @@ def _spool_stem(database: Database) -> Path:
 
 def heartbeat(connection: sa.Connection, instance_id: str) -> None:
     """Record that this server runs in this process."""
-    now = _database_time(connection)
-    renewed = sa.update(instances).where(instances.c.id == instance_id).values(beat_at=now)
+    renewed = sa.update(instances).where(instances.c.id == instance_id).values(beat_at=NOW)
     if connection.execute(renewed).rowcount == 0:
         row = {"id": instance_id, "place": _place(), "pid": os.getpid()}
-        connection.execute(instances.insert().values(**row, began_at=now, beat_at=now))
+        connection.execute(instances.insert().values(**row, began_at=NOW, beat_at=NOW))
 
 
 def sign_off(connection: sa.Connection, instance_id: str) -> None:
@@ -116,10 +116,11 @@ def close_orphaned(connection: sa.Connection, instance_id: str) -> int:
     been silent for GONE_AFTER_S. One that was only cut off opens its sessions again with its next
     write. Returns the number of sessions that were closed.
     """
-    silent_since = _database_time(connection) - timedelta(seconds=GONE_AFTER_S)
-    others = connection.execute(sa.select(instances).where(instances.c.id != instance_id))
+    others = sa.select(instances, NOW.label("now")).where(instances.c.id != instance_id)
     gone = [
-        row.id for row in others if row.beat_at < silent_since or _has_ended(row.place, row.pid)
+        row.id
+        for row in connection.execute(others)
+        if row.now - row.beat_at > timedelta(seconds=GONE_AFTER_S) or _has_ended(row.place, row.pid)
     ]
     connection.execute(sa.delete(instances).where(instances.c.id.in_(gone)))
     orphaned = (
@@ -153,7 +154,3 @@ def _place(pid: int | None = None) -> str | None:
         return None
     is_dead = state[0] in ("Z", "X")  # zombie or dead
     return None if is_dead else f"{boot}/{namespace}/{state[19]}"
-
-
-def _database_time(connection: sa.Connection) -> datetime:
-    return connection.execute(sa.select(sa.func.current_timestamp(type_=Moment))).scalar_one()

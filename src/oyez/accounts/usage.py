@@ -121,22 +121,17 @@ def write_valid(database: Database, records: Sequence[Record]) -> dict[int, Exce
     try:
         with database.write() as connection:
             write_records(connection, records)
-        return {}
-    except DatabaseError as error:
-        if not isinstance(error.__cause__, (DataError, IntegrityError)):
+    except Exception as error:
+        about_figures = (DataError, IntegrityError)
+        if isinstance(error, DatabaseError) and not isinstance(error.__cause__, about_figures):
             raise
-        problem: Exception = error
-    except Exception as error:  # noqa: BLE001 - the figures are wrong, not the database
-        problem = error
-    if len(records) == 1:
+        if len(records) > 1:
+            # One record spoils the transaction of all: find it by writing each on its own.
+            return dict(each for one in records for each in write_valid(database, [one]).items())
         fields = asdict(records[0].usage)
-        log.error("usage that cannot be written: %s", problem, extra={"fields": fields})
-        return {id(records[0]): problem}
-    # One record spoils the transaction of all: find it by writing each on its own.
-    rejected: dict[int, Exception] = {}
-    for record in records:
-        rejected |= write_valid(database, [record])
-    return rejected
+        log.error("usage that cannot be written: %s", error, extra={"fields": fields})
+        return {id(records[0]): error}
+    return {}
 
 
 def write_records(connection: sa.Connection, records: Sequence[Record]) -> None:
@@ -172,12 +167,9 @@ def write_records(connection: sa.Connection, records: Sequence[Record]) -> None:
 def add_new(days: dict[date, Figures], day: date, reached: Figures) -> None:
     """Add what is new to the figures of a day. days: what was new on each day so far. reached: the
     figures from the beginning of the session until some moment of `day`."""
-    new = {
-        name: max(0, value - sum(known[name] for known in days.values()))
-        for name, value in reached.items()
-    }
-    before = days.get(day, {})
-    days[day] = {name: before.get(name, 0) + value for name, value in new.items()}
+    today = days.setdefault(day, dict.fromkeys(reached, 0))
+    for name, value in reached.items():
+        today[name] += max(0, value - sum(known[name] for known in days.values()))
 
 
 def _read_days(
@@ -197,24 +189,17 @@ def _read_days(
 def _session_row(
     known: dict[str, Any] | None, record: Record, days: Mapping[date, Figures]
 ) -> dict[str, Any]:
+    def columns(source: object, *names: str) -> dict[str, Any]:
+        return {name: _clean(getattr(source, name)) for name in names}
+
     usage = record.usage
-    end = {
-        "ended_at": usage.ended_at,
-        "close_code": usage.close_code,
-        "close_reason": usage.close_reason and _clean(usage.close_reason),
-    }
+    end = columns(usage, "ended_at", "close_code", "close_reason")
     if known is None:
         known = {
             "id": usage.session_id,
-            "instance_id": record.instance_id,
-            "key_id": usage.key_id,
-            "key_name": usage.key_name and _clean(usage.key_name),
-            "endpoint": usage.endpoint,
-            "model": _clean(usage.model),
-            "began_at": usage.began_at,
             "seen_at": usage.at,
-            "price_per_second": record.price_per_second,
-            "currency": record.currency,
+            **columns(usage, "key_id", "key_name", "endpoint", "model", "began_at"),
+            **columns(record, "instance_id", "price_per_second", "currency"),
         }
     elif known["ended_at"] is not None and known["close_reason"] != ORPHANED:
         end = {}  # an older usage arrives after the last one: the session stays ended
@@ -231,6 +216,8 @@ def _upsert(connection: sa.Connection, table: sa.Table, rows: list[dict[str, Any
     connection.execute(insert.on_conflict_do_update(index_elements=key, set_=others), rows)
 
 
-def _clean(text: str) -> str:
-    """The text as every database accepts it: short, without NUL and without broken Unicode."""
-    return text.replace("\0", "").encode("utf-8", "replace").decode()[:MAX_TEXT_CHARACTERS]
+def _clean(value: Any) -> Any:
+    """The value; a text as every database accepts it: short, without NUL and broken Unicode."""
+    if not isinstance(value, str):
+        return value
+    return value.replace("\0", "").encode("utf-8", "replace").decode()[:MAX_TEXT_CHARACTERS]
