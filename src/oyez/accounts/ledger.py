@@ -228,10 +228,10 @@ class Ledger:
 
     def _heartbeat(self, database: Database) -> None:
         with database.write() as connection:
-            recovery.heartbeat(connection, self.instance_id)
-            if orphaned := recovery.close_orphaned(connection, self.instance_id):
-                fields = {"sessions": orphaned}
-                log.warning("sessions of a server that is gone: lost", extra={"fields": fields})
+            orphaned = recovery.heartbeat(connection, self.instance_id)
+        if orphaned:
+            fields = {"sessions": orphaned}
+            log.warning("sessions of a server that is gone: lost", extra={"fields": fields})
         day = self._day()
         with database.read() as connection:
             audio_ms = read_others(connection, day, self.instance_id)

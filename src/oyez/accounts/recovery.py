@@ -96,26 +96,18 @@ def _spool_stem(database: Database) -> Path:
     return Path(platformdirs.user_data_dir("oyez")) / f"usage-{name}"
 
 
-def heartbeat(connection: sa.Connection, instance_id: str) -> None:
-    """Record that this server runs in this process."""
+def heartbeat(connection: sa.Connection, instance_id: str) -> int:
+    """Record that this server runs, and close the open sessions of servers that are gone, at the
+    time they were last seen. Returns the number of sessions that were closed.
+
+    A server is gone if its process has ended, which can be seen on the same machine, or if it has
+    been silent for GONE_AFTER_S. One that was only cut off opens its sessions again with its next
+    write.
+    """
     renewed = sa.update(instances).where(instances.c.id == instance_id).values(beat_at=NOW)
     if connection.execute(renewed).rowcount == 0:
         row = {"id": instance_id, "place": _place(), "pid": os.getpid()}
         connection.execute(instances.insert().values(**row, began_at=NOW, beat_at=NOW))
-
-
-def sign_off(connection: sa.Connection, instance_id: str) -> None:
-    """Record that this server has ended and has written everything."""
-    connection.execute(sa.delete(instances).where(instances.c.id == instance_id))
-
-
-def close_orphaned(connection: sa.Connection, instance_id: str) -> int:
-    """Close the open sessions of servers that are gone, at the time they were last seen.
-
-    A server is gone if its process has ended, which can be seen on the same machine, or if it has
-    been silent for GONE_AFTER_S. One that was only cut off opens its sessions again with its next
-    write. Returns the number of sessions that were closed.
-    """
     others = sa.select(instances, NOW.label("now")).where(instances.c.id != instance_id)
     gone = [
         row.id
@@ -130,6 +122,11 @@ def close_orphaned(connection: sa.Connection, instance_id: str) -> int:
         .values(ended_at=sessions.c.seen_at, close_reason=ORPHANED)
     )
     return connection.execute(orphaned).rowcount
+
+
+def sign_off(connection: sa.Connection, instance_id: str) -> None:
+    """Record that this server has ended and has written everything."""
+    connection.execute(sa.delete(instances).where(instances.c.id == instance_id))
 
 
 def _has_ended(place: str | None, pid: int) -> bool:

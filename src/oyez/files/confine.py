@@ -1,7 +1,7 @@
 """The rights that the process which decodes an uploaded file gives up before it reads the file.
 
 Limits of the operating system hold everywhere. On Linux there is a filter of system calls too:
-even code that a file smuggles in can only read its file, write to its pipe, use memory and compute.
+even code that a file brings in can only read its file, write to its pipe, use memory and compute.
 It reaches no socket, no other file and no other process.
 """
 

@@ -87,7 +87,7 @@ class Decoder:
     def __init__(self, container: Any, stream: Any, source: BinaryIO) -> None:
         self.notes: list[str] = []
         """What was wrong with the file although it was used; complete once `chunks` has ended."""
-        self._is_seekable = _is_seekable(source)
+        self._is_seekable = source.seekable()
         if self._is_seekable:
             self._note_cut_off(source)
         self.decoded_s = 0.0
@@ -215,8 +215,8 @@ def open_decoder(source: BinaryIO, kind: type[AnyDecoder]) -> Iterator[AnyDecode
         container = av.open(source, io_open=_refuse, options=dict(LISTED_ONLY), **TAGS)
     except MemoryError as error:
         raise MediaError(TOO_MUCH_MEMORY) from error
-    except (av.FFmpegError, _OpensOther, ValueError) as error:
-        raise MediaError(NO_MEDIA if _is_seekable(source) else NO_PIPE) from error
+    except (av.FFmpegError, ValueError) as error:
+        raise MediaError(NO_MEDIA if source.seekable() else NO_PIPE) from error
     with container:
         stream = next(iter(container.streams.audio), None)
         if stream is None:
@@ -226,16 +226,8 @@ def open_decoder(source: BinaryIO, kind: type[AnyDecoder]) -> Iterator[AnyDecode
         yield kind(container, stream, source)
 
 
-class _OpensOther(Exception):
-    """A file refers to another file or address, which is not opened."""
-
-
 def _refuse(url: str, flags: int, options: object) -> NoReturn:
-    raise _OpensOther
-
-
-def _is_seekable(source: BinaryIO) -> bool:
-    return bool(getattr(source, "seekable", lambda: False)())
+    raise ValueError("a file refers to another file or address, which is not opened")
 
 
 class _Clock:
