@@ -121,7 +121,9 @@ class Ledger:
             future.set_running_or_notify_cancel()  # others may wait for the same write
             waiting = self._waiting.setdefault(record.key, _Waiting(record, future))
             waiting.record = record
-            if usage.ended_at is not None:
+            if usage.ended_at is None:
+                self._ended.discard(usage.session_id)
+            else:
                 self._ended.add(usage.session_id)
             self._changed.notify()
         return waiting.future

@@ -152,6 +152,19 @@ def test_the_newest_of_a_session_and_day_waits_and_days_stay_apart(local: Databa
     ledger.stop(WAIT_S)
 
 
+def test_a_session_counts_as_ended_while_its_last_figures_wait(local: Database) -> None:
+    ledger = started(local, max_ended=1)
+    lock = Lock(local)
+    ledger.put(a_usage(audio_s=1, ended_at=NOON))
+    assert ledger.full
+    future = ledger.put(a_usage(audio_s=2))
+    assert not ledger.full
+    lock.release()
+    future.result(WAIT_S)
+    assert not ledger.full
+    ledger.stop(WAIT_S)
+
+
 def test_newer_figures_come_while_older_ones_could_not_be_written(local: Database) -> None:
     ledger = started(local)
     lock = Lock(local)
