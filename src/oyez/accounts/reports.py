@@ -198,21 +198,20 @@ def _sums_by(table: sa.Table, label: sa.Column[Any]) -> sa.Select[Any]:
 
 def _sums(row: sa.Row[Any]) -> Sums:
     columns = row._asdict()
-    figures: dict[str, Any] = {name: int(columns[name]) for name in FIGURES if name in columns}
-    if row.price_per_second is not None and "audio_ms" in columns:
-        figures["cost"] = {row.currency: _cost(row)}
-    return Sums(**figures)
+    figures = {name: int(columns[name]) for name in FIGURES if name in columns}
+    cost = _cost(row) if "audio_ms" in columns else None
+    return Sums(**figures, cost={} if cost is None else {row.currency: cost})
 
 
 def _session_line(row: sa.Row[Any]) -> SessionLine:
-    columns = row._asdict()
-    for name in ("instance_id", "seen_at", "price_per_second"):
-        del columns[name]
-    cost = None if row.price_per_second is None else _cost(row)
-    return SessionLine(**columns, cost=cost)
+    names = SessionLine.__dataclass_fields__
+    columns = {name: value for name, value in row._asdict().items() if name in names}
+    return SessionLine(**columns, cost=_cost(row))
 
 
-def _cost(row: sa.Row[Any]) -> Decimal:
+def _cost(row: sa.Row[Any]) -> Decimal | None:
+    if row.price_per_second is None:
+        return None
     return (int(row.audio_ms) * Decimal(row.price_per_second)).scaleb(-3)
 
 
