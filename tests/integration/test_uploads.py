@@ -319,7 +319,7 @@ async def test_a_model_that_is_no_name_is_refused(model: str) -> None:
         assert "up to 200 printable characters" in body["error"]["message"]
 
 
-async def test_a_system_that_filters_no_system_calls_is_told_once(
+async def test_a_system_that_filters_no_system_calls_is_logged_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     original = decoder_process.COMMAND

@@ -18,8 +18,10 @@ def decode_by(monkeypatch: pytest.MonkeyPatch, code: str, first: str = "") -> No
     """From now on, this Python runs once a process is confined. first: before it is."""
     command = (
         "import sys; sys.path += sys.argv[3:]\n"
-        "from oyez.files import confine, decoder_main, decoding\n"
+        "from oyez.files import confine\n"
         f"{first}\n"
+        "confine.limit(*map(int, sys.argv[1:3]))\n"
+        "from oyez.files import decoder_main, decoding\n"
         "def decode(file):\n"
         + "".join(f"    {line}\n" for line in code.splitlines())
         + "decoder_main._decode = decode\n"

@@ -1,3 +1,1 @@
 """API keys and usage in a database: who may use the server, and what they used."""
-
-from __future__ import annotations

@@ -9,7 +9,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -61,31 +61,31 @@ class Database:
         url = self._engine.url
         return Path(url.database or "") if url.get_backend_name() == "sqlite" else None
 
-    @contextmanager
-    def read(self) -> Iterator[Connection]:
+    def read(self) -> AbstractContextManager[Connection]:
         """Open a transaction that reads one consistent state. Raises DatabaseError."""
-        with self._clean_errors(), self._engine.begin() as connection:
-            yield connection
+        return self._transaction(self._engine)
 
-    @contextmanager
-    def write(self) -> Iterator[Connection]:
+    def write(self) -> AbstractContextManager[Connection]:
         """Open a transaction that is durable once it is left, or undone if it fails.
 
         Raises DatabaseError.
         """
-        with self._clean_errors(), self._writing.begin() as connection:
-            yield connection
+        return self._transaction(self._writing)
 
     def close(self) -> None:
         """Close all connections to the database."""
         self._engine.dispose()
 
     @contextmanager
-    def _clean_errors(self) -> Iterator[None]:
+    def _transaction(self, engine: Engine) -> Iterator[Connection]:
         try:
-            yield
+            with engine.begin() as connection:
+                yield connection
         except SQLAlchemyError as error:
-            raise DatabaseError(f"database {self.name}: {reason(error)}") from error
+            # The driver's message in one line, without the statement and its parameters.
+            message = str(error.orig if isinstance(error, DBAPIError) else error)
+            reason = " ".join(message.split()) or type(error).__name__
+            raise DatabaseError(f"database {self.name}: {reason}") from error
 
 
 def open_database(url: str, *, create: bool = True) -> Database:
@@ -101,34 +101,23 @@ def open_database(url: str, *, create: bool = True) -> Database:
     try:
         with database.write() as connection:
             migrate(connection, create=create)
-    except NoTables:
+    except (NoTables, SchemaError, DatabaseError) as error:
         database.close()
-        raise _missing(database.name, "it holds no tables of oyez", "them") from None
-    except SchemaError as error:
-        database.close()
-        raise DatabaseError(f"database {database.name}: {error}") from None
-    except DatabaseError as error:
-        database.close()
-        raise DatabaseError(f"{error}\n{_advice(is_sqlite)}") from error
+        if isinstance(error, NoTables):
+            raise _missing(database.name, "it holds no tables of oyez", "them") from None
+        if isinstance(error, SchemaError):
+            raise DatabaseError(f"database {database.name}: {error}") from None
+        advice = "Start it or correct the URL; or set `database` to another one, or to 'off'."
+        if is_sqlite:
+            advice = "Set `database` to a file on a local disk that can be written, or to 'off'."
+        raise DatabaseError(f"{error}\n{advice}") from error
     return database
-
-
-def _advice(is_sqlite: bool) -> str:
-    if is_sqlite:
-        return "Set `database` to a file on a local disk that can be written, or to 'off'."
-    return "Start it or correct the URL; or set `database` to another one, or to 'off'."
 
 
 def shown(url: URL) -> str:
     """The URL with its password masked, as people and logs may see it."""
     query = {name: "***" if "password" in name else value for name, value in url.query.items()}
     return url.set(query=query).render_as_string(hide_password=True)
-
-
-def reason(error: SQLAlchemyError) -> str:
-    """The driver's message in one line, without the statement and its parameters."""
-    message = str(error.orig) if isinstance(error, DBAPIError) else str(error)
-    return " ".join(message.split()) or type(error).__name__
 
 
 def _parse(url: str) -> URL:
@@ -194,19 +183,16 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
 def _use_wal(connection: Any) -> None:
     # SQLite ignores the busy timeout here: while another process switches a new file to the
     # write-ahead log, the statement fails or leaves the mode as it is. So it is tried again.
+    problem = "no write-ahead log here: use a local disk"
     deadline_s = time.monotonic() + BUSY_TIMEOUT_MS / 1000
-    while True:
+    while time.monotonic() < deadline_s:
         try:
-            (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
-        except sqlite3.OperationalError:
-            if time.monotonic() > deadline_s:
-                raise
-        else:
-            if mode == "wal":
+            if connection.execute("PRAGMA journal_mode = WAL").fetchone() == ("wal",):
                 return
-            if time.monotonic() > deadline_s:
-                raise sqlite3.OperationalError("no write-ahead log here: use a local disk")
+        except sqlite3.OperationalError as error:
+            problem = str(error)
         time.sleep(0.01)
+    raise sqlite3.OperationalError(problem)
 
 
 def _begin_sqlite(connection: Connection) -> None:

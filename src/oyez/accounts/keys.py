@@ -8,15 +8,14 @@ Functions that take a database block and raise DatabaseError.
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any
 
-from sqlalchemy import Row, select, update
+import sqlalchemy as sa
 
 from oyez.accounts.database import Database
 from oyez.accounts.schema import keys
@@ -71,25 +70,19 @@ class Key:
         return self.revoked_at is None and not self.is_expired(now)
 
 
-def new_key() -> str:
-    """A new random key: `sk-oyez-` and 43 characters of base64url."""
-    random = base64.urlsafe_b64encode(secrets.token_bytes(KEY_BYTES))
-    return PREFIX + random.decode().rstrip("=")
-
-
-def new_key_id() -> str:
-    return ID_PREFIX + "".join(secrets.choice(ID_ALPHABET) for _ in range(ID_LENGTH))
-
-
 def hash_key(key: str) -> bytes:
     """The SHA-256 of a key. It accepts any text that a caller may send."""
     return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
 
 
 def create_key(database: Database, name: str, limits: KeyLimits = NO_LIMITS) -> tuple[str, Key]:
-    """Create a key. Returns the key itself, which is not kept, and what is kept of it."""
-    secret = new_key()
-    key = Key(new_key_id(), name, hash_key(secret), limits, datetime.now(UTC))
+    """Create a key. Returns the key itself, which is not kept, and what is kept of it.
+
+    The key is `sk-oyez-` and 43 characters of base64url.
+    """
+    secret = PREFIX + secrets.token_urlsafe(KEY_BYTES)
+    key_id = ID_PREFIX + "".join(secrets.choice(ID_ALPHABET) for _ in range(ID_LENGTH))
+    key = Key(key_id, name, hash_key(secret), limits, datetime.now(UTC))
     row = {"id": key.id, "name": name, "hash": key.hash, "created_at": key.created_at}
     with database.write() as connection:
         connection.execute(keys.insert().values(**row, **_limit_columns(limits)))
@@ -99,27 +92,28 @@ def create_key(database: Database, name: str, limits: KeyLimits = NO_LIMITS) -> 
 def all_keys(database: Database) -> list[Key]:
     """All keys, including revoked ones, oldest first."""
     with database.read() as connection:
-        rows = connection.execute(select(keys).order_by(keys.c.created_at, keys.c.id)).all()
+        rows = connection.execute(sa.select(keys).order_by(keys.c.created_at, keys.c.id)).all()
     return [_key(row) for row in rows]
 
 
 def revoke_key(database: Database, key_id: str) -> None:
     """Revoke a key now. A key that is already revoked keeps its time."""
-    change = update(keys).where(keys.c.id == key_id, keys.c.revoked_at.is_(None))
-    with database.write() as connection:
-        connection.execute(change.values(revoked_at=datetime.now(UTC)))
+    _change(database, key_id, revoked_at=sa.func.coalesce(keys.c.revoked_at, datetime.now(UTC)))
 
 
 def rename_key(database: Database, key_id: str, name: str) -> None:
     """Give a key another name. Sessions already recorded keep the old name."""
-    with database.write() as connection:
-        connection.execute(update(keys).where(keys.c.id == key_id).values(name=name))
+    _change(database, key_id, name=name)
 
 
 def change_limits(database: Database, key_id: str, limits: KeyLimits) -> None:
     """Replace all limits of a key."""
+    _change(database, key_id, **_limit_columns(limits))
+
+
+def _change(database: Database, key_id: str, **columns: Any) -> None:
     with database.write() as connection:
-        connection.execute(update(keys).where(keys.c.id == key_id).values(**_limit_columns(limits)))
+        connection.execute(sa.update(keys).where(keys.c.id == key_id).values(**columns))
 
 
 def _limit_columns(limits: KeyLimits) -> dict[str, Any]:
@@ -130,7 +124,7 @@ def _limit_columns(limits: KeyLimits) -> dict[str, Any]:
     return columns
 
 
-def _key(row: Row[Any]) -> Key:
+def _key(row: sa.Row[Any]) -> Key:
     per_day_ms = row.audio_ms_per_day
     limits = KeyLimits(
         sessions=row.sessions,
@@ -142,13 +136,6 @@ def _key(row: Row[Any]) -> Key:
     return Key(row.id, row.name, bytes(row.hash), limits, row.created_at, row.revoked_at)
 
 
-class _Snapshot(NamedTuple):
-    """All keys at one moment."""
-
-    by_hash: Mapping[bytes, Key]
-    by_id: Mapping[str, Key]
-
-
 class KeyDirectory:
     """A snapshot of all keys in memory, which the event loop can ask without blocking.
 
@@ -158,7 +145,7 @@ class KeyDirectory:
 
     def __init__(self, database: Database | None) -> None:
         self._database = database
-        self._snapshot = _Snapshot({}, {})
+        self._replace(())
 
     def find(self, offered: str) -> Key | None:
         """The key that was offered, even if it is revoked or expired: check `Key.is_active`.
@@ -166,23 +153,23 @@ class KeyDirectory:
         Keys are found by their SHA-256. A caller cannot choose the hash, so the time that this
         takes reveals nothing about other keys.
         """
-        return self._snapshot.by_hash.get(hash_key(offered))
+        return self._snapshot[0].get(hash_key(offered))
 
     def get(self, key_id: str) -> Key | None:
         """The current state of the key with this id."""
-        return self._snapshot.by_id.get(key_id)
+        return self._snapshot[1].get(key_id)
 
     def keys(self) -> Sequence[Key]:
         """All keys, oldest first."""
-        return tuple(self._snapshot.by_id.values())
+        return tuple(self._snapshot[1].values())
 
     def has_any(self) -> bool:
         """True if a key was ever created. Keys are never deleted, so revoked ones count too."""
-        return bool(self._snapshot.by_id)
+        return bool(self._snapshot[1])
 
     def has_active(self, now: datetime) -> bool:
         """True if at least one key is neither revoked nor expired."""
-        return any(key.is_active(now) for key in self._snapshot.by_id.values())
+        return any(key.is_active(now) for key in self.keys())
 
     def refresh(self) -> None:
         """Read the keys again. Blocks. Raises DatabaseError, and then keeps the old snapshot."""
@@ -192,4 +179,4 @@ class KeyDirectory:
     def _replace(self, found: Sequence[Key]) -> None:
         # One assignment replaces both maps. If another thread saw a new key by its hash but not
         # yet by its id, it would take the key for a revoked one.
-        self._snapshot = _Snapshot({key.hash: key for key in found}, {key.id: key for key in found})
+        self._snapshot = {key.hash: key for key in found}, {key.id: key for key in found}

@@ -6,16 +6,19 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterable
-from concurrent.futures import Future, InvalidStateError
-from contextlib import suppress
+from collections import Counter
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from itertools import islice
+
+import sqlalchemy as sa
 
 from oyez.accounts import recovery
-from oyez.accounts.daily_usage import DailyUsage, read_others
 from oyez.accounts.database import Database
+from oyez.accounts.schema import session_days, sessions
 from oyez.accounts.usage import Record, SessionUsage, write_valid
 from oyez.metrics import Metrics
 
@@ -27,6 +30,8 @@ LINGER_S = 0.5
 MIN_PAUSE_S = 0.1
 MAX_PAUSE_S = 5.0
 """The shortest and the longest pause before a write that failed is tried again."""
+MAX_DAYS = 4
+"""Days whose sums are kept: yesterday, today, and days that a wrong clock took for today."""
 
 log = logging.getLogger(__name__)
 
@@ -36,72 +41,12 @@ class NotWritten(Exception):
 
 
 @dataclass(slots=True)
-class PendingWrite:
+class _Waiting:
     """The newest record of one session and day."""
 
     record: Record
-    futures: list[Future[None]]
+    future: Future[None]
     """Done when this record, or a newer one in its place, is in the database."""
-
-    @property
-    def key(self) -> tuple[str, date]:
-        return self.record.usage.session_id, self.record.usage.day
-
-    @property
-    def has_ended(self) -> bool:
-        return self.record.usage.ended_at is not None
-
-    def resolve(self, problem: Exception | None = None) -> None:
-        """Complete the futures. If two threads call this, the first call counts."""
-        for future in self.futures:
-            with suppress(InvalidStateError):
-                future.set_exception(problem) if problem else future.set_result(None)
-
-
-class PendingWrites:
-    """The records that wait to be written, oldest first. Not thread-safe.
-
-    A record replaces a waiting one of the same session and day, because its figures include those
-    of the other. Records of different days stay apart, so that each day keeps its figures.
-    """
-
-    def __init__(self) -> None:
-        self._writes: dict[tuple[str, date], PendingWrite] = {}
-        self.ended = 0
-        """How many of the records belong to sessions that have ended."""
-
-    def __len__(self) -> int:
-        return len(self._writes)
-
-    def put(self, record: Record) -> Future[None]:
-        """Add a record. The future is done when its figures are written."""
-        future: Future[None] = Future()
-        future.set_running_or_notify_cancel()  # others may wait for the same write
-        fresh = PendingWrite(record, [future])
-        pending = self._writes.setdefault(fresh.key, fresh)
-        if pending is not fresh:
-            self.ended -= pending.has_ended
-            pending.record = record
-        self.ended += pending.has_ended
-        return pending.futures[0]
-
-    def take(self, max_writes: int) -> list[PendingWrite]:
-        """Remove and return the records that have waited longest."""
-        taken = [self._writes.pop(key) for key in list(self._writes)[:max_writes]]
-        self.ended -= sum(write.has_ended for write in taken)
-        return taken
-
-    def put_back(self, writes: Iterable[PendingWrite]) -> None:
-        """Return records that could not be written to the front. Newer records replace them."""
-        older = {}
-        for write in writes:
-            newer = self._writes.get(write.key)
-            if newer:
-                newer.futures += write.futures
-            else:
-                older[write.key] = write
-        self.ended += sum(write.has_ended for write in older.values())
-        self._writes = older | self._writes
 
 
 class Ledger:
@@ -134,11 +79,13 @@ class Ledger:
         self._changed = threading.Condition()
         """Guards the fields below, and wakes the thread."""
         self._daily_usage = DailyUsage()
-        self._pending = PendingWrites()
-        self._being_written: list[PendingWrite] = []
-        self._is_failing = False
-        self._stop_deadline_s: float | None = None
-        self._has_stopped = False
+        self._waiting: dict[tuple[str, date], _Waiting] = {}
+        """What is not in the database yet, oldest first."""
+        self._ended: set[str] = set()
+        """The sessions of `_waiting` that have ended."""
+        self._pause_s = 0.0
+        """The pause before the next attempt; 0 unless the latest one failed."""
+        self._is_stopping = self._has_stopped = False
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -162,15 +109,24 @@ class Ledger:
         they are written. It cannot be cancelled.
         """
         record = Record(usage, self.instance_id, self._price, self._currency)
+        future: Future[None] = Future()
         with self._changed:
             self._daily_usage.add(usage)
             if self._database is None:
-                return _done(None)
+                future.set_result(None)
+                return future
             if self._has_stopped:
-                return _done(NotWritten("put after the ledger was stopped"))
-            future = self._pending.put(record)
+                future.set_exception(NotWritten("put after the ledger was stopped"))
+                return future
+            future.set_running_or_notify_cancel()  # others may wait for the same write
+            waiting = self._waiting.setdefault(record.key, _Waiting(record, future))
+            waiting.record = record
+            if usage.ended_at is None:
+                self._ended.discard(usage.session_id)
+            else:
+                self._ended.add(usage.session_id)
             self._changed.notify()
-        return future
+        return waiting.future
 
     def audio_today_s(self, key_id: str) -> float:
         """The audio of a key since midnight UTC. That of other servers is some seconds old."""
@@ -180,15 +136,15 @@ class Ledger:
     @property
     def full(self) -> bool:
         """True if so many ended sessions are not written yet that no new ones should begin."""
-        return self._pending.ended >= self._max_ended
+        return len(self._ended) >= self._max_ended
 
     @property
     def behind(self) -> bool:
         """True while the database cannot be written and usage waits."""
-        return self._is_failing
+        return self._pause_s > 0
 
     def stop(self, timeout_s: float) -> int:
-        """Write what is pending, for at most `timeout_s`. Blocks.
+        """Write what is waiting, for at most `timeout_s`. Blocks.
 
         The rest goes to a spool file, which the next start writes to the database. Returns the
         number of sessions that could not be written.
@@ -196,117 +152,144 @@ class Ledger:
         if self._database is None or self._thread is None:
             return 0
         with self._changed:
-            self._stop_deadline_s = time.monotonic() + timeout_s
+            self._is_stopping = True
             self._changed.notify()
         self._thread.join(timeout_s)
         with self._changed:
-            # The thread may still wait for the database with a batch: that counts as unwritten.
-            self._pending.put_back(self._being_written)
-            left = self._pending.take(len(self._pending))
+            # The thread may still be writing a part of these, and ends when that is over.
+            left = list(self._waiting.values())
+            self._waiting.clear()
             self._has_stopped = True
         if left:
-            records = [write.record for write in left]
+            records = [waiting.record for waiting in left]
             recovery.write_spool(self._database, self.instance_id, records)
-        for write in left:
-            write.resolve(NotWritten("stopped before the database answered"))
-        return len({write.record.usage.session_id for write in left})
+        for waiting in left:
+            waiting.future.set_exception(NotWritten("stopped before the database answered"))
+        return len({waiting.record.usage.session_id for waiting in left})
 
     def _run(self, database: Database) -> None:
         """Write until stopped. After a failure, pause twice as long each time, and try again."""
         heartbeat_at_s = time.monotonic() + recovery.HEARTBEAT_S
-        pause_s = 0.0
-        while not self._should_end():
-            self._pause(pause_s) if pause_s else self._wait_for_work(heartbeat_at_s)
+        while self._waiting or not self._is_stopping:
+            self._wait()
             try:
                 self._write(database)
                 if time.monotonic() >= heartbeat_at_s:
                     self._heartbeat(database)
                     heartbeat_at_s = time.monotonic() + recovery.HEARTBEAT_S
             except Exception as error:  # noqa: BLE001 - no error may end the thread
-                pause_s = min(max(MIN_PAUSE_S, 2 * pause_s), MAX_PAUSE_S)
-                self._failed(error)
+                self._metrics.usage_write_failures.inc()
+                if not self._pause_s:
+                    log.error("usage waits, it cannot be written: %s", error)
+                self._pause_s = min(max(MIN_PAUSE_S, 2 * self._pause_s), MAX_PAUSE_S)
             else:
-                pause_s = 0.0
-                self._succeeded()
-        if not self._pending:
-            self._sign_off(database)
-
-    def _should_end(self) -> bool:
-        """True once `stop` was called, and everything is written or the time is over."""
-        deadline_s = self._stop_deadline_s
-        return deadline_s is not None and (not self._pending or time.monotonic() >= deadline_s)
-
-    def _pause(self, pause_s: float) -> None:
-        """Wait before the next attempt; only a short time once `stop` was called."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._stop_deadline_s is not None, pause_s)
-        if self._stop_deadline_s is not None:
-            time.sleep(MIN_PAUSE_S)
-
-    def _wait_for_work(self, heartbeat_at_s: float) -> None:
-        with self._changed:
-            until_heartbeat_s = max(0.0, heartbeat_at_s - time.monotonic())
-            self._changed.wait_for(lambda: self._pending or self._is_urgent(), until_heartbeat_s)
-            self._changed.wait_for(self._is_urgent, LINGER_S if self._pending else 0.0)
-
-    def _is_urgent(self) -> bool:
-        """True if a client may be waiting: a session has ended, or the server stops."""
-        return self._pending.ended > 0 or self._stop_deadline_s is not None
-
-    def _write(self, database: Database) -> None:
-        while self._pending:
-            with self._changed:
-                self._being_written = writes = self._pending.take(MAX_BATCH)
-            try:
-                rejected = write_valid(database, [write.record for write in writes])
-            except BaseException:
-                with self._changed:
-                    self._pending.put_back(self._being_written)
-                    self._being_written = []
-                raise
-            self._being_written = []
-            for write in writes:
-                reason = rejected.get(id(write.record))
-                problem = NotWritten(f"the database refuses it: {reason}") if reason else None
-                write.resolve(problem)
-            self._metrics.usage_waiting.set(len(self._pending))
-
-    def _heartbeat(self, database: Database) -> None:
-        with database.write() as connection:
-            recovery.heartbeat(connection, self.instance_id)
-            if orphaned := recovery.close_orphaned(connection, self.instance_id):
-                fields = {"sessions": orphaned}
-                log.warning("sessions of a server that is gone: lost", extra={"fields": fields})
-        day = self._day()
-        with database.read() as connection:
-            audio_ms = read_others(connection, day, self.instance_id)
-        with self._changed:
-            self._daily_usage.set_others(day, audio_ms)
-
-    def _sign_off(self, database: Database) -> None:
+                if self._pause_s:
+                    log.info("usage is written again")
+                self._pause_s = 0.0
+            self._metrics.usage_waiting.set(len(self._waiting))
+        if self._has_stopped:
+            return  # something is left in the spool: other servers close these sessions
         try:
             with database.write() as connection:
                 recovery.sign_off(connection, self.instance_id)
         except Exception as error:  # noqa: BLE001 - other servers notice it by the heartbeat
             log.debug("could not sign off: %s", error)
 
-    def _failed(self, error: Exception) -> None:
-        self._metrics.usage_write_failures.inc()
-        self._metrics.usage_waiting.set(len(self._pending))
-        if not self._is_failing:
-            self._is_failing = True
-            log.error("usage waits, it cannot be written: %s", error)
+    def _wait(self) -> None:
+        """Wait until a session has ended, whose client may be waiting, or for a short time. After a
+        failure, wait until the pause is over."""
+        with self._changed:
+            if not self._pause_s:
+                self._changed.wait_for(lambda: self._ended or self._is_stopping, LINGER_S)
+                return
+            self._changed.wait_for(lambda: self._is_stopping, self._pause_s)
+        if self._is_stopping:
+            time.sleep(MIN_PAUSE_S)
 
-    def _succeeded(self) -> None:
-        if self._is_failing:
-            self._is_failing = False
-            log.info("usage is written again")
+    def _write(self, database: Database) -> None:
+        while self._waiting:
+            with self._changed:
+                records = [each.record for each in islice(self._waiting.values(), MAX_BATCH)]
+            rejected = write_valid(database, records)
+            with self._changed:
+                for record in records:
+                    self._finish(record, rejected.get(id(record)))
+
+    def _finish(self, record: Record, problem: Exception | None) -> None:
+        """Complete the future of a record, unless a newer record has come in its place."""
+        waiting = self._waiting.get(record.key)
+        if waiting is None or waiting.record is not record:
+            return
+        del self._waiting[record.key]
+        if record.usage.ended_at is not None:
+            self._ended.discard(record.usage.session_id)
+        if problem is None:
+            waiting.future.set_result(None)
+        else:
+            waiting.future.set_exception(NotWritten(f"the database refuses it: {problem}"))
+
+    def _heartbeat(self, database: Database) -> None:
+        with database.write() as connection:
+            orphaned = recovery.heartbeat(connection, self.instance_id)
+        if orphaned:
+            fields = {"sessions": orphaned}
+            log.warning("sessions of a server that is gone: lost", extra={"fields": fields})
+        day = self._day()
+        with database.read() as connection:
+            audio_ms = read_others(connection, day, self.instance_id)
+        with self._changed:
+            self._daily_usage.set_others(day, audio_ms)
 
     def _day(self) -> date:
         return self._clock().astimezone(UTC).date()
 
 
-def _done(problem: Exception | None) -> Future[None]:
-    future: Future[None] = Future()
-    future.set_exception(problem) if problem else future.set_result(None)
-    return future
+class DailyUsage:
+    """The audio of each key by day (UTC), so that the limit of a key can be checked without asking
+    the database: sessions of this server at once, those of other servers as they were last read.
+
+    A clock that is wrong for a while changes no sum after it is right again: the days that were
+    used last are kept, whatever their date is. Not thread-safe.
+    """
+
+    def __init__(self) -> None:
+        self._own_ms: dict[date, Counter[str]] = {}
+        """The audio of each key. The day that was used last comes last."""
+        self._others_ms: tuple[date, Mapping[str, int]] = date.min, {}
+        """The audio of each key on the day for which it was last read."""
+        self._reached_ms: dict[str, int] = {}
+        """The audio of each open session that is counted already."""
+
+    def add(self, usage: SessionUsage) -> None:
+        """Count what is new in this usage on its day."""
+        new_ms = usage.audio_ms - self._reached_ms.pop(usage.session_id, 0)
+        if usage.ended_at is None:
+            self._reached_ms[usage.session_id] = usage.audio_ms
+        if usage.key_id is not None:
+            own_ms = self._own_ms.pop(usage.day, None) or Counter()
+            own_ms[usage.key_id] += new_ms
+            self._own_ms[usage.day] = own_ms
+            if len(self._own_ms) > MAX_DAYS:
+                del self._own_ms[next(iter(self._own_ms))]
+
+    def set_others(self, day: date, audio_ms: Mapping[str, int]) -> None:
+        """Replace what other servers, and earlier runs of this one, used on this day."""
+        self._others_ms = day, audio_ms
+
+    def audio_s(self, key_id: str, day: date) -> float:
+        """The audio of a key on this day, in seconds."""
+        own_ms = self._own_ms.get(day, Counter())[key_id]
+        read_day, others_ms = self._others_ms
+        return (own_ms + (others_ms.get(key_id, 0) if read_day == day else 0)) / 1000
+
+
+def read_others(connection: sa.Connection, day: date, instance_id: str) -> dict[str, int]:
+    """The audio of each key on a day in milliseconds, without the sessions of one server."""
+    query = (
+        sa.select(sessions.c.key_id, sa.func.sum(session_days.c.audio_ms))
+        .join(sessions, sessions.c.id == session_days.c.session_id)
+        .where(session_days.c.day == day, sessions.c.instance_id != instance_id)
+        .where(sessions.c.key_id.is_not(None))
+        .group_by(sessions.c.key_id)
+    )
+    return {key_id: int(audio_ms) for key_id, audio_ms in connection.execute(query)}

@@ -16,14 +16,14 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import sys
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 
 import msgspec
 import platformdirs
-from sqlalchemy import Connection, delete, func, or_, select, update
+import sqlalchemy as sa
 
 from oyez.accounts.database import Database
 from oyez.accounts.schema import Moment, instances, sessions
@@ -35,10 +35,9 @@ SPOOL_BATCH = 500
 HEARTBEAT_S = 5.0
 GONE_AFTER_S = 30.0
 """A server on another machine is gone if its last heartbeat is older than this."""
+NOW = sa.func.current_timestamp(type_=Moment)
 
 log = logging.getLogger(__name__)
-_decoder = msgspec.json.Decoder(Record)
-_of_this_process: set[str] = set()
 
 
 def write_spool(database: Database, instance_id: str, records: Sequence[Record]) -> None:
@@ -57,8 +56,8 @@ def write_spool(database: Database, instance_id: str, records: Sequence[Record])
             os.fsync(out.fileno())
     except OSError as error:
         log.error("usage of %d sessions is lost: %s: %s", len(records), file, error.strerror)
-        return
-    log.error("usage could not be written; the next start takes it from %s", file)
+    else:
+        log.error("usage could not be written; the next start takes it from %s", file)
 
 
 def replay_spool(database: Database) -> None:
@@ -72,12 +71,12 @@ def replay_spool(database: Database) -> None:
 
 
 def _replay_file(database: Database, file: Path) -> None:
-    records, rejected = [], 0
-    for line in file.read_bytes().splitlines():
-        try:
-            records.append(_decoder.decode(line))
-        except ValueError:
-            rejected += 1
+    records: list[Record] = []
+    lines = file.read_bytes().splitlines()
+    for line in lines:
+        with suppress(ValueError):
+            records.append(msgspec.json.decode(line, type=Record))
+    rejected = len(lines) - len(records)
     for start in range(0, len(records), SPOOL_BATCH):
         rejected += len(write_valid(database, records[start : start + SPOOL_BATCH]))
     log.info("took in usage from %s", file, extra={"fields": {"lines": len(records)}})
@@ -97,77 +96,58 @@ def _spool_stem(database: Database) -> Path:
     return Path(platformdirs.user_data_dir("oyez")) / f"usage-{name}"
 
 
-def heartbeat(connection: Connection, instance_id: str) -> None:
-    """Record that this server runs in this process."""
-    _of_this_process.add(instance_id)
-    now = _database_time(connection)
-    renewed = update(instances).where(instances.c.id == instance_id).values(beat_at=now)
+def heartbeat(connection: sa.Connection, instance_id: str) -> int:
+    """Record that this server runs, and close the open sessions of servers that are gone, at the
+    time they were last seen. Returns the number of sessions that were closed.
+
+    A server is gone if its process has ended, which can be seen on the same machine, or if it has
+    been silent for GONE_AFTER_S. One that was only cut off opens its sessions again with its next
+    write.
+    """
+    renewed = sa.update(instances).where(instances.c.id == instance_id).values(beat_at=NOW)
     if connection.execute(renewed).rowcount == 0:
         row = {"id": instance_id, "place": _place(), "pid": os.getpid()}
-        connection.execute(instances.insert().values(**row, began_at=now, beat_at=now))
-
-
-def sign_off(connection: Connection, instance_id: str) -> None:
-    """Record that this server has ended and has written everything."""
-    _of_this_process.discard(instance_id)
-    connection.execute(delete(instances).where(instances.c.id == instance_id))
-
-
-def close_orphaned(connection: Connection, instance_id: str) -> int:
-    """Close the open sessions of servers that are gone, at the time they were last seen.
-
-    A server that was only cut off opens its sessions again with its next write. Returns the number
-    of sessions that were closed.
-    """
-    is_silent = instances.c.beat_at < _database_time(connection) - timedelta(seconds=GONE_AFTER_S)
-    is_dead = or_(is_silent, instances.c.id.in_(_dead_on_this_machine(connection, instance_id)))
-    connection.execute(delete(instances).where(is_dead, instances.c.id != instance_id))
+        connection.execute(instances.insert().values(**row, began_at=NOW, beat_at=NOW))
+    others = sa.select(instances, NOW.label("now")).where(instances.c.id != instance_id)
+    gone = [
+        row.id
+        for row in connection.execute(others)
+        if row.now - row.beat_at > timedelta(seconds=GONE_AFTER_S) or _has_ended(row.place, row.pid)
+    ]
+    connection.execute(sa.delete(instances).where(instances.c.id.in_(gone)))
     orphaned = (
-        update(sessions)
+        sa.update(sessions)
         .where(sessions.c.ended_at.is_(None))
-        .where(sessions.c.instance_id.not_in(select(instances.c.id)))
+        .where(sessions.c.instance_id.not_in(sa.select(instances.c.id)))
         .values(ended_at=sessions.c.seen_at, close_reason=ORPHANED)
     )
     return connection.execute(orphaned).rowcount
 
 
-def _dead_on_this_machine(connection: Connection, instance_id: str) -> list[str]:
-    """Servers whose process does not exist any more. This is known at once, without waiting for
-    GONE_AFTER_S."""
-    place = _place()
-    if place is None:
-        return []
-    here = select(instances.c.id, instances.c.pid).where(
-        instances.c.place == place, instances.c.id != instance_id
-    )
-    return [row.id for row in connection.execute(here) if not _is_running(row.pid, row.id)]
+def sign_off(connection: sa.Connection, instance_id: str) -> None:
+    """Record that this server has ended and has written everything."""
+    connection.execute(sa.delete(instances).where(instances.c.id == instance_id))
 
 
-def _is_running(pid: int, instance_id: str) -> bool:
-    # In a container every server may have the same process number: this process knows its own.
-    if pid == os.getpid():
-        return instance_id in _of_this_process
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
+def _has_ended(place: str | None, pid: int) -> bool:
+    """True if a process of this machine does not run any more. False if that is unknown."""
+    here = _place()
+    if place is None or here is None or place.rpartition("/")[0] != here.rpartition("/")[0]:
         return False
-    return state not in ("Z", "X")  # zombie or dead
+    return place != _place(pid)
 
 
-def _place() -> str | None:
-    """The boot of this machine and the process namespace, in which process numbers are unique.
+def _place(pid: int | None = None) -> str | None:
+    """Where a process runs, by default this one: the boot of the machine, the namespace of process
+    numbers, and the start of the process, because numbers are used again.
 
-    None on systems where it cannot be found out.
+    None if there is no such process, or on systems where it cannot be found out.
     """
-    if sys.platform != "linux":
-        return None
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        return f"{boot}/{os.stat('/proc/self/ns/pid').st_ino}"
+        namespace = os.stat("/proc/self/ns/pid").st_ino
+        state = Path(f"/proc/{pid or 'self'}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return None
-
-
-def _database_time(connection: Connection) -> datetime:
-    now: datetime = connection.execute(select(func.current_timestamp(type_=Moment))).scalar_one()
-    return now
+    is_dead = state[0] in ("Z", "X")  # zombie or dead
+    return None if is_dead else f"{boot}/{namespace}/{state[19]}"

@@ -5,35 +5,23 @@ Everything here blocks and raises DatabaseError. Days are those of UTC.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from typing import Any, Literal
 
-from sqlalchemy import (
-    Column,
-    ColumnElement,
-    Connection,
-    Row,
-    Select,
-    Table,
-    and_,
-    delete,
-    exists,
-    func,
-    select,
-    update,
-)
+import sqlalchemy as sa
 
 from oyez.accounts import schema
 from oyez.accounts.database import Database
 from oyez.accounts.schema import keys, session_days, session_languages, sessions
 
 By = Literal["key", "day", "language", "endpoint"]
-LABELS: Mapping[str, Column[Any]] = {
+LABELS: Mapping[str, sa.Column[Any]] = {
     "key": sessions.c.key_id,
     "day": session_days.c.day,
+    "language": session_languages.c.language,
     "endpoint": sessions.c.endpoint,
 }
 FIGURES = ("sessions", *schema.FIGURES)
@@ -113,12 +101,12 @@ def usage_report(
     key_id: str | None = None,
 ) -> Report:
     """Sum what was used from the day `since` to the day `until`, both included."""
-    query = _sums_by_language() if by == "language" else _sums_by(LABELS[by])
-    day = (session_languages if by == "language" else session_days).c.day
+    table = session_languages if by == "language" else session_days
+    query = _sums_by(table, LABELS[by])
     if since is not None:
-        query = query.where(day >= since)
+        query = query.where(table.c.day >= since)
     if until is not None:
-        query = query.where(day <= until)
+        query = query.where(table.c.day <= until)
     if key_id is not None:
         query = query.where(sessions.c.key_id == key_id)
     lines: dict[str, Sums] = {}
@@ -126,13 +114,12 @@ def usage_report(
     with database.read() as connection:
         # There is one row for each label and price: exact costs are computed per price.
         for row in connection.execute(query):
-            label = str(row.label if row.label is not None else "")
+            label = "" if row[0] is None else str(row[0])
             lines[label] = lines.get(label, Sums()) + _sums(row)
             if by == "key" and row.name is not None:
                 names[label] = row.name
-        for key in connection.execute(select(keys.c.id, keys.c.name)):
-            if key.id in names:
-                names[key.id] = key.name
+        known = connection.execute(sa.select(keys.c.id, keys.c.name))
+        names |= {key.id: key.name for key in known if key.id in names}
     return Report(dict(sorted(lines.items())), names, sum(lines.values(), Sums()))
 
 
@@ -140,8 +127,8 @@ def session_report(
     database: Database, *, since: date, until: date, key_id: str | None = None
 ) -> list[SessionLine]:
     """The sessions that were open on these days, both included, oldest first."""
-    days = select(session_days.c.session_id).where(session_days.c.day.between(since, until))
-    query = select(sessions).where(sessions.c.id.in_(days)).order_by(sessions.c.began_at)
+    days = sa.select(session_days.c.session_id).where(session_days.c.day.between(since, until))
+    query = sa.select(sessions).where(sessions.c.id.in_(days)).order_by(sessions.c.began_at)
     if key_id is not None:
         query = query.where(sessions.c.key_id == key_id)
     with database.read() as connection:
@@ -150,28 +137,25 @@ def session_report(
 
 def last_use(database: Database) -> dict[str, datetime]:
     """When each key was last used, by id."""
-    query = select(sessions.c.key_id, func.max(sessions.c.seen_at)).group_by(sessions.c.key_id)
-    by_deleted_sessions = select(keys.c.id, keys.c.used_at).where(keys.c.used_at.is_not(None))
+    last = sa.func.max(sessions.c.seen_at)
+    recorded = sa.select(sessions.c.key_id, last).group_by(sessions.c.key_id)
+    uses = sa.union_all(sa.select(keys.c.id, keys.c.used_at), recorded).subquery()
+    query = sa.select(uses.c.id, sa.func.max(uses.c.used_at)).group_by(uses.c.id)
     with database.read() as connection:
-        found: dict[str, datetime] = {
-            row[0]: row[1] for row in connection.execute(by_deleted_sessions)
-        }
-        for key_id, seen_at in connection.execute(query):
-            if key_id is not None:
-                found[key_id] = max(seen_at, found.get(key_id, seen_at))
-    return found
+        return {row[0]: row[1] for row in connection.execute(query) if row[0] and row[1]}
 
 
 def used_keys(database: Database) -> dict[str, str]:
     """The names of all keys that were used, by id, including keys that are not in the database."""
-    query = select(sessions.c.key_id, func.max(sessions.c.key_name)).group_by(sessions.c.key_id)
+    name = sa.func.max(sessions.c.key_name)
+    query = sa.select(sessions.c.key_id, name).group_by(sessions.c.key_id)
     with database.read() as connection:
         return {key_id: name or key_id for key_id, name in connection.execute(query) if key_id}
 
 
 def first_open(database: Database, before: date) -> datetime | None:
     """When the oldest open session began, if it began before this day; otherwise None."""
-    query = select(func.min(sessions.c.began_at)).where(
+    query = sa.select(sa.func.min(sessions.c.began_at)).where(
         sessions.c.ended_at.is_(None), sessions.c.began_at < _midnight(before)
     )
     with database.read() as connection:
@@ -181,12 +165,7 @@ def first_open(database: Database, before: date) -> datetime | None:
 
 def old_usage(database: Database, before: date) -> Sums:
     """The sums of the sessions that `prune` would delete."""
-    query = (
-        select(*PRICE, *_summed(session_days, FIGURES))
-        .join(sessions, sessions.c.id == session_days.c.session_id)
-        .where(_is_old(before))
-        .group_by(*PRICE)
-    )
+    query = _sums_by(session_days, sessions.c.endpoint).where(_is_old(before))
     with database.read() as connection:
         return sum(map(_sums, connection.execute(query)), Sums())
 
@@ -200,74 +179,58 @@ def prune(database: Database, before: date) -> int:
     deleted = 0
     while True:
         with database.write() as connection:
-            found = select(sessions.c.id).where(_is_old(before)).limit(PRUNE_BATCH)
+            found = sa.select(sessions.c.id).where(_is_old(before)).limit(PRUNE_BATCH)
             ids = list(connection.execute(found).scalars())
             if not ids:
                 return deleted
             _keep_last_use(connection, ids)
-            connection.execute(delete(sessions).where(sessions.c.id.in_(ids)))
+            connection.execute(sa.delete(sessions).where(sessions.c.id.in_(ids)))
         deleted += len(ids)
 
 
-def _sums_by(label: Column[Any]) -> Select[Any]:
-    name = func.max(sessions.c.key_name).label("name")
-    return (
-        select(label.label("label"), name, *PRICE, *_summed(session_days, FIGURES))
-        .join(sessions, sessions.c.id == session_days.c.session_id)
-        .group_by(label, *PRICE)
-    )
+def _sums_by(table: sa.Table, label: sa.Column[Any]) -> sa.Select[Any]:
+    """Select the label, the price, and the sums of all figures that the table has."""
+    sums = [sa.func.sum(table.c[name]).label(name) for name in FIGURES if name in table.c]
+    name = sa.func.max(sessions.c.key_name).label("name")
+    query = sa.select(label, name, *PRICE, *sums)
+    return query.join(sessions, sessions.c.id == table.c.session_id).group_by(label, *PRICE)
 
 
-def _sums_by_language() -> Select[Any]:
-    label = session_languages.c.language
-    return (
-        select(label.label("label"), *_summed(session_languages, ("turns", "speech_ms")))
-        .join(sessions, sessions.c.id == session_languages.c.session_id)
-        .group_by(label)
-    )
-
-
-def _summed(table: Table, names: Iterable[str]) -> list[ColumnElement[int]]:
-    return [func.sum(table.c[name]).label(name) for name in names]
-
-
-def _sums(row: Row[Any]) -> Sums:
+def _sums(row: sa.Row[Any]) -> Sums:
     columns = row._asdict()
-    figures: dict[str, Any] = {name: int(columns[name]) for name in FIGURES if name in columns}
-    if columns.get("price_per_second") is not None:
-        figures["cost"] = {row.currency: _cost(row)}
-    return Sums(**figures)
+    figures = {name: int(columns[name]) for name in FIGURES if name in columns}
+    cost = _cost(row) if "audio_ms" in columns else None
+    return Sums(**figures, cost={} if cost is None else {row.currency: cost})
 
 
-def _session_line(row: Row[Any]) -> SessionLine:
-    columns = row._asdict()
-    for name in ("instance_id", "seen_at", "price_per_second"):
-        del columns[name]
-    cost = None if row.price_per_second is None else _cost(row)
-    return SessionLine(**columns, cost=cost)
+def _session_line(row: sa.Row[Any]) -> SessionLine:
+    names = SessionLine.__dataclass_fields__
+    columns = {name: value for name, value in row._asdict().items() if name in names}
+    return SessionLine(**columns, cost=_cost(row))
 
 
-def _cost(row: Row[Any]) -> Decimal:
+def _cost(row: sa.Row[Any]) -> Decimal | None:
+    if row.price_per_second is None:
+        return None
     return (int(row.audio_ms) * Decimal(row.price_per_second)).scaleb(-3)
 
 
-def _keep_last_use(connection: Connection, session_ids: list[str]) -> None:
-    query = (
-        select(sessions.c.key_id, func.max(sessions.c.seen_at))
-        .where(sessions.c.id.in_(session_ids), sessions.c.key_id.is_not(None))
-        .group_by(sessions.c.key_id)
+def _keep_last_use(connection: sa.Connection, session_ids: list[str]) -> None:
+    last = (
+        sa.select(sa.func.max(sessions.c.seen_at))
+        .where(sessions.c.id.in_(session_ids), sessions.c.key_id == keys.c.id)
+        .scalar_subquery()
     )
-    for key_id, used_at in connection.execute(query).all():
-        is_later = keys.c.used_at.is_(None) | (keys.c.used_at < used_at)
-        connection.execute(
-            update(keys).where(keys.c.id == key_id, is_later).values(used_at=used_at)
-        )
+    is_later = keys.c.used_at.is_(None) | (keys.c.used_at < last)
+    connection.execute(sa.update(keys).where(is_later).values(used_at=last))
 
 
-def _is_old(before: date) -> ColumnElement[bool]:
-    later = exists().where(session_days.c.session_id == sessions.c.id, session_days.c.day >= before)
+def _is_old(before: date) -> sa.ColumnElement[bool]:
+    later = sa.exists().where(
+        session_days.c.session_id == sessions.c.id, session_days.c.day >= before
+    )
     ended = sessions.c.ended_at.is_not(None)
-    return and_(ended, sessions.c.began_at < _midnight(before), ~later.correlate(sessions))
+    return sa.and_(ended, sessions.c.began_at < _midnight(before), ~later.correlate(sessions))
 
 
 def _midnight(day: date) -> datetime:

@@ -1,4 +1,4 @@
-"""What one session used, how it divides into days, and how it is written to the database."""
+"""What one session used, and how it is written to the database, divided into days (UTC)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime
 from math import isfinite
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Table, select
+import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DataError, IntegrityError
 
@@ -21,6 +21,9 @@ Endpoint = Literal["realtime", "transcriptions"]
 ORPHANED = "lost"
 """The close reason of a session whose server ended without closing it."""
 MAX_TEXT_CHARACTERS = 500
+
+Figures = dict[str, int]
+"""Whole numbers by the name of their column."""
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +82,18 @@ class SessionUsage:
     def audio_ms(self) -> int:
         return round(self.audio_s * 1000)
 
+    @property
+    def speech_ms(self) -> int:
+        return round(self.speech_s * 1000)
+
+    def figures(self) -> dict[str, Figures]:
+        """The figures in the units of the database, by language; "" is the whole session."""
+        whole = {"sessions": 1, **{name: getattr(self, name) for name in FIGURES}}
+        return {"": whole} | {
+            _clean(code): {"turns": spoken.turns, "speech_ms": round(spoken.speech_s * 1000)}
+            for code, spoken in self.languages.items()
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
@@ -90,54 +105,11 @@ class Record:
     """A decimal number, or None if nothing is charged."""
     currency: str | None
 
-
-Figures = dict[tuple[str | None, str], int]
-"""Whole numbers by language and column. The language is None for figures of the whole session."""
-
-
-def figures(usage: SessionUsage) -> Figures:
-    """The figures of a usage in the units of the database."""
-    found: Figures = {
-        (None, "audio_ms"): usage.audio_ms,
-        (None, "speech_ms"): round(usage.speech_s * 1000),
-        (None, "turns"): usage.turns,
-        (None, "finals"): usage.finals,
-        (None, "failed"): usage.failed,
-        (None, "errors"): usage.errors,
-    }
-    for language, spoken in usage.languages.items():
-        found[language, "turns"] = spoken.turns
-        found[language, "speech_ms"] = round(spoken.speech_s * 1000)
-    return found
-
-
-def total(parts: Sequence[Figures]) -> Figures:
-    """The sum of several figures."""
-    return {name: sum(part.get(name, 0) for part in parts) for name in set().union(*parts)}
-
-
-def highest(parts: Sequence[Figures]) -> Figures:
-    """The highest value of each figure."""
-    return {name: max(part.get(name, 0) for part in parts) for name in set().union(*parts)}
-
-
-def split_by_day(known: Mapping[date, Figures], day: date, reached: Figures) -> dict[date, Figures]:
-    """What was new on each day, once `reached` is added to what is known.
-
-    known: what was new on each day so far. reached: the figures from the beginning of the session
-    until some moment of `day`. Figures never decrease, so the figure at the end of a day is the
-    highest one known for that day and the days before it. The result therefore does not depend on
-    the order in which usages arrive, nor on how often the same one arrives.
-    """
-    split: dict[date, Figures] = {}
-    recorded: Figures = {}
-    before: Figures = {}
-    for each in sorted({*known, day}):
-        recorded = total([recorded, known.get(each, {})])
-        now = highest([before, recorded, reached] if each == day else [before, recorded])
-        split[each] = {name: value - before.get(name, 0) for name, value in now.items()}
-        before = now
-    return split
+    @property
+    def key(self) -> tuple[str, date]:
+        """The session and the day. Of two records with the same key, the newer replaces the other,
+        because its figures include those of the other."""
+        return self.usage.session_id, self.usage.day
 
 
 def write_valid(database: Database, records: Sequence[Record]) -> dict[int, Exception]:
@@ -149,108 +121,93 @@ def write_valid(database: Database, records: Sequence[Record]) -> dict[int, Exce
     try:
         with database.write() as connection:
             write_records(connection, records)
-        return {}
-    except DatabaseError as error:
-        if not isinstance(error.__cause__, (DataError, IntegrityError)):
+    except Exception as error:
+        about_figures = (DataError, IntegrityError)
+        if isinstance(error, DatabaseError) and not isinstance(error.__cause__, about_figures):
             raise
-        problem: Exception = error
-    except Exception as error:  # noqa: BLE001 - the figures are wrong, not the database
-        problem = error
-    if len(records) == 1:
+        if len(records) > 1:
+            # One record spoils the transaction of all: find it by writing each on its own.
+            return dict(each for one in records for each in write_valid(database, [one]).items())
         fields = asdict(records[0].usage)
-        log.error("usage that cannot be written: %s", problem, extra={"fields": fields})
-        return {id(records[0]): problem}
-    # One record spoils the transaction of all: find it by writing each on its own.
-    rejected: dict[int, Exception] = {}
-    for record in records:
-        rejected |= write_valid(database, [record])
-    return rejected
+        log.error("usage that cannot be written: %s", error, extra={"fields": fields})
+        return {id(records[0]): error}
+    return {}
 
 
-def write_records(connection: Connection, records: Sequence[Record]) -> None:
-    """Bring the rows of these sessions up to these figures.
+def write_records(connection: sa.Connection, records: Sequence[Record]) -> None:
+    """Bring the rows of these sessions up to these figures. What is new in a record counts on its
+    day.
 
-    Writing the same figures again changes nothing, and their order does not matter. Blocks.
+    Figures never decrease. So the same record twice, or an older one, changes nothing. Blocks.
     """
     ids = {record.usage.session_id for record in records}
-    known = connection.execute(select(sessions).where(sessions.c.id.in_(ids))).all()
+    known = connection.execute(sa.select(sessions).where(sessions.c.id.in_(ids)))
     rows = {row.id: row._asdict() for row in known}
     days = _read_days(connection, ids)
-    changed: set[tuple[str, date]] = set()
+    changed: set[tuple[str, date, str]] = set()
     for record in records:
         usage = record.usage
-        before = days[usage.session_id]
-        after = split_by_day(before, usage.day, figures(usage))
-        changed |= {(usage.session_id, day) for day in after if after[day] != before.get(day)}
-        if before and min(after) < min(before):
-            # the day that was the first one until now does not count the session any more
-            changed.add((usage.session_id, min(before)))
-        days[usage.session_id] = after
-        rows[usage.session_id] = _session_row(rows.get(usage.session_id), record, after)
+        session_id, day = record.key
+        for language, reached in usage.figures().items():
+            add_new(days[session_id, language], day, reached)
+            changed.add((session_id, day, language))
+        rows[session_id] = _session_row(rows.get(session_id), record, days[session_id, ""])
     _upsert(connection, sessions, list(rows.values()))
     day_rows, language_rows = [], []
-    for session_id, day in sorted(changed):
-        key = {"session_id": session_id, "day": day}
-        by_language: defaultdict[str | None, dict[str, int]] = defaultdict(dict)
-        for (language, name), value in days[session_id][day].items():
-            by_language[language][name] = value
-        is_first = int(day == min(days[session_id]))
-        day_rows.append({**key, "sessions": is_first, **by_language.pop(None)})
-        language_rows += [
-            {**key, "language": _clean(language), **spoken}
-            for language, spoken in by_language.items()
-        ]
+    for session_id, day, language in sorted(changed):
+        row = {"session_id": session_id, "day": day, **days[session_id, language][day]}
+        if language:
+            language_rows.append({**row, "language": language})
+        else:
+            day_rows.append(row)
     _upsert(connection, session_days, day_rows)
     _upsert(connection, session_languages, language_rows)
 
 
+def add_new(days: dict[date, Figures], day: date, reached: Figures) -> None:
+    """Add what is new to the figures of a day. days: what was new on each day so far. reached: the
+    figures from the beginning of the session until some moment of `day`."""
+    today = days.setdefault(day, dict.fromkeys(reached, 0))
+    for name, value in reached.items():
+        today[name] += max(0, value - sum(known[name] for known in days.values()))
+
+
 def _read_days(
-    connection: Connection, session_ids: set[str]
-) -> defaultdict[str, dict[date, Figures]]:
-    """What was new on each day, by session."""
-    days: defaultdict[str, dict[date, Figures]] = defaultdict(dict)
-    of_sessions = select(session_days).where(session_days.c.session_id.in_(session_ids))
-    for row in connection.execute(of_sessions):
-        days[row.session_id][row.day] = {(None, name): getattr(row, name) for name in FIGURES}
-    of_languages = select(session_languages).where(session_languages.c.session_id.in_(session_ids))
-    for row in connection.execute(of_languages):
-        spoken = {(row.language, "turns"): row.turns, (row.language, "speech_ms"): row.speech_ms}
-        days[row.session_id][row.day].update(spoken)
+    connection: sa.Connection, session_ids: set[str]
+) -> defaultdict[tuple[str, str], dict[date, Figures]]:
+    """What was new on each day, by session and language; "" is the whole session."""
+    days: defaultdict[tuple[str, str], dict[date, Figures]] = defaultdict(dict)
+    for table in (session_days, session_languages):
+        query = sa.select(table).where(table.c.session_id.in_(session_ids))
+        for found in connection.execute(query):
+            row = found._asdict()
+            owner = row.pop("session_id"), row.pop("language", "")
+            days[owner][row.pop("day")] = row
     return days
 
 
 def _session_row(
     known: dict[str, Any] | None, record: Record, days: Mapping[date, Figures]
 ) -> dict[str, Any]:
+    def columns(source: object, *names: str) -> dict[str, Any]:
+        return {name: _clean(getattr(source, name)) for name in names}
+
     usage = record.usage
-    sums = total(list(days.values()))
-    columns = {name: sums[None, name] for name in FIGURES}
-    end = {
-        "ended_at": usage.ended_at,
-        "close_code": usage.close_code,
-        "close_reason": _clean(usage.close_reason),
-    }
-    if known is not None:
-        if known["ended_at"] is not None and known["close_reason"] != ORPHANED:
-            end = {}  # an older usage arrives after the last one: the session stays ended
-        return {**known, **columns, **end, "seen_at": max(known["seen_at"], usage.at)}
-    return {
-        "id": usage.session_id,
-        "instance_id": record.instance_id,
-        "key_id": usage.key_id,
-        "key_name": _clean(usage.key_name),
-        "endpoint": usage.endpoint,
-        "model": _clean(usage.model),
-        "began_at": usage.began_at,
-        "seen_at": usage.at,
-        "price_per_second": record.price_per_second,
-        "currency": record.currency,
-        **columns,
-        **end,
-    }
+    end = columns(usage, "ended_at", "close_code", "close_reason")
+    if known is None:
+        known = {
+            "id": usage.session_id,
+            "seen_at": usage.at,
+            **columns(usage, "key_id", "key_name", "endpoint", "model", "began_at"),
+            **columns(record, "instance_id", "price_per_second", "currency"),
+        }
+    elif known["ended_at"] is not None and known["close_reason"] != ORPHANED:
+        end = {}  # an older usage arrives after the last one: the session stays ended
+    sums = {name: sum(figures[name] for figures in days.values()) for name in FIGURES}
+    return {**known, **sums, **end, "seen_at": max(known["seen_at"], usage.at)}
 
 
-def _upsert(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
+def _upsert(connection: sa.Connection, table: sa.Table, rows: list[dict[str, Any]]) -> None:
     if not rows:
         return
     insert = (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(table)
@@ -259,8 +216,8 @@ def _upsert(connection: Connection, table: Table, rows: list[dict[str, Any]]) ->
     connection.execute(insert.on_conflict_do_update(index_elements=key, set_=others), rows)
 
 
-def _clean(text: str | None) -> str | None:
-    """The text as every database accepts it: short, without NUL and without broken Unicode."""
-    if text is None:
-        return None
-    return text.replace("\0", "").encode("utf-8", "replace").decode()[:MAX_TEXT_CHARACTERS]
+def _clean(value: Any) -> Any:
+    """The value; a text as every database accepts it: short, without NUL and broken Unicode."""
+    if not isinstance(value, str):
+        return value
+    return value.replace("\0", "").encode("utf-8", "replace").decode()[:MAX_TEXT_CHARACTERS]

@@ -1,3 +1,1 @@
 """Whole files: they are decoded and transcribed, and written as text, JSON and subtitles."""
-
-from __future__ import annotations

@@ -1,7 +1,7 @@
 """The rights that the process which decodes an uploaded file gives up before it reads the file.
 
 Limits of the operating system hold everywhere. On Linux there is a filter of system calls too:
-even code that a file smuggles in can only read its file, write to its pipe, use memory and compute.
+even code that a file brings in can only read its file, write to its pipe, use memory and compute.
 It reaches no socket, no other file and no other process.
 """
 
@@ -14,6 +14,7 @@ import os
 import resource
 import select
 import signal
+import struct
 import sys
 import time
 
@@ -124,21 +125,13 @@ def _filter_calls() -> bool:
         return False
     machine = list(MACHINES).index(name)
     program = _program(machine)
-    code = b"".join(
-        operation.to_bytes(2, "little") + bytes([if_true, if_false]) + value.to_bytes(4, "little")
-        for operation, if_true, if_false, value in program
-    )
-    code_at = ctypes.create_string_buffer(code, len(code))
-    filter_at = _Program(len(program), ctypes.addressof(code_at))
+    code = ctypes.create_string_buffer(b"".join(struct.pack("<HBBI", *row) for row in program))
+    sock_fprog = struct.pack("@HP", len(program), ctypes.addressof(code))
     libc = ctypes.CDLL(None)
     if libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
         return False
-    refused: int = libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(filter_at), 0, 0)
+    refused: int = libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, sock_fprog, 0, 0)
     return not refused
-
-
-class _Program(ctypes.Structure):
-    _fields_ = (("length", ctypes.c_ushort), ("code", ctypes.c_void_p))
 
 
 def _program(machine: int) -> list[tuple[int, int, int, int]]:

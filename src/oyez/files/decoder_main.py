@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import io
 import os
-import sys
 from typing import BinaryIO
 
 from oyez.files import confine
+from oyez.files.decoding import TOO_MUCH_MEMORY, Decoder, MediaError, open_decoder
 
 READY, OPENED, SOUND, END, REFUSED = b"r", b"o", b"s", b"e", b"x"
 UPLOAD, ANSWERS = 0, 1
@@ -25,12 +25,10 @@ SHORT_WAV = (
 
 
 def main() -> None:
-    """Run the program. Its arguments are the most bytes of memory and seconds of processor time."""
-    memory_bytes, cpu_s = map(int, sys.argv[1:3])
-    confine.limit(memory_bytes, cpu_s)
-    from oyez.files.decoding import TOO_MUCH_MEMORY, MediaError  # loaded within the limits
-
-    _load_all()
+    """Run the program. `confine.limit` has limited the process before this file was loaded."""
+    # PyAV imports some modules when they are used, and nothing can be imported later.
+    with open_decoder(io.BytesIO(SHORT_WAV), Decoder) as decoder:
+        list(decoder.chunks())
     with os.fdopen(UPLOAD, "rb") as file:
         _answer(READY, b"%d" % confine.confine(ANSWERS))
         try:
@@ -42,19 +40,8 @@ def main() -> None:
     os._exit(0)  # skips what Python does at its end, which takes time
 
 
-def _load_all() -> None:
-    """Decode a short file, so that PyAV imports the modules that it imports when they are used.
-    Nothing can be imported later."""
-    from oyez.files.decoding import open_decoder
-
-    with open_decoder(io.BytesIO(SHORT_WAV)) as decoder:
-        list(decoder.chunks())
-
-
 def _decode(file: BinaryIO) -> None:
-    from oyez.files.decoding import open_decoder
-
-    with open_decoder(file) as decoder:
+    with open_decoder(file, Decoder) as decoder:
         announced_s = decoder.announced_s
         _answer(OPENED, b"" if announced_s is None else b"%.3f" % announced_s)
         for chunk in decoder.chunks():

@@ -28,7 +28,13 @@ from oyez.files.decoder_main import END, OPENED, READY, REFUSED, SOUND
 from oyez.files.decoding import BLOCK_BYTES, SAMPLE_BYTES, MediaError
 from oyez.files.media import as_samples, run_blocking
 
-COMMAND = "import sys; sys.path += sys.argv[3:]; from oyez.files.decoder_main import main; main()"
+COMMAND = (
+    "import sys; sys.path += sys.argv[3:]; "
+    "from oyez.files import confine; confine.limit(*map(int, sys.argv[1:3])); "
+    "from oyez.files.decoder_main import main; main()"
+)
+"""The limits hold while libraries are loaded too: that takes longer than decoding a short file, and
+live speech comes first."""
 PACKAGES = [str(Path(file).parents[depth]) for file, depth in ((__file__, 2), (av.__file__, 1))]
 """The folders of oyez and PyAV. No other installed package can be imported."""
 MEBIBYTE = 1 << 20
@@ -70,22 +76,40 @@ class DecoderLimits:
 
 
 class DecodedFile:
-    """A file that is being decoded. Made by `decoded`."""
+    """A file that is being decoded, and the process that does it. Made by `decoded`."""
 
-    def __init__(self, process: _Process) -> None:
-        self._process = process
+    def __init__(self) -> None:
         self.duration_s: float | None = None
         """Length of the audio, if the file announces it."""
         self.notes = 0
         """How many things were wrong with the file although it was used; known at the end."""
         self.is_confined = True
         """Whether the process's system calls are filtered."""
+        self.is_ready = False
+        """Whether the process has started and reads the file; later faults are the file's."""
+        self._answers = asyncio.StreamReader(limit=BLOCK_BYTES)
+        self._popen: subprocess.Popen[bytes] | None = None
+        self._transport: asyncio.ReadTransport | None = None
+        self._stderr = -1
+
+    async def start(self, file: BinaryIO, limits: DecoderLimits) -> None:
+        """Start the process and wait until it is ready to read the file. Raises DecoderError."""
+        try:
+            await run_blocking(self._spawn, file, limits)
+            assert self._popen is not None
+            self._transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+                lambda: asyncio.StreamReaderProtocol(self._answers), self._popen.stdout
+            )
+        except OSError as error:
+            raise DecoderError(str(error)) from error
+        kind, content = await self._answer()
+        if kind != READY:
+            raise DecoderError("it answers before it is ready")
+        self.is_confined = content == b"1"
+        self.is_ready = True
 
     async def open(self) -> None:
-        """Wait until the process has opened the file. Raises as `decoded`."""
-        kind, content = await self._process.answer()
-        self.is_confined = content == b"1"
-        self._process.is_ready = True
+        """Wait until the process has opened the file. Raises MediaError."""
         kind, content = await self._answer()
         if kind != OPENED:
             raise DecoderCrash(CRASHED, "no answer about the file")
@@ -104,50 +128,16 @@ class DecodedFile:
                 raise DecoderCrash(CRASHED, "no sound in an answer")
             yield as_samples(content)
 
-    async def _answer(self) -> tuple[bytes, bytes]:
-        kind, content = await self._process.answer()
-        if kind == REFUSED:
-            text = content.decode("utf-8", "replace")
-            raise MediaError("".join(char if char.isprintable() else " " for char in text))
-        return kind, content
-
-
-@asynccontextmanager
-async def decoded(file: BinaryIO, limits: DecoderLimits) -> AsyncIterator[DecodedFile]:
-    """Start to decode a file, which must have a descriptor.
-
-    Raises MediaError if the file cannot be read, DecoderError if the process cannot be started.
-    """
-    process = _Process()
-    try:
-        await process.start(file, limits)
-        media = DecodedFile(process)
-        await media.open()
-        yield media
-    finally:
-        await process.end()
-
-
-class _Process:
-    """The process and the pipes to it."""
-
-    def __init__(self) -> None:
-        self.is_ready = False
-        """Whether the process has started and reads the file; later faults are the file's."""
-        self._answers = asyncio.StreamReader(limit=BLOCK_BYTES)
-        self._popen: subprocess.Popen[bytes] | None = None
-        self._transport: asyncio.ReadTransport | None = None
-        self._stderr = -1
-
-    async def start(self, file: BinaryIO, limits: DecoderLimits) -> None:
+    async def end(self) -> None:
+        """Kill the process, whatever it does, and close the pipes."""
         try:
-            await run_blocking(self._spawn, file, limits)
-            assert self._popen is not None
-            self._transport, _ = await asyncio.get_running_loop().connect_read_pipe(
-                lambda: asyncio.StreamReaderProtocol(self._answers), self._popen.stdout
-            )
-        except OSError as error:
-            raise DecoderError(str(error)) from error
+            if self._popen is not None:
+                await self._kill()
+        finally:
+            if self._transport is not None:
+                self._transport.close()
+            if self._stderr >= 0:
+                os.close(self._stderr)
 
     def _spawn(self, file: BinaryIO, limits: DecoderLimits) -> None:
         file.flush()
@@ -170,7 +160,7 @@ class _Process:
         finally:
             os.close(stderr)
 
-    async def answer(self) -> tuple[bytes, bytes]:
+    async def _answer(self) -> tuple[bytes, bytes]:
         """Return the kind and the content of the next answer. A file may have taken the process
         over, so an answer that is too long is not read."""
         try:
@@ -186,8 +176,9 @@ class _Process:
             code = await self._kill()
             message = TOO_MUCH_TIME if code == -signal.SIGXCPU else CRASHED
             raise self._fault(message, f"ended with {code}: {self._last_line()}") from None
-        if not self.is_ready and kind != READY:
-            raise DecoderError("it answers before it is ready")
+        if self.is_ready and kind == REFUSED:
+            text = content.decode("utf-8", "replace")
+            raise MediaError("".join(char if char.isprintable() else " " for char in text))
         return kind, content
 
     def _fault(self, message: str, detail: str) -> Exception:
@@ -200,17 +191,6 @@ class _Process:
             return next((line for line in reversed(lines) if line.strip()), "")[:MAX_LINE_CHARS]
         return ""
 
-    async def end(self) -> None:
-        """Kill the process, whatever it does, and close the pipes."""
-        try:
-            if self._popen is not None:
-                await self._kill()
-        finally:
-            if self._transport is not None:
-                self._transport.close()
-            if self._stderr >= 0:
-                os.close(self._stderr)
-
     async def _kill(self) -> int | None:
         """Kill the process and return its exit status; None: it has not ended yet."""
         assert self._popen is not None
@@ -221,3 +201,18 @@ class _Process:
                 while self._popen.poll() is None:  # noqa: ASYNC110 - the kernel sets no event
                     await asyncio.sleep(REAP_INTERVAL_S)
         return self._popen.returncode
+
+
+@asynccontextmanager
+async def decoded(file: BinaryIO, limits: DecoderLimits) -> AsyncIterator[DecodedFile]:
+    """Start to decode a file, which must have a descriptor.
+
+    Raises MediaError if the file cannot be read, DecoderError if the process cannot be started.
+    """
+    media = DecodedFile()
+    try:
+        await media.start(file, limits)
+        await media.open()
+        yield media
+    finally:
+        await media.end()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, BinaryIO, NoReturn
+from typing import Any, BinaryIO, NoReturn, TypeVar
 
 import av
 
@@ -64,6 +64,17 @@ UNKNOWN_SIZE = 0xFFFF_FF00
 MISSING_S = 1.0
 MISSING_SHARE = 0.02
 """A file that is shorter than announced by more than both of these is cut off."""
+NO_SOUND = "there is no sound in it: it is empty, or damaged from its beginning"
+NO_MEDIA = (
+    "it is empty, or not audio or video in a form that is read, such as WAV, MP3, M4A or WebM"
+)
+NO_PIPE = (
+    "it is no audio or video that can be read from a pipe: some MP4 files have their index at the "
+    "end; save it and give the file"
+)
+TOO_MUCH_MEMORY = "to decode it takes too much memory"
+
+AnyDecoder = TypeVar("AnyDecoder", bound="Decoder")
 
 
 class MediaError(Exception):
@@ -74,9 +85,11 @@ class Decoder:
     """An open file. Made by `open_decoder`."""
 
     def __init__(self, container: Any, stream: Any, source: BinaryIO) -> None:
-        self.notes = list(_cut_off(source))
+        self.notes: list[str] = []
         """What was wrong with the file although it was used; complete once `chunks` has ended."""
-        self._seekable = _is_seekable(source)
+        self._is_seekable = source.seekable()
+        if self._is_seekable:
+            self._note_cut_off(source)
         self.decoded_s = 0.0
         """Length of the audio that `chunks` has yielded so far."""
         self._container = container
@@ -108,15 +121,18 @@ class Decoder:
         MediaError if there is no sound at all.
         """
         waiting = bytearray()
-        for sound in self._resampled():
-            waiting += sound
-            while len(waiting) >= BLOCK_BYTES:
-                yield self._counted(bytes(waiting[:BLOCK_BYTES]))
-                del waiting[:BLOCK_BYTES]
+        try:
+            for sound in self._resampled():
+                waiting += sound
+                while len(waiting) >= BLOCK_BYTES:
+                    yield self._counted(bytes(waiting[:BLOCK_BYTES]))
+                    del waiting[:BLOCK_BYTES]
+        except MemoryError as error:
+            raise MediaError(TOO_MUCH_MEMORY) from error
         if waiting:
             yield self._counted(bytes(waiting))
         if not self.decoded_s:
-            raise MediaError(NO_SOUND if self._seekable else NO_PIPE)
+            raise MediaError(NO_SOUND if self._is_seekable else NO_PIPE)
         self._note_what_is_missing()
 
     def _counted(self, chunk: bytes) -> bytes:
@@ -129,20 +145,22 @@ class Decoder:
         clock = _Clock(self._container.start_time)
         for frame in self._frames():
             if (now := (frame.format.name, frame.layout.name, frame.sample_rate)) != form:
-                _check_rate(frame.sample_rate)
-                yield from _drain(resampler)
+                if not MIN_RATE_HZ <= frame.sample_rate <= MAX_RATE_HZ:
+                    rate = f"its sample rate of {frame.sample_rate} Hz"
+                    raise MediaError(f"{rate} is none of sound: it is damaged")
+                yield from _resample(resampler, None)
                 resampler = av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE)
                 form = now
             yield from clock.silence_before(frame)
             frame.pts = None
             try:
-                sound = resampler.resample(frame)
+                sound = _resample(resampler, frame)
             except (av.FFmpegError, ValueError):
                 self._damaged_packets += 1
                 resampler = form = None
             else:
-                yield from _contents(sound)
-        yield from _drain(resampler)
+                yield from sound
+        yield from _resample(resampler, None)
         if clock.missing_s > MISSING_S:
             self.notes.append(f"{clock.missing_s:.1f} s of sound are missing in it")
 
@@ -151,38 +169,43 @@ class Decoder:
         while True:
             try:
                 packet = next(packets)
+            except MemoryError:
+                raise
             except (StopIteration, av.error.EOFError):
                 return
-            except MemoryError as error:
-                raise MediaError(TOO_MUCH_MEMORY) from error
             except (av.FFmpegError, LookupError) as error:
                 # PyAV may raise IndexError for tracks that appear in the middle of a file.
                 self.notes.append(f"it ends early: {getattr(error, 'strerror', 'damaged')}")
                 return
             try:
                 yield from packet.decode()
+            except MemoryError:
+                raise
             except av.error.EOFError:
                 return
-            except MemoryError as error:
-                raise MediaError(TOO_MUCH_MEMORY) from error
             except av.FFmpegError:
                 self._damaged_packets += 1
+
+    def _note_cut_off(self, source: BinaryIO) -> None:
+        """Look whether the end of a WAV file is missing. FFmpeg reports nothing in that case."""
+        position = source.tell()
+        length = source.seek(0, os.SEEK_END)
+        source.seek(0)
+        form, size_bytes = source.read(4), int.from_bytes(source.read(4), "little")
+        source.seek(position)
+        if form == b"RIFF" and length < size_bytes + 8 and size_bytes < UNKNOWN_SIZE:
+            self.notes.append(f"it ends early: {length} of {size_bytes + 8} bytes are there")
 
     def _note_what_is_missing(self) -> None:
         if self._damaged_packets:
             self.notes.append(f"{self._damaged_packets} damaged packets were left out")
-        announced_s = self.announced_s
-        if announced_s is None:
-            return
-        missing_s = announced_s - self.decoded_s
-        if missing_s > max(MISSING_S, MISSING_SHARE * announced_s):
-            self.notes.append(
-                f"it ends early: {self.decoded_s:.1f} of {announced_s:.1f} s are there"
-            )
+        announced_s, decoded_s = self.announced_s, self.decoded_s
+        if announced_s and announced_s - decoded_s > max(MISSING_S, MISSING_SHARE * announced_s):
+            self.notes.append(f"it ends early: {decoded_s:.1f} of {announced_s:.1f} s are there")
 
 
 @contextmanager
-def open_decoder(source: BinaryIO) -> Iterator[Decoder]:
+def open_decoder(source: BinaryIO, kind: type[AnyDecoder]) -> Iterator[AnyDecoder]:
     """Open the first audio track of a file, or of a pipe if the format allows it.
 
     Raises MediaError if the file's format is not in CONTAINERS, or if it has no audio in one of
@@ -192,56 +215,19 @@ def open_decoder(source: BinaryIO) -> Iterator[Decoder]:
         container = av.open(source, io_open=_refuse, options=dict(LISTED_ONLY), **TAGS)
     except MemoryError as error:
         raise MediaError(TOO_MUCH_MEMORY) from error
-    except (av.FFmpegError, _OpensOther, ValueError) as error:
-        raise MediaError(NO_MEDIA if _is_seekable(source) else NO_PIPE) from error
+    except (av.FFmpegError, ValueError) as error:
+        raise MediaError(NO_MEDIA if source.seekable() else NO_PIPE) from error
     with container:
         stream = next(iter(container.streams.audio), None)
         if stream is None:
             raise MediaError("it has no audio track")
         if stream.codec_context is None or stream.codec_context.codec.name not in CODECS:
             raise MediaError("its audio is of a kind that is not read: convert it, to FLAC say")
-        yield Decoder(container, stream, source)
-
-
-NO_SOUND = "there is no sound in it: it is empty, or damaged from its beginning"
-NO_MEDIA = (
-    "it is empty, or not audio or video in a form that is read, such as WAV, MP3, M4A or WebM"
-)
-NO_PIPE = (
-    "it is no audio or video that can be read from a pipe: some MP4 files have their index at the "
-    "end; save it and give the file"
-)
-TOO_MUCH_MEMORY = "to decode it takes too much memory"
-
-
-def _check_rate(rate_hz: int) -> None:
-    if not MIN_RATE_HZ <= rate_hz <= MAX_RATE_HZ:
-        raise MediaError(f"its sample rate of {rate_hz} Hz is none of sound: it is damaged")
-
-
-class _OpensOther(Exception):
-    """A file refers to another file or address, which is not opened."""
+        yield kind(container, stream, source)
 
 
 def _refuse(url: str, flags: int, options: object) -> NoReturn:
-    raise _OpensOther
-
-
-def _is_seekable(source: BinaryIO) -> bool:
-    return bool(getattr(source, "seekable", lambda: False)())
-
-
-def _cut_off(source: BinaryIO) -> Iterator[str]:
-    """Yield a note if the end of a WAV file is missing. FFmpeg reports nothing in that case."""
-    if not _is_seekable(source):
-        return
-    position = source.tell()
-    length = source.seek(0, os.SEEK_END)
-    source.seek(0)
-    form, size_bytes = source.read(4), int.from_bytes(source.read(4), "little")
-    source.seek(position)
-    if form == b"RIFF" and length < size_bytes + 8 and size_bytes < UNKNOWN_SIZE:
-        yield f"it ends early: {length} of {size_bytes + 8} bytes are there"
+    raise ValueError("a file refers to another file or address, which is not opened")
 
 
 class _Clock:
@@ -268,12 +254,7 @@ class _Clock:
         self._played_s += frame.samples / frame.sample_rate
 
 
-def _drain(resampler: Any) -> Iterator[bytes]:
-    if resampler is not None:
-        yield from _contents(resampler.resample(None))
-
-
-def _contents(frames: list[Any]) -> Iterator[bytes]:
-    for frame in frames:
-        if frame.samples:
-            yield bytes(frame.planes[0])[: frame.samples * SAMPLE_BYTES]
+def _resample(resampler: Any, frame: Any) -> list[bytes]:
+    """Return the sound that a frame gives. frame: None for what the resampler still holds."""
+    frames = resampler.resample(frame) if resampler is not None else []
+    return [bytes(each.planes[0])[: each.samples * SAMPLE_BYTES] for each in frames if each.samples]

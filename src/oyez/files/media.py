@@ -13,24 +13,15 @@ import asyncio
 import functools
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import BinaryIO, ParamSpec, TypeVar
 
 import numpy as np
 
 from oyez.audio.pcm import Samples
-from oyez.files.decoding import BLOCK_SAMPLES, Decoder, MediaError, open_decoder
-
-__all__ = [
-    "BLOCK_SAMPLES",
-    "Media",
-    "MediaError",
-    "as_samples",
-    "open_media",
-    "read_media",
-    "run_blocking",
-]
+from oyez.files.decoding import Decoder, open_decoder
+from oyez.files.decoding import MediaError as MediaError
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -39,42 +30,21 @@ THREADS = ThreadPoolExecutor(8, "file")
 """Threads for files only: a disk that hangs must not stop usage from being written."""
 
 
-class Media:
+class Media(Decoder):
     """An open file. Made by `open_media`."""
-
-    def __init__(self, decoder: Decoder) -> None:
-        self._decoder = decoder
-
-    @property
-    def notes(self) -> list[str]:
-        """What was wrong with the file although it was used; complete once `blocks` has ended."""
-        return self._decoder.notes
-
-    @property
-    def decoded_s(self) -> float:
-        """Length of the audio that `blocks` has yielded so far."""
-        return self._decoder.decoded_s
-
-    @property
-    def duration_s(self) -> float | None:
-        """Length of the audio, as the file gives it or as it is estimated from the file's size.
-        None: it is not known before the end."""
-        return self._decoder.duration_s
 
     def blocks(self) -> Iterator[Samples]:
         """Yield the audio once, float32 [n] in [-1, 1], 0 < n <= BLOCK_SAMPLES. More in
         `Decoder.chunks`. Raises MediaError if there is no sound at all."""
-        return map(as_samples, self._decoder.chunks())
+        return map(as_samples, self.chunks())
 
 
-@contextmanager
-def open_media(source: BinaryIO) -> Iterator[Media]:
+def open_media(source: BinaryIO) -> AbstractContextManager[Media]:
     """Open the first audio track of a file, or of a pipe if the format allows it.
 
     Raises MediaError if it cannot be read: see `open_decoder`.
     """
-    with open_decoder(source) as decoder:
-        yield Media(decoder)
+    return open_decoder(source, Media)
 
 
 def read_media(path: Path) -> Samples:

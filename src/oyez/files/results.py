@@ -4,8 +4,10 @@ beginning of the file, and the whole as plain text or as a JSON document.
 
 from __future__ import annotations
 
+import functools
+from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from oyez.turns.text_style import separator
@@ -87,10 +89,7 @@ Result = Segment | Partial | Progress
 
 def plain_text(segments: Sequence[Segment]) -> str:
     """Return all text in one line, with spaces between segments where their scripts have them."""
-    text = ""
-    for segment in segments:
-        text = join_text(text, segment.text)
-    return text
+    return functools.reduce(join_text, (segment.text for segment in segments), "")
 
 
 def join_text(text: str, more: str) -> str:
@@ -125,12 +124,11 @@ def sentences(segment: Segment) -> list[Segment]:
 
 def main_language(segments: Sequence[Segment]) -> str | None:
     """Return the language with the most speech; None if there is no speech."""
-    speech_s: dict[str, float] = {}
+    speech_s: defaultdict[str, float] = defaultdict(float)
     for segment in segments:
         if segment.text:
-            length_s = segment.end_s - segment.start_s
-            speech_s[segment.language] = speech_s.get(segment.language, 0.0) + length_s
-    return max(speech_s, key=speech_s.__getitem__) if speech_s else None
+            speech_s[segment.language] += segment.end_s - segment.start_s
+    return max(speech_s, key=speech_s.__getitem__, default=None)
 
 
 def document(
@@ -146,33 +144,16 @@ def document(
     return {
         "text": plain_text(segments),
         "language": main_language(segments),
-        "duration_s": _rounded(duration_s),
+        "duration_s": round(duration_s, 3),
         "notes": list(notes),
-        "segments": [_segment(segment) for segment in segments],
+        "segments": [asdict(segment, dict_factory=_rounded) for segment in segments],
     }
 
 
-def _segment(segment: Segment) -> dict[str, Any]:
-    failure = {"failure": segment.failure} if segment.failure else {}
+def _rounded(fields: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the fields with numbers in thousandths; `failure` is left out if there is none."""
     return {
-        "start_s": _rounded(segment.start_s),
-        "end_s": _rounded(segment.end_s),
-        "text": segment.text,
-        "language": segment.language,
-        "emotion": segment.emotion,
-        **failure,
-        "words": [_word(word) for word in segment.words],
+        name: round(value, 3) if isinstance(value, float) else value
+        for name, value in fields
+        if name != "failure" or value
     }
-
-
-def _word(word: Word) -> dict[str, Any]:
-    return {
-        "text": word.text,
-        "start_s": _rounded(word.start_s),
-        "end_s": _rounded(word.end_s),
-        "probability": _rounded(word.probability),
-    }
-
-
-def _rounded(number: float) -> float:
-    return round(number, 3)

@@ -6,6 +6,7 @@ long enough to be read if the next one leaves it the time, and does not overlap 
 
 from __future__ import annotations
 
+import html
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +17,6 @@ MIN_S, MAX_S = 1.0, 7.0
 """How long a subtitle is shown."""
 MAX_WIDTH = 42.0
 """Width of a line in Latin letters. Broadcasters allow 42, or 16 full-width characters."""
-MAX_LINES = 2
 WIDE = MAX_WIDTH / 16
 """Width of a full-width character."""
 LETTERS_PER_SECOND = 20.0
@@ -46,7 +46,7 @@ def cues(segments: Iterable[Segment]) -> Iterator[Cue]:
     """Yield the subtitles of segments in order, each as soon as the one after it is known."""
     waiting: tuple[int, Sequence[Word]] | None = None
     for segment in segments:
-        for words in _groups(split_wide_words(segment.words)):
+        for words in _groups([part for word in segment.words for part in _parts(word)]):
             start_ms = _ms(words[0].start_s)
             if waiting:
                 cue = _cue(*waiting, until_ms=start_ms)
@@ -60,38 +60,21 @@ def cues(segments: Iterable[Segment]) -> Iterator[Cue]:
 def srt(segments: Iterable[Segment]) -> Iterator[str]:
     """Yield a SubRip file, one cue at a time."""
     for number, cue in enumerate(cues(segments), start=1):
-        span = f"{_clock(cue.start_ms, ',')} --> {_clock(cue.end_ms, ',')}"
-        yield "\n".join((str(number), span, *cue.lines)) + "\n\n"
+        yield "\n".join((str(number), _span(cue, ","), *cue.lines)) + "\n\n"
 
 
 def vtt(segments: Iterable[Segment]) -> Iterator[str]:
     """Yield a WebVTT file: its first line, then one cue at a time."""
     yield "WEBVTT\n\n"
     for cue in cues(segments):
-        span = f"{_clock(cue.start_ms, '.')} --> {_clock(cue.end_ms, '.')}"
-        yield "\n".join((span, *map(_escaped, cue.lines))) + "\n\n"
+        lines = (html.escape(line, quote=False) for line in cue.lines)
+        yield "\n".join((_span(cue, "."), *lines)) + "\n\n"
 
 
 def width(text: str) -> float:
     """Return the width of a text in Latin letters."""
-    return sum(map(_character_width, text))
-
-
-def split_wide_words(words: Sequence[Word]) -> list[Word]:
-    """Return the same words with those that are wider than a line in parts. No part ends inside a
-    character as readers see it."""
-    return [part for word in words for part in _parts(word)]
-
-
-def graphemes(text: str) -> list[str]:
-    """Return the characters as readers see them: letters with their marks, joined signs."""
-    found: list[str] = []
-    for character in text:
-        if found and (_is_attached(character) or found[-1].endswith(ZERO_WIDTH_JOINER)):
-            found[-1] += character
-        else:
-            found.append(character)
-    return found
+    spacing = (each for each in text if unicodedata.category(each) not in ("Mn", "Me", "Cf"))
+    return sum(WIDE if unicodedata.east_asian_width(each) in "WF" else 1.0 for each in spacing)
 
 
 def _groups(words: Sequence[Word]) -> Iterator[Sequence[Word]]:
@@ -114,17 +97,20 @@ def _may_follow(group: Sequence[Word], word: Word) -> bool:
         return False
     if ends_sentence(text) and (width(text) >= SHORT_WIDTH or pause_s >= PAUSE_S):
         return False
-    return _fits([*group, word])
+    return max(map(width, _lines([*group, word]))) <= MAX_WIDTH
 
 
 def _best_end(group: Sequence[Word], following: Sequence[Word]) -> int:
     """Return how many words of a group make up the subtitle, when the next word does not fit.
 
-    The rest of the sentence is preferably divided into subtitles of equal width.
+    The rest of the sentence, or MAX_WORDS of it, is preferably divided into subtitles of equal
+    width.
     """
-    ends = range(1, len(group) + 1)
-    all_words = [*group, *following[: _to_sentence_end(following)]]
+    following = following[:MAX_WORDS]
+    sentence_ends = (at for at, word in enumerate(following, 1) if ends_sentence(word.text))
+    all_words = [*group, *following[: next(sentence_ends, MAX_WORDS)]]
     best_width = min(width(_text(group)), width(_text(all_words)) / 2)
+    ends = range(1, len(group) + 1)
     return max(ends, key=lambda end: _end_score(all_words, end, best_width))
 
 
@@ -137,15 +123,7 @@ def _end_score(words: Sequence[Word], end: int, best_width: float) -> float:
         return score + 4.0
     if ends_sentence(text):
         return score + 2.0
-    if _ends_clause(text) or pause_s >= PAUSE_S:
-        return score + 0.5
-    return score
-
-
-def _to_sentence_end(words: Sequence[Word]) -> int:
-    """Return the number of words to the end of the sentence, MAX_WORDS at most."""
-    ends = (at for at, word in enumerate(words[:MAX_WORDS], 1) if ends_sentence(word.text))
-    return next(ends, min(len(words), MAX_WORDS))
+    return score + 0.5 if _ends_clause(text) or pause_s >= PAUSE_S else score
 
 
 def _cue(start_ms: int, words: Sequence[Word], until_ms: int | None) -> Cue:
@@ -161,41 +139,20 @@ def _cue(start_ms: int, words: Sequence[Word], until_ms: int | None) -> Cue:
 
 def _lines(words: Sequence[Word]) -> tuple[str, ...]:
     """Return one line if the words fit, else two of about the same width, preferably broken after
-    a punctuation mark. There are more only if the words do not fit into two."""
-    text = _text(words)
-    if width(text) <= MAX_WIDTH:
-        return (text,)
-    breaks = range(1, len(words))
-    best = min(breaks, key=lambda at: _break_cost(words, at), default=0)
-    first, second = _text(words[:best]), _text(words[best:])
-    if not best or max(width(first), width(second)) > MAX_WIDTH:
-        return _filled_lines(words)
-    return first, second
+    a punctuation mark. The lines are too wide only if the words do not fit into two."""
+    if len(words) == 1 or width(_text(words)) <= MAX_WIDTH:
+        return (_text(words),)
+    at = min(range(1, len(words)), key=lambda at: _break_cost(words, at))
+    return _text(words[:at]), _text(words[at:])
 
 
-def _break_cost(words: Sequence[Word], at: int) -> float:
-    """Return how bad it is to break lines before the word at this index."""
+def _break_cost(words: Sequence[Word], at: int) -> tuple[float, float]:
+    """Return how bad it is to break lines before the word at this index: first, by how much a line
+    is too wide."""
     before = _text(words[:at])
     first, second = width(before), width(_text(words[at:]))
-    excess = max(0.0, max(first, second) - MAX_WIDTH)
     bonus = 12.0 if ends_sentence(before) else 8.0 if _ends_clause(before) else 0.0
-    return abs(first - second) + 100 * excess - bonus
-
-
-def _filled_lines(words: Sequence[Word]) -> tuple[str, ...]:
-    """Return lines that each hold as many words as fit."""
-    rows: list[list[Word]] = [[]]
-    for word in words:
-        if rows[-1] and width(_text([*rows[-1], word])) > MAX_WIDTH:
-            rows.append([])
-        rows[-1].append(word)
-    return tuple(map(_text, rows))
-
-
-def _fits(words: Sequence[Word]) -> bool:
-    """Return whether the words fit into one subtitle."""
-    lines = _lines(words)
-    return len(lines) <= MAX_LINES and max(map(width, lines)) <= MAX_WIDTH
+    return max(0.0, max(first, second) - MAX_WIDTH), abs(first - second) - bonus
 
 
 def _text(words: Sequence[Word]) -> str:
@@ -207,50 +164,49 @@ def _ends_clause(text: str) -> bool:
 
 
 def _parts(word: Word) -> list[Word]:
-    """Return a word, in parts that fit into a line if it does not; its time is divided equally."""
+    """Return a word, in parts that fit into a line if it does not; its time is divided equally. No
+    part ends inside a character as readers see it."""
     if width(word.text.strip()) <= MAX_WIDTH:
         return [word]
     texts = [""]
-    for grapheme in graphemes(word.text):
+    for grapheme in _graphemes(word.text):
         if width((texts[-1] + grapheme).strip()) > MAX_WIDTH:
             texts.append("")
         texts[-1] += grapheme
     step_s = (word.end_s - word.start_s) / len(texts)
+    starts_s = [word.start_s + index * step_s for index in range(len(texts))]
     return [
-        replace(
-            word,
-            text=text,
-            start_s=word.start_s + index * step_s,
-            end_s=word.start_s + (index + 1) * step_s,
-        )
-        for index, text in enumerate(texts)
+        replace(word, text=text, start_s=start_s, end_s=start_s + step_s)
+        for text, start_s in zip(texts, starts_s, strict=True)
     ]
 
 
-def _character_width(character: str) -> float:
-    if unicodedata.category(character) in ("Mn", "Me", "Cf"):
-        return 0.0
-    return WIDE if unicodedata.east_asian_width(character) in "WF" else 1.0
-
-
-def _is_attached(character: str) -> bool:
-    """Return whether a character belongs to the one before it."""
-    is_mark = unicodedata.category(character)[0] == "M" or character == "ำ"
-    is_skin_tone = 0x1F3FB <= ord(character) <= 0x1F3FF
-    is_jamo = 0x1160 <= ord(character) <= 0x11FF
-    return is_mark or is_skin_tone or is_jamo or character == ZERO_WIDTH_JOINER
+def _graphemes(text: str) -> list[str]:
+    """Return the characters as readers see them: letters with their marks, joined signs."""
+    found: list[str] = []
+    for character in text:
+        is_mark = unicodedata.category(character)[0] == "M" or character == "ำ"
+        is_skin_tone = 0x1F3FB <= ord(character) <= 0x1F3FF
+        is_jamo = 0x1160 <= ord(character) <= 0x11FF
+        is_attached = is_mark or is_skin_tone or is_jamo or character == ZERO_WIDTH_JOINER
+        if found and (is_attached or found[-1].endswith(ZERO_WIDTH_JOINER)):
+            found[-1] += character
+        else:
+            found.append(character)
+    return found
 
 
 def _ms(seconds: float) -> int:
     return round(seconds * 1000)
 
 
-def _clock(ms: int, mark: str) -> str:
-    seconds, ms = divmod(ms, 1000)
-    minutes, seconds = divmod(seconds, 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours:02}:{minutes:02}:{seconds:02}{mark}{ms:03}"
+def _span(cue: Cue, mark: str) -> str:
+    """Return the times of a cue. mark: the decimal mark of the format."""
 
+    def clock(ms: int) -> str:
+        seconds, ms = divmod(ms, 1000)
+        minutes, seconds = divmod(seconds, 60)
+        hours, minutes = divmod(minutes, 60)
+        return f"{hours:02}:{minutes:02}:{seconds:02}{mark}{ms:03}"
 
-def _escaped(line: str) -> str:
-    return line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return f"{clock(cue.start_ms)} --> {clock(cue.end_ms)}"

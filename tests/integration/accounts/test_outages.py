@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import wait
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ WAIT_S = 10.0
 
 
 @pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+def short_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database_module, "BUSY_TIMEOUT_MS", 20)
     monkeypatch.setattr(ledger_module, "MAX_PAUSE_S", 0.2)
 
@@ -132,6 +133,34 @@ def test_it_is_full_when_so_many_sessions_have_ended_unwritten(local: Database) 
     until(lambda: ledger.full)
     lock.release()
     assert wait(futures, WAIT_S).not_done == set()
+    assert not ledger.full
+    ledger.stop(WAIT_S)
+
+
+def test_the_newest_of_a_session_and_day_waits_and_days_stay_apart(local: Database) -> None:
+    ledger = started(local, max_ended=2)
+    lock = Lock(local)
+    tomorrow = NOON + timedelta(days=1)
+    futures = [ledger.put(a_usage(audio_s=seconds)) for seconds in (1, 2)]
+    futures.append(ledger.put(a_usage(audio_s=3, at=tomorrow, ended_at=tomorrow)))
+    until(lambda: ledger.behind)
+    assert len(ledger._waiting) == 2 and not ledger.full
+    lock.release()
+    assert wait(futures, WAIT_S).not_done == set()
+    days = usage_report(local, "day").lines
+    assert [sums.audio_ms for sums in days.values()] == [2000, 1000]
+    ledger.stop(WAIT_S)
+
+
+def test_a_session_counts_as_ended_while_its_last_figures_wait(local: Database) -> None:
+    ledger = started(local, max_ended=1)
+    lock = Lock(local)
+    ledger.put(a_usage(audio_s=1, ended_at=NOON))
+    assert ledger.full
+    future = ledger.put(a_usage(audio_s=2))
+    assert not ledger.full
+    lock.release()
+    future.result(WAIT_S)
     assert not ledger.full
     ledger.stop(WAIT_S)
 

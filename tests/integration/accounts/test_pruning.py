@@ -8,9 +8,9 @@ import pytest
 from sqlalchemy import func, select
 
 from oyez.accounts import reports
-from oyez.accounts.daily_usage import read_others
 from oyez.accounts.database import Database
 from oyez.accounts.keys import create_key
+from oyez.accounts.ledger import read_others
 from oyez.accounts.reports import (
     first_open,
     last_use,

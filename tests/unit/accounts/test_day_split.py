@@ -5,48 +5,38 @@ from datetime import date, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oyez.accounts.schema import FIGURES
-from oyez.accounts.usage import Figures, highest, split_by_day, total
+from oyez.accounts.usage import Figures, add_new
 
 FIRST = date(2026, 11, 23)
+NAMES = ("audio_ms", "turns")
 
-amounts = st.integers(0, 10_000)
-of_session = st.fixed_dictionaries({(None, name): amounts for name in FIGURES})
-of_languages = st.dictionaries(
-    st.sampled_from(["en", "de", "zh"]), st.tuples(amounts, amounts)
-).map(lambda spoken: figures_of(**spoken))
-counts = st.tuples(of_session, of_languages).map(lambda parts: {**parts[0], **parts[1]})
+counts = st.fixed_dictionaries({name: st.integers(0, 10_000) for name in NAMES})
 snapshots = st.lists(st.tuples(st.integers(0, 4), counts), max_size=8)
 
 
-def figures_of(**spoken: tuple[int, int]) -> Figures:
-    """Turns and milliseconds of speech by language."""
-    found: Figures = {}
-    for language, (turns, speech_ms) in spoken.items():
-        found |= {(language, "turns"): turns, (language, "speech_ms"): speech_ms}
-    return found
-
-
 def days_after(found: list[tuple[int, Figures]]) -> dict[date, Figures]:
-    by_day: dict[date, Figures] = {}
+    days: dict[date, Figures] = {}
     for offset, reached in found:
-        by_day = split_by_day(by_day, FIRST + timedelta(days=offset), reached)
-    return by_day
+        add_new(days, FIRST + timedelta(days=offset), reached)
+    return days
 
 
-@given(snapshots, st.randoms())
-def test_the_order_of_snapshots_changes_nothing(
-    found: list[tuple[int, Figures]], random: object
-) -> None:
-    shuffled = list(found)
-    random.shuffle(shuffled)  # type: ignore[attr-defined]
-    assert days_after(shuffled) == days_after(found) == days_after([*found, *shuffled])
+def totals(days: dict[date, Figures]) -> Figures:
+    return {name: sum(figures[name] for figures in days.values()) for name in NAMES}
 
 
 @given(snapshots)
-def test_days_add_up_to_the_highest_of_each_figure(found: list[tuple[int, Figures]]) -> None:
-    by_day = days_after(found)
-    assert total(list(by_day.values())) == highest([reached for _, reached in found])
+def test_days_add_up_to_the_highest_of_each_figure_in_any_order(
+    found: list[tuple[int, Figures]],
+) -> None:
+    highest = {name: max([0, *(reached[name] for _, reached in found)]) for name in NAMES}
+    assert totals(days_after(found)) == totals(days_after(found[::-1])) == highest
+
+
+@given(snapshots)
+def test_the_same_figures_again_change_nothing(found: list[tuple[int, Figures]]) -> None:
+    days = days_after(found)
+    assert days_after([*found, *found]) == days
 
 
 @given(snapshots)
@@ -55,19 +45,9 @@ def test_no_day_gives_anything_back(found: list[tuple[int, Figures]]) -> None:
         assert min(each.values()) >= 0
 
 
-def test_languages_come_one_by_one() -> None:
-    first = figures_of(en=(1, 10))
-    both = figures_of(en=(1, 10), de=(2, 20))
-    tomorrow = FIRST + timedelta(days=1)
-    found = split_by_day({FIRST: first}, tomorrow, both)
-    assert found[tomorrow] == figures_of(en=(0, 0), de=(2, 20))
-
-
 def test_what_is_new_counts_on_the_day_it_came() -> None:
-    first: Figures = {(None, "audio_ms"): 100, (None, "turns"): 1}
-    second: Figures = {(None, "audio_ms"): 250, (None, "turns"): 1}
-    tomorrow = FIRST + timedelta(days=1)
-    assert split_by_day({FIRST: first}, tomorrow, second) == {
+    first, second = {"audio_ms": 100, "turns": 1}, {"audio_ms": 250, "turns": 1}
+    assert days_after([(0, first), (1, second)]) == {
         FIRST: first,
-        tomorrow: {(None, "audio_ms"): 150, (None, "turns"): 0},
+        FIRST + timedelta(days=1): {"audio_ms": 150, "turns": 0},
     }

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from oyez.audio import pcm
 from oyez.files import confine, decoder_process, decoding
-from oyez.files.decoder_main import READY
 from oyez.files.decoder_process import (
     CRASHED,
     TOO_MUCH_TIME,
+    DecodedFile,
     DecoderCrash,
     DecoderError,
     DecoderLimits,
@@ -130,7 +130,7 @@ async def test_memory_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
         "b''",
     ],
 )
-async def test_answers_of_a_process_taken_over_are_not_believed(
+async def test_answers_of_a_process_taken_over_are_checked(
     monkeypatch: pytest.MonkeyPatch, answer: str
 ) -> None:
     opened = "b'o' + bytes(4)"
@@ -168,10 +168,9 @@ async def test_it_has_none_of_our_descriptors_and_secrets(monkeypatch: pytest.Mo
     with on_disk(WAV) as file, socket.socket() as ours, tempfile.NamedTemporaryFile() as database:
         for descriptor in (ours.fileno(), database.fileno()):
             os.set_inheritable(descriptor, True)
-        process = decoder_process._Process()
+        process = DecodedFile()
         try:
             await process.start(file, DecoderLimits(environment={"LD_LIBRARY_PATH": "/opt/lib"}))
-            assert (await process.answer())[0] == READY
             assert process._popen is not None
             place = Path(f"/proc/{process._popen.pid}")
             assert sorted(each.name for each in (place / "fd").iterdir()) == ["0", "1", "2"]
@@ -187,16 +186,16 @@ async def test_it_has_none_of_our_descriptors_and_secrets(monkeypatch: pytest.Mo
 @LINUX
 async def test_it_ends_with_the_block(monkeypatch: pytest.MonkeyPatch) -> None:
     decode_by(monkeypatch, SPINS)
-    process = decoder_process._Process()
+    process = DecodedFile()
 
     async def use() -> None:
-        monkeypatch.setattr(decoder_process, "_Process", lambda: process)
+        monkeypatch.setattr(decoder_process, "DecodedFile", lambda: process)
         with on_disk(WAV) as file:
             async with decoded(file, DecoderLimits()):
                 pass
 
     using = asyncio.create_task(use())
-    while not process.is_ready:  # noqa: ASYNC110 - nothing tells it
+    while not process.is_ready:  # noqa: ASYNC110 - it is no event
         await asyncio.sleep(0.01)
     assert process._popen is not None
     using.cancel()
@@ -216,9 +215,8 @@ from oyez.files import decoder_process
 from support.decoders import SPINS, decode_by
 decode_by(pytest.MonkeyPatch(), SPINS)
 async def main():
-    process = decoder_process._Process()
+    process = decoder_process.DecodedFile()
     await process.start(tempfile.TemporaryFile(), decoder_process.DecoderLimits())
-    await process.answer()
     print(process._popen.pid, flush=True)
     await asyncio.sleep(60)
 asyncio.run(main())

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from oyez.files.decoding import CODECS, CONTAINERS, LISTED_ONLY
-from oyez.files.media import BLOCK_SAMPLES, MediaError, open_media
+from oyez.files.decoding import BLOCK_SAMPLES, CODECS, CONTAINERS, LISTED_ONLY
+from oyez.files.media import MediaError, open_media
 from support.media import encoded, tone
 
 FORMS = [
@@ -72,7 +72,7 @@ def pipe(data: bytes) -> BinaryIO:
     return cast(BinaryIO, Pipe(data))
 
 
-def heard(data: bytes) -> tuple[NDArray[np.float32], list[str]]:
+def decode(data: bytes) -> tuple[NDArray[np.float32], list[str]]:
     with open_media(io.BytesIO(data)) as media:
         return np.concatenate(list(media.blocks())), media.notes
 
@@ -84,7 +84,7 @@ def hertz(samples: NDArray[np.float32]) -> float:
 @pytest.mark.parametrize(("container", "codec", "rate", "layout"), FORMS)
 def test_every_form_is_the_same_sound(container: str, codec: str, rate: int, layout: str) -> None:
     data = encoded(tone(3.0, rate=rate), container, codec, rate=rate, layout=layout)
-    samples, notes = heard(data)
+    samples, notes = decode(data)
     assert samples.dtype == np.float32
     assert len(samples) / 16_000 == pytest.approx(3.0, abs=0.12)
     assert hertz(samples) == pytest.approx(440, abs=1)
@@ -94,13 +94,13 @@ def test_every_form_is_the_same_sound(container: str, codec: str, rate: int, lay
 
 def test_sixteen_bits_at_16_khz_come_out_as_they_are() -> None:
     whole = (tone(1.0) * 32768).astype("<i2")
-    samples, _ = heard(encoded(whole.astype(np.float32) / np.float32(32768), "wav", "pcm_s16le"))
+    samples, _ = decode(encoded(whole.astype(np.float32) / np.float32(32768), "wav", "pcm_s16le"))
     assert np.array_equal((samples * 32768).astype("<i2"), whole)
 
 
 def test_the_sound_of_a_video_at_its_place_in_the_video() -> None:
     data = encoded(tone(1.0), "matroska", "pcm_s16le", video=True, begins_s=2.0)
-    samples, _ = heard(data)
+    samples, _ = decode(data)
     assert len(samples) / 16_000 == pytest.approx(3.0, abs=0.1)
     assert np.abs(samples[:31_000]).max() == 0.0
     assert np.abs(samples[33_000:]).max() > 0.2
@@ -133,7 +133,7 @@ def test_blocks_are_bounded_and_whole_but_the_last() -> None:
 def test_of_a_truncated_file_there_is_what_there_is_and_a_note(form: tuple[str, str]) -> None:
     container, codec = form
     data = encoded(tone(10.0, rate=48_000), container, codec, rate=48_000)
-    samples, notes = heard(data[: len(data) // 2])
+    samples, notes = decode(data[: len(data) // 2])
     assert len(samples) / 16_000 == pytest.approx(5.0, abs=0.6)
     assert "ends early" in " ".join(notes)
 
@@ -142,7 +142,7 @@ def test_damage_in_the_middle_costs_what_it_hit() -> None:
     data = bytearray(encoded(tone(10.0, rate=48_000), "flac", "flac", rate=48_000))
     hit = slice(len(data) // 2, len(data) * 3 // 4)
     data[hit] = bytes(hit.stop - hit.start)
-    samples, notes = heard(bytes(data))
+    samples, notes = decode(bytes(data))
     assert len(samples) / 16_000 == pytest.approx(10.0, abs=0.2)
     assert np.abs(samples[5 * 16_000 + 8000 : 7 * 16_000]).max() == 0.0
     assert np.abs(samples[8 * 16_000 :]).max() > 0.2
@@ -160,21 +160,21 @@ def test_damage_in_the_middle_costs_what_it_hit() -> None:
 )
 def test_what_is_no_audio_says_so(data: bytes, reason: str) -> None:
     with pytest.raises(MediaError, match=reason):
-        heard(data)
+        decode(data)
 
 
 def test_tags_in_another_encoding_are_no_reason_to_refuse_a_file() -> None:
     title = b"LIST" + (16).to_bytes(4, "little") + b"INFOINAM" + (4).to_bytes(4, "little")
     whole = encoded(tone(1.0), "wav", "pcm_s16le")
     tagged = whole[:36] + title + "café".encode("latin-1") + whole[whole.index(b"data") :]
-    samples, _ = heard(b"RIFF" + (len(tagged) - 8).to_bytes(4, "little") + tagged[8:])
+    samples, _ = decode(b"RIFF" + (len(tagged) - 8).to_bytes(4, "little") + tagged[8:])
     assert len(samples) == 16_000
 
 
 def test_a_film_without_sound() -> None:
     silent = encoded(tone(0.0), "avi", "pcm_s16le", video=True)
     with pytest.raises(MediaError, match="no sound|no audio"):
-        heard(silent)
+        decode(silent)
 
 
 def forms_that_can_be_read() -> list[str]:
@@ -253,7 +253,7 @@ OTHERS = [
 def test_pictures_and_what_is_about_other_files_are_no_media(data: bytes) -> None:
     began_s = time.monotonic()
     with pytest.raises(MediaError, match="not audio or video"):
-        heard(data)
+        decode(data)
     assert time.monotonic() - began_s < 2.0  # nobody waited for packets
 
 
@@ -269,7 +269,7 @@ def test_only_listed_kinds_of_audio_are_decoded(monkeypatch: pytest.MonkeyPatch)
     without = tuple(each for each in CODECS if each != "ac3")
     monkeypatch.setattr("oyez.files.decoding.CODECS", without)
     with pytest.raises(MediaError, match="of a kind that is not read"):
-        heard(data)
+        decode(data)
 
 
 def test_a_playlist_opens_nothing(tmp_path: Path) -> None:
@@ -281,7 +281,7 @@ def test_a_playlist_opens_nothing(tmp_path: Path) -> None:
         f"ffconcat version 1.0\nfile {secret}\n",
     ):
         with pytest.raises(MediaError, match="not audio or video"):
-            heard(playlist.encode())
+            decode(playlist.encode())
 
 
 WHOLE = [
@@ -322,4 +322,4 @@ def test_a_sample_rate_that_is_none_of_sound_is_refused_at_once() -> None:
     data = bytearray(WHOLE[0])
     data[24:28] = (2_000_000_000).to_bytes(4, "little")
     with pytest.raises(MediaError, match="sample rate of 2000000000 Hz"):
-        heard(bytes(data))
+        decode(bytes(data))

@@ -70,7 +70,7 @@ async def test_progress_grows_to_the_end_of_the_audio() -> None:
     assert done_s[-1] == len(audio) / 16_000
 
 
-async def test_speech_up_to_the_last_sample_is_heard() -> None:
+async def test_speech_up_to_the_last_sample_is_recognised() -> None:
     (segment,) = segments(await results(blocks(np.concatenate([silence(1.0), speech(1.7)]))))
     assert segment.end_s == pytest.approx(2.7, abs=0.05)
     assert segment.text == "one two three four."
@@ -81,7 +81,7 @@ async def test_no_audio_and_no_speech_have_no_segments() -> None:
     assert segments(await results(blocks(silence(10.0)))) == []
 
 
-async def test_only_finals_are_recognised_unless_somebody_follows() -> None:
+async def test_only_finals_are_recognised_unless_partials_are_asked_for() -> None:
     engine = FakeRecogniser()
     found = await results(blocks(turns(2)), engine)
     assert len(engine.requests) == len(segments(found)) == 2
@@ -93,12 +93,14 @@ async def test_only_finals_are_recognised_unless_somebody_follows() -> None:
     assert any(isinstance(result, Partial) and result.tentative for result in again)
 
 
-async def test_a_speech_without_a_pause_is_told_as_it_goes() -> None:
+async def test_speech_without_a_pause_has_partials_as_it_goes() -> None:
     found = await results(blocks(speech(90.0)))
-    told = [result.confirmed for result in found if isinstance(result, Partial)]
-    assert len(told) > 3
-    assert all(after.startswith(before) for before, after in zip(told, told[1:], strict=False))
-    assert segments(found)[0].text.startswith(told[0])
+    confirmed = [result.confirmed for result in found if isinstance(result, Partial)]
+    assert len(confirmed) > 3
+    assert all(
+        after.startswith(before) for before, after in zip(confirmed, confirmed[1:], strict=False)
+    )
+    assert segments(found)[0].text.startswith(confirmed[0])
 
 
 async def test_several_finals_are_in_flight() -> None:

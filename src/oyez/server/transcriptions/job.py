@@ -18,9 +18,8 @@ from oyez.files.decoder_process import (
     decoded,
 )
 from oyez.files.decoding import MediaError
-from oyez.files.file_session import Observer
 from oyez.files.results import Options, Result, Segment, TranscriptionError
-from oyez.files.transcriber import Transcriber
+from oyez.files.transcriber import Observer, Transcriber
 from oyez.logs import RateLimitedLogger, SessionLog
 from oyez.metrics import Metrics
 from oyez.protocol.effects import Completed
@@ -126,7 +125,7 @@ class TranscriptionJob(Observer):
         if media.notes:
             self._log.info("the file was not whole", extra={"fields": {"notes": media.notes}})
 
-    def heard(self, samples: int) -> None:
+    def on_audio(self, samples: int) -> None:
         """Check before each block of audio that the caller may go on, and count the block."""
         access, caller = self._access, self._caller
         if refusal := access.callers.check(caller) or access.quotas.check(caller):
@@ -137,7 +136,7 @@ class TranscriptionJob(Observer):
         self.figures.audio_samples += samples
         self._metrics.tally.audio_samples += samples
 
-    def completed(self, item: Completed) -> None:
+    def on_completed(self, item: Completed) -> None:
         """Count a turn."""
         self.figures.turns += 1
         self.figures.completed(item)
