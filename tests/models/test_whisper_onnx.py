@@ -20,9 +20,9 @@ from oyez.engines.base import (
     Recogniser,
     Request,
 )
-from oyez.engines.language_prior import FLAT
-from oyez.engines.whisper_onnx import WhisperOnnx, redecode
-from oyez.turns.language import prior_after
+from oyez.engines.language_prior import FLAT, prior_after
+from oyez.engines.whisper_onnx import transcribe
+from oyez.engines.whisper_onnx.engine import WhisperOnnx
 
 pytestmark = pytest.mark.model
 
@@ -283,5 +283,7 @@ def test_what_runs_on_is_written_again_with_commas_welcome(
 ) -> None:
     request = Request(speech[: 6 * 16_000], Purpose.FINAL, "en")
     assert "," not in recognise(engine, request).text
-    monkeypatch.setattr(redecode, "lacks_punctuation", lambda text, language: "," not in text)
+    monkeypatch.setattr(transcribe, "lacks_punctuation", lambda text, language: "," not in text)
     assert "," in recognise(engine, request).text
+    monkeypatch.setattr(transcribe, "lacks_punctuation", lambda text, language: True)
+    assert "," not in recognise(engine, request).text, "the second text lacks them too"

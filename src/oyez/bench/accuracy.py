@@ -23,7 +23,7 @@ from oyez.engines.base import (
     VoiceDetector,
 )
 from oyez.engines.whisper.tokens import whisper_code
-from oyez.engines.whisper_ct2.files import find_files
+from oyez.engines.whisper_ct2 import find_files
 from oyez.files.media import MediaError, read_media
 from oyez.turns.endpointing import Endpointer, EndpointerSettings, TurnEnd, TurnStart
 

@@ -12,7 +12,7 @@ import numpy as np
 from oyez.audio.pcm import SAMPLE_RATE, Samples
 from oyez.bench.scoring import same_words
 from oyez.engines.base import EmotionTracker, Purpose, Recogniser, VoiceDetector
-from oyez.engines.emotion.linear import Neutral
+from oyez.engines.emotion import Neutral
 from oyez.protocol.client_events import (
     AudioAppend,
     AudioCommit,

@@ -202,8 +202,7 @@ def remove(settings: Settings, name: str) -> None:
 def _add(models_dir: Path, name: str, directory: Path, origin: str, link: bool = False) -> None:
     from oyez.cli.terminal import byte_progress
     from oyez.engines import library
-    from oyez.engines.whisper.inspection import inspect_model
-    from oyez.engines.whisper.weights import WeightsError
+    from oyez.engines.whisper.weights import WeightsError, inspect_model
 
     try:
         found = inspect_model(directory)

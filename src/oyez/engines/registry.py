@@ -6,12 +6,11 @@ from importlib import import_module
 from typing import Any
 
 from oyez.engines.base import EmotionClassifier, RecogniserClass, VoiceDetector
-from oyez.engines.emotion.linear import LinearClassifier, Neutral
-from oyez.engines.emotion.weights import EmotionWeights, find_weights
+from oyez.engines.emotion import EmotionWeights, LinearClassifier, Neutral, find_weights
 
 RECOGNISERS: dict[str, str] = {
     "fake": "oyez.engines.fake:FakeRecogniser",
-    "whisper-onnx": "oyez.engines.whisper_onnx:WhisperOnnx",
+    "whisper-onnx": "oyez.engines.whisper_onnx.engine:WhisperOnnx",
     "whisper-ct2": "oyez.engines.whisper_ct2:WhisperCt2",
 }
 """Name to "module:class". Each class is a `RecogniserClass`."""
@@ -58,7 +57,7 @@ def load_emotion_classifier(
 ) -> EmotionClassifier:
     """Load the emotion classifier called `name`, for a recogniser with this `Info.feature_space`.
 
-    name: "off", one of `weights.SHIPPED`, or the path of a file that `research/emotion` wrote.
+    name: "off", one of `emotion.SHIPPED`, or the path of a file that `research/emotion` wrote.
     If the weights were trained on another feature space, the classifier answers `neutral` for
     everything. min_confidence: less probable emotions are answered as `neutral`.
 

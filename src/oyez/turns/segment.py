@@ -18,8 +18,7 @@ from enum import Enum, auto
 
 from oyez.audio.pcm import SAMPLE_RATE
 from oyez.engines.base import WINDOW_SAMPLES, Hypothesis, Piece, Purpose
-from oyez.engines.language_prior import FLAT, Prior, likeliest
-from oyez.turns.language import prior_after, prior_favouring
+from oyez.engines.language_prior import FLAT, Prior, likeliest, prior_after, prior_favouring
 from oyez.turns.stabilizer import (
     CUT_MARGIN_SAMPLES,
     WHOLE_AUDIO,
@@ -59,12 +58,6 @@ class SegmentSettings:
     """Whether partials are requested."""
     speculation: bool = True
     """Whether a final is requested before its audio is known to be complete."""
-
-    @property
-    def silence_before_final_samples(self) -> int:
-        """A speculative final is requested after this much silence."""
-        early_enough = min(self.min_silence_for_final_samples, self.silence_samples // 2)
-        return max(self.tail_samples, early_enough)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +103,7 @@ class State(Enum):
     """The final of all speech so far could not be recognised."""
 
 
-_MAY_FOLLOW = {
+TRANSITIONS = {
     State.SILENT: {State.SPEECH},
     State.SPEECH: {State.SPEECH, State.AWAITING, State.SILENT},
     # Back to SPEECH when speech resumes: a final without it is only one more hypothesis. Back to
@@ -145,16 +138,13 @@ class Segment:
         """The segment's text so far."""
         self.language_prior = language_prior
         """The languages to expect, given the finals before the segment."""
-        self._settings = settings
-        self._language = language
+        self._settings, self._language = settings, language
         self._state = State.SILENT
         self._position = start
         # Where its audio ends; None while the segment is open
         self._end: int | None = None
-        # Where its first speech begins; `start` while there is none
-        self._speech_start = start
-        # Where its latest speech ends; `start` while there is none
-        self._speech_end = start
+        # Where its first speech begins and its latest ends; `start` while there is none
+        self._speech_start = self._speech_end = start
         self._speech_spans: list[Span] = []
         # Where the audio of the requested final ends; it means nothing before one is requested
         self._final_end = start
@@ -203,21 +193,19 @@ class Segment:
     def language_changed(self) -> bool:
         """Whether the final is there, but would be decoded in another language with the current
         `language_prior`: it was requested before all finals in front of it were there."""
-        final = self.final
-        if final is None or not final.language_scores:
+        if not (self.final and (scores := self.final.language_scores)):
             return False
-        scores, samples = final.language_scores, self._final_samples
-        then = likeliest(self._final_prior, scores, samples)
-        return then != likeliest(self.language_prior, scores, samples)
+        priors = (self._final_prior, self.language_prior)
+        then, now = (likeliest(prior, scores, self._final_samples) for prior in priors)
+        return then != now
 
     @property
     def language_prior_after(self) -> Prior:
         """The languages to expect after this segment. A final without words, which is noise,
         changes nothing."""
-        final = self.final
-        if final is None or not final.pieces:
+        if not (self.final and self.final.pieces):
             return self.language_prior
-        return prior_after(self.language_prior, final.language_scores, self._final_samples)
+        return prior_after(self.language_prior, self.final.language_scores, self._final_samples)
 
     @property
     def answered_samples(self) -> int:
@@ -244,11 +232,10 @@ class Segment:
         if self._state is State.SILENT:
             self._speech_start = begin
             self._next_partial = begin + self._settings.first_partial_samples
-            self._enter(State.SPEECH)
         elif self._state is not State.SPEECH:
             # Speech resumed after a pause: show its first words soon
             self._next_partial = end + self._settings.interval_before_words_samples
-            self._enter(State.SPEECH)
+        self._enter(State.SPEECH)
         self._speech_end = end
         if self._speech_spans and self._speech_spans[-1][1] >= begin:
             begin = self._speech_spans.pop()[0]
@@ -256,12 +243,12 @@ class Segment:
 
     def next_request(self) -> RecognitionNeed | None:
         """Return what should be recognised now, if anything. Call it once after each `feed`."""
-        if self._state is State.SILENT:
+        if self._state is not State.SPEECH:
             return None
         if self._position == self._speech_end:  # speech goes on
             return self._request_partial()
         if self._settings.speculation and self.silent_samples >= self._silence_before_final:
-            return self._request_final(speculative=True) if self._state is State.SPEECH else None
+            return self._request_final(speculative=True)
         return None
 
     def close(self, end: int) -> RecognitionNeed | None:
@@ -320,7 +307,7 @@ class Segment:
             self.stabilizer = Stabilizer(carried_over, previous.stabilizer.language)
 
     def _enter(self, state: State) -> None:
-        assert state in _MAY_FOLLOW[self._state], f"{state} cannot follow {self._state}"
+        assert state in TRANSITIONS[self._state], f"{state} cannot follow {self._state}"
         self._state = state
 
     def _counts(self, need: RecognitionNeed) -> bool:
@@ -332,8 +319,7 @@ class Segment:
         """Leave out words behind the end of a segment that was closed in the meantime."""
         if self._end is None:
             return hypothesis
-        limit = self._end - self.audio_start + CUT_MARGIN_SAMPLES
-        count = count_before(hypothesis.pieces, limit)
+        count = count_before(hypothesis.pieces, self._end - self.audio_start + CUT_MARGIN_SAMPLES)
         return replace(hypothesis, pieces=hypothesis.pieces[:count])
 
     @property
@@ -363,23 +349,20 @@ class Segment:
     def _silence_before_final(self) -> int:
         """The silence after which a final is requested. A segment without any words so far does
         not wait for a hesitation to end: its final may show the first ones."""
-        if self.stabilizer.hypothesis:
-            return self._settings.silence_before_final_samples
-        return self._settings.tail_samples
+        settings = self._settings
+        if not self.stabilizer.hypothesis:
+            return settings.tail_samples
+        early_enough = min(settings.min_silence_for_final_samples, settings.silence_samples // 2)
+        return max(settings.tail_samples, early_enough)
 
     def _request_partial(self) -> RecognitionNeed | None:
         if self._position < self._next_partial or not self._settings.partials:
             return None
         self._next_partial = self._position + self._settings.replace_after_samples
-        words = self.stabilizer
-        interval = self._settings.interval_samples
-        if not words.hypothesis:
-            interval = self._settings.interval_before_words_samples
+        words, settings = self.stabilizer, self._settings
         # Confirmed words fix the language; before, the last one shown is only favoured
         language = self._language or (words.language if words.confirmed else None)
         prior = self.language_prior
-        if language is None:
-            prior = prior_favouring(prior, words.language)
         audio_samples = self._position - self.audio_start
         tail = audio_tail(words.confirmed, audio_samples, language or "en")
         return RecognitionNeed(
@@ -387,9 +370,11 @@ class Segment:
             Purpose.PARTIAL,
             self.audio_start + tail.offset_samples,
             self._position,
-            due_samples=interval,
+            due_samples=settings.interval_samples
+            if words.hypothesis
+            else settings.interval_before_words_samples,
             language=language,
-            language_prior=prior,
+            language_prior=prior if language else prior_favouring(prior, words.language),
             prefix=tail.pieces_inside(words.confirmed),
             hint=tail.pieces_inside(words.hypothesis),
             tail=tail,

@@ -15,10 +15,11 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from oyez.engines.whisper.inspection import Sizes
-from oyez.engines.whisper_onnx.encoder_input import MASKED
+from oyez.engines.whisper.weights import Sizes
 from oyez.engines.whisper_onnx.phrase_boost import NO_TERMS, START, TermState, TermTree
 
+MASKED = -1e9
+"""Added to the attention on a position, or the logit of a token, that is excluded."""
 MIN_PROBABILITY = 1e-12
 """Lower probabilities are raised to this before their logarithm is taken."""
 DISCOURAGED = -4.0
@@ -48,8 +49,6 @@ class Row:
     positions: list[int] = field(default_factory=list)
     """For each token, the encoder position with most attention while the next token was predicted.
     It estimates where the token's audio ends."""
-    end_probability: float = 0.0
-    """Probability of the end of text where it was chosen; 0 if decoding was cut off."""
 
     def truncate(self, length: int) -> None:
         """Remove all tokens from `length` on."""
@@ -75,29 +74,23 @@ class Encoded:
         """Join several batches into one. Shorter ones are padded with masked positions."""
         if len(parts) == 1:
             return parts[0]
-        longest = max(part.bias.shape[-1] for part in parts)
-        bias = _joined([part.bias for part in parts], -1, longest, MASKED)
+        bias = _joined([part.bias for part in parts], -1, MASKED)
         states = {
-            name: _joined(
-                [part.states[name] for part in parts], -1 if name[0] == "k" else -2, longest, 0
-            )
+            name: _joined([part.states[name] for part in parts], -1 if name[0] == "k" else -2, 0)
             for name in parts[0].states
         }
         return cls(states, bias)
 
 
-def _joined(arrays: Sequence[Floats], axis: int, size: int, padding: float) -> Floats:
-    """Join arrays along their first axis, after padding each to `size` along `axis`."""
-    shape = list(arrays[0].shape)
-    shape[0], shape[axis] = sum(len(array) for array in arrays), size
-    whole = np.full(shape, padding, np.float32)
-    row = 0
+def _joined(arrays: Sequence[Floats], axis: int, padding: float) -> Floats:
+    """Join arrays along their first axis, after padding each to the longest along `axis`."""
+    longest = max(array.shape[axis] for array in arrays)
+    padded = []
     for array in arrays:
-        place: list[slice] = [slice(None)] * len(shape)
-        place[0], place[axis] = slice(row, row + len(array)), slice(array.shape[axis])
-        whole[tuple(place)] = array
-        row += len(array)
-    return whole
+        widths = [(0, 0)] * array.ndim
+        widths[axis] = (0, longest - array.shape[axis])
+        padded.append(np.pad(array, widths, constant_values=padding))
+    return np.concatenate(padded)
 
 
 class Cache:
@@ -160,11 +153,11 @@ class Decoder:
         """
         lengths = np.array([len(block) for block in blocks])
         tokens = _rectangle(blocks)
-        column = np.arange(tokens.shape[1])
+        width, past = tokens.shape[1], cache.valid.shape[1]
+        column = np.arange(width)
         real = column < lengths[:, None]
         start = cache.valid.sum(1)[:, None]
-        seen = np.concatenate([cache.valid, real], axis=1)[:, None, None]
-        width, past = tokens.shape[1], cache.valid.shape[1]
+        valid = np.concatenate([cache.valid, real], axis=1)
         causal = np.tri(width, past + width, past, dtype=bool)
         inputs: dict[str, Any] = {
             "tokens": tokens,
@@ -172,14 +165,14 @@ class Decoder:
             "rows": _rectangle(predict_after)[:, :, None],
             "token_bias": token_bias,
             "marks": self._probes if probes is None else np.array(probes, np.int64),
-            "bias": np.where(seen & causal, 0, MASKED).astype(np.float32),
+            "bias": np.where(valid[:, None, None] & causal, 0, MASKED).astype(np.float32),
             "cross_bias": encoded.bias,
             **encoded.states,
             **{f"past_{name}": state for name, state in cache.states.items()},
         }
         results = dict(zip(self._outputs, self._session.run(None, inputs), strict=True))
         cache.states = {name: results[f"new_{name}"] for name in cache.states}
-        cache.valid = np.concatenate([cache.valid, real], axis=1)
+        cache.valid = valid
         return Predicted(
             results["top_tokens"], results["top_odds"], results["mark_odds"], results["attention"]
         )

@@ -24,7 +24,7 @@ from oyez.engines.base import (
 from oyez.engines.whisper.mel import POSITION_SAMPLES
 from oyez.engines.whisper.tokens import Tokens
 from oyez.engines.whisper.weights import Source, in_directory, packaged
-from oyez.engines.whisper_onnx.encoder_input import MARGIN_POSITIONS
+from oyez.engines.whisper_onnx.encoder import MARGIN_POSITIONS
 from oyez.engines.whisper_onnx.graph import FEATURE_LAYERS
 from oyez.engines.whisper_onnx.prepare import Prepared, prepare
 from oyez.engines.whisper_onnx.redecode import MAX_ROUNDS, plan_redecoding
@@ -36,8 +36,6 @@ SMALL_WIDTH = 512
 on one thread each get more done than calls that share threads. A wider model needs all threads for
 each request."""
 
-_LAYERS = "-".join(map(str, FEATURE_LAYERS))
-
 
 class WhisperOnnx:
     """Whisper that encodes only the audio that is there. See `Recogniser`."""
@@ -46,16 +44,18 @@ class WhisperOnnx:
 
     def __init__(self, prepared: Prepared, tokens: Tokens, threads: int, digest: str) -> None:
         """digest: SHA-256 of the weights."""
-        parallel = threads if prepared.sizes.width <= SMALL_WIDTH else 1
+        sizes = prepared.sizes
+        parallel = threads if sizes.width <= SMALL_WIDTH else 1
         encoder = _session(prepared.encoder, threads // parallel)
         decoder = _session(prepared.decoder, threads // parallel)
-        self._transcriber = Transcriber(encoder, decoder, prepared.sizes, tokens)
+        self._transcriber = Transcriber(encoder, decoder, sizes, tokens)
+        layers = "-".join(map(str, FEATURE_LAYERS))
         self._info = Info(
             name="whisper-onnx",
             languages=LANGUAGES,
-            max_samples=(prepared.sizes.positions - MARGIN_POSITIONS) * POSITION_SAMPLES,
+            max_samples=(sizes.positions - MARGIN_POSITIONS) * POSITION_SAMPLES,
             max_batch=MAX_BATCH,
-            feature_space=f"whisper-{digest[:16]}-layers-{_LAYERS}",
+            feature_space=f"whisper-{digest[:16]}-layers-{layers}",
             parallel=parallel,
             has_speech_model=True,
         )
@@ -72,7 +72,7 @@ class WhisperOnnx:
             OSError: `options.cache_dir` cannot be written.
         """
         source = _source(options.model)
-        tokens = Tokens(source.read_tokenizer(), source.read_config())
+        tokens = source.read_tokens()
         prepared = prepare(source, Path(options.cache_dir))
         return cls(prepared, tokens, options.threads, source.digest)
 
@@ -84,17 +84,13 @@ class WhisperOnnx:
     def recognise(self, requests: Sequence[Request]) -> list[Hypothesis | RecognitionError]:
         """Answer every request, in order; see `Recogniser.recognise`."""
         longest = self._info.max_samples
-        answers: list[Hypothesis | RecognitionError] = [
-            RecognitionError(f"audio of {len(request.samples)} samples is longer than {longest}")
-            for request in requests
+        fitting = {i: each for i, each in enumerate(requests) if len(each.samples) <= longest}
+        answers = self._redecode(requests, self._answer(fitting))
+        too_long = "audio of {} samples is longer than {}"
+        return [
+            answers.get(i) or RecognitionError(too_long.format(len(each.samples), longest))
+            for i, each in enumerate(requests)
         ]
-        fitting = {
-            i: request for i, request in enumerate(requests) if len(request.samples) <= longest
-        }
-        first = self._answer(fitting)
-        for index, hypothesis in self._redecode(requests, first).items():
-            answers[index] = hypothesis
-        return answers
 
     def features(self, samples: Samples) -> NDArray[np.float32]:
         """Return `Hypothesis.features` of this audio without decoding it: means over time of the

@@ -13,9 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto
 
-from oyez.engines.whisper.inspection import Sizes
-from oyez.engines.whisper.weights import Arrays
-from oyez.engines.whisper_onnx.quantised_graph import QuantisedGraph
+from oyez.engines.onnx_graph import MICROSOFT, QuantisedGraph
+from oyez.engines.whisper.weights import Arrays, Sizes
 
 CANDIDATES = 32
 """How many tokens get exact logits: the likeliest ones by rough logits."""
@@ -41,9 +40,8 @@ def encoder(arrays: Arrays) -> ModelProto:
             [batch, heads, width / heads, n] and [batch, heads, n, width / heads].
         features: float32 [batch, len(FEATURE_LAYERS), width], means over time.
     """
-    sizes = Sizes.of(arrays)
-    net = _Transformer(arrays, sizes, many_rows=True)
-    graph = net.graph
+    net = _Transformer(arrays, many_rows=True)
+    graph, sizes = net.graph, net.sizes
     mel = graph.input("mel", TensorProto.FLOAT, "batch", sizes.bands, "frames")
     sources = graph.input("sources", TensorProto.INT64, "batch", "n")
     positions = graph.input("positions", TensorProto.INT64, "batch", "n")
@@ -96,9 +94,8 @@ def decoder(arrays: Arrays, alignment_heads: Sequence[tuple[int, int]]) -> Model
         new_key_0, new_value_0 and so on: the cache with the new tokens, float32
             [batch, heads, p + t, width / heads].
     """
-    sizes = Sizes.of(arrays)
-    net = _Transformer(arrays, sizes, many_rows=False)
-    graph = net.graph
+    net = _Transformer(arrays, many_rows=False)
+    graph, sizes = net.graph, net.sizes
     new = graph.input("tokens", TensorProto.INT64, "batch", "t")
     positions = graph.input("positions", TensorProto.INT64, "batch", "t")
     rows = graph.input("rows", TensorProto.INT64, "batch", "r", 1)
@@ -109,22 +106,20 @@ def decoder(arrays: Arrays, alignment_heads: Sequence[tuple[int, int]]) -> Model
 
     embeddings = arrays["decoder/embeddings/weight"]
     words = graph.constant(embeddings)
-    x = graph.op("Gather", words, new)
-    x = graph.op("Cast", x, to=TensorProto.FLOAT)
+    x = graph.op("Cast", graph.op("Gather", words, new), to=TensorProto.FLOAT)
     table = net.floats("decoder/position_encodings/encodings")
     x = graph.op("Add", x, graph.op("Gather", table, positions))
     aligning = []
     for layer in range(sizes.decoder_layers):
         name = f"decoder/layer_{layer}"
         x = graph.op("Add", x, net.cached_attention(x, f"{name}/self_attention", bias, layer))
-        heads = [head for at, head in alignment_heads if at == layer]
         added, weights = net.cross_attention(x, f"{name}/attention", cross_bias, layer)
         x = graph.op("Add", x, added)
-        if heads:
+        if heads := [head for at, head in alignment_heads if at == layer]:
             aligning.append(graph.op("Gather", weights, graph.integers(*heads), axis=1))
         x = graph.op("Add", x, net.feed_forward(x, f"{name}/ffn"))
     x = graph.op("GatherND", net.norm(x, "decoder/layer_norm"), rows, batch_dims=1)
-    logits = graph.rough_linear(x, embeddings)
+    logits = graph.rough_linear(x, embeddings.astype(np.float32))
     rough = graph.op("Softmax", graph.op("Add", logits, token_bias), axis=-1)
     _, likely = graph.ops("TopK", 2, rough, graph.integers(CANDIDATES), axis=-1)
     exact = net.corrected(rough, logits, x, table=words, tokens=likely)
@@ -134,9 +129,9 @@ def decoder(arrays: Arrays, alignment_heads: Sequence[tuple[int, int]]) -> Model
     graph.output("top_tokens", best, TensorProto.INT64)
     logits, x = (graph.op("Gather", part, graph.integers(0), axis=1) for part in (logits, x))
     rough = graph.op("Softmax", logits, axis=-1)
-    each = graph.op(
-        "Expand", marks, graph.op("Concat", net.rows_of(x), graph.op("Shape", marks), axis=0)
-    )
+    rows_of_x = graph.op("Shape", x, start=0, end=2)
+    shape = graph.op("Concat", rows_of_x, graph.op("Shape", marks), axis=0)
+    each = graph.op("Expand", marks, shape)
     probabilities = net.corrected(rough, logits, x, table=words, tokens=each)
     graph.output("mark_odds", graph.op("Squeeze", probabilities, graph.integers(1)))
     heads_by_time = graph.op("Concat", *aligning, axis=1)
@@ -148,10 +143,14 @@ def decoder(arrays: Arrays, alignment_heads: Sequence[tuple[int, int]]) -> Model
 class _Transformer:
     """The layers that both graphs are made of."""
 
-    def __init__(self, arrays: Arrays, sizes: Sizes, *, many_rows: bool) -> None:
-        self.graph = QuantisedGraph(many_rows=many_rows)
+    def __init__(self, arrays: Arrays, *, many_rows: bool) -> None:
+        """many_rows: whether the graph is used on hundreds of rows at once."""
+        self.graph = QuantisedGraph("whisper")
+        self.sizes = Sizes.of(arrays)
         self._arrays = arrays
-        self._sizes = sizes
+        self._head_width = self.sizes.width // self.sizes.heads
+        graph = self.graph
+        self._product = graph.linear_by_channel if many_rows else graph.linear_by_block
 
     def floats(self, name: str) -> str:
         """Add an array of the weights as float32."""
@@ -166,7 +165,7 @@ class _Transformer:
         weight, bias = self._array(f"{name}/weight"), self._array(f"{name}/bias")
         weight[:scaled] *= self._head_width**-0.5
         bias[:scaled] *= self._head_width**-0.5
-        return self.graph.linear(x, weight, bias)
+        return self._product(x, weight, bias)
 
     def norm(self, x: str, name: str) -> str:
         """Add a layer normalisation."""
@@ -193,15 +192,10 @@ class _Transformer:
 
     def self_attention(self, x: str, name: str, bias: str) -> str:
         """Add the encoder's self-attention. bias: [batch, 1, n, n]."""
-        graph = self.graph
         joined = self.linear(self.norm(x, f"{name}/layer_norm"), f"{name}/linear_0")
-        parts = graph.ops("Split", 3, joined, axis=-1, num_outputs=3)
-        mixed = graph.op(
-            "MultiHeadAttention",
-            *parts,
-            *("", "", bias),
-            domain="com.microsoft",
-            num_heads=self._sizes.heads,
+        inputs = (*self.graph.ops("Split", 3, joined, axis=-1, num_outputs=3), "", "", bias)
+        mixed = self.graph.op(
+            "MultiHeadAttention", *inputs, domain=MICROSOFT, num_heads=self.sizes.heads
         )
         return self.linear(mixed, f"{name}/linear_1")
 
@@ -209,15 +203,13 @@ class _Transformer:
         """Add the decoder's self-attention, with its inputs and outputs for the cache."""
         graph = self.graph
         x = self.norm(x, f"{name}/layer_norm")
-        joined = self.linear(x, f"{name}/linear_0", scaled=self._sizes.width)
+        joined = self.linear(x, f"{name}/linear_0", scaled=self.sizes.width)
         parts = graph.ops("Split", 3, joined, axis=-1, num_outputs=3)
         query, key, value = (self.split_heads(part) for part in parts)
-        key = graph.op(
-            "Concat", self._state(f"past_key_{layer}", "p", self._head_width), key, axis=2
-        )
-        value = graph.op(
-            "Concat", self._state(f"past_value_{layer}", "p", self._head_width), value, axis=2
-        )
+        past_key = self._state(f"past_key_{layer}", "p", self._head_width)
+        past_value = self._state(f"past_value_{layer}", "p", self._head_width)
+        key = graph.op("Concat", past_key, key, axis=2)
+        value = graph.op("Concat", past_value, value, axis=2)
         graph.output(f"new_key_{layer}", key)
         graph.output(f"new_value_{layer}", value)
         across = graph.op("Transpose", key, perm=[0, 1, 3, 2])
@@ -227,7 +219,7 @@ class _Transformer:
         """Add the decoder's attention to the encoder's output. Returns what to add to `x`, and the
         attention weights [batch, heads, t, n]."""
         x = self.norm(x, f"{name}/layer_norm")
-        query = self.linear(x, f"{name}/linear_0", scaled=self._sizes.width)
+        query = self.linear(x, f"{name}/linear_0", scaled=self.sizes.width)
         key = self._state(f"key_{layer}", self._head_width, "n")
         value = self._state(f"value_{layer}", "n", self._head_width)
         mixed, weights = self._attend(self.split_heads(query), key, value, bias)
@@ -250,16 +242,12 @@ class _Transformer:
         change = graph.op("ReduceSum", graph.op("Sub", corrected, was), over)
         return graph.op("Div", corrected, graph.op("Add", change, graph.number(1)))
 
-    def rows_of(self, x: str) -> str:
-        """Add the first two dimensions of `x`."""
-        return self.graph.op("Shape", x, start=0, end=2)
-
     def split_heads(self, x: str, *, across: bool = False) -> str:
         """Reshape [batch, n, width] to [batch, heads, n, width / heads].
 
         across: whether the last two dimensions are swapped.
         """
-        shape = self.graph.integers(0, 0, self._sizes.heads, self._head_width)
+        shape = self.graph.integers(0, 0, self.sizes.heads, self._head_width)
         order = [0, 2, 3, 1] if across else [0, 2, 1, 3]
         return self.graph.op("Transpose", self.graph.op("Reshape", x, shape), perm=order)
 
@@ -272,15 +260,11 @@ class _Transformer:
         scores = graph.op("MatMul", query, key)
         weights = graph.op("Softmax", graph.op("Add", scores, bias), axis=-1)
         mixed = graph.op("Transpose", graph.op("MatMul", weights, value), perm=[0, 2, 1, 3])
-        merged = graph.op("Reshape", mixed, graph.integers(0, 0, self._sizes.width))
+        merged = graph.op("Reshape", mixed, graph.integers(0, 0, self.sizes.width))
         return merged, weights
 
     def _state(self, name: str, *shape: str | int) -> str:
-        return self.graph.input(name, TensorProto.FLOAT, "batch", self._sizes.heads, *shape)
+        return self.graph.input(name, TensorProto.FLOAT, "batch", self.sizes.heads, *shape)
 
     def _array(self, name: str) -> NDArray[np.float32]:
         return self._arrays[name].astype(np.float32)
-
-    @property
-    def _head_width(self) -> int:
-        return self._sizes.width // self._sizes.heads

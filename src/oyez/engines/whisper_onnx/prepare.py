@@ -16,8 +16,14 @@ from typing import Any
 import onnx
 import onnxruntime
 
-from oyez.engines.whisper.inspection import Sizes, check, require_floats
-from oyez.engines.whisper.weights import Source
+from oyez.engines.whisper.weights import (
+    Sizes,
+    Source,
+    WeightsError,
+    check,
+    is_quantised,
+    sha256_of,
+)
 from oyez.engines.whisper_onnx import graph
 
 BUILDER_VERSION = 6
@@ -54,8 +60,7 @@ def prepare(source: Source, cache_dir: Path) -> Prepared:
             logger.warning("the prepared model in %s is built anew: %s", directory, fault)
         cache_dir.mkdir(parents=True, exist_ok=True)
         _publish(_build(source, cache_dir), directory)
-    values = json.loads((directory / SIZES).read_text())
-    sizes = Sizes(**values["sizes"])
+    sizes = Sizes(**json.loads((directory / SIZES).read_text())["sizes"])
     return Prepared(directory / ENCODER, directory / DECODER, sizes)
 
 
@@ -90,18 +95,13 @@ def _fault(directory: Path) -> str | None:
         if _sha256_of(expected["sizes"]) != expected["sha256"][SIZES]:
             return f"{SIZES} is damaged"
         for name in (ENCODER, DECODER):
-            if _sha256(directory / name) != expected["sha256"][name]:
+            if sha256_of(directory / name) != expected["sha256"][name]:
                 return f"{name} is damaged"
     except OSError as error:
         return f"{Path(error.filename or directory).name}: {error.strerror}"
     except (ValueError, KeyError, TypeError):
         return f"{SIZES} is damaged"
     return None
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _sha256_of(sizes: dict[str, int]) -> str:
@@ -111,18 +111,21 @@ def _sha256_of(sizes: dict[str, int]) -> str:
 def _build(source: Source, cache_dir: Path) -> Path:
     started = time.monotonic()
     logger.info("preparing the Whisper weights for this machine (once)")
-    arrays = source.read_arrays()
-    require_floats(arrays)
-    check(arrays, source.read_config())
-    heads = [(layer, head) for layer, head in source.read_config()["alignment_heads"]]
+    arrays, config = source.read_arrays(), source.read_config()
+    if is_quantised(arrays):  # the graphs quantise by themselves
+        raise WeightsError(
+            "its weights are quantised, which the engine whisper-onnx does not read: convert the "
+            "model with --quantization float16, or choose --engine whisper-ct2"
+        )
+    sizes = asdict(check(arrays, config))
+    heads = [(layer, head) for layer, head in config["alignment_heads"]]
     directory = Path(tempfile.mkdtemp(prefix=".preparing-", dir=cache_dir))
     try:
         onnx.save(graph.encoder(arrays), directory / ENCODER)
         logger.info("encoder built, %.1f s", time.monotonic() - started)
         onnx.save(graph.decoder(arrays, heads), directory / DECODER)
         logger.info("decoder built, %.1f s", time.monotonic() - started)
-        sizes = asdict(Sizes.of(arrays))
-        digests = {name: _sha256(directory / name) for name in (ENCODER, DECODER)}
+        digests = {name: sha256_of(directory / name) for name in (ENCODER, DECODER)}
         digests[SIZES] = _sha256_of(sizes)
         (directory / SIZES).write_text(json.dumps({"sizes": sizes, "sha256": digests}))
         for name in (ENCODER, DECODER, SIZES):

@@ -14,18 +14,16 @@ import numpy as np
 import onnxruntime
 
 from oyez.audio.pcm import SAMPLE_RATE, Samples
-from oyez.engines.base import LANGUAGES, SPACELESS, Hypothesis, Piece, Purpose, Request
+from oyez.engines.base import SPACELESS, Hypothesis, Piece, Purpose, Request
 from oyez.engines.language_prior import is_possible, likeliest
 from oyez.engines.whisper.hallucination import (
     SILENCE_CHECK_NO_SPEECH,
     is_as_likely_in_silence,
     is_invented,
 )
-from oyez.engines.whisper.inspection import Sizes
-from oyez.engines.whisper.mel import POSITION_SAMPLES, LogMel
-from oyez.engines.whisper.tokens import Tokens, tokens_of
-from oyez.engines.whisper_onnx import encoder_input
-from oyez.engines.whisper_onnx.beam_search import BeamSearch
+from oyez.engines.whisper.mel import POSITION_SAMPLES
+from oyez.engines.whisper.tokens import Tokens, most_tokens, tokens_of
+from oyez.engines.whisper.weights import Sizes
 from oyez.engines.whisper_onnx.decoder import (
     Cache,
     Decoder,
@@ -35,9 +33,10 @@ from oyez.engines.whisper_onnx.decoder import (
     text_probabilities,
     token_bias,
 )
-from oyez.engines.whisper_onnx.greedy_search import GreedySearch
+from oyez.engines.whisper_onnx.encoder import EncodedAudio, Encoder
 from oyez.engines.whisper_onnx.phrase_boost import PhraseBoost
-from oyez.engines.whisper_onnx.redecode import COMMA_BONUS, COMMAS, PunctuationRedecoder
+from oyez.engines.whisper_onnx.redecode import COMMA_BONUS, COMMAS, lacks_punctuation
+from oyez.engines.whisper_onnx.search import BeamSearch, GreedySearch
 
 SCRIPTS = {"hi": "DEVANAGARI", "th": "THAI"}
 """Languages for which tokens of other scripts are discouraged. The model tends to write them in
@@ -47,10 +46,6 @@ so."""
 ATTENTION_LAG_SAMPLES = SAMPLE_RATE // 10
 """How far attention is past the end of a word when the word is written, because it already moves to
 the next one. Median over 195 words of synthesised speech in four languages."""
-MAX_TOKENS_PER_SECOND = 30
-"""More than in the fastest speech, in scripts that need several tokens for a character."""
-SPARE_TOKENS = 16
-"""Added to the limit of tokens, for very short audio."""
 OVERRULING_SCORE = 0.95
 """A language that was asked for is overruled only if another one has at least this score."""
 OVERRULED_SCORE = 0.01
@@ -66,14 +61,16 @@ class _Utterance:
     """One request while it is worked on."""
 
     request: Request
-    encoded: Encoded
-    features: Floats
-    audio_positions: int
-    """Encoder positions of audio."""
+    audio: EncodedAudio
     language: str = ""
     scores: Mapping[str, float] = field(default_factory=dict)
     no_speech: float = 0.0
     row: Row = field(default_factory=lambda: Row((), (), 0, 0))
+
+    @property
+    def script(self) -> str:
+        """The only script to write, if others are discouraged; else ""."""
+        return SCRIPTS.get(self.language, "")
 
 
 class Transcriber:
@@ -90,34 +87,24 @@ class Transcriber:
         self._sizes = sizes
         self._tokens = tokens
         self._phrase_boost = PhraseBoost(tokens)
-        self._log_mel = LogMel(sizes.bands)
-        self._encoder = encoder
-        self._encoder_outputs = [output.name for output in encoder.get_outputs()]
+        self._encoder = Encoder(encoder, sizes)
         self._decoder = Decoder(decoder, sizes, [tokens.no_speech, *tokens.language_ids.values()])
-        self._searches = {"": self._search()}
-        for script in SCRIPTS.values():
-            self._searches[script] = self._search(tokens.outside_script(script))
-        self._punctuation = PunctuationRedecoder(self._comma_search(), tokens)
+        rules = (self._decoder, tokens.end, tokens.suppressed, tokens.suppressed_first)
+        # for each script, the searches for partials and for finals
+        self._searches: dict[str, tuple[GreedySearch, BeamSearch]] = {}
+        for script in ("", *SCRIPTS.values()):
+            discouraged = tokens.outside_script(script) if script else ()
+            searches = GreedySearch(*rules, discouraged), BeamSearch(*rules, discouraged)
+            self._searches[script] = searches
+        commas = dict.fromkeys(tokens.with_text(COMMAS), COMMA_BONUS)
+        self._comma_search = BeamSearch(*rules, boosted=commas)
         self._no_bias = np.zeros(sizes.vocabulary, np.float32)
         self._text_bias = token_bias(sizes, tokens.end, tokens.suppressed)
-        silence = Request(np.zeros(SAMPLE_RATE, np.float32), Purpose.FINAL)
-        self._encoded_silence = self._encode(silence).encoded
-
-    def _search(self, discouraged: tuple[int, ...] = ()) -> tuple[GreedySearch, BeamSearch]:
-        """Return the searches for partials and for finals."""
-        tokens = self._tokens
-        rules = (self._decoder, tokens.end, tokens.suppressed, tokens.suppressed_first)
-        greedy = GreedySearch(*rules, discouraged=discouraged)
-        return greedy, BeamSearch(*rules, discouraged=discouraged)
-
-    def _comma_search(self) -> BeamSearch:
-        tokens = self._tokens
-        rules = (self._decoder, tokens.end, tokens.suppressed, tokens.suppressed_first)
-        return BeamSearch(*rules, boosted=dict.fromkeys(tokens.with_text(COMMAS), COMMA_BONUS))
+        self._silence = self._encoder.encode(np.zeros(SAMPLE_RATE, np.float32)).encoded
 
     def transcribe(self, requests: Sequence[Request]) -> list[Hypothesis]:
         """Answer requests that fit the encoder's input, in order."""
-        utterances = [self._encode(request) for request in requests]
+        utterances = [_Utterance(each, self._encoder.encode(each.samples)) for each in requests]
         partials = [each for each in utterances if each.request.purpose is Purpose.PARTIAL]
         # Rounding depends on how many rows are multiplied at once, and may change a near-tie. Each
         # final is decoded alone, so that the same audio always gives the same final.
@@ -132,21 +119,7 @@ class Transcriber:
     def features(self, samples: Samples) -> Floats:
         """Return acoustic features without decoding, [layers, width]; see
         `Hypothesis.features`."""
-        return self._encode(Request(samples, Purpose.FINAL)).features
-
-    def _encode(self, request: Request) -> _Utterance:
-        layout = encoder_input.lay_out([len(request.samples)], self._sizes.positions)
-        inputs = {
-            "mel": self._log_mel(request.samples, 2 * layout.computed_positions + 1)[None],
-            "sources": layout.sources,
-            "positions": layout.positions,
-            "bias": layout.bias,
-            "pooling": layout.pooling,
-        }
-        states = dict(zip(self._encoder_outputs, self._encoder.run(None, inputs), strict=True))
-        features: Floats = states.pop("features")
-        encoded = Encoded(states, layout.bias)
-        return _Utterance(request, encoded, features[0], layout.audio_positions[0])
+        return self._encoder.encode(samples).features
 
     def _decode_as_asked(self, utterances: Sequence[_Utterance]) -> None:
         """Decode in the languages that were asked for, which saves a pass for detection. Decode
@@ -155,23 +128,19 @@ class Transcriber:
             each.language = each.request.language or ""
         for group in _by_script(utterances):
             self._set_scores(group, self._decode(group))
-        overruled = []
-        for each in utterances:
-            if (language := self._choose_language(each)) != each.language:
-                each.language = language
-                overruled.append(each)
+        overruled = [each for each in utterances if self._choose_language(each)]
         for group in _by_script(overruled):
             self._decode(group)
 
     def _detect_and_decode(self, utterances: Sequence[_Utterance]) -> None:
         """Detect the languages in one pass, then decode."""
-        encoded = Encoded.batched([each.encoded for each in utterances])
+        encoded = Encoded.batched([each.audio.encoded for each in utterances])
         cache = Cache(self._sizes, len(utterances))
         start, only = [[self._tokens.start]] * len(utterances), [[0]] * len(utterances)
         predicted = self._decoder.feed(start, encoded, cache, only, self._no_bias)
         self._set_scores(utterances, predicted.probes)
         for each in utterances:
-            each.language = self._choose_language(each)
+            self._choose_language(each)
         for group in _by_script(utterances):
             self._decode(group)
 
@@ -183,37 +152,41 @@ class Transcriber:
         """
         for each in utterances:
             each.row = self._row(each)
-        rows = [each.row for each in utterances]
-        encoded = Encoded.batched([each.encoded for each in utterances])
+        encoded = Encoded.batched([each.audio.encoded for each in utterances])
         cache = Cache(self._sizes, len(utterances))
-        greedy, beam = self._searches[_script(utterances[0])]
-        if utterances[0].request.purpose is Purpose.FINAL:
-            probes = beam.run(rows[0], encoded, cache)
-            self._add_punctuation(utterances[0])
-            return probes
-        return greedy.run(rows, encoded, cache)
+        first = utterances[0]
+        greedy, beam = self._searches[first.script]
+        if first.request.purpose is Purpose.PARTIAL:
+            return greedy.run([each.row for each in utterances], encoded, cache)
+        probes = beam.run(first.row, encoded, cache)
+        self._add_punctuation(first)
+        return probes
 
     def _add_punctuation(self, utterance: _Utterance) -> None:
-        """Decode a Chinese final again if it lacks punctuation between its clauses."""
-        row, language = utterance.row, utterance.language
-        if self._punctuation.applies(row, language):
-            again, cache = self._row(utterance), Cache(self._sizes, 1)
-            utterance.row = self._punctuation.redecode(
-                row, again, language, utterance.encoded, cache
-            )
+        """Decode a Chinese final again if it lacks punctuation between its clauses. The second text
+        is used if it has some."""
+        if self._lacks_punctuation(utterance.row, utterance.language):
+            again = self._row(utterance)
+            self._comma_search.run(again, utterance.audio.encoded, Cache(self._sizes, 1))
+            if not self._lacks_punctuation(again, utterance.language):
+                utterance.row = again
+
+    def _lacks_punctuation(self, row: Row, language: str) -> bool:
+        text = "".join(text for _, _, text in self._tokens.split(row.tokens))
+        return lacks_punctuation(text, language)
 
     def _set_scores(self, utterances: Sequence[_Utterance], probes: Floats) -> None:
         """Set the language scores and the no-speech probability from the probe tokens."""
-        codes = list(self._tokens.language_ids)
-        for each, (no_speech, *row) in zip(utterances, probes.tolist(), strict=True):
-            known = dict(zip(codes, row, strict=True))
-            total = sum(known.values()) or 1.0
+        for each, (no_speech, *languages) in zip(utterances, probes.tolist(), strict=True):
             each.no_speech = no_speech
-            each.scores = {code: known.get(code, 0.0) / total for code in LANGUAGES}
+            each.scores = self._tokens.language_scores(languages)
 
-    def _choose_language(self, utterance: _Utterance) -> str:
-        written_as = self._tokens.written_as(utterance.request.language)
-        return choose_language(utterance.request, utterance.scores, written_as)
+    def _choose_language(self, utterance: _Utterance) -> bool:
+        """Set the language to decode in, by the scores. Return whether it is another one."""
+        before, request = utterance.language, utterance.request
+        written_as = self._tokens.written_as(request.language)
+        utterance.language = choose_language(request, utterance.scores, written_as)
+        return utterance.language != before
 
     def _row(self, utterance: _Utterance) -> Row:
         request = utterance.request
@@ -222,12 +195,11 @@ class Transcriber:
         hint = tokens_of(request.hint)
         hint = hint[len(forced) :] if hint[: len(forced)] == forced else ()
         room = self._sizes.text_positions - len(prompt)
-        seconds = len(request.samples) / SAMPLE_RATE
-        limit = max(0, min(room, round(seconds * MAX_TOKENS_PER_SECOND) + SPARE_TOKENS))
+        limit = max(0, min(room, most_tokens(len(request.samples))))
         has_spaces = utterance.language not in SPACELESS
         terms = self._phrase_boost.tree(request.context, spaces=has_spaces)
-        audio_positions = utterance.audio_positions
-        return Row(prompt, hint[:limit], limit, audio_positions, terms, terms.after(forced))
+        positions = utterance.audio.audio_positions
+        return Row(prompt, hint[:limit], limit, positions, terms, terms.after(forced))
 
     def _hypothesis(self, utterance: _Utterance) -> Hypothesis:
         return Hypothesis(
@@ -235,7 +207,7 @@ class Transcriber:
             language=utterance.language,
             language_scores={} if utterance.request.language else utterance.scores,
             no_speech=utterance.no_speech,
-            features=utterance.features,
+            features=utterance.audio.features,
         )
 
     def _is_invented(self, row: Row, no_speech: float) -> bool:
@@ -244,7 +216,7 @@ class Transcriber:
         if no_speech < SILENCE_CHECK_NO_SPEECH:
             return False
         in_silence = text_probabilities(
-            self._decoder, self._encoded_silence, self._text_bias, row.prompt, row.tokens
+            self._decoder, self._silence, self._text_bias, row.prompt, row.tokens
         )
         return is_as_likely_in_silence(row.tokens, row.probabilities, in_silence)
 
@@ -285,13 +257,9 @@ def choose_language(request: Request, scores: Mapping[str, float], written_as: s
     return detected if is_judged and is_certain else request.language
 
 
-def _script(utterance: _Utterance) -> str:
-    return SCRIPTS.get(utterance.language, "")
-
-
 def _by_script(utterances: Sequence[_Utterance]) -> list[list[_Utterance]]:
     """Group utterances whose tokens are discouraged alike."""
     groups: dict[str, list[_Utterance]] = {}
     for each in utterances:
-        groups.setdefault(_script(each), []).append(each)
+        groups.setdefault(each.script, []).append(each)
     return list(groups.values())

@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 from oyez.engines import registry
 from oyez.engines.base import WINDOW_SAMPLES, VoiceDetector
 from oyez.engines.vad import silero
-from oyez.engines.vad.silero import INITIAL_LOUDNESS, loudness_gains
-from oyez.engines.vad.silero_graph import many_streams
+from oyez.engines.vad.silero import INITIAL_LOUDNESS, loudness_gains, many_streams
 from oyez.turns.endpointing import Endpointer, EndpointerSettings, TurnEnd, TurnStart
 from property.strategies import cuts
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from oyez.engines.whisper_onnx.decoder import Predicted, Row
-from oyez.engines.whisper_onnx.greedy_search import GreedySearch
 from oyez.engines.whisper_onnx.phrase_boost import NO_TERMS, TermTree
+from oyez.engines.whisper_onnx.search import GreedySearch
 
 A, B, END = 0, 1, 2
 PROMPT = 9

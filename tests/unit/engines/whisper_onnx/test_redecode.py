@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,11 +10,9 @@ import pytest
 from oyez.audio.pcm import SAMPLE_RATE
 from oyez.engines.base import Hypothesis, Piece, Purpose, Request
 from oyez.engines.whisper.tokens import Tokens
-from oyez.engines.whisper_onnx.decoder import Row
 from oyez.engines.whisper_onnx.redecode import (
     COMMAS,
     LEAD_SAMPLES,
-    PunctuationRedecoder,
     lacks_punctuation,
     plan_redecoding,
 )
@@ -165,37 +162,6 @@ def test_what_has_marks_or_is_short_or_foreign_does_not(text: str) -> None:
 
 def test_other_languages_do_not_run_on() -> None:
     assert not lacks_punctuation(WITHOUT, "ja")
-
-
-class Characters:
-    """Each character is a token."""
-
-    def split(self, tokens: Sequence[int]) -> Iterator[tuple[int, int, str]]:
-        yield from ((at, at + 1, chr(token)) for at, token in enumerate(tokens))
-
-
-class Writes:
-    """Hears the same text whatever was said."""
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-
-    def run(self, row: Row, encoded: Any, cache: Any) -> None:
-        row.tokens = [ord(char) for char in self._text]
-
-
-def blank() -> Row:
-    return Row(prompt=(), hint=(), max_tokens=50, audio_positions=1)
-
-
-@pytest.mark.parametrize("second, kept", [(WITH, WITH), (WITHOUT[1:], WITHOUT)])
-def test_a_second_text_is_taken_if_it_has_marks(second: str, kept: str) -> None:
-    redecoder = PunctuationRedecoder(Writes(second), Characters())  # type: ignore[arg-type]
-    first = blank()
-    first.tokens = [ord(char) for char in WITHOUT]
-    assert redecoder.applies(first, "zh")
-    row = redecoder.redecode(first, blank(), "zh", None, None)  # type: ignore[arg-type]
-    assert "".join(map(chr, row.tokens)) == kept
 
 
 def test_commas_are_found_in_a_vocabulary() -> None:
