@@ -21,7 +21,7 @@ from oyez.engines.base import (
     Request,
 )
 from oyez.engines.language_prior import FLAT, prior_after
-from oyez.engines.whisper_onnx import transcribe
+from oyez.engines.whisper_onnx import engine as whisper_onnx
 from oyez.engines.whisper_onnx.engine import WhisperOnnx
 
 pytestmark = pytest.mark.model
@@ -283,7 +283,7 @@ def test_what_runs_on_is_written_again_with_commas_welcome(
 ) -> None:
     request = Request(speech[: 6 * 16_000], Purpose.FINAL, "en")
     assert "," not in recognise(engine, request).text
-    monkeypatch.setattr(transcribe, "lacks_punctuation", lambda text, language: "," not in text)
+    monkeypatch.setattr(whisper_onnx, "lacks_punctuation", lambda text, language: "," not in text)
     assert "," in recognise(engine, request).text
-    monkeypatch.setattr(transcribe, "lacks_punctuation", lambda text, language: True)
+    monkeypatch.setattr(whisper_onnx, "lacks_punctuation", lambda text, language: True)
     assert "," not in recognise(engine, request).text, "the second text lacks them too"

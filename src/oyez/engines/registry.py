@@ -46,8 +46,9 @@ def load_detector(name: str) -> VoiceDetector:
         ValueError: no detector has that name; the message lists the names.
     """
     if name not in DETECTORS:
-        allowed = ", ".join(sorted(DETECTORS))
-        raise ValueError(f"unknown voice detector {name!r}: choose one of {allowed}")
+        raise ValueError(
+            f"unknown voice detector {name!r}: choose one of {', '.join(sorted(DETECTORS))}"
+        )
     detector: VoiceDetector = _import(DETECTORS[name])()
     return detector
 
@@ -64,10 +65,8 @@ def load_emotion_classifier(
     Raises:
         EmotionWeightsError: the file is missing, damaged or made for something else.
     """
-    if name == OFF:
-        return Neutral()
-    weights = EmotionWeights.load(find_weights(name))
-    if weights.space != feature_space:
+    weights = None if name == OFF else EmotionWeights.load(find_weights(name))
+    if weights is None or weights.space != feature_space:
         return Neutral()
     return LinearClassifier(weights, min_confidence)
 

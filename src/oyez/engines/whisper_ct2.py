@@ -59,7 +59,7 @@ class WhisperCt2:
         self._model = model
         self._tokens = tokens
         self._log_mel = LogMel(model.n_mels)
-        self._info = Info(
+        self.info = Info(
             name="whisper-ct2",
             languages=LANGUAGES,
             max_samples=MAX_SAMPLES,
@@ -77,15 +77,19 @@ class WhisperCt2:
             WeightsError: the model is not on this machine, is damaged, or is for English only.
         """
         files = find_files(options.model)
-        loaded = _load(files, options.device, options.threads)
-        if not loaded.is_multilingual:
+        try:
+            model = ctranslate2.models.Whisper(
+                files.location,
+                device=options.device,
+                compute_type="int8" if options.device == "cpu" else "float16",
+                intra_threads=options.threads,
+                **({"files": files.contents} if files.contents else {}),
+            )
+        except (RuntimeError, ValueError) as error:
+            raise WeightsError(f"CTranslate2 cannot load {files.location}: {error}") from error
+        if not model.is_multilingual:
             raise WeightsError(f"{options.model} knows English only: choose a multilingual Whisper")
-        return cls(loaded, files.source.read_tokens())
-
-    @property
-    def info(self) -> Info:
-        """What this engine can do."""
-        return self._info
+        return cls(model, files.source.read_tokens())
 
     def recognise(self, requests: Sequence[Request]) -> list[Hypothesis | RecognitionError]:
         """Answer every request, in order; see `Recogniser.recognise`."""
@@ -213,20 +217,6 @@ class WhisperCt2:
             end = max(end, min(ends[number + is_before_mark], len(request.samples)))
             probability = float(np.mean(probabilities[before + start : before + stop]))
             yield Piece(characters, tuple(text[start:stop]), end, probability)
-
-
-def _load(files: ModelFiles, device: str, threads: int) -> Any:
-    on_cpu = device == "cpu"
-    try:
-        return ctranslate2.models.Whisper(
-            files.location,
-            device=device,
-            compute_type="int8" if on_cpu else "float16",
-            intra_threads=threads,
-            **({"files": files.contents} if files.contents else {}),
-        )
-    except (RuntimeError, ValueError) as error:
-        raise WeightsError(f"CTranslate2 cannot load {files.location}: {error}") from error
 
 
 def _token_ends(aligned: Any, count: int) -> list[int]:

@@ -17,10 +17,13 @@ _SAMPLES_PER_MS = SAMPLE_RATE // 1000
 _MIN_THRESHOLD, _MAX_THRESHOLD = 0.05, 0.95
 _HYSTERESIS = 0.15
 _MIN_RELEASE = 0.02
-_MIN_SPEECH_SAMPLES = 3 * WINDOW_SAMPLES
-_SUSTAINED_SHARE = 0.75
-_MIN_SUSTAINED_SAMPLES = 2 * _MIN_SPEECH_SAMPLES
 
+_MIN_SPEECH_WINDOWS = 3
+"""So many windows of speech start a turn. Clicks are shorter than this."""
+_SUSTAINED_SHARE = 0.75
+_MIN_SUSTAINED_SAMPLES = 6 * WINDOW_SAMPLES
+"""Speech above this share of the threshold starts a turn when it lasts this long without a gap:
+reverberation keeps the probability of clear speech below the threshold."""
 _MAX_GAP_WINDOWS = 1
 """This many windows below the threshold may lie among those that start a turn."""
 _RESUME_RISE = 2.0
@@ -42,15 +45,6 @@ class EndpointerSettings:
     """This much uninterrupted silence ends a turn."""
     padding_samples: int
     """A turn begins this long before its first speech, as far as there is audio for it."""
-    min_speech_samples: int
-    """This much speech starts a turn. One window may fall below `threshold`. Clicks are shorter
-    than this."""
-    sustained_threshold: float
-    """Windows of at least this speech probability also start a turn if they last long enough. It
-    is not above `threshold`."""
-    min_sustained_samples: int
-    """Speech above `sustained_threshold` starts a turn when it lasts this long without a gap:
-    reverberation keeps the probability of clear speech below `threshold`."""
 
     @classmethod
     def from_wire(
@@ -66,9 +60,6 @@ class EndpointerSettings:
             release=max(start - _HYSTERESIS, _MIN_RELEASE),
             silence_samples=silence_duration_ms * _SAMPLES_PER_MS,
             padding_samples=prefix_padding_ms * _SAMPLES_PER_MS,
-            min_speech_samples=_MIN_SPEECH_SAMPLES,
-            sustained_threshold=start * _SUSTAINED_SHARE,
-            min_sustained_samples=_MIN_SUSTAINED_SAMPLES,
         )
 
 
@@ -98,9 +89,8 @@ class Endpointer:
 
     def __init__(self, settings: EndpointerSettings) -> None:
         self._settings = settings
-        self._windows_to_start = max(1, -(-settings.min_speech_samples // WINDOW_SAMPLES))
         # While no turn is open: where the latest windows above the threshold begin
-        self._onsets: deque[int] = deque(maxlen=self._windows_to_start)
+        self._onsets: deque[int] = deque(maxlen=_MIN_SPEECH_WINDOWS)
         # While no turn is open: the length of the current run above the sustained threshold
         self._sustained_samples = 0
         self.in_speech = False
@@ -130,7 +120,7 @@ class Endpointer:
 
         A word that was just beginning is a turn too, if at most one window of speech is missing.
         """
-        onset = self._onset(max(1, self._windows_to_start - 1))
+        onset = self._onset(_MIN_SPEECH_WINDOWS - 1)
         begun = [] if onset is None else [self._start(onset)]
         return [*begun, *self.close(end_samples)]
 
@@ -143,10 +133,10 @@ class Endpointer:
     def _feed_between_turns(self, probability: float) -> TurnStart | None:
         if probability >= self._settings.threshold:
             self._onsets.append(self.position_samples - WINDOW_SAMPLES)
-        goes_on = probability >= self._settings.sustained_threshold
+        goes_on = probability >= self._settings.threshold * _SUSTAINED_SHARE
         self._sustained_samples = self._sustained_samples + WINDOW_SAMPLES if goes_on else 0
-        onset = self._onset(self._windows_to_start)
-        if onset is None and self._sustained_samples >= self._settings.min_sustained_samples:
+        onset = self._onset(_MIN_SPEECH_WINDOWS)
+        if onset is None and self._sustained_samples >= _MIN_SUSTAINED_SAMPLES:
             onset = self.position_samples - self._sustained_samples
         return None if onset is None else self._start(onset)
 

@@ -30,6 +30,18 @@ from oyez.turns.stabilizer import (
 )
 from oyez.turns.word_times import Span
 
+FIRST_PARTIAL_SAMPLES = SAMPLE_RATE * 35 // 100
+"""The first partial is requested after this much speech."""
+INTERVAL_BEFORE_WORDS_SAMPLES = SAMPLE_RATE * 25 // 100
+"""The interval between partials as long as none had words."""
+INTERVAL_SAMPLES = SAMPLE_RATE // 2
+"""The interval between partials afterwards."""
+REPLACE_AFTER_SAMPLES = SAMPLE_RATE
+"""A partial that is not answered is replaced by a newer one after this interval."""
+MIN_SILENCE_FOR_FINAL_SAMPLES = 10 * WINDOW_SAMPLES
+"""Shorter silence is often a hesitation: the final is not requested before, unless the turn ends
+too soon for that."""
+
 
 @dataclass(frozen=True, slots=True)
 class SegmentSettings:
@@ -37,23 +49,12 @@ class SegmentSettings:
 
     release: float
     """Detector windows of at least this speech probability are speech."""
-    first_partial_samples: int = SAMPLE_RATE * 35 // 100
-    """The first partial is requested after this much speech."""
-    interval_before_words_samples: int = SAMPLE_RATE * 25 // 100
-    """The interval between partials as long as none had words."""
-    interval_samples: int = SAMPLE_RATE // 2
-    """The interval between partials afterwards."""
-    replace_after_samples: int = SAMPLE_RATE
-    """A partial that is not answered is replaced by a newer one after this interval."""
     lead_samples: int = SAMPLE_RATE * 3 // 10
     """This much audio before the first speech is recognised with it."""
     tail_samples: int = 6 * WINDOW_SAMPLES
     """This much silence after the last speech is recognised with it."""
     silence_samples: int = SAMPLE_RATE * 8 // 10
     """The turn is expected to end after this much silence: the final is needed then."""
-    min_silence_for_final_samples: int = 10 * WINDOW_SAMPLES
-    """Shorter silence is often a hesitation: the final is not requested before, unless the turn
-    ends too soon for that."""
     partials: bool = True
     """Whether partials are requested."""
     speculation: bool = True
@@ -231,10 +232,10 @@ class Segment:
         begin = max(self.start, end - WINDOW_SAMPLES)
         if self._state is State.SILENT:
             self._speech_start = begin
-            self._next_partial = begin + self._settings.first_partial_samples
+            self._next_partial = begin + FIRST_PARTIAL_SAMPLES
         elif self._state is not State.SPEECH:
             # Speech resumed after a pause: show its first words soon
-            self._next_partial = end + self._settings.interval_before_words_samples
+            self._next_partial = end + INTERVAL_BEFORE_WORDS_SAMPLES
         self._enter(State.SPEECH)
         self._speech_end = end
         if self._speech_spans and self._speech_spans[-1][1] >= begin:
@@ -349,17 +350,16 @@ class Segment:
     def _silence_before_final(self) -> int:
         """The silence after which a final is requested. A segment without any words so far does
         not wait for a hesitation to end: its final may show the first ones."""
-        settings = self._settings
+        tail_samples, turn_end_samples = self._settings.tail_samples, self._settings.silence_samples
         if not self.stabilizer.hypothesis:
-            return settings.tail_samples
-        early_enough = min(settings.min_silence_for_final_samples, settings.silence_samples // 2)
-        return max(settings.tail_samples, early_enough)
+            return tail_samples
+        return max(tail_samples, min(MIN_SILENCE_FOR_FINAL_SAMPLES, turn_end_samples // 2))
 
     def _request_partial(self) -> RecognitionNeed | None:
         if self._position < self._next_partial or not self._settings.partials:
             return None
-        self._next_partial = self._position + self._settings.replace_after_samples
-        words, settings = self.stabilizer, self._settings
+        self._next_partial = self._position + REPLACE_AFTER_SAMPLES
+        words = self.stabilizer
         # Confirmed words fix the language; before, the last one shown is only favoured
         language = self._language or (words.language if words.confirmed else None)
         prior = self.language_prior
@@ -370,9 +370,7 @@ class Segment:
             Purpose.PARTIAL,
             self.audio_start + tail.offset_samples,
             self._position,
-            due_samples=settings.interval_samples
-            if words.hypothesis
-            else settings.interval_before_words_samples,
+            due_samples=INTERVAL_SAMPLES if words.hypothesis else INTERVAL_BEFORE_WORDS_SAMPLES,
             language=language,
             language_prior=prior if language else prior_favouring(prior, words.language),
             prefix=tail.pieces_inside(words.confirmed),

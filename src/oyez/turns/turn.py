@@ -6,8 +6,6 @@ and no request is longer than an engine can take. Positions are samples of the s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from oyez.audio.pcm import SAMPLE_RATE
@@ -20,18 +18,12 @@ from oyez.turns.word_times import LetterTimes, Word
 MIN_FEATURES_SAMPLES = SAMPLE_RATE * 3 // 2
 """Acoustic features of shorter audio do not show the speaker's emotion. This is one second of
 speech with the audio around it that is recognised with it."""
-
-
-@dataclass(frozen=True, slots=True)
-class CutSettings:
-    """Where a long turn is cut into segments."""
-
-    soft_limit_samples: int = 10 * SAMPLE_RATE
-    """A segment of this length is cut at the next pause."""
-    hard_limit_samples: int = 20 * SAMPLE_RATE
-    """A segment of this length is cut where its speech is least likely."""
-    cut_search_samples: int = 6 * SAMPLE_RATE
-    """The place where speech is least likely is looked for in this much audio at the end."""
+SOFT_LIMIT_SAMPLES = 10 * SAMPLE_RATE
+"""A segment of this length is cut at the next pause."""
+HARD_LIMIT_SAMPLES = 20 * SAMPLE_RATE
+"""A segment of this length is cut where its speech is least likely."""
+CUT_SEARCH_WINDOWS = 6 * SAMPLE_RATE // WINDOW_SAMPLES + 1
+"""The place where speech is least likely is looked for in so many windows at the end, some 6 s."""
 
 
 class Turn:
@@ -42,13 +34,7 @@ class Turn:
     see `guess_language_prior`.
     """
 
-    def __init__(
-        self,
-        start: int,
-        settings: SegmentSettings,
-        language: str | None = None,
-        cuts: CutSettings | None = None,
-    ) -> None:
+    def __init__(self, start: int, settings: SegmentSettings, language: str | None = None) -> None:
         """language: the requested one; None: it is detected."""
         self.start = start
         self.closed = False
@@ -71,7 +57,6 @@ class Turn:
         self._prior_is_exact = True
         self._settings = settings
         self._requested_language = language
-        self._cuts = cuts or CutSettings()
         # The segments that have not settled; only the last one may be open
         self._segments = [Segment(start, settings, language)]
         self._position = start
@@ -167,9 +152,9 @@ class Turn:
         self._position = end
         self._probabilities.append(probability)
         length = end - segment.start
-        if length >= self._cuts.hard_limit_samples:
+        if length >= HARD_LIMIT_SAMPLES:
             return self._cut(self._least_likely_speech())
-        long_enough = length >= self._cuts.soft_limit_samples and segment.has_speech
+        long_enough = length >= SOFT_LIMIT_SAMPLES and segment.has_speech
         if long_enough and segment.silent_samples >= self._settings.tail_samples:
             return self._cut(end)
         return _listed(segment.next_request())
@@ -194,8 +179,7 @@ class Turn:
 
     def _least_likely_speech(self) -> int:
         """Return the middle of the three windows with the lowest mean probability near the end."""
-        windows = -(-self._cuts.cut_search_samples // WINDOW_SAMPLES)
-        recent = np.asarray(self._probabilities[-windows:])
+        recent = np.asarray(self._probabilities[-CUT_SEARCH_WINDOWS:])
         means = np.convolve(recent, np.ones(3), mode="valid")
         middle = int(means.argmin()) + 1
         return self._position - (len(recent) - middle - 1) * WINDOW_SAMPLES

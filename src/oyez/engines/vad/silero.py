@@ -125,7 +125,7 @@ class SileroDetector(VoiceDetector):
             ["probabilities", "hn", "cn"],
             {
                 "windows": windows,
-                "steps": _steps(twice, list(accumulate(twice))),
+                "steps": _steps(twice),
                 "lengths": np.array(twice, np.int32),
                 "h": np.stack([state.h for state in states], 1).reshape(1, -1, _STATE_WIDTH),
                 "c": np.stack([state.c for state in states], 1).reshape(1, -1, _STATE_WIDTH),
@@ -176,12 +176,12 @@ def loudness_gains(
     return np.sqrt(_TARGET_POWER / np.array(followed)).astype(np.float32), loudness
 
 
-def _steps(lengths: Sequence[int], ends: Sequence[int]) -> NDArray[np.int64]:
+def _steps(lengths: Sequence[int]) -> NDArray[np.int64]:
     """Return which window each stream takes at each step, [steps, streams]. After its last window
     a stream has any."""
+    *starts, end = accumulate(lengths, initial=0)
     steps = range(max(lengths))
-    starts = [end - length for length, end in zip(lengths, ends, strict=True)]
-    return np.array([[min(start + step, ends[-1] - 1) for start in starts] for step in steps])
+    return np.array([[min(start + step, end - 1) for start in starts] for step in steps])
 
 
 def _lay_out(

@@ -54,7 +54,7 @@ class Source:
     """The directory of `config.json` and `tokenizer.json`."""
     expected: Mapping[str, str] | None = None
     """The SHA-256 that each file must have, by file name. None if it is not known."""
-    remedy: str = ""
+    remedy: str = "get them again"
     """What to do if a file has another SHA-256, for the error message."""
 
     @cached_property
@@ -100,7 +100,7 @@ class Source:
         if self.expected and (found := hashlib.sha256(data).hexdigest()) != self.expected[name]:
             raise WeightsError(
                 f"{name} of the Whisper weights is damaged: its SHA-256 is {found}, "
-                f"not {self.expected[name]}; {self.remedy or 'get them again'}"
+                f"not {self.expected[name]}; {self.remedy}"
             )
         return data
 

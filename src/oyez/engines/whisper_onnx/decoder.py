@@ -27,6 +27,9 @@ DISCOURAGED = -4.0
 
 Floats = NDArray[np.float32]
 Ids = NDArray[np.int64]
+Encoded = dict[str, Floats]
+"""The encoder's output for a batch, as inputs of the decoder: `cross_bias`, `key_0`, `value_0` and
+so on; see `graph.decoder`."""
 
 
 @dataclass(slots=True)
@@ -55,42 +58,27 @@ class Row:
         del self.tokens[length:], self.probabilities[length:], self.positions[length:]
 
 
-@dataclass(frozen=True, slots=True)
-class Encoded:
-    """The encoder's output for a batch, which the decoder attends to."""
-
-    states: dict[str, Floats]
-    """key_0, value_0 and so on; see `graph.encoder`."""
-    bias: Floats
-    """float32 [batch, 1, 1, n], added to attention on each position."""
-
-    def take(self, rows: Sequence[int]) -> Encoded:
-        """Return only these rows."""
-        chosen = list(rows)
-        return Encoded({k: v[chosen] for k, v in self.states.items()}, self.bias[chosen])
-
-    @classmethod
-    def batched(cls, parts: Sequence[Encoded]) -> Encoded:
-        """Join several batches into one. Shorter ones are padded with masked positions."""
-        if len(parts) == 1:
-            return parts[0]
-        bias = _joined([part.bias for part in parts], -1, MASKED)
-        states = {
-            name: _joined([part.states[name] for part in parts], -1 if name[0] == "k" else -2, 0)
-            for name in parts[0].states
-        }
-        return cls(states, bias)
+def batched(parts: Sequence[Encoded]) -> Encoded:
+    """Join several batches into one. Shorter ones are padded with masked positions."""
+    if len(parts) == 1:
+        return parts[0]
+    joined: Encoded = {}
+    for name in parts[0]:
+        axis = -2 if name.startswith("value") else -1
+        padding = MASKED if name == "cross_bias" else 0
+        longest = max(part[name].shape[axis] for part in parts)
+        padded = []
+        for array in (part[name] for part in parts):
+            widths = [(0, 0)] * array.ndim
+            widths[axis] = (0, longest - array.shape[axis])
+            padded.append(np.pad(array, widths, constant_values=padding))
+        joined[name] = np.concatenate(padded)
+    return joined
 
 
-def _joined(arrays: Sequence[Floats], axis: int, padding: float) -> Floats:
-    """Join arrays along their first axis, after padding each to the longest along `axis`."""
-    longest = max(array.shape[axis] for array in arrays)
-    padded = []
-    for array in arrays:
-        widths = [(0, 0)] * array.ndim
-        widths[axis] = (0, longest - array.shape[axis])
-        padded.append(np.pad(array, widths, constant_values=padding))
-    return np.concatenate(padded)
+def take(states: dict[str, Floats], rows: list[int]) -> dict[str, Floats]:
+    """Return these rows of each array, in this order; a row may be taken several times."""
+    return {name: state[rows] for name, state in states.items()}
 
 
 class Cache:
@@ -103,11 +91,9 @@ class Cache:
         self.valid = np.zeros((batch, 0), bool)
         """Which entries of each row are attended to, [batch, tokens]."""
 
-    def take(self, rows: Sequence[int]) -> None:
+    def take(self, rows: list[int]) -> None:
         """Keep only these rows, in this order; a row may be taken several times."""
-        chosen = list(rows)
-        self.states = {name: state[chosen] for name, state in self.states.items()}
-        self.valid = self.valid[chosen]
+        self.states, self.valid = take(self.states, rows), self.valid[rows]
 
 
 class Predicted(NamedTuple):
@@ -166,8 +152,7 @@ class Decoder:
             "token_bias": token_bias,
             "marks": self._probes if probes is None else np.array(probes, np.int64),
             "bias": np.where(valid[:, None, None] & causal, 0, MASKED).astype(np.float32),
-            "cross_bias": encoded.bias,
-            **encoded.states,
+            **encoded,
             **{f"past_{name}": state for name, state in cache.states.items()},
         }
         results = dict(zip(self._outputs, self._session.run(None, inputs), strict=True))
@@ -206,11 +191,7 @@ def token_bias(
 
 
 def text_probabilities(
-    decoder: Decoder,
-    encoded: Encoded,
-    bias: Floats,
-    prompt: Sequence[int],
-    tokens: Sequence[int],
+    decoder: Decoder, encoded: Encoded, bias: Floats, prompt: Sequence[int], tokens: Sequence[int]
 ) -> list[float]:
     """Return the probability of each of `tokens` after `prompt` and the tokens before it.
 

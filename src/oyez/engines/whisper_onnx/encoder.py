@@ -53,7 +53,7 @@ class Encoder:
         inputs["mel"] = self._log_mel(samples, 2 * computed_positions + 1)[None]
         states = dict(zip(self._outputs, self._session.run(None, inputs), strict=True))
         features = states.pop("features")
-        return EncodedAudio(Encoded(states, inputs["bias"]), features[0], audio)
+        return EncodedAudio({**states, "cross_bias": inputs["bias"]}, features[0], audio)
 
 
 def lay_out(sample_count: int, total: int) -> tuple[int, dict[str, NDArray[Any]]]:

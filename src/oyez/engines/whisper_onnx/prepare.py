@@ -9,9 +9,9 @@ import os
 import shutil
 import tempfile
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import onnx
 import onnxruntime
@@ -34,8 +34,7 @@ ENCODER, DECODER, SIZES = "encoder.onnx", "decoder.onnx", "sizes.json"
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(NamedTuple):
     """One model, ready for ONNX Runtime."""
 
     encoder: Path
@@ -73,8 +72,7 @@ def prepared_fault(digest: str, cache_dir: Path) -> str | None:
 
 def prepared_directory(digest: str, cache_dir: Path) -> Path:
     """Return the directory for the graphs of the weights with this SHA-256. It may not exist."""
-    version = f"v{BUILDER_VERSION}-ort{onnxruntime.__version__}"
-    return cache_dir / f"{_prefix(digest)}{version}"
+    return cache_dir / f"{_prefix(digest)}v{BUILDER_VERSION}-ort{onnxruntime.__version__}"
 
 
 def delete_cached(digest: str, cache_dir: Path) -> None:
@@ -92,10 +90,8 @@ def _fault(directory: Path) -> str | None:
     try:
         expected: dict[str, Any] = json.loads((directory / SIZES).read_text())
         Sizes(**expected["sizes"])
-        if _sha256_of(expected["sizes"]) != expected["sha256"][SIZES]:
-            return f"{SIZES} is damaged"
-        for name in (ENCODER, DECODER):
-            if sha256_of(directory / name) != expected["sha256"][name]:
+        for name, digest in _digests(directory, expected["sizes"]).items():
+            if digest != expected["sha256"][name]:
                 return f"{name} is damaged"
     except OSError as error:
         return f"{Path(error.filename or directory).name}: {error.strerror}"
@@ -104,8 +100,10 @@ def _fault(directory: Path) -> str | None:
     return None
 
 
-def _sha256_of(sizes: dict[str, int]) -> str:
-    return hashlib.sha256(json.dumps(sizes, sort_keys=True).encode()).hexdigest()
+def _digests(directory: Path, sizes: dict[str, int]) -> dict[str, str]:
+    digests = {name: sha256_of(directory / name) for name in (ENCODER, DECODER)}
+    of_sizes = hashlib.sha256(json.dumps(sizes, sort_keys=True).encode()).hexdigest()
+    return {**digests, SIZES: of_sizes}
 
 
 def _build(source: Source, cache_dir: Path) -> Path:
@@ -118,16 +116,14 @@ def _build(source: Source, cache_dir: Path) -> Path:
             "model with --quantization float16, or choose --engine whisper-ct2"
         )
     sizes = asdict(check(arrays, config))
-    heads = [(layer, head) for layer, head in config["alignment_heads"]]
     directory = Path(tempfile.mkdtemp(prefix=".preparing-", dir=cache_dir))
     try:
         onnx.save(graph.encoder(arrays), directory / ENCODER)
         logger.info("encoder built, %.1f s", time.monotonic() - started)
-        onnx.save(graph.decoder(arrays, heads), directory / DECODER)
+        onnx.save(graph.decoder(arrays, config["alignment_heads"]), directory / DECODER)
         logger.info("decoder built, %.1f s", time.monotonic() - started)
-        digests = {name: sha256_of(directory / name) for name in (ENCODER, DECODER)}
-        digests[SIZES] = _sha256_of(sizes)
-        (directory / SIZES).write_text(json.dumps({"sizes": sizes, "sha256": digests}))
+        values = {"sizes": sizes, "sha256": _digests(directory, sizes)}
+        (directory / SIZES).write_text(json.dumps(values))
         for name in (ENCODER, DECODER, SIZES):
             _sync(directory / name)
     except BaseException:

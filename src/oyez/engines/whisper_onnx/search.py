@@ -24,6 +24,7 @@ from oyez.engines.whisper_onnx.decoder import (
     Ids,
     Predicted,
     Row,
+    take,
     token_bias,
 )
 from oyez.engines.whisper_onnx.phrase_boost import START, TermState, TermTree
@@ -104,7 +105,7 @@ class GreedySearch(Search):
             if len(going) <= len(active) // 2:
                 active = [active[index] for index in going]
                 latest = [latest[index] for index in going]
-                encoded = encoded.take(going)
+                encoded = take(encoded, going)
                 cache.take(going)
             blocks = [[token] for token in latest]
             first = [0] * len(active)
