@@ -163,7 +163,7 @@ def test_a_language_that_the_audio_excludes_is_overruled(
 
 
 @pytest.mark.parametrize("purpose", Purpose)
-def test_a_term_is_written_as_given_where_it_is_heard(
+def test_a_term_is_written_as_given_where_it_is_spoken(
     engine: Recogniser, speech: Samples, purpose: Purpose
 ) -> None:
     pieces = recognise(engine, Request(speech, Purpose.FINAL, "en")).pieces
@@ -278,7 +278,7 @@ def test_long_clear_speech_is_taken_for_what_it_is_whatever_was_spoken_before(
     assert answer.text == recognise(engine, replace(clear, language_prior={})).text
 
 
-def test_what_runs_on_is_written_again_with_commas_welcome(
+def test_text_without_commas_is_decoded_again_with_commas_boosted(
     engine: Recogniser, speech: Samples, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     request = Request(speech[: 6 * 16_000], Purpose.FINAL, "en")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import av
 import numpy as np
@@ -19,8 +19,7 @@ _MAX_VERSION = 15
 _MONO_OR_STEREO = 0
 
 
-@dataclass(frozen=True, slots=True)
-class OpusHead:
+class OpusHead(NamedTuple):
     """The properties of a mono or stereo stream that its decoder needs before the first packet."""
 
     pre_skip_samples: int

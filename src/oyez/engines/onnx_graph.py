@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
@@ -23,6 +25,17 @@ _MIN_SCALE = 1e-10
 """Keeps scales above zero where all weights are zero."""
 
 Floats = NDArray[np.float32]
+
+
+def load_session(
+    model: bytes | Path, threads: int, *, arena: bool = True
+) -> onnxruntime.InferenceSession:
+    """Load a graph, to run it on the CPU with so many threads. arena: whether freed memory is kept
+    for the next run."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.enable_cpu_mem_arena = arena
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
 class Graph:

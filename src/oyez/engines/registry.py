@@ -26,11 +26,8 @@ OFF = "off"
 
 
 def find_recogniser(name: str) -> RecogniserClass:
-    """Return the class of the recogniser called `name`.
-
-    Raises:
-        ValueError: no recogniser has that name; the message lists the names.
-    """
+    """Return the class of the recogniser called `name`. Raises ValueError if there is none; the
+    message lists the names."""
     if name not in RECOGNISERS:
         raise ValueError(
             f"no recogniser is called {name!r}; there are: {', '.join(sorted(RECOGNISERS))}"
@@ -40,11 +37,8 @@ def find_recogniser(name: str) -> RecogniserClass:
 
 
 def load_detector(name: str) -> VoiceDetector:
-    """Load the voice activity detector called `name`.
-
-    Raises:
-        ValueError: no detector has that name; the message lists the names.
-    """
+    """Load the voice activity detector called `name`. Raises ValueError if there is none; the
+    message lists the names."""
     if name not in DETECTORS:
         raise ValueError(
             f"unknown voice detector {name!r}: choose one of {', '.join(sorted(DETECTORS))}"
@@ -60,10 +54,8 @@ def load_emotion_classifier(
 
     name: "off", one of `emotion.SHIPPED`, or the path of a file that `research/emotion` wrote.
     If the weights were trained on another feature space, the classifier answers `neutral` for
-    everything. min_confidence: less probable emotions are answered as `neutral`.
-
-    Raises:
-        EmotionWeightsError: the file is missing, damaged or made for something else.
+    everything. min_confidence: less probable emotions are answered as `neutral`. Raises
+    EmotionWeightsError if the file is missing, damaged or made for something else.
     """
     weights = None if name == OFF else EmotionWeights.load(find_weights(name))
     if weights is None or weights.space != feature_space:

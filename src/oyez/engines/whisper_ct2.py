@@ -71,11 +71,8 @@ class WhisperCt2:
     @classmethod
     def load(cls, options: EngineOptions) -> WhisperCt2:
         """Load the built-in model, a directory in CTranslate2's format, or a model of the Hugging
-        Face hub that was downloaded before.
-
-        Raises:
-            WeightsError: the model is not on this machine, is damaged, or is for English only.
-        """
+        Face hub that was downloaded before. Raises WeightsError if it is not on this machine, is
+        damaged, or is for English only."""
         files = find_files(options.model)
         try:
             model = ctranslate2.models.Whisper(
@@ -88,7 +85,9 @@ class WhisperCt2:
         except (RuntimeError, ValueError) as error:
             raise WeightsError(f"CTranslate2 cannot load {files.location}: {error}") from error
         if not model.is_multilingual:
-            raise WeightsError(f"{options.model} knows English only: choose a multilingual Whisper")
+            raise WeightsError(
+                f"{options.model} is for English only: choose a multilingual Whisper"
+            )
         return cls(model, files.source.read_tokens())
 
     def recognise(self, requests: Sequence[Request]) -> list[Hypothesis | RecognitionError]:
@@ -150,7 +149,9 @@ class WhisperCt2:
         frames = [max(2, len(request.samples) // HOP_SAMPLES) for request in requests]
         aligned = self._model.align(encoded, start, written, frames)
         return [
-            Hypothesis(self._pieces(*row), language, scores, row[1].no_speech_prob)
+            Hypothesis(
+                (*row[0].prefix, *self._pieces(*row)), language, scores, row[1].no_speech_prob
+            )
             for row in zip(requests, results, texts, aligned, strict=True)
         ]
 
@@ -196,17 +197,19 @@ class WhisperCt2:
 
     def _pieces(
         self, request: Request, result: Any, text: list[int], aligned: Any
-    ) -> tuple[Piece, ...]:
+    ) -> Iterator[Piece]:
+        """Yield the pieces after the prefix, or nothing if the text is probably invented. Each
+        piece ends where its last token does."""
         # with a prefix there was speech before, which these results do not cover
         is_invented = is_invented_by_score(result.no_speech_prob, result.scores[0])
         if is_invented and not request.prefix:
-            return ()
-        return request.prefix + tuple(self._new_pieces(request, text, aligned))
-
-    def _new_pieces(self, request: Request, text: list[int], aligned: Any) -> Iterator[Piece]:
-        """Yield the pieces after the prefix. Each piece ends where its last token does."""
+            return
         before = len(tokens_of(request.prefix))
-        token_ends = _token_ends(aligned, before + len(text))
+        # for each token, the encoder position after the last one aligned with it
+        token_ends = [0] * (before + len(text))
+        for token, position in aligned.alignments:
+            if token < len(token_ends):
+                token_ends[token] = max(token_ends[token], position + 1)
         probabilities = aligned.text_token_probs
         whole = list(self._tokens.split(text))
         ends = [token_ends[before + stop - 1] * POSITION_SAMPLES for _, stop, _ in whole]
@@ -217,15 +220,6 @@ class WhisperCt2:
             end = max(end, min(ends[number + is_before_mark], len(request.samples)))
             probability = float(np.mean(probabilities[before + start : before + stop]))
             yield Piece(characters, tuple(text[start:stop]), end, probability)
-
-
-def _token_ends(aligned: Any, count: int) -> list[int]:
-    """Return for each token the encoder position after the last one aligned with it."""
-    ends = [0] * count
-    for token, position in aligned.alignments:
-        if token < count:
-            ends[token] = max(ends[token], position + 1)
-    return ends
 
 
 class ModelFiles(NamedTuple):
@@ -240,12 +234,8 @@ class ModelFiles(NamedTuple):
 
 def find_files(model: str) -> ModelFiles:
     """Return the files of `model`: BUILT_IN_MODEL, a directory, or a name on the Hugging Face hub
-    whose files are in the local hub cache. Nothing is downloaded.
-
-    Raises:
-        WeightsError: the model is not on this machine, or the built-in one is damaged; the message
-            explains what to do.
-    """
+    whose files are in the local hub cache. Nothing is downloaded. Raises WeightsError if the model
+    is not on this machine, or the built-in one is damaged; the message explains what to do."""
     if model == BUILT_IN_MODEL:
         source = packaged()
         return ModelFiles(source, "whisper-base", source.read_files())

@@ -139,6 +139,10 @@ class Segment:
         """The segment's text so far."""
         self.language_prior = language_prior
         """The languages to expect, given the finals before the segment."""
+        self.final: Hypothesis | None = None
+        """The final of all speech so far, if it is there."""
+        self.failure: Exception | None = None
+        """Why the final of all speech so far could not be recognised, if so."""
         self._settings, self._language = settings, language
         self._state = State.SILENT
         self._position = start
@@ -147,12 +151,10 @@ class Segment:
         # Where its first speech begins and its latest ends; `start` while there is none
         self._speech_start = self._speech_end = start
         self._speech_spans: list[Span] = []
-        # Where the audio of the requested final ends; it means nothing before one is requested
+        # Where the audio of the requested final ends, and the prior it was decoded with; they mean
+        # nothing before one is requested or answered
         self._final_end = start
-        # The answer to that request, and the prior it was decoded with: see `final` and `failure`
-        self._final: Hypothesis | None = None
         self._final_prior = FLAT
-        self._failure: Exception | None = None
         # No partial is requested before this position
         self._next_partial = 0
         # Where the audio of the latest hypothesis in `stabilizer` ends
@@ -172,16 +174,6 @@ class Segment:
     def silent_samples(self) -> int:
         """The length of the silence since the last speech."""
         return self._position - self._speech_end
-
-    @property
-    def final(self) -> Hypothesis | None:
-        """The final of all speech so far, if it is there."""
-        return self._final if self._state is State.ANSWERED else None
-
-    @property
-    def failure(self) -> Exception | None:
-        """Why the final of all speech so far could not be recognised, if so."""
-        return self._failure if self._state is State.FAILED else None
 
     @property
     def settled(self) -> bool:
@@ -211,7 +203,7 @@ class Segment:
     @property
     def answered_samples(self) -> int:
         """How much audio the final covers, if it is there."""
-        return self._final_samples if self._state is State.ANSWERED else 0
+        return self._final_samples if self.final else 0
 
     @property
     def audio_start(self) -> int:
@@ -280,12 +272,12 @@ class Segment:
         counts = self._counts(need)
         if isinstance(outcome, Exception):
             if counts:
-                self._failure = outcome
                 self._enter(State.FAILED)
+                self.failure = outcome
             return False  # a partial that failed, or a final without all speech, is not missed
         if counts:
-            self._final, self._final_prior = outcome, need.language_prior
             self._enter(State.ANSWERED)
+            self.final, self._final_prior = outcome, need.language_prior
         elif self._state is State.ANSWERED or need.end < self._hypothesis_end:
             return False  # it comes too late: more audio has been recognised
         self._hypothesis_end = need.end
@@ -309,7 +301,7 @@ class Segment:
 
     def _enter(self, state: State) -> None:
         assert state in TRANSITIONS[self._state], f"{state} cannot follow {self._state}"
-        self._state = state
+        self._state, self.final, self.failure = state, None, None
 
     def _counts(self, need: RecognitionNeed) -> bool:
         """Return whether this is a request for the final of all speech so far."""

@@ -164,7 +164,7 @@ def _units_after(whole: list[str], shown: list[str]) -> list[str]:
     if not matches:
         return whole[len(shown) :]
     last = matches[-1]
-    # Units shown behind the last match count as misheard ones: as many of `whole` are passed over
+    # Units shown behind the last match were misrecognised: as many of `whole` are passed over
     return whole[first + last.b + len(shown_end) - last.a :]
 
 

@@ -24,13 +24,12 @@ from typing import NamedTuple
 
 import numpy as np
 import onnx
-import onnxruntime
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, numpy_helper
 
 from oyez.audio.pcm import SAMPLE_RATE
 from oyez.engines.base import WINDOW_SAMPLES, AudioChunk, Scores, VoiceDetector, window_count
-from oyez.engines.onnx_graph import Graph
+from oyez.engines.onnx_graph import Graph, load_session
 
 _MODEL_FILE = "silero_vad_v6.onnx"
 _CONTEXT_SAMPLES = 64
@@ -89,13 +88,8 @@ class SileroDetector(VoiceDetector):
     """
 
     def __init__(self) -> None:
-        options = onnxruntime.SessionOptions()
         # a few windows are too little work to divide among threads
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
-        self._session = onnxruntime.InferenceSession(
-            many_streams(onnx.load(find_model())), options, providers=["CPUExecutionProvider"]
-        )
+        self._session = load_session(many_streams(onnx.load(find_model())), threads=1)
 
     def initial_state(self) -> object:
         """Return the state before the first window of a stream."""

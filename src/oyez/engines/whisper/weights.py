@@ -82,11 +82,8 @@ class Source:
         return {**contents, "model.bin": self._checked("model.bin", model)}
 
     def read_arrays(self) -> Arrays:
-        """Read all arrays of `model.bin` by name, after checking the SHA-256 of every file.
-
-        Raises:
-            WeightsError: a file is missing or damaged, or `model.bin` is not a Whisper model.
-        """
+        """Read all arrays of `model.bin` by name, after checking the SHA-256 of every file. Raises
+        WeightsError if a file is missing or damaged, or `model.bin` is not a Whisper model."""
         return parse_model(self.read_files()["model.bin"])
 
     def _read(self, name: str) -> bytes:
@@ -106,11 +103,8 @@ class Source:
 
 
 def packaged() -> Source:
-    """Return the Whisper base weights that are installed together with oyez.
-
-    Raises:
-        WeightsError: a package or one of its files is missing.
-    """
+    """Return the Whisper base weights that are installed together with oyez. Raises WeightsError if
+    a package or one of its files is missing."""
     parts = []
     for package, name in PACKAGED_PARTS:
         spec = find_spec(package)
@@ -125,11 +119,8 @@ def packaged() -> Source:
 
 def in_directory(directory: Path) -> Source:
     """Return the weights of any Whisper model in `directory`. Their SHA-256 is checked only if they
-    were added with `oyez models add`, which recorded it.
-
-    Raises:
-        WeightsError: `model.bin`, `config.json` or `tokenizer.json` is missing.
-    """
+    were added with `oyez models add`, which recorded it. Raises WeightsError if a file is
+    missing."""
     _require([directory / name for name in library.NEEDED])
     files = (directory / "model.bin",)
     model = library.find(directory.parent, directory.name)
@@ -158,10 +149,8 @@ def _require(paths: Sequence[Path]) -> None:
 def parse_model(data: bytes | mmap.mmap) -> Arrays:
     """Read CTranslate2's `model.bin`: a header, named arrays, then aliases of array names.
 
-    The arrays are read-only views of `data`.
-
-    Raises:
-        WeightsError: `data` is not such a file, is incomplete, or is not a Whisper model.
+    The arrays are read-only views of `data`. Raises WeightsError if it is not such a file, is
+    incomplete, or is not a Whisper model.
     """
     try:
         return _parse(_Reader(data))
@@ -271,11 +260,8 @@ class Inspection:
 
 def inspect_model(directory: Path) -> Inspection:
     """Read the shapes and the vocabulary of the CTranslate2 model in `directory`, without loading
-    all of it.
-
-    Raises:
-        WeightsError: a file is missing or unreadable, or it is not a multilingual Whisper.
-    """
+    all of it. Raises WeightsError if a file is missing or unreadable, or it is not a multilingual
+    Whisper."""
     source = in_directory(directory)
     try:
         languages = tuple(source.read_tokens().language_ids)
@@ -303,11 +289,8 @@ def inspect_model(directory: Path) -> Inspection:
 
 
 def check(arrays: Arrays, config: Mapping[str, Any]) -> Sizes:
-    """Return the sizes of a complete multilingual Whisper.
-
-    Raises:
-        WeightsError: the arrays are not those of one; the message names what is wrong.
-    """
+    """Return the sizes of a complete multilingual Whisper. Raises WeightsError if the arrays or the
+    configuration are not those of one; the message names what is wrong."""
     sizes = Sizes.of(arrays)
     for name, shape in _shapes(sizes):
         if name not in arrays:
@@ -315,7 +298,7 @@ def check(arrays: Arrays, config: Mapping[str, Any]) -> Sizes:
         if arrays[name].shape != shape:
             raise WeightsError(f"{name} of model.bin is {arrays[name].shape}, not {shape}")
     if sizes.vocabulary < MIN_MULTILINGUAL_TOKENS:
-        raise WeightsError("it knows English only: choose a multilingual Whisper")
+        raise WeightsError("it is for English only: choose a multilingual Whisper")
     heads = config.get("alignment_heads")
     if not heads:
         raise WeightsError("config.json has no alignment_heads: convert the model again")

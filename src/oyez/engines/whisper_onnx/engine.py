@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 
 from oyez.audio.pcm import SAMPLE_RATE, Samples
 from oyez.engines.base import (
@@ -29,10 +28,11 @@ from oyez.engines.base import (
     Request,
 )
 from oyez.engines.language_prior import is_possible, likeliest
+from oyez.engines.onnx_graph import load_session
 from oyez.engines.whisper import hallucination
 from oyez.engines.whisper.mel import POSITION_SAMPLES
 from oyez.engines.whisper.tokens import Tokens, most_tokens, tokens_of
-from oyez.engines.whisper.weights import Source, in_directory, packaged
+from oyez.engines.whisper.weights import in_directory, packaged
 from oyez.engines.whisper_onnx import decoder
 from oyez.engines.whisper_onnx.decoder import Cache, Decoder, Floats, Row
 from oyez.engines.whisper_onnx.encoder import MARGIN_POSITIONS, EncodedAudio, Encoder
@@ -112,9 +112,15 @@ class WhisperOnnx:
         )
         self._tokens = tokens
         self._phrase_boost = PhraseBoost(tokens)
-        self._encoder = Encoder(_session(prepared.encoder, threads // parallel), sizes)
+        # An arena never returns memory. As shapes differ from call to call, it grew to 0.8 GB where
+        # 0.4 are enough; without it the engine is 3 % slower.
+        encoder_session, decoder_session = (
+            load_session(path, threads // parallel, arena=False)
+            for path in (prepared.encoder, prepared.decoder)
+        )
+        self._encoder = Encoder(encoder_session, sizes)
         probes = [tokens.no_speech, *tokens.language_ids.values()]
-        self._decoder = Decoder(_session(prepared.decoder, threads // parallel), sizes, probes)
+        self._decoder = Decoder(decoder_session, sizes, probes)
         rules = (self._decoder, tokens.end, tokens.suppressed, tokens.suppressed_first)
         # for each script, the searches for partials and for finals
         self._searches: dict[str, tuple[GreedySearch, BeamSearch]] = {}
@@ -132,14 +138,18 @@ class WhisperOnnx:
     def load(cls, options: EngineOptions) -> WhisperOnnx:
         """Load the built-in model, or the one in the directory that `options.model` names.
 
-        The first load on a machine builds int8 graphs in `options.cache_dir`.
-
-        Raises:
-            LoadError: the model is neither built in nor a directory.
-            WeightsError: weights are missing or damaged.
-            OSError: `options.cache_dir` cannot be written.
+        The first load on a machine builds int8 graphs in `options.cache_dir`. Raises LoadError if
+        the model is neither built in nor a directory, WeightsError if weights are missing or
+        damaged, and OSError if `options.cache_dir` cannot be written.
         """
-        source = _source(options.model)
+        model = options.model
+        if model != BUILT_IN_MODEL and not Path(model).is_dir():
+            raise LoadError(
+                f"model {model} is no directory and was not added: whisper-onnx takes "
+                f"'{BUILT_IN_MODEL}', the name of a model that oyez models list shows, or a "
+                "directory in CTranslate2's format; for hub names choose --engine whisper-ct2"
+            )
+        source = packaged() if model == BUILT_IN_MODEL else in_directory(Path(model))
         tokens = source.read_tokens()
         prepared = prepare(source, Path(options.cache_dir))
         return cls(prepared, tokens, options.threads, source.digest)
@@ -182,13 +192,12 @@ class WhisperOnnx:
                 if (plan := plan_redecoding(requests[index], hypotheses[index], longest))
             }
             found = self._answer({index: plan.request for index, plan in plans.items()})
-            merged = {
-                index: plan.merge(hypotheses[index], found[index]) for index, plan in plans.items()
-            }
-            doubtful = {index for index in merged if merged[index].text != hypotheses[index].text}
-            hypotheses |= merged
-            if not doubtful:
-                break
+            doubtful = set()
+            for index, plan in plans.items():
+                first = hypotheses[index]
+                hypotheses[index] = plan.merge(first, found[index])
+                if hypotheses[index].text != first.text:
+                    doubtful.add(index)
         return hypotheses
 
     def _answer(self, requests: Mapping[int, Request]) -> dict[int, Hypothesis]:
@@ -202,33 +211,30 @@ class WhisperOnnx:
         # final is decoded alone, so that the same audio always gives the same final.
         finals = ([each] for each in utterances if each.request.purpose is Purpose.FINAL)
         for group in (partials, *finals):
-            if known := [each for each in group if each.request.language]:
-                self._decode_as_asked(known)
+            if asked := [each for each in group if each.request.language]:
+                self._decode_alike(asked)
             if unknown := [each for each in group if not each.request.language]:
-                self._detect_and_decode(unknown)
+                self._decode_alike(unknown)
         return dict(zip(requests, map(self._hypothesis, utterances), strict=True))
 
-    def _decode_as_asked(self, utterances: Sequence[_Utterance]) -> None:
-        """Decode in the languages that were asked for, which saves a pass for detection. Decode
-        again where the audio clearly contradicts the language."""
+    def _decode_alike(self, utterances: Sequence[_Utterance]) -> None:
+        """Decode requests that all ask for a language, or all for none.
+
+        Where a language is asked for, it is used without a pass for detection, and the audio is
+        decoded again where it clearly contradicts the language.
+        """
         for each in utterances:
             each.language = each.request.language or ""
-        for group in _by_script(utterances):
-            self._set_scores(group, self._decode(group))
-        overruled = [each for each in utterances if self._choose_language(each)]
-        for group in _by_script(overruled):
-            self._decode(group)
-
-    def _detect_and_decode(self, utterances: Sequence[_Utterance]) -> None:
-        """Detect the languages in one pass, then decode."""
-        encoded = decoder.batched([each.audio.encoded for each in utterances])
-        cache = Cache(self._sizes, len(utterances))
-        start, only = [[self._tokens.start]] * len(utterances), [[0]] * len(utterances)
-        predicted = self._decoder.feed(start, encoded, cache, only, self._no_bias)
-        self._set_scores(utterances, predicted.probes)
-        for each in utterances:
-            self._choose_language(each)
-        for group in _by_script(utterances):
+        if utterances[0].language:
+            for group in _by_script(utterances):
+                self._set_scores(group, self._decode(group))
+        else:
+            encoded = decoder.batched([each.audio.encoded for each in utterances])
+            cache = Cache(self._sizes, len(utterances))
+            start, only = [[self._tokens.start]] * len(utterances), [[0]] * len(utterances)
+            predicted = self._decoder.feed(start, encoded, cache, only, self._no_bias)
+            self._set_scores(utterances, predicted.probes)
+        for group in _by_script([each for each in utterances if self._choose_language(each)]):
             self._decode(group)
 
     def _decode(self, utterances: Sequence[_Utterance]) -> Floats:
@@ -350,25 +356,3 @@ def _by_script(utterances: Sequence[_Utterance]) -> list[list[_Utterance]]:
     for each in utterances:
         groups.setdefault(each.script, []).append(each)
     return list(groups.values())
-
-
-def _source(model: str) -> Source:
-    if model == BUILT_IN_MODEL:
-        return packaged()
-    directory = Path(model)
-    if not directory.is_dir():
-        raise LoadError(
-            f"model {model} is no directory and was not added: whisper-onnx takes "
-            f"'{BUILT_IN_MODEL}', the name of a model that oyez models list shows, or a directory "
-            "in CTranslate2's format; for hub names choose --engine whisper-ct2"
-        )
-    return in_directory(directory)
-
-
-def _session(path: Path, threads: int) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    # The arena never returns memory. As shapes differ from call to call, it grew to 0.8 GB where
-    # 0.4 are enough; without it the engine is 3 % slower.
-    options.enable_cpu_mem_arena = False
-    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])

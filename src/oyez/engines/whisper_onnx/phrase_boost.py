@@ -144,19 +144,13 @@ class PhraseBoost:
 
     def __init__(self, tokens: Tokens) -> None:
         self._tokens = tokens
-        self._cached = lru_cache(MAX_TREES)(self._build)
+        self.tree = lru_cache(MAX_TREES)(self._tree)
 
-    def tree(self, context: str, *, spaces: bool) -> TermTree:
-        """Return the tree of a context's terms.
-
-        spaces: whether the language is written with spaces between words.
-        """
-        return self._cached(context, spaces)
-
-    def _build(self, context: str, spaces: bool) -> TermTree:
+    def _tree(self, context: str, *, spaces: bool) -> TermTree:
+        """Return the tree of a context's terms. spaces: whether the language is written with spaces
+        between words."""
         terms = terms_of(context)
-        encode = self._tokens.encode
-        tree = TermTree(encode(form) for form in self._forms(terms, spaces))
+        tree = TermTree(map(self._tokens.encode, self._forms(terms, spaces)))
         logger.debug("context: %d terms, %d nodes", len(terms), len(tree))
         return tree
 

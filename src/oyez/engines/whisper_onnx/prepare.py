@@ -47,11 +47,8 @@ def prepare(source: Source, cache_dir: Path) -> Prepared:
     complete and undamaged.
 
     Several processes may prepare at the same time: each builds into a temporary directory, and the
-    first to finish renames it.
-
-    Raises:
-        WeightsError: the weights are damaged or not a Whisper model.
-        OSError: `cache_dir` cannot be written.
+    first to finish renames it. Raises WeightsError if the weights are damaged or not a Whisper
+    model, and OSError if `cache_dir` cannot be written.
     """
     directory = prepared_directory(source.digest, cache_dir)
     if fault := _fault(directory):

@@ -98,7 +98,7 @@ def test_what_is_far_behind_is_not_followed() -> None:
     assert decoder.most_rows == 1
 
 
-def test_a_line_tells_how_sure_and_where_each_token_was() -> None:
+def test_a_row_has_the_probability_and_the_position_of_each_token() -> None:
     row = search(GARDEN_PATH, 2)
     assert row.probabilities == [0.4]
     assert row.positions == [10]
@@ -145,7 +145,7 @@ def test_terms_that_begin_alike_do_not_drive_out_what_was_said() -> None:
     assert search(many, 2, tree).tokens == [A]
 
 
-def test_a_term_that_was_not_heard_is_not_written() -> None:
+def test_a_term_that_was_not_spoken_is_not_written() -> None:
     assert search(NAME, 2, TermTree([(A, B, B)])).tokens == [A]
 
 
@@ -160,7 +160,7 @@ class BiasedDecoder(TableDecoder):
         )
 
 
-def test_what_is_welcome_is_written_though_less_likely() -> None:
+def test_a_boosted_token_is_written_though_less_likely() -> None:
     def written(boosted: dict[int, float]) -> list[int]:
         decoder = BiasedDecoder({(): (0.8, 0.15, 0.05)})
         decoder.sizes = SimpleNamespace(vocabulary=3)
