@@ -60,6 +60,10 @@ class EmotionWeightsError(Exception):
     the reason."""
 
 
+_NOT_WEIGHTS = (KeyError, ValueError, EOFError, BadZipFile, TypeError, EmotionWeightsError)
+"""What reading another file as weights raises."""
+
+
 def find_weights(name: str) -> Path:
     """Return the file of the shipped weights called `name`, or else `name` as a path."""
     data = Path(__file__).parent / "emotion_data"
@@ -111,14 +115,7 @@ class EmotionWeights:
             return cls(about.pop("space"), **arrays, about=about)
         except OSError as error:
             raise EmotionWeightsError(f"{file}: {error.strerror or error}") from error
-        except (
-            KeyError,
-            ValueError,
-            EOFError,
-            BadZipFile,
-            TypeError,
-            EmotionWeightsError,
-        ) as error:
+        except _NOT_WEIGHTS as error:
             raise EmotionWeightsError(f"{file}: not emotion weights: {error}") from error
 
     def _arrays(self) -> dict[str, Any]:

@@ -136,7 +136,9 @@ class WhisperCt2:
         encoded = self._model.encode(ctranslate2.StorageView.from_array(mel))
         language, scores = requests[0].language, {}
         if language is None:
-            scores = self._language_scores(encoded)
+            by_name = dict(self._model.detect_language(encoded)[0])
+            names = (f"<|{whisper_code(code)}|>" for code in self._tokens.language_ids)
+            scores = self._tokens.language_scores(by_name[name] for name in names)
             prior, samples = requests[0].language_prior, len(requests[0].samples)
             language = likeliest(prior, scores, samples)
         results = self._generate(requests, encoded, language)
@@ -155,18 +157,12 @@ class WhisperCt2:
             for row in zip(requests, results, texts, aligned, strict=True)
         ]
 
-    def _language_scores(self, encoded: Any) -> dict[str, float]:
-        by_name = dict(self._model.detect_language(encoded)[0])
-        names = (f"<|{whisper_code(code)}|>" for code in self._tokens.language_ids)
-        return self._tokens.language_scores(by_name[name] for name in names)
-
     def _prompt(self, request: Request, language: str) -> list[int]:
         prompt = [*self._tokens.prompt(language), *tokens_of(request.prefix)]
-        context = without_repeats(request.context)
-        if not context:
-            return prompt
-        words = self._tokens.encode(" " + context)[:MAX_CONTEXT_TOKENS]
-        return [self._tokens.previous, *words, *prompt]
+        if context := without_repeats(request.context):
+            words = self._tokens.encode(" " + context)[:MAX_CONTEXT_TOKENS]
+            prompt = [self._tokens.previous, *words, *prompt]
+        return prompt
 
     def _generate(self, requests: Sequence[Request], encoded: Any, language: str) -> list[Any]:
         """Return CTranslate2's result for each of several requests that are alike. Its tokens begin
@@ -185,15 +181,12 @@ class WhisperCt2:
             "return_no_speech_prob": True,
         }
         results: list[Any] = self._model.generate(encoded, prompts, **options)
-        if all(repetition_start(result.sequences_ids[0]) is None for result in results):
-            return results
-        second = self._model.generate(
-            encoded, prompts, no_repeat_ngram_size=UNREPEATED_TOKENS, **options
-        )
-        return [
-            result if repetition_start(result.sequences_ids[0]) is None else unlooped
-            for result, unlooped in zip(results, second, strict=True)
-        ]
+        loops = [repetition_start(result.sequences_ids[0]) is not None for result in results]
+        if any(loops):
+            options["no_repeat_ngram_size"] = UNREPEATED_TOKENS
+            second = self._model.generate(encoded, prompts, **options)
+            results = [b if loop else a for a, b, loop in zip(results, second, loops, strict=True)]
+        return results
 
     def _pieces(
         self, request: Request, result: Any, text: list[int], aligned: Any

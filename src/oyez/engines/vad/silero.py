@@ -42,24 +42,13 @@ _FRAMES = 4
 _STRIDES = (1, 2, 2, 1)
 """Strides of the convolutions over spectra. They reduce four columns to one."""
 
-_TARGET_DB = -28.0
-"""The level, relative to full scale, that the loudest recent window is brought to."""
-_RELEASE_DB_PER_S = 3.0
-"""How fast the estimate of the loudness falls."""
-_MAX_GAIN_DB = 30.0
-_INITIAL_DB = -45.0
-
-
-def _power(level_db: float) -> float:
-    return float(10 ** (level_db / 10))
-
-
-_TARGET_POWER = _power(_TARGET_DB)
-_MIN_LOUDNESS = _power(_TARGET_DB - _MAX_GAIN_DB)
-_RELEASE = _power(-_RELEASE_DB_PER_S / (SAMPLE_RATE / WINDOW_SAMPLES))
-"""Factor by which the loudness falls from one window to the next."""
-
-INITIAL_LOUDNESS = _power(_INITIAL_DB)
+_TARGET_POWER: float = 10 ** (-28 / 10)
+"""The mean power that the loudest recent window is brought to: 28 dB below full scale."""
+_MIN_LOUDNESS: float = 10 ** (-58 / 10)
+"""Lower estimates of the loudness are raised to this: no gain is above 30 dB."""
+_RELEASE: float = 10 ** (-3 / (SAMPLE_RATE / WINDOW_SAMPLES) / 10)
+"""Factor by which the loudness falls from one window to the next: 3 dB a second."""
+INITIAL_LOUDNESS: float = 10 ** (-45 / 10)
 """The loudness before the first window. It is low, because loud speakers are detected anyway."""
 
 Weights = NDArray[np.float32]

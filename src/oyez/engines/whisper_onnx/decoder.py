@@ -84,11 +84,11 @@ def take(states: dict[str, Floats], rows: list[int]) -> dict[str, Floats]:
 class Cache:
     """Keys and values of the tokens fed so far."""
 
-    def __init__(self, sizes: Sizes, batch: int) -> None:
-        shape = (batch, sizes.heads, 0, sizes.width // sizes.heads)
+    def __init__(self, sizes: Sizes, rows: int) -> None:
+        shape = (rows, sizes.heads, 0, sizes.width // sizes.heads)
         names = [f"{x}_{i}" for x in ("key", "value") for i in range(sizes.decoder_layers)]
         self.states = {name: np.zeros(shape, np.float32) for name in names}
-        self.valid = np.zeros((batch, 0), bool)
+        self.valid = np.zeros((rows, 0), bool)
         """Which entries of each row are attended to, [batch, tokens]."""
 
     def take(self, rows: list[int]) -> None:
@@ -120,6 +120,10 @@ class Decoder:
         self.sizes = sizes
         self._probes = np.array(list(probes), np.int64)
         self._outputs = [output.name for output in session.get_outputs()]
+
+    def new_cache(self, rows: int) -> Cache:
+        """Return the cache of a new batch."""
+        return Cache(self.sizes, rows)
 
     def feed(
         self,
@@ -198,10 +202,9 @@ def text_probabilities(
     encoded: one row of audio. The probability of a token that is not among the likeliest ones is
     given as the lowest of theirs, which it cannot exceed.
     """
-    cache = Cache(decoder.sizes, 1)
     block = [*prompt, *tokens]
     predict_after = range(len(prompt) - 1, len(block) - 1)
-    predicted = decoder.feed([block], encoded, cache, [predict_after], bias)
+    predicted = decoder.feed([block], encoded, decoder.new_cache(1), [predict_after], bias)
     likeliest = zip(predicted.tokens[0].tolist(), predicted.probabilities[0].tolist(), strict=True)
     return [
         dict(zip(choices, probabilities, strict=True)).get(token, probabilities[-1])

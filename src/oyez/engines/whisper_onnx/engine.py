@@ -34,7 +34,7 @@ from oyez.engines.whisper.mel import POSITION_SAMPLES
 from oyez.engines.whisper.tokens import Tokens, most_tokens, tokens_of
 from oyez.engines.whisper.weights import in_directory, packaged
 from oyez.engines.whisper_onnx import decoder
-from oyez.engines.whisper_onnx.decoder import Cache, Decoder, Floats, Row
+from oyez.engines.whisper_onnx.decoder import Decoder, Floats, Row
 from oyez.engines.whisper_onnx.encoder import MARGIN_POSITIONS, EncodedAudio, Encoder
 from oyez.engines.whisper_onnx.graph import FEATURE_LAYERS
 from oyez.engines.whisper_onnx.phrase_boost import PhraseBoost
@@ -230,7 +230,7 @@ class WhisperOnnx:
                 self._set_scores(group, self._decode(group))
         else:
             encoded = decoder.batched([each.audio.encoded for each in utterances])
-            cache = Cache(self._sizes, len(utterances))
+            cache = self._decoder.new_cache(len(utterances))
             start, only = [[self._tokens.start]] * len(utterances), [[0]] * len(utterances)
             predicted = self._decoder.feed(start, encoded, cache, only, self._no_bias)
             self._set_scores(utterances, predicted.probes)
@@ -246,12 +246,11 @@ class WhisperOnnx:
         for each in utterances:
             each.row = self._row(each)
         encoded = decoder.batched([each.audio.encoded for each in utterances])
-        cache = Cache(self._sizes, len(utterances))
         first = utterances[0]
         greedy, beam = self._searches[first.script]
         if first.request.purpose is Purpose.PARTIAL:
-            return greedy.run([each.row for each in utterances], encoded, cache)
-        probes = beam.run(first.row, encoded, cache)
+            return greedy.run([each.row for each in utterances], encoded)
+        probes = beam.run(first.row, encoded)
         self._add_punctuation(first)
         return probes
 
@@ -260,7 +259,7 @@ class WhisperOnnx:
         is used if it has some."""
         if self._lacks_punctuation(utterance.row, utterance.language):
             again = self._row(utterance)
-            self._comma_search.run(again, utterance.audio.encoded, Cache(self._sizes, 1))
+            self._comma_search.run(again, utterance.audio.encoded)
             if not self._lacks_punctuation(again, utterance.language):
                 utterance.row = again
 

@@ -60,12 +60,10 @@ class Search:
 class GreedySearch(Search):
     """Always continues with the likeliest token, bonuses for terms included."""
 
-    def run(self, rows: Sequence[Row], encoded: Encoded, cache: Cache) -> Floats:
-        """Decode all `rows` to their ends. The cache may already hold their first tokens.
-
-        Returns the probabilities of the decoder's probe tokens after the first token of each
-        prompt.
-        """
+    def run(self, rows: Sequence[Row], encoded: Encoded) -> Floats:
+        """Decode all `rows` to their ends. Return the probabilities of the decoder's probe tokens
+        after the first token of each prompt."""
+        cache = self._decoder.new_cache(len(rows))
         active: list[Row | None] = list(rows)
         blocks: list[Sequence[int]] = [[*row.prompt, *row.hint] for row in rows]
         # in each block, the index after which the first new token is predicted
@@ -189,12 +187,10 @@ class BeamSearch(Search):
     width = WIDTH
     max_gap = MAX_GAP
 
-    def run(self, row: Row, encoded: Encoded, cache: Cache) -> Floats:
-        """Decode `row` to its end. `encoded` and `cache` have one row; the cache may already hold
-        its first tokens.
-
-        Returns the probabilities of the decoder's probe tokens after the first token of the prompt.
-        """
+    def run(self, row: Row, encoded: Encoded) -> Floats:
+        """Decode `row`, the only one of `encoded`, to its end. Return the probabilities of the
+        decoder's probe tokens after the first token of the prompt."""
+        cache = self._decoder.new_cache(1)
         last = len(row.prompt) - 1
         first = self._decoder.feed([row.prompt], encoded, cache, [[0, last]], self._bias)
         branches, ended = [Branch(term_state=row.term_state)], list[Branch]()

@@ -27,6 +27,9 @@ class TableDecoder:
         self._named = named
         self.most_rows = 0
 
+    def new_cache(self, rows: int) -> TextCache:
+        return TextCache()
+
     def feed(
         self,
         blocks: Sequence[Sequence[int]],
@@ -72,7 +75,7 @@ def search(
     row = Row(prompt=(0,), hint=(), max_tokens=20, audio_positions=POSITIONS, terms=tree)
     beam = BeamSearch(TableDecoder(table, named), END, (), ())  # type: ignore[arg-type]
     beam.width = width
-    beam.run(row, None, TextCache())  # type: ignore[arg-type]
+    beam.run(row, {})
     return row
 
 
@@ -93,7 +96,7 @@ def test_what_is_far_behind_is_not_followed() -> None:
     decoder = TableDecoder(trap)
     row = Row(prompt=(0,), hint=(), max_tokens=20, audio_positions=POSITIONS)
     beam = BeamSearch(decoder, END, (), ())  # type: ignore[arg-type]
-    beam.run(row, None, TextCache())  # type: ignore[arg-type]
+    beam.run(row, {})
     assert row.tokens == [A]
     assert decoder.most_rows == 1
 
@@ -166,7 +169,7 @@ def test_a_boosted_token_is_written_though_less_likely() -> None:
         decoder.sizes = SimpleNamespace(vocabulary=3)
         row = Row(prompt=(0,), hint=(), max_tokens=20, audio_positions=POSITIONS)
         beam = BeamSearch(decoder, END, (), (), boosted=boosted)  # type: ignore[arg-type]
-        beam.run(row, None, TextCache())  # type: ignore[arg-type]
+        beam.run(row, {})
         return row.tokens
 
     assert written({}) == [A]

@@ -25,6 +25,9 @@ class TableDecoder:
 
     sizes = SimpleNamespace(vocabulary=10)
 
+    def new_cache(self, rows: int) -> Any:
+        return SimpleNamespace(tokens=[], valid=np.zeros((rows, 0), bool))
+
     def feed(
         self,
         blocks: Sequence[Sequence[int]],
@@ -50,9 +53,8 @@ class TableDecoder:
 
 
 def write(tree: TermTree = NO_TERMS, hint: tuple[int, ...] = ()) -> list[int]:
-    cache = SimpleNamespace(tokens=[], valid=np.zeros((1, 0), bool))
     row = Row((PROMPT,), hint, max_tokens=9, audio_positions=50, terms=tree)
-    GreedySearch(TableDecoder(), END, (), ()).run([row], None, cache)  # type: ignore[arg-type]
+    GreedySearch(TableDecoder(), END, (), ()).run([row], {})  # type: ignore[arg-type]
     return row.tokens
 
 
