@@ -42,22 +42,17 @@ class AudioDecoder(Protocol):
         """Take encoded audio of any length. Call it only when nothing waits."""
 
     def decode(self) -> tuple[Samples, AudioError | None]:
-        """Decode some of what waits.
-
-        Returns float32 [n] at 16 kHz, some 2 s at most and possibly empty, and the first fault in
-        what was decoded. The decoder stays usable after a fault. A call takes some 2 ms at most,
-        whatever the bytes are, because its work is counted.
-        """
+        """Decode some of what waits: return float32 [n] at 16 kHz, some 2 s at most and possibly
+        empty, and the first fault in it. The decoder stays usable after a fault. A call takes some
+        2 ms at most, whatever the bytes are, because its work is counted."""
 
     def drop(self) -> None:
         """Drop what waits. Nothing may be fed after this."""
 
     def flush(self) -> Samples:
         """Return the tail of the audio decoded so far, float32 [n] at 16 kHz. Call it only when
-        nothing waits.
-
-        Audio fed later is resampled afresh, but continues the same container, packet or sample.
-        """
+        nothing waits. Audio fed later is resampled afresh, but continues the same container, packet
+        or sample."""
 
 
 def make_decoder(audio_format: str, sample_rate: int) -> AudioDecoder:

@@ -241,7 +241,7 @@ class Segment:
         if self._position == self._speech_end:  # speech goes on
             return self._request_partial()
         if self._settings.speculation and self.silent_samples >= self._silence_before_final:
-            return self._request_final(speculative=True)
+            return self._request_final()
         return None
 
     def close(self, end: int) -> RecognitionNeed | None:
@@ -258,7 +258,7 @@ class Segment:
         if self._state is State.FAILED or self._final_end > end:
             # A failed final gets a second chance; one of audio behind the end is discarded
             self._enter(State.SPEECH)
-        return self._request_final(speculative=False) if self._state is State.SPEECH else None
+        return self._request_final() if self._state is State.SPEECH else None
 
     def is_awaited(self, need: RecognitionNeed) -> bool:
         """Return whether this is the request for the final of all speech so far, unanswered."""
@@ -289,7 +289,17 @@ class Segment:
         """Return a new request for the final, whose language has changed, with the current
         `language_prior`."""
         self._enter(State.AWAITING)
-        return self._final_need(speculative=not self.closed)
+        until_turn_ends = max(0, self._settings.silence_samples - self.silent_samples)
+        return RecognitionNeed(
+            self,
+            Purpose.FINAL,
+            self.audio_start,
+            self._final_end,
+            speculative=not self.closed,
+            due_samples=0 if self.closed else until_turn_ends,
+            language=self._language,
+            language_prior=self.language_prior,
+        )
 
     def inherit(self, previous: Segment) -> None:
         """Carry over the words that the previous segment has confirmed of audio that became this
@@ -319,24 +329,10 @@ class Segment:
     def _final_samples(self) -> int:
         return self._final_end - self.audio_start
 
-    def _request_final(self, speculative: bool) -> RecognitionNeed:
+    def _request_final(self) -> RecognitionNeed:
         end = self._speech_end + self._settings.tail_samples
         self._final_end = end if self._end is None else min(end, self._end)
-        self._enter(State.AWAITING)
-        return self._final_need(speculative)
-
-    def _final_need(self, speculative: bool) -> RecognitionNeed:
-        until_turn_ends = max(0, self._settings.silence_samples - self.silent_samples)
-        return RecognitionNeed(
-            self,
-            Purpose.FINAL,
-            self.audio_start,
-            self._final_end,
-            speculative,
-            due_samples=until_turn_ends if speculative else 0,
-            language=self._language,
-            language_prior=self.language_prior,
-        )
+        return self.retry()
 
     @property
     def _silence_before_final(self) -> int:

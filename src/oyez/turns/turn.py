@@ -220,19 +220,17 @@ class Turn:
         segment.stabilizer.set_final(text)
         self._finals.add(text)
         self._letter_times.add(final.pieces, text, segment.audio_start, segment.speech_spans)
-        self._add_features(final.features, segment.answered_samples)
         count = self._chars_by_language.get(final.language, 0)
         self._chars_by_language[final.language] = count + len(text)
-
-    def _add_features(self, features: Features | None, samples: int) -> None:
-        if features is None:
+        if final.features is None:
             return
+        samples = segment.answered_samples
         self._features_samples += samples
         if self.features is None:
-            self.features = features
+            self.features = final.features
         else:
             share = samples / max(1, self._features_samples)
-            self.features = self.features + share * (features - self.features)
+            self.features = self.features + share * (final.features - self.features)
 
 
 def _listed(need: RecognitionNeed | None) -> list[RecognitionNeed]:
