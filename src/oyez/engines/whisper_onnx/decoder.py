@@ -15,6 +15,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from oyez.engines.whisper.tokens import Tokens
 from oyez.engines.whisper.weights import Sizes
 from oyez.engines.whisper_onnx.phrase_boost import NO_TERMS, START, TermState, TermTree
 
@@ -175,22 +176,18 @@ def _rectangle(rows: Sequence[Sequence[int]]) -> Ids:
 
 def token_bias(
     sizes: Sizes,
-    end: int,
-    suppressed: Sequence[int],
+    tokens: Tokens,
     discouraged: Sequence[int] = (),
     boosted: Mapping[int, float] | None = None,
 ) -> Floats:
-    """Return what is added to every token's logit, float32 [vocabulary]. Special tokens except
-    `end` are masked.
-
-    suppressed: further masked tokens. boosted: what is added to single tokens.
-    """
+    """Return what is added to every token's logit, float32 [vocabulary]. Suppressed tokens and
+    special ones are masked, except the end. boosted: what is added to single tokens."""
     bias = np.zeros(sizes.vocabulary, np.float32)
     for token, bonus in (boosted or {}).items():
         bias[token] = bonus
     bias[list(discouraged)] = DISCOURAGED
-    bias[list(suppressed)] = MASKED
-    bias[end + 1 :] = MASKED
+    bias[list(tokens.suppressed)] = MASKED
+    bias[tokens.end + 1 :] = MASKED
     return bias
 
 

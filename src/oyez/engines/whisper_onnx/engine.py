@@ -121,17 +121,15 @@ class WhisperOnnx:
         self._encoder = Encoder(encoder_session, sizes)
         probes = [tokens.no_speech, *tokens.language_ids.values()]
         self._decoder = Decoder(decoder_session, sizes, probes)
-        rules = (self._decoder, tokens.end, tokens.suppressed, tokens.suppressed_first)
         # for each script, the searches for partials and for finals
         self._searches: dict[str, tuple[GreedySearch, BeamSearch]] = {}
         for script in ("", *SCRIPTS.values()):
-            discouraged = tokens.outside_script(script) if script else ()
-            searches = GreedySearch(*rules, discouraged), BeamSearch(*rules, discouraged)
-            self._searches[script] = searches
+            rules = (self._decoder, tokens, tokens.outside_script(script) if script else ())
+            self._searches[script] = (GreedySearch(*rules), BeamSearch(*rules))
         commas = dict.fromkeys(tokens.with_text(COMMAS), COMMA_BONUS)
-        self._comma_search = BeamSearch(*rules, boosted=commas)
+        self._comma_search = BeamSearch(self._decoder, tokens, boosted=commas)
         self._no_bias = np.zeros(sizes.vocabulary, np.float32)
-        self._text_bias = decoder.token_bias(sizes, tokens.end, tokens.suppressed)
+        self._text_bias = decoder.token_bias(sizes, tokens)
         self._silence = self._encoder.encode(np.zeros(SAMPLE_RATE, np.float32)).encoded
 
     @classmethod

@@ -14,7 +14,7 @@ unlikely that it was dropped, although the same audio is decoded well with other
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from itertools import pairwise
@@ -82,8 +82,12 @@ class Redecoding:
         found = tuple(piece.shifted(self.shift_samples) for piece in second.pieces)
         seam = len(first.pieces) if self.gap is None else self.gap
         before, after = first.pieces[:seam], first.pieces[seam:]
-        found = found[_overlap(before, found) : len(found) - _overlap_with_next(found, after)]
-        return replace(first, pieces=before + found + after)
+        counts = range(min(len(found), MAX_OVERLAP_PIECES), 0, -1)
+        end = letters_of(text_of(before[-MAX_OVERLAP_PIECES:]))
+        start = letters_of(text_of(after[:MAX_OVERLAP_PIECES]))
+        at_start = _known_count((found[:count] for count in counts), end.endswith)
+        at_end = _known_count((found[-count:] for count in counts), start.startswith)
+        return replace(first, pieces=before + found[at_start : len(found) - at_end] + after)
 
 
 def plan_redecoding(request: Request, first: Hypothesis, max_samples: int) -> Redecoding | None:
@@ -137,24 +141,10 @@ def _is_new(found: Sequence[Piece], known: Sequence[Piece]) -> bool:
     return is_confident and same < MAX_KNOWN_SHARE * len(new_letters)
 
 
-def _overlap(before: Sequence[Piece], after: Sequence[Piece]) -> int:
-    """Return how many of the first pieces of `after` are also the end of `before`."""
-    end = letters_of(text_of(before[-MAX_OVERLAP_PIECES:]))
-    for count in range(min(len(after), MAX_OVERLAP_PIECES), 0, -1):
-        start = letters_of(text_of(after[:count]))
-        if start and end.endswith(start):
-            return count
-    return 0
-
-
-def _overlap_with_next(before: Sequence[Piece], after: Sequence[Piece]) -> int:
-    """Return how many of the last pieces of `before` are also the beginning of `after`."""
-    start = letters_of(text_of(after[:MAX_OVERLAP_PIECES]))
-    for count in range(min(len(before), MAX_OVERLAP_PIECES), 0, -1):
-        end = letters_of(text_of(before[-count:]))
-        if end and start.startswith(end):
-            return count
-    return 0
+def _known_count(runs: Iterable[Sequence[Piece]], is_known: Callable[[str], bool]) -> int:
+    """Return the length of the first run of pieces whose letters are known, or 0."""
+    letters = ((len(run), letters_of(text_of(run))) for run in runs)
+    return next((count for count, text in letters if text and is_known(text)), 0)
 
 
 def lacks_punctuation(text: str, language: str) -> bool:

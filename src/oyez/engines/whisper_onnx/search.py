@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from oyez.engines.whisper.hallucination import stalled_loop_start
+from oyez.engines.whisper.tokens import Tokens
 from oyez.engines.whisper_onnx.decoder import (
     MIN_PROBABILITY,
     Cache,
@@ -43,18 +44,15 @@ class Search:
     def __init__(
         self,
         decoder: Decoder,
-        end: int,
-        suppressed: Sequence[int],
-        suppressed_first: Sequence[int],
+        tokens: Tokens,
         discouraged: Sequence[int] = (),
         boosted: Mapping[int, float] | None = None,
     ) -> None:
-        """end: the token that ends a text. suppressed, discouraged, boosted: see `token_bias`.
-        suppressed_first: tokens that must not be the first."""
+        """discouraged, boosted: see `token_bias`."""
         self._decoder = decoder
-        self._end = end
-        self._bias = token_bias(decoder.sizes, end, suppressed, discouraged, boosted)
-        self._suppressed_first = list(suppressed_first)
+        self._end = tokens.end
+        self._suppressed_first = list(tokens.suppressed_first)
+        self._bias = token_bias(decoder.sizes, tokens, discouraged, boosted)
 
 
 class GreedySearch(Search):

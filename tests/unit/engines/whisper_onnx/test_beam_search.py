@@ -11,6 +11,7 @@ from oyez.engines.whisper_onnx.phrase_boost import NO_TERMS, TermTree
 from oyez.engines.whisper_onnx.search import BeamSearch
 
 A, B, END = 0, 1, 2
+RULES: Any = SimpleNamespace(end=END, suppressed=(), suppressed_first=())
 POSITIONS = 50
 
 
@@ -73,7 +74,7 @@ def search(
     named: int = 3,
 ) -> Row:
     row = Row(prompt=(0,), hint=(), max_tokens=20, audio_positions=POSITIONS, terms=tree)
-    beam = BeamSearch(TableDecoder(table, named), END, (), ())  # type: ignore[arg-type]
+    beam = BeamSearch(TableDecoder(table, named), RULES)  # type: ignore[arg-type]
     beam.width = width
     beam.run(row, {})
     return row
@@ -95,7 +96,7 @@ def test_what_is_far_behind_is_not_followed() -> None:
     trap = {(): (0.9, 0.1, 0.0), (B,): (0.0, 0.0, 1.0)}
     decoder = TableDecoder(trap)
     row = Row(prompt=(0,), hint=(), max_tokens=20, audio_positions=POSITIONS)
-    beam = BeamSearch(decoder, END, (), ())  # type: ignore[arg-type]
+    beam = BeamSearch(decoder, RULES)  # type: ignore[arg-type]
     beam.run(row, {})
     assert row.tokens == [A]
     assert decoder.most_rows == 1
@@ -168,7 +169,7 @@ def test_a_boosted_token_is_written_though_less_likely() -> None:
         decoder = BiasedDecoder({(): (0.8, 0.15, 0.05)})
         decoder.sizes = SimpleNamespace(vocabulary=3)
         row = Row(prompt=(0,), hint=(), max_tokens=20, audio_positions=POSITIONS)
-        beam = BeamSearch(decoder, END, (), (), boosted=boosted)  # type: ignore[arg-type]
+        beam = BeamSearch(decoder, RULES, boosted=boosted)  # type: ignore[arg-type]
         beam.run(row, {})
         return row.tokens
 

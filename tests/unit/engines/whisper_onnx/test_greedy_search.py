@@ -11,6 +11,7 @@ from oyez.engines.whisper_onnx.phrase_boost import NO_TERMS, TermTree
 from oyez.engines.whisper_onnx.search import GreedySearch
 
 A, B, END = 0, 1, 2
+RULES: Any = SimpleNamespace(end=END, suppressed=(), suppressed_first=())
 PROMPT = 9
 PROBABILITIES = {
     (): (0.8, 0.2, 0.0),
@@ -54,7 +55,7 @@ class TableDecoder:
 
 def write(tree: TermTree = NO_TERMS, hint: tuple[int, ...] = ()) -> list[int]:
     row = Row((PROMPT,), hint, max_tokens=9, audio_positions=50, terms=tree)
-    GreedySearch(TableDecoder(), END, (), ()).run([row], {})  # type: ignore[arg-type]
+    GreedySearch(TableDecoder(), RULES).run([row], {})  # type: ignore[arg-type]
     return row.tokens
 
 
