@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
+from pkgutil import resolve_name
 
 from oyez.engines.base import EmotionClassifier, RecogniserClass, VoiceDetector
 from oyez.engines.emotion import EmotionWeights, LinearClassifier, Neutral, find_weights
@@ -32,7 +31,7 @@ def find_recogniser(name: str) -> RecogniserClass:
         raise ValueError(
             f"no recogniser is called {name!r}; there are: {', '.join(sorted(RECOGNISERS))}"
         )
-    found: RecogniserClass = _import(RECOGNISERS[name])
+    found: RecogniserClass = resolve_name(RECOGNISERS[name])
     return found
 
 
@@ -43,7 +42,7 @@ def load_detector(name: str) -> VoiceDetector:
         raise ValueError(
             f"unknown voice detector {name!r}: choose one of {', '.join(sorted(DETECTORS))}"
         )
-    detector: VoiceDetector = _import(DETECTORS[name])()
+    detector: VoiceDetector = resolve_name(DETECTORS[name])()
     return detector
 
 
@@ -61,8 +60,3 @@ def load_emotion_classifier(
     if weights is None or weights.space != feature_space:
         return Neutral()
     return LinearClassifier(weights, min_confidence)
-
-
-def _import(entry: str) -> Any:
-    module, _, attribute = entry.partition(":")
-    return getattr(import_module(module), attribute)
