@@ -16,14 +16,7 @@ from typing import Any, NamedTuple
 import onnx
 import onnxruntime
 
-from oyez.engines.whisper.weights import (
-    Sizes,
-    Source,
-    WeightsError,
-    check,
-    is_quantised,
-    sha256_of,
-)
+from oyez.engines.whisper.weights import Sizes, Source, WeightsError, check, is_quantised, sha256_of
 from oyez.engines.whisper_onnx import graph
 
 BUILDER_VERSION = 6
