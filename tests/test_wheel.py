@@ -23,7 +23,7 @@ def test_the_wheel_holds_every_file(tmp_path: Path) -> None:
     assert files - held == set()
     assert {
         "oyez/assets/two_cities.wav",
-        "oyez/engines/emotion/data/open.npz",
+        "oyez/engines/emotion_data/open.npz",
         "oyez/py.typed",
     } <= held
     beside = {name.partition(".dist-info/")[2] for name in held - files}

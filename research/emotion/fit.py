@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
 from oyez.engines.base import EMOTIONS
-from oyez.engines.emotion.weights import EmotionWeights
+from oyez.engines.emotion import EmotionWeights
 from research.emotion.recordings import CLEAN, VARIED, LabelledFeatures
 
 STRENGTH = 0.004

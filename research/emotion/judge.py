@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oyez.engines.base import EMOTIONS, Emotion, EmotionTracker, Features
-from oyez.engines.emotion.linear import LinearClassifier
+from oyez.engines.emotion import LinearClassifier
 from research.emotion.recordings import CLEAN, LabelledFeatures
 
 ORDERS = 3

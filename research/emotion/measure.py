@@ -14,8 +14,7 @@ from oyez.bench.driver import transcribe
 from oyez.bench.options import MANIFEST, load_engines, names, read_clips
 from oyez.bench.report import format_table, machine_line
 from oyez.engines.base import EMOTIONS
-from oyez.engines.emotion.linear import LinearClassifier
-from oyez.engines.emotion.weights import EmotionWeights, EmotionWeightsError, find_weights
+from oyez.engines.emotion import EmotionWeights, EmotionWeightsError, LinearClassifier, find_weights
 from oyez.files.media import read_media
 from research.audio import EMOTION_CONDITIONS
 from research.emotion.fit import FitError, fit

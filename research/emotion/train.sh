@@ -5,7 +5,7 @@ set -euo pipefail
 manifest=$(realpath "${1:?usage: train.sh MANIFEST}")
 cd "$(dirname "$0")/../.."
 python=${PYTHON:-.venv/bin/python}
-data=src/oyez/engines/emotion/data
+data=src/oyez/engines/emotion_data
 "$python" -m research.emotion.train --manifest "$manifest" \
     --corpora emodb,emogator --output "$data/open.npz"
 "$python" -m research.emotion.train --manifest "$manifest" \

@@ -14,8 +14,7 @@ from click.testing import CliRunner
 from oyez.audio.pcm import SAMPLE_RATE, Samples
 from oyez.bench.driver import transcribe
 from oyez.bench.options import load_engines
-from oyez.engines.emotion.linear import Neutral
-from oyez.engines.emotion.weights import SHIPPED
+from oyez.engines.emotion import SHIPPED, Neutral
 from oyez.engines.registry import load_emotion_classifier
 from research.emotion.train import train as train_command
 

@@ -20,9 +20,9 @@ from oyez.engines.base import (
     Recogniser,
     Request,
 )
-from oyez.engines.language_prior import FLAT
-from oyez.engines.whisper_onnx import WhisperOnnx, redecode
-from oyez.turns.language import prior_after
+from oyez.engines.language_prior import FLAT, prior_after
+from oyez.engines.whisper_onnx import engine as whisper_onnx
+from oyez.engines.whisper_onnx.engine import WhisperOnnx
 
 pytestmark = pytest.mark.model
 
@@ -163,7 +163,7 @@ def test_a_language_that_the_audio_excludes_is_overruled(
 
 
 @pytest.mark.parametrize("purpose", Purpose)
-def test_a_term_is_written_as_given_where_it_is_heard(
+def test_a_term_is_written_as_given_where_it_is_spoken(
     engine: Recogniser, speech: Samples, purpose: Purpose
 ) -> None:
     pieces = recognise(engine, Request(speech, Purpose.FINAL, "en")).pieces
@@ -278,10 +278,12 @@ def test_long_clear_speech_is_taken_for_what_it_is_whatever_was_spoken_before(
     assert answer.text == recognise(engine, replace(clear, language_prior={})).text
 
 
-def test_what_runs_on_is_written_again_with_commas_welcome(
+def test_text_without_commas_is_decoded_again_with_commas_boosted(
     engine: Recogniser, speech: Samples, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     request = Request(speech[: 6 * 16_000], Purpose.FINAL, "en")
     assert "," not in recognise(engine, request).text
-    monkeypatch.setattr(redecode, "lacks_punctuation", lambda text, language: "," not in text)
+    monkeypatch.setattr(whisper_onnx, "lacks_punctuation", lambda text, language: "," not in text)
     assert "," in recognise(engine, request).text
+    monkeypatch.setattr(whisper_onnx, "lacks_punctuation", lambda text, language: True)
+    assert "," not in recognise(engine, request).text, "the second text lacks them too"

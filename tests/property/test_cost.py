@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from oyez.engines.emotion.linear import Neutral
+from oyez.engines.emotion import Neutral
 from oyez.protocol.dialect import SessionLimits
 from oyez.protocol.effects import Effect, Recognise
 from oyez.protocol.qwen.dialect import QwenDialect

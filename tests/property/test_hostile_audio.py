@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oyez.engines.emotion.linear import Neutral
+from oyez.engines.emotion import Neutral
 from oyez.protocol.client_events import AudioAppend, SessionUpdate
 from oyez.protocol.dialect import SessionLimits
 from oyez.protocol.effects import Effect, Send

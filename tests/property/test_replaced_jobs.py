@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from oyez.engines.base import WINDOW_SAMPLES, Hypothesis, Piece, Purpose
 from oyez.protocol.effects import Recognise
-from oyez.turns.segment import RecognitionNeed, SegmentSettings
+from oyez.turns.segment import REPLACE_AFTER_SAMPLES, RecognitionNeed, SegmentSettings
 from oyez.turns.turn import Turn
 from support.driver import Driver, silence, speech
 from support.order import check_events
@@ -105,6 +105,6 @@ def test_while_somebody_speaks_partials_are_asked_for_whatever_was_never_answere
             asked += turn.feed(0.9 if index < speaking else 0.0, position)
             if index < speaking:
                 since = max(resumed, asked[-1].end if asked else 0)
-                assert position - since <= WINDOWS.replace_after_samples + WINDOW_SAMPLES
+                assert position - since <= REPLACE_AFTER_SAMPLES + WINDOW_SAMPLES
             if asked and random.random() < 0.1:
                 answer(turn, random.choice(asked[-3:]))

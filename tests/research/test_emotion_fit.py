@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from oyez.engines.base import EMOTIONS
-from oyez.engines.emotion.linear import LinearClassifier
+from oyez.engines.emotion import LinearClassifier
 from research.emotion.fit import FitError, balanced, fit, relative_to_speaker
 from research.emotion.recordings import CLEAN, VARIED, LabelledFeatures, Recording
 

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from oyez.engines.base import EMOTIONS
-from oyez.engines.emotion.linear import LinearClassifier
-from oyez.engines.emotion.weights import EmotionWeights
+from oyez.engines.emotion import EmotionWeights, LinearClassifier
 from research.emotion.judge import (
     Answer,
     CountingListener,

@@ -18,7 +18,7 @@ from oyez.engines.base import (
     Scores,
     VoiceDetector,
 )
-from oyez.engines.emotion.linear import Neutral
+from oyez.engines.emotion import Neutral
 from oyez.protocol.client_events import AudioAppend, AudioCommit, ClientEvent, SessionFinish
 from oyez.protocol.dialect import SessionLimits
 from oyez.protocol.effects import Close, Completed, Count, Effect, Recognise, Send

@@ -16,7 +16,7 @@ from aiohttp import web
 
 from oyez.audio.pcm import SAMPLE_RATE
 from oyez.engines.base import EmotionClassifier
-from oyez.engines.emotion.linear import Neutral
+from oyez.engines.emotion import Neutral
 from oyez.metrics import Metrics
 from oyez.runtime.loader import Engines
 from oyez.server.access.callers import Accounts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import struct
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ def write(directory: Path, arrays: Arrays | None = None, **config: Any) -> Path:
     (directory / "model.bin").write_bytes(_model(tiny_arrays() if arrays is None else arrays))
     config = {**source.read_config(), "alignment_heads": [[0, 0]], **config}
     (directory / "config.json").write_text(json.dumps(config))
-    (directory / "tokenizer.json").write_text(source.read_tokenizer())
+    shutil.copy(source.directory / "tokenizer.json", directory)
     return directory
 
 

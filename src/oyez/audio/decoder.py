@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import numpy as np
@@ -37,40 +37,29 @@ class AudioDecoder(Protocol):
     @property
     def waiting_bytes(self) -> int:
         """The length of the last feed as long as not all of it has been decoded; else 0."""
-        ...
 
     def feed(self, data: bytes) -> None:
         """Take encoded audio of any length. Call it only when nothing waits."""
-        ...
 
     def decode(self) -> tuple[Samples, AudioError | None]:
-        """Decode some of what waits.
-
-        Returns float32 [n] at 16 kHz, some 2 s at most and possibly empty, and the first fault in
-        what was decoded. The decoder stays usable after a fault. A call takes some 2 ms at most,
-        whatever the bytes are, because its work is counted.
-        """
-        ...
+        """Decode some of what waits: return float32 [n] at 16 kHz, some 2 s at most and possibly
+        empty, and the first fault in it. The decoder stays usable after a fault. A call takes some
+        2 ms at most, whatever the bytes are, because its work is counted."""
 
     def drop(self) -> None:
         """Drop what waits. Nothing may be fed after this."""
-        ...
 
     def flush(self) -> Samples:
         """Return the tail of the audio decoded so far, float32 [n] at 16 kHz. Call it only when
-        nothing waits.
-
-        Audio fed later is resampled afresh, but continues the same container, packet or sample.
-        """
-        ...
+        nothing waits. Audio fed later is resampled afresh, but continues the same container, packet
+        or sample."""
 
 
 def make_decoder(audio_format: str, sample_rate: int) -> AudioDecoder:
-    """Return the decoder of one session.
+    """Return the decoder of one session. Raises AudioError if there is none for these values.
 
     audio_format: "pcm" (16 bit, little-endian, mono) or "opus" (in Ogg, in WebM, or one packet
-    per feed). sample_rate: that of PCM, in Hz; Opus has its own. Raises AudioError for anything
-    else.
+    per feed). sample_rate: that of PCM, in Hz; Opus has its own.
     """
     if audio_format == "opus":
         return OpusDecoder()
@@ -110,8 +99,7 @@ class PcmDecoder:
 
     def feed(self, data: bytes) -> None:
         half_sample = self._data[self._place :]
-        self._data = half_sample + data if half_sample else data
-        self._place = 0
+        self._data, self._place = half_sample + data if half_sample else data, 0
 
     def decode(self) -> tuple[Samples, AudioError | None]:
         count = min(self._step_bytes, len(self._data) - self._place) // 2
@@ -137,29 +125,26 @@ class OpusDecoder:
     """
 
     def __init__(self) -> None:
+        self.waiting_bytes = 0
         # The first bytes, until there are enough of them to identify the container
         self._beginning = b""
-        self._demuxer: _Demuxer | None = None
+        self._demux: Callable[[bytes], Iterator[Demuxed]] | None = None
         # What the demuxer still has to yield of the last feed
         self._demuxed: Iterator[Demuxed] = iter(())
-        self._waiting_bytes = 0
         self._packets = PacketDecoder()
         self._resampler = Resampler(OPUS_SAMPLE_RATE)
 
-    @property
-    def waiting_bytes(self) -> int:
-        return self._waiting_bytes
-
     def feed(self, data: bytes) -> None:
-        self._waiting_bytes = len(data)
-        if self._demuxer is None:
-            data = self._beginning = self._beginning + data
+        self.waiting_bytes = len(data)
+        if self._demux is None:
+            data = self._beginning + data
             if any(magic != data and magic.startswith(data) for magic in _CONTAINERS):
+                self._beginning = data
                 return
-            container = _CONTAINERS.get(data[:4], _BarePackets)
-            self._demuxer = container()
+            container = _CONTAINERS.get(data[:4])
+            self._demux = container().feed if container else _bare_packet
             self._beginning = b""
-        self._demuxed = self._demuxer.feed(data)
+        self._demuxed = self._demux(data)
 
     def decode(self) -> tuple[Samples, AudioError | None]:
         blocks: list[Samples] = []
@@ -170,7 +155,7 @@ class OpusDecoder:
             try:
                 item = next(self._demuxed)
             except StopIteration:
-                self._waiting_bytes = 0
+                self.waiting_bytes = 0
                 break
             work += _DEMUXED_WORK
             if isinstance(item, OpusHead):
@@ -188,22 +173,19 @@ class OpusDecoder:
         return self._resampler.feed(join(blocks)) if blocks else join(blocks), fault
 
     def drop(self) -> None:
-        self._demuxed, self._waiting_bytes = iter(()), 0
+        self._demuxed, self.waiting_bytes = iter(()), 0
 
     def flush(self) -> Samples:
         return self._resampler.flush()
 
 
-class _Demuxer(Protocol):
-    def feed(self, data: bytes) -> Iterator[Demuxed]: ...
+def _bare_packet(data: bytes) -> Iterator[Demuxed]:
+    """Yield the packet of a feed without a container."""
+    if data:
+        yield data
 
 
-class _BarePackets:
-    """The demuxer of Opus without a container."""
-
-    def feed(self, data: bytes) -> Iterator[Demuxed]:
-        if data:
-            yield data
-
-
-_CONTAINERS: dict[bytes, type[_Demuxer]] = {OGG_MAGIC: OggDemuxer, WEBM_MAGIC: WebmDemuxer}
+_CONTAINERS: dict[bytes, type[OggDemuxer | WebmDemuxer]] = {
+    OGG_MAGIC: OggDemuxer,
+    WEBM_MAGIC: WebmDemuxer,
+}

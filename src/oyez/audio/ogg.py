@@ -10,11 +10,10 @@ from oyez.audio.pcm import AudioError
 
 OGG_MAGIC = b"OggS"
 
-_COMMENTS_MAGIC = b"OpusTags"
 _HEADER_BYTES = 27
-_MAX_PAGE_BYTES = _HEADER_BYTES + 255 + 255 * 255
 _CONTINUED, _FIRST_PAGE = 0x01, 0x02
-_MAX_GARBAGE_BYTES = _MAX_PAGE_BYTES
+_MAX_GARBAGE_BYTES = _HEADER_BYTES + 255 + 255 * 255
+"""As long as the longest page."""
 _REVERSED_BITS = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
@@ -105,29 +104,22 @@ class OggDemuxer:
             if self._serial is not None and not self._comments_due:
                 self._serial = None  # the Opus stream is over, and another kind begins
             return
-        self._serial = serial
-        self._sequence = (sequence + 1) & 0xFFFFFFFF
-        self._comments_due = True
-        self._open_packet = None
+        self._serial, self._sequence = serial, (sequence + 1) & 0xFFFFFFFF
+        self._comments_due, self._open_packet = True, None
         yield head
 
     def _end_packet(self) -> bytes | None:
         """Return the packet that is complete now; None for an empty one and for comments."""
-        packet, self._open_packet = self._open_packet, None
-        is_comments = (
-            self._comments_due and packet is not None and packet.startswith(_COMMENTS_MAGIC)
-        )
+        packet, self._open_packet = bytes(self._open_packet or b""), None
+        is_comments = self._comments_due and packet.startswith(b"OpusTags")
         self._comments_due = False
-        return bytes(packet) if packet and not is_comments else None
+        return None if is_comments else packet or None
 
 
 def _page_bytes(buffer: bytearray, start: int) -> int | None:
     """Return the size of the page at `start`, or None while its header is incomplete."""
     body = start + _HEADER_BYTES
-    if len(buffer) < body:
-        return None
-    segments = buffer[body - 1]
-    if len(buffer) < body + segments:
+    if len(buffer) < body or len(buffer) < body + (segments := buffer[body - 1]):
         return None
     return _HEADER_BYTES + segments + sum(buffer[body : body + segments])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import av
 import numpy as np
@@ -14,14 +14,12 @@ OPUS_SAMPLE_RATE = 48_000
 MAX_PACKET_BYTES = 61_440
 """No Opus packet is longer (RFC 7845, section 6)."""
 
-_MAGIC = b"OpusHead"
 _HEAD_BYTES = 19
 _MAX_VERSION = 15
 _MONO_OR_STEREO = 0
 
 
-@dataclass(frozen=True, slots=True)
-class OpusHead:
+class OpusHead(NamedTuple):
     """The properties of a mono or stereo stream that its decoder needs before the first packet."""
 
     pre_skip_samples: int
@@ -43,16 +41,13 @@ BLOCK_BYTES = 2_048
 def parse_opus_head(packet: bytes) -> OpusHead | None:
     """Return the head in `packet` (RFC 7845, section 5.1), or None if it is not the head of a mono
     or stereo stream."""
-    if len(packet) < _HEAD_BYTES or not packet.startswith(_MAGIC):
+    if len(packet) < _HEAD_BYTES or not packet.startswith(b"OpusHead"):
         return None
     version, channel_mapping_family = packet[8], packet[18]
     if version > _MAX_VERSION or channel_mapping_family != _MONO_OR_STEREO:
         return None
     gain_q8_db = int.from_bytes(packet[16:18], "little", signed=True)
-    return OpusHead(
-        pre_skip_samples=int.from_bytes(packet[10:12], "little"),
-        gain=10 ** (gain_q8_db / 256 / 20),
-    )
+    return OpusHead(int.from_bytes(packet[10:12], "little"), 10 ** (gain_q8_db / 256 / 20))
 
 
 class PacketDecoder:
@@ -81,10 +76,9 @@ class PacketDecoder:
         except av.FFmpegError as error:
             raise AudioError(f"Corrupt Opus packet of {len(packet)} bytes.") from error
         samples = join([pcm16_to_samples(frame.to_ndarray()[0]) for frame in frames])
-        if self._samples_to_skip:
-            skipped = min(self._samples_to_skip, len(samples))
-            self._samples_to_skip -= skipped
-            samples = samples[skipped:]
+        skipped = min(self._samples_to_skip, len(samples))
+        self._samples_to_skip -= skipped
+        samples = samples[skipped:]
         if self._gain != 1.0:
             samples = np.clip(samples * np.float32(self._gain), -1.0, 1.0)
         return samples

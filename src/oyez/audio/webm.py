@@ -29,10 +29,9 @@ _SIMPLE_BLOCK = 0xA3
 _BLOCK_GROUP = 0xA0
 _BLOCK = 0xA1
 
-_ENTERED = {_SEGMENT, _CLUSTER, _TRACKS, _TRACK_ENTRY, _BLOCK_GROUP}
-_READ = {_TRACK_NUMBER, _CODEC_ID, _CODEC_PRIVATE, _SIMPLE_BLOCK, _BLOCK}
 _MAY_BE_ENDLESS = {_SEGMENT, _CLUSTER}
-_CLUSTER_ID = _CLUSTER.to_bytes(4, "big")
+_ENTERED = {*_MAY_BE_ENDLESS, _TRACKS, _TRACK_ENTRY, _BLOCK_GROUP}
+_READ = {_TRACK_NUMBER, _CODEC_ID, _CODEC_PRIVATE, _SIMPLE_BLOCK, _BLOCK}
 
 _MAX_READ_BYTES = MAX_PACKET_BYTES + 16
 _MAX_SKIPPED_BYTES = 64 * 1024 * 1024
@@ -82,10 +81,10 @@ class WebmDemuxer:
             while self._find_element():
                 yield None
                 try:
-                    header = _read_header(self._buffer)
-                    if header is None or not self._is_complete(*header):
+                    element = _read_element(self._buffer)
+                    if element is None:
                         break
-                    yield from self._element(*header)
+                    yield from self._element(*element)
                 except _Malformed:
                     self._is_lost = True
                     self._bytes_to_skip = 0
@@ -98,48 +97,37 @@ class WebmDemuxer:
         del self._buffer[:skipped]
         self._bytes_to_skip -= skipped
         if self._is_lost:
-            starts = [self._buffer.find(magic) for magic in (_CLUSTER_ID, WEBM_MAGIC)]
-            found = [start for start in starts if start >= 0]
+            magics = (_CLUSTER.to_bytes(4, "big"), WEBM_MAGIC)
+            found = [at for magic in magics if (at := self._buffer.find(magic)) >= 0]
             self._is_lost = not found
             # If nothing is found, the last bytes may be the beginning of an id
             start = min(found, default=len(self._buffer) - _MAX_ID_BYTES + 1)
             del self._buffer[: max(start, 0)]
         return bool(self._buffer) and not self._is_lost
 
-    def _is_complete(self, element: int, size: int | None, header_bytes: int) -> bool:
-        """Return whether enough of the element is in the buffer to work on it. Raises _Malformed if
-        it cannot have this size."""
-        if size is None:
-            if element not in _MAY_BE_ENDLESS:
-                raise _Malformed
-            return True
-        if element in _ENTERED:
-            return True
-        if size > _MAX_SKIPPED_BYTES:
-            raise _Malformed
-        must_be_read = element in _READ and size <= _MAX_READ_BYTES
-        return not must_be_read or len(self._buffer) >= header_bytes + size
-
-    def _element(self, element: int, size: int | None, header_bytes: int) -> Iterator[Demuxed]:
-        """Yield what the element completes, and plan to skip it, or only its header."""
-        if element in _ENTERED:
-            self._bytes_to_skip = header_bytes
-        else:
-            self._bytes_to_skip = header_bytes + (size or 0)
+    def _element(self, element: int, header_bytes: int, payload_bytes: int) -> Iterator[Demuxed]:
+        """Yield what the element completes, and plan to skip it."""
+        self._bytes_to_skip = header_bytes + payload_bytes
         if element == _EBML:
             self._entry, self._opus_track = _Track(), None
-        elif element == _TRACK_ENTRY:
+        elif element in (_TRACK_ENTRY, _CLUSTER):
             yield from self._end_track()
-        elif element == _CLUSTER:
-            yield from self._end_track()
-            if self._opus_track is None:
+            if element == _CLUSTER and self._opus_track is None:
                 yield AudioError(
                     "The WebM stream has no mono or stereo Opus; nothing else is read."
                 )
         elif element == _CONTENT_ENCODINGS:
             self._entry.encoded = True
-        elif element in _READ and size is not None and size <= _MAX_READ_BYTES:
-            yield from self._read(element, bytes(self._buffer[header_bytes : header_bytes + size]))
+        elif element in _READ and payload_bytes <= _MAX_READ_BYTES:
+            payload = bytes(self._buffer[header_bytes : header_bytes + payload_bytes])
+            if element == _TRACK_NUMBER:
+                self._entry.number = int.from_bytes(payload, "big")
+            elif element == _CODEC_ID:
+                self._entry.codec = payload.rstrip(b"\0")
+            elif element == _CODEC_PRIVATE:
+                self._entry.private = payload
+            else:
+                yield from self._block(payload)
 
     def _end_track(self) -> Iterator[Demuxed]:
         """End the description of a track, and yield its head if this is the track to decode."""
@@ -151,17 +139,6 @@ class WebmDemuxer:
             self._opus_track = entry.number
             yield head
 
-    def _read(self, element: int, payload: bytes) -> Iterator[Demuxed]:
-        """Take the payload of an element in _READ."""
-        if element == _TRACK_NUMBER:
-            self._entry.number = int.from_bytes(payload, "big")
-        elif element == _CODEC_ID:
-            self._entry.codec = payload.rstrip(b"\0")
-        elif element == _CODEC_PRIVATE:
-            self._entry.private = payload
-        else:
-            yield from self._block(payload)
-
     def _block(self, block: bytes) -> Iterator[Demuxed]:
         """Yield the frame of a block, which is: track number, 16-bit timestamp, flags, and then the
         frame (RFC 9559, section 10)."""
@@ -172,29 +149,37 @@ class WebmDemuxer:
         track, track_bytes = number
         if track != self._opus_track:
             return
-        flags = block[track_bytes + 2]
-        if flags & _LACING:
+        if block[track_bytes + 2] & _LACING:
             yield AudioError("The WebM stream uses lacing, which is not supported.")
         else:
             yield block[track_bytes + 3 :]
 
 
-def _read_header(buffer: bytearray) -> tuple[int, int | None, int] | None:
-    """Return id, payload size (None: unknown) and header length of the element at the beginning.
+def _read_element(buffer: bytearray) -> tuple[int, int, int] | None:
+    """Return id, header length and payload length of the element at the beginning. The payload of
+    an entered element has length 0, because elements in it are read next.
 
-    Returns None while the header is incomplete. Raises _Malformed if it cannot be a header.
+    Returns None while the header is incomplete, or a payload that is read. Raises _Malformed if the
+    bytes cannot be an element.
     """
-    number = _read_vint(buffer, 0, _MAX_ID_BYTES)
-    if number is None:
+    if (number := _read_vint(buffer, 0, _MAX_ID_BYTES)) is None:
         return None
     id_bytes = number[1]
-    size = _read_vint(buffer, id_bytes, _MAX_SIZE_BYTES)
-    if size is None:
+    if (length := _read_vint(buffer, id_bytes, _MAX_SIZE_BYTES)) is None:
         return None
-    value, size_bytes = size
-    is_unknown = value == (1 << 7 * size_bytes) - 1
-    element = int.from_bytes(buffer[:id_bytes], "big")
-    return element, None if is_unknown else value, id_bytes + size_bytes
+    size, size_bytes = length
+    element, header_bytes = int.from_bytes(buffer[:id_bytes], "big"), id_bytes + size_bytes
+    is_unknown = size == (1 << 7 * size_bytes) - 1
+    if is_unknown and element not in _MAY_BE_ENDLESS:
+        raise _Malformed
+    if element in _ENTERED:
+        return element, header_bytes, 0
+    if size > _MAX_SKIPPED_BYTES:
+        raise _Malformed
+    must_be_read = element in _READ and size <= _MAX_READ_BYTES
+    if must_be_read and len(buffer) < header_bytes + size:
+        return None
+    return element, header_bytes, size
 
 
 def _read_vint(buffer: bytes | bytearray, start: int, max_bytes: int) -> tuple[int, int] | None:

@@ -31,7 +31,7 @@ from oyez.bench.scoring import (
 from oyez.engines.base import Recogniser, VoiceDetector
 from oyez.engines.whisper.tokens import whisper_code
 from oyez.engines.whisper.weights import WeightsError
-from oyez.engines.whisper_ct2.files import find_files
+from oyez.engines.whisper_ct2 import find_files
 from oyez.files.media import MediaError, read_media
 
 BEAM_SIZE = 5

@@ -20,7 +20,7 @@ from oyez.engines.base import (
     Request,
     VoiceDetector,
 )
-from oyez.engines.emotion.linear import Neutral
+from oyez.engines.emotion import Neutral
 from oyez.protocol.client_events import AudioAppend, AudioCommit, SessionFinish, SessionUpdate
 from oyez.protocol.dialect import SessionLimits
 from oyez.protocol.effects import Effect, Recognise, Send

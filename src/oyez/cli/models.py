@@ -155,7 +155,7 @@ def add(
       oyez models add /shared/large-v3 --link
       oyez models add --from-hub small
     """
-    from oyez.engines.whisper.inspection import inspect_model
+    from oyez.engines.whisper.weights import inspect_model
 
     if (directory is None) == (hub_name is None):
         raise click.UsageError("give either a DIRECTORY or --from-hub NAME")

@@ -1,3 +1,1 @@
 """Recognisers, voice activity detectors and the emotion classifier, with their contracts."""
-
-from __future__ import annotations

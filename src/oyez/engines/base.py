@@ -175,11 +175,9 @@ class Recogniser(Protocol):
     def recognise(self, requests: Sequence[Request]) -> list[Hypothesis | RecognitionError]:
         """Answer every request, in order. If one request fails, its answer is a RecognitionError
         and the other requests are still answered."""
-        ...
 
     def warm_up(self) -> None:
         """Run every code path once, so that the first client does not wait."""
-        ...
 
 
 class RecogniserClass(Protocol):
@@ -191,7 +189,6 @@ class RecogniserClass(Protocol):
     @classmethod
     def load(cls, options: EngineOptions) -> Recogniser:
         """Load the engine. Raises LoadError, or any other exception with a message for people."""
-        ...
 
 
 WINDOW_SAMPLES = 512
@@ -213,7 +210,6 @@ class VoiceDetector(Protocol):
 
     def initial_state(self) -> object:
         """Return the state before the first window of a stream."""
-        ...
 
     def score(self, samples: NDArray[np.float32], state: object) -> Scores:
         """Score whole windows of one stream, in order. See `AudioChunk` and `Scores`.
@@ -221,7 +217,6 @@ class VoiceDetector(Protocol):
         The probabilities do not depend on how a stream is divided into calls. Raises ValueError if
         `samples` do not make whole windows.
         """
-        ...
 
     def score_many(self, chunks: Sequence[AudioChunk]) -> list[Scores]:
         """Score one chunk of each of several streams. The answers have the order of `chunks`.
@@ -254,12 +249,10 @@ class EmotionTracker(Protocol):
 
     def guess(self, features: Features | None) -> Emotion:
         """Classify an utterance that is not over yet. Does not change the state."""
-        ...
 
     def update(self, features: Features | None) -> Emotion:
         """Classify a complete utterance, and adapt to its speaker. Call it once for each utterance,
         in order."""
-        ...
 
 
 class EmotionClassifier(Protocol):
@@ -267,4 +260,3 @@ class EmotionClassifier(Protocol):
 
     def new_tracker(self) -> EmotionTracker:
         """Return the state for a new session."""
-        ...

@@ -68,33 +68,23 @@ class FakeRecogniser:
 
     def recognise(self, requests: Sequence[Request]) -> list[Hypothesis | RecognitionError]:
         """Answer every request, in order; see `Recogniser.recognise`."""
-        self._remember(requests)
-        self.may_answer.wait()
-        time.sleep(self.delay_s)
-        return [self._answer(request) for request in requests]
-
-    def _remember(self, requests: Sequence[Request]) -> None:
         if self._remembered:
             self.requests.extend(requests)
             self.batch_sizes.append(len(requests))
             del self.requests[: -self._remembered], self.batch_sizes[: -self._remembered]
+        self.may_answer.wait()
+        time.sleep(self.delay_s)
+        return [self._answer(request) for request in requests]
 
     def _answer(self, request: Request) -> Hypothesis:
-        words = self._script(request).split() if self._script else _count(len(request.samples))
-        pieces = (*request.prefix, *_pieces(words[len(request.prefix) :], len(request.prefix)))
-        scores = {} if request.language else {"en": 1.0}
-        language = request.language or likeliest(
-            request.language_prior, scores, len(request.samples)
+        length, before = len(request.samples), len(request.prefix)
+        words = [WORDS[n % len(WORDS)] for n in range(length // WORD_SAMPLES)]
+        if self._script:
+            words = self._script(request).split()
+        new = (
+            Piece(f" {word}", (number,), (number + 1) * WORD_SAMPLES, 1.0)
+            for number, word in enumerate(words[before:], start=before)
         )
-        return Hypothesis(pieces, language, scores)
-
-
-def _count(samples: int) -> list[str]:
-    return [WORDS[n % len(WORDS)] for n in range(samples // WORD_SAMPLES)]
-
-
-def _pieces(words: Sequence[str], start: int) -> list[Piece]:
-    return [
-        Piece(f" {word}", (number,), (number + 1) * WORD_SAMPLES, 1.0)
-        for number, word in enumerate(words, start=start)
-    ]
+        scores = {} if request.language else {"en": 1.0}
+        language = request.language or likeliest(request.language_prior, scores, length)
+        return Hypothesis((*request.prefix, *new), language, scores)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
+from pkgutil import resolve_name
 
 from oyez.engines.base import EmotionClassifier, RecogniserClass, VoiceDetector
-from oyez.engines.emotion.linear import LinearClassifier, Neutral
-from oyez.engines.emotion.weights import EmotionWeights, find_weights
+from oyez.engines.emotion import EmotionWeights, LinearClassifier, Neutral, find_weights
 
 RECOGNISERS: dict[str, str] = {
     "fake": "oyez.engines.fake:FakeRecogniser",
-    "whisper-onnx": "oyez.engines.whisper_onnx:WhisperOnnx",
+    "whisper-onnx": "oyez.engines.whisper_onnx.engine:WhisperOnnx",
     "whisper-ct2": "oyez.engines.whisper_ct2:WhisperCt2",
 }
 """Name to "module:class". Each class is a `RecogniserClass`."""
@@ -27,29 +25,24 @@ OFF = "off"
 
 
 def find_recogniser(name: str) -> RecogniserClass:
-    """Return the class of the recogniser called `name`.
-
-    Raises:
-        ValueError: no recogniser has that name; the message lists the names.
-    """
+    """Return the class of the recogniser called `name`. Raises ValueError if there is none; the
+    message lists the names."""
     if name not in RECOGNISERS:
         raise ValueError(
             f"no recogniser is called {name!r}; there are: {', '.join(sorted(RECOGNISERS))}"
         )
-    found: RecogniserClass = _import(RECOGNISERS[name])
+    found: RecogniserClass = resolve_name(RECOGNISERS[name])
     return found
 
 
 def load_detector(name: str) -> VoiceDetector:
-    """Load the voice activity detector called `name`.
-
-    Raises:
-        ValueError: no detector has that name; the message lists the names.
-    """
+    """Load the voice activity detector called `name`. Raises ValueError if there is none; the
+    message lists the names."""
     if name not in DETECTORS:
-        allowed = ", ".join(sorted(DETECTORS))
-        raise ValueError(f"unknown voice detector {name!r}: choose one of {allowed}")
-    detector: VoiceDetector = _import(DETECTORS[name])()
+        raise ValueError(
+            f"unknown voice detector {name!r}: choose one of {', '.join(sorted(DETECTORS))}"
+        )
+    detector: VoiceDetector = resolve_name(DETECTORS[name])()
     return detector
 
 
@@ -58,21 +51,12 @@ def load_emotion_classifier(
 ) -> EmotionClassifier:
     """Load the emotion classifier called `name`, for a recogniser with this `Info.feature_space`.
 
-    name: "off", one of `weights.SHIPPED`, or the path of a file that `research/emotion` wrote.
+    name: "off", one of `emotion.SHIPPED`, or the path of a file that `research/emotion` wrote.
     If the weights were trained on another feature space, the classifier answers `neutral` for
-    everything. min_confidence: less probable emotions are answered as `neutral`.
-
-    Raises:
-        EmotionWeightsError: the file is missing, damaged or made for something else.
+    everything. min_confidence: less probable emotions are answered as `neutral`. Raises
+    EmotionWeightsError if the file is missing, damaged or made for something else.
     """
-    if name == OFF:
-        return Neutral()
-    weights = EmotionWeights.load(find_weights(name))
-    if weights.space != feature_space:
+    weights = None if name == OFF else EmotionWeights.load(find_weights(name))
+    if weights is None or weights.space != feature_space:
         return Neutral()
     return LinearClassifier(weights, min_confidence)
-
-
-def _import(entry: str) -> Any:
-    module, _, attribute = entry.partition(":")
-    return getattr(import_module(module), attribute)

@@ -13,9 +13,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from oyez.audio.buffer import SampleBuffer
 from oyez.audio.decoder import make_decoder
-from oyez.audio.pcm import SAMPLE_RATE, Samples
+from oyez.audio.pcm import SAMPLE_RATE, SampleBuffer, Samples
 from oyez.engines.base import WINDOW_SAMPLES
 from oyez.protocol.conversation import Conversation
 from oyez.protocol.dialect import SessionConfig, SessionLimits

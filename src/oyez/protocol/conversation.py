@@ -11,10 +11,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from oyez.audio.buffer import SampleBuffer
-from oyez.audio.pcm import SAMPLE_RATE
+from oyez.audio.pcm import SAMPLE_RATE, SampleBuffer
 from oyez.engines.base import EmotionTracker, Hypothesis, Purpose, Request
-from oyez.engines.language_prior import Prior
+from oyez.engines.language_prior import Prior, uniform_over
 from oyez.protocol.effects import Cancel, Completed, Count, Effect, Recognise, Send
 from oyez.protocol.errors import Overload
 from oyez.protocol.server_events import (
@@ -27,7 +26,6 @@ from oyez.protocol.server_events import (
     TranscriptionCompleted,
     TranscriptionFailed,
 )
-from oyez.turns.language import uniform_over
 from oyez.turns.segment import RecognitionNeed, Segment
 from oyez.turns.text_style import separator
 from oyez.turns.turn import Turn

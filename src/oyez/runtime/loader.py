@@ -15,8 +15,7 @@ from oyez.engines.base import (
     Recogniser,
     VoiceDetector,
 )
-from oyez.engines.emotion.linear import Neutral
-from oyez.engines.emotion.weights import EmotionWeightsError
+from oyez.engines.emotion import EmotionWeightsError, Neutral
 from oyez.runtime.engine import EngineChoice, Progress, load_engine, reason
 from oyez.runtime.engine_process import EngineProcess
 from oyez.settings import Settings, load

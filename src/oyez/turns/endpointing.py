@@ -17,10 +17,13 @@ _SAMPLES_PER_MS = SAMPLE_RATE // 1000
 _MIN_THRESHOLD, _MAX_THRESHOLD = 0.05, 0.95
 _HYSTERESIS = 0.15
 _MIN_RELEASE = 0.02
-_MIN_SPEECH_SAMPLES = 3 * WINDOW_SAMPLES
-_SUSTAINED_SHARE = 0.75
-_MIN_SUSTAINED_SAMPLES = 2 * _MIN_SPEECH_SAMPLES
 
+_MIN_SPEECH_WINDOWS = 3
+"""So many windows of speech start a turn. Clicks are shorter than this."""
+_SUSTAINED_SHARE = 0.75
+_MIN_SUSTAINED_SAMPLES = 6 * WINDOW_SAMPLES
+"""Speech above this share of the threshold starts a turn when it lasts this long without a gap:
+reverberation keeps the probability of clear speech below the threshold."""
 _MAX_GAP_WINDOWS = 1
 """This many windows below the threshold may lie among those that start a turn."""
 _RESUME_RISE = 2.0
@@ -42,15 +45,6 @@ class EndpointerSettings:
     """This much uninterrupted silence ends a turn."""
     padding_samples: int
     """A turn begins this long before its first speech, as far as there is audio for it."""
-    min_speech_samples: int
-    """This much speech starts a turn. One window may fall below `threshold`. Clicks are shorter
-    than this."""
-    sustained_threshold: float
-    """Windows of at least this speech probability also start a turn if they last long enough. It
-    is not above `threshold`."""
-    min_sustained_samples: int
-    """Speech above `sustained_threshold` starts a turn when it lasts this long without a gap:
-    reverberation keeps the probability of clear speech below `threshold`."""
 
     @classmethod
     def from_wire(
@@ -66,9 +60,6 @@ class EndpointerSettings:
             release=max(start - _HYSTERESIS, _MIN_RELEASE),
             silence_samples=silence_duration_ms * _SAMPLES_PER_MS,
             padding_samples=prefix_padding_ms * _SAMPLES_PER_MS,
-            min_speech_samples=_MIN_SPEECH_SAMPLES,
-            sustained_threshold=start * _SUSTAINED_SHARE,
-            min_sustained_samples=_MIN_SUSTAINED_SAMPLES,
         )
 
 
@@ -98,75 +89,55 @@ class Endpointer:
 
     def __init__(self, settings: EndpointerSettings) -> None:
         self._settings = settings
-        self._windows_to_start = max(1, -(-settings.min_speech_samples // WINDOW_SAMPLES))
         # While no turn is open: where the latest windows above the threshold begin
-        self._onsets: deque[int] = deque(maxlen=self._windows_to_start)
+        self._onsets: deque[int] = deque(maxlen=_MIN_SPEECH_WINDOWS)
         # While no turn is open: the length of the current run above the sustained threshold
         self._sustained_samples = 0
-        self._in_speech = False
-        self._position = 0
-        self._last_speech_end = 0
+        self.in_speech = False
+        """Whether a turn is open."""
+        self.position_samples = 0
+        """The end of the last window that was fed."""
+        self.last_speech_end_samples = 0
+        """The end of the last window of speech of the open turn, or of the previous one if none is
+        open; 0 before the first turn."""
         self._turn_end = 0
         # The lowest probability since the last window of speech
         self._lowest_probability = 1.0
 
     @property
-    def in_speech(self) -> bool:
-        """Whether a turn is open."""
-        return self._in_speech
-
-    @property
-    def position_samples(self) -> int:
-        """The end of the last window that was fed."""
-        return self._position
-
-    @property
-    def last_speech_end_samples(self) -> int:
-        """The end of the last window of speech of the open turn, or of the previous one if none is
-        open; 0 before the first turn."""
-        return self._last_speech_end
-
-    @property
     def silence_samples(self) -> int:
         """The length of the silence at the end of the open turn; 0 if none is open."""
-        return self._position - self._last_speech_end if self._in_speech else 0
+        return self.position_samples - self.last_speech_end_samples if self.in_speech else 0
 
     def feed(self, probability: float) -> TurnStart | TurnEnd | None:
         """Take the speech probability of the next WINDOW_SAMPLES and return the start or end of a
         turn that it brings, if any."""
-        if self._in_speech:
-            return self._feed_in_turn(probability)
-        return self._feed_between_turns(probability)
+        self.position_samples += WINDOW_SAMPLES
+        return (self._feed_in_turn if self.in_speech else self._feed_between_turns)(probability)
 
     def finish(self, end_samples: int) -> list[TurnStart | TurnEnd]:
         """End the audio at `end_samples` and close the open turn.
 
         A word that was just beginning is a turn too, if at most one window of speech is missing.
         """
-        boundaries: list[TurnStart | TurnEnd] = []
-        onset = self._onset(max(1, self._windows_to_start - 1))
-        if onset is not None:
-            boundaries.append(self._start(onset))
-        return [*boundaries, *self.close(end_samples)]
+        onset = self._onset(_MIN_SPEECH_WINDOWS - 1)
+        begun = [] if onset is None else [self._start(onset)]
+        return [*begun, *self.close(end_samples)]
 
     def close(self, end_samples: int) -> list[TurnEnd]:
         """Close the open turn, if there is one, at `end_samples`. Speech before this call does not
         count towards the next turn."""
         self._forget_speech()
-        return [self._end(end_samples)] if self._in_speech else []
+        return [self._end(end_samples)] if self.in_speech else []
 
     def _feed_between_turns(self, probability: float) -> TurnStart | None:
-        begin = self._position
-        self._position += WINDOW_SAMPLES
         if probability >= self._settings.threshold:
-            self._onsets.append(begin)
-        if probability >= self._settings.sustained_threshold:
-            self._sustained_samples += WINDOW_SAMPLES
-        else:
-            self._sustained_samples = 0
-        onset = self._onset(self._windows_to_start)
-        if onset is None and self._sustained_samples >= self._settings.min_sustained_samples:
-            onset = self._position - self._sustained_samples
+            self._onsets.append(self.position_samples - WINDOW_SAMPLES)
+        goes_on = probability >= self._settings.threshold * _SUSTAINED_SHARE
+        self._sustained_samples = self._sustained_samples + WINDOW_SAMPLES if goes_on else 0
+        onset = self._onset(_MIN_SPEECH_WINDOWS)
+        if onset is None and self._sustained_samples >= _MIN_SUSTAINED_SAMPLES:
+            onset = self.position_samples - self._sustained_samples
         return None if onset is None else self._start(onset)
 
     def _onset(self, windows: int) -> int | None:
@@ -175,12 +146,12 @@ class Endpointer:
             return None
         onset = self._onsets[-windows]
         longest_span = (windows + _MAX_GAP_WINDOWS) * WINDOW_SAMPLES
-        return onset if self._position - onset <= longest_span else None
+        return onset if self.position_samples - onset <= longest_span else None
 
     def _start(self, onset: int) -> TurnStart:
         self._forget_speech()
-        self._in_speech = True
-        self._last_speech_end = self._position
+        self.in_speech = True
+        self.last_speech_end_samples = self.position_samples
         return TurnStart(max(onset - self._settings.padding_samples, self._turn_end, 0), onset)
 
     def _forget_speech(self) -> None:
@@ -188,22 +159,18 @@ class Endpointer:
         self._sustained_samples = 0
 
     def _feed_in_turn(self, probability: float) -> TurnEnd | None:
-        self._position += WINDOW_SAMPLES
         if probability >= self._settings.release:
-            self._last_speech_end = self._position
+            self.last_speech_end_samples = self.position_samples
             self._lowest_probability = 1.0
         self._lowest_probability = min(self._lowest_probability, probability)
-        grace = _RESUME_GRACE_SAMPLES if self._may_resume(probability) else 0
+        # The probability reaches `release` a few windows after speech resumed, but rises before
+        may_resume = probability > _RESUME_RISE * self._lowest_probability
+        grace = _RESUME_GRACE_SAMPLES if may_resume else 0
         if self.silence_samples < max(self._settings.silence_samples + grace, 1):
             return None
-        return self._end(self._position)
-
-    def _may_resume(self, probability: float) -> bool:
-        """Whether the pause may be over: a detector's probability reaches `release` only a few
-        windows after speech has resumed, but rises before."""
-        return probability > _RESUME_RISE * self._lowest_probability
+        return self._end(self.position_samples)
 
     def _end(self, at_samples: int) -> TurnEnd:
-        self._in_speech = False
+        self.in_speech = False
         self._turn_end = at_samples
-        return TurnEnd(at_samples, min(self._last_speech_end, at_samples))
+        return TurnEnd(at_samples, min(self.last_speech_end_samples, at_samples))

@@ -18,8 +18,7 @@ from enum import Enum, auto
 
 from oyez.audio.pcm import SAMPLE_RATE
 from oyez.engines.base import WINDOW_SAMPLES, Hypothesis, Piece, Purpose
-from oyez.engines.language_prior import FLAT, Prior, likeliest
-from oyez.turns.language import prior_after, prior_favouring
+from oyez.engines.language_prior import FLAT, Prior, likeliest, prior_after, prior_favouring
 from oyez.turns.stabilizer import (
     CUT_MARGIN_SAMPLES,
     WHOLE_AUDIO,
@@ -31,6 +30,18 @@ from oyez.turns.stabilizer import (
 )
 from oyez.turns.word_times import Span
 
+FIRST_PARTIAL_SAMPLES = SAMPLE_RATE * 35 // 100
+"""The first partial is requested after this much speech."""
+INTERVAL_BEFORE_WORDS_SAMPLES = SAMPLE_RATE * 25 // 100
+"""The interval between partials as long as none had words."""
+INTERVAL_SAMPLES = SAMPLE_RATE // 2
+"""The interval between partials afterwards."""
+REPLACE_AFTER_SAMPLES = SAMPLE_RATE
+"""A partial that is not answered is replaced by a newer one after this interval."""
+MIN_SILENCE_FOR_FINAL_SAMPLES = 10 * WINDOW_SAMPLES
+"""Shorter silence is often a hesitation: the final is not requested before, unless the turn ends
+too soon for that."""
+
 
 @dataclass(frozen=True, slots=True)
 class SegmentSettings:
@@ -38,33 +49,16 @@ class SegmentSettings:
 
     release: float
     """Detector windows of at least this speech probability are speech."""
-    first_partial_samples: int = SAMPLE_RATE * 35 // 100
-    """The first partial is requested after this much speech."""
-    interval_before_words_samples: int = SAMPLE_RATE * 25 // 100
-    """The interval between partials as long as none had words."""
-    interval_samples: int = SAMPLE_RATE // 2
-    """The interval between partials afterwards."""
-    replace_after_samples: int = SAMPLE_RATE
-    """A partial that is not answered is replaced by a newer one after this interval."""
     lead_samples: int = SAMPLE_RATE * 3 // 10
     """This much audio before the first speech is recognised with it."""
     tail_samples: int = 6 * WINDOW_SAMPLES
     """This much silence after the last speech is recognised with it."""
     silence_samples: int = SAMPLE_RATE * 8 // 10
     """The turn is expected to end after this much silence: the final is needed then."""
-    min_silence_for_final_samples: int = 10 * WINDOW_SAMPLES
-    """Shorter silence is often a hesitation: the final is not requested before, unless the turn
-    ends too soon for that."""
     partials: bool = True
     """Whether partials are requested."""
     speculation: bool = True
     """Whether a final is requested before its audio is known to be complete."""
-
-    @property
-    def silence_before_final_samples(self) -> int:
-        """A speculative final is requested after this much silence."""
-        early_enough = min(self.min_silence_for_final_samples, self.silence_samples // 2)
-        return max(self.tail_samples, early_enough)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +104,7 @@ class State(Enum):
     """The final of all speech so far could not be recognised."""
 
 
-_MAY_FOLLOW = {
+TRANSITIONS = {
     State.SILENT: {State.SPEECH},
     State.SPEECH: {State.SPEECH, State.AWAITING, State.SILENT},
     # Back to SPEECH when speech resumes: a final without it is only one more hypothesis. Back to
@@ -145,23 +139,22 @@ class Segment:
         """The segment's text so far."""
         self.language_prior = language_prior
         """The languages to expect, given the finals before the segment."""
-        self._settings = settings
-        self._language = language
+        self.final: Hypothesis | None = None
+        """The final of all speech so far, if it is there."""
+        self.failure: Exception | None = None
+        """Why the final of all speech so far could not be recognised, if so."""
+        self._settings, self._language = settings, language
         self._state = State.SILENT
         self._position = start
         # Where its audio ends; None while the segment is open
         self._end: int | None = None
-        # Where its first speech begins; `start` while there is none
-        self._speech_start = start
-        # Where its latest speech ends; `start` while there is none
-        self._speech_end = start
+        # Where its first speech begins and its latest ends; `start` while there is none
+        self._speech_start = self._speech_end = start
         self._speech_spans: list[Span] = []
-        # Where the audio of the requested final ends; it means nothing before one is requested
+        # Where the audio of the requested final ends, and the prior it was decoded with; they mean
+        # nothing before one is requested or answered
         self._final_end = start
-        # The answer to that request, and the prior it was decoded with: see `final` and `failure`
-        self._final: Hypothesis | None = None
         self._final_prior = FLAT
-        self._failure: Exception | None = None
         # No partial is requested before this position
         self._next_partial = 0
         # Where the audio of the latest hypothesis in `stabilizer` ends
@@ -183,16 +176,6 @@ class Segment:
         return self._position - self._speech_end
 
     @property
-    def final(self) -> Hypothesis | None:
-        """The final of all speech so far, if it is there."""
-        return self._final if self._state is State.ANSWERED else None
-
-    @property
-    def failure(self) -> Exception | None:
-        """Why the final of all speech so far could not be recognised, if so."""
-        return self._failure if self._state is State.FAILED else None
-
-    @property
     def settled(self) -> bool:
         """Whether the segment is closed and its final will not change any more."""
         if not self.closed or self._state in (State.SPEECH, State.AWAITING):
@@ -203,26 +186,24 @@ class Segment:
     def language_changed(self) -> bool:
         """Whether the final is there, but would be decoded in another language with the current
         `language_prior`: it was requested before all finals in front of it were there."""
-        final = self.final
-        if final is None or not final.language_scores:
+        if not (self.final and (scores := self.final.language_scores)):
             return False
-        scores, samples = final.language_scores, self._final_samples
-        then = likeliest(self._final_prior, scores, samples)
-        return then != likeliest(self.language_prior, scores, samples)
+        priors = (self._final_prior, self.language_prior)
+        then, now = (likeliest(prior, scores, self._final_samples) for prior in priors)
+        return then != now
 
     @property
     def language_prior_after(self) -> Prior:
         """The languages to expect after this segment. A final without words, which is noise,
         changes nothing."""
-        final = self.final
-        if final is None or not final.pieces:
+        if not (self.final and self.final.pieces):
             return self.language_prior
-        return prior_after(self.language_prior, final.language_scores, self._final_samples)
+        return prior_after(self.language_prior, self.final.language_scores, self._final_samples)
 
     @property
     def answered_samples(self) -> int:
         """How much audio the final covers, if it is there."""
-        return self._final_samples if self._state is State.ANSWERED else 0
+        return self._final_samples if self.final else 0
 
     @property
     def audio_start(self) -> int:
@@ -243,12 +224,11 @@ class Segment:
         begin = max(self.start, end - WINDOW_SAMPLES)
         if self._state is State.SILENT:
             self._speech_start = begin
-            self._next_partial = begin + self._settings.first_partial_samples
-            self._enter(State.SPEECH)
+            self._next_partial = begin + FIRST_PARTIAL_SAMPLES
         elif self._state is not State.SPEECH:
             # Speech resumed after a pause: show its first words soon
-            self._next_partial = end + self._settings.interval_before_words_samples
-            self._enter(State.SPEECH)
+            self._next_partial = end + INTERVAL_BEFORE_WORDS_SAMPLES
+        self._enter(State.SPEECH)
         self._speech_end = end
         if self._speech_spans and self._speech_spans[-1][1] >= begin:
             begin = self._speech_spans.pop()[0]
@@ -256,12 +236,12 @@ class Segment:
 
     def next_request(self) -> RecognitionNeed | None:
         """Return what should be recognised now, if anything. Call it once after each `feed`."""
-        if self._state is State.SILENT:
+        if self._state is not State.SPEECH:
             return None
         if self._position == self._speech_end:  # speech goes on
             return self._request_partial()
         if self._settings.speculation and self.silent_samples >= self._silence_before_final:
-            return self._request_final(speculative=True) if self._state is State.SPEECH else None
+            return self._request_final()
         return None
 
     def close(self, end: int) -> RecognitionNeed | None:
@@ -278,7 +258,7 @@ class Segment:
         if self._state is State.FAILED or self._final_end > end:
             # A failed final gets a second chance; one of audio behind the end is discarded
             self._enter(State.SPEECH)
-        return self._request_final(speculative=False) if self._state is State.SPEECH else None
+        return self._request_final() if self._state is State.SPEECH else None
 
     def is_awaited(self, need: RecognitionNeed) -> bool:
         """Return whether this is the request for the final of all speech so far, unanswered."""
@@ -292,12 +272,12 @@ class Segment:
         counts = self._counts(need)
         if isinstance(outcome, Exception):
             if counts:
-                self._failure = outcome
                 self._enter(State.FAILED)
+                self.failure = outcome
             return False  # a partial that failed, or a final without all speech, is not missed
         if counts:
-            self._final, self._final_prior = outcome, need.language_prior
             self._enter(State.ANSWERED)
+            self.final, self._final_prior = outcome, need.language_prior
         elif self._state is State.ANSWERED or need.end < self._hypothesis_end:
             return False  # it comes too late: more audio has been recognised
         self._hypothesis_end = need.end
@@ -309,7 +289,17 @@ class Segment:
         """Return a new request for the final, whose language has changed, with the current
         `language_prior`."""
         self._enter(State.AWAITING)
-        return self._final_need(speculative=not self.closed)
+        until_turn_ends = max(0, self._settings.silence_samples - self.silent_samples)
+        return RecognitionNeed(
+            self,
+            Purpose.FINAL,
+            self.audio_start,
+            self._final_end,
+            speculative=not self.closed,
+            due_samples=0 if self.closed else until_turn_ends,
+            language=self._language,
+            language_prior=self.language_prior,
+        )
 
     def inherit(self, previous: Segment) -> None:
         """Carry over the words that the previous segment has confirmed of audio that became this
@@ -320,8 +310,8 @@ class Segment:
             self.stabilizer = Stabilizer(carried_over, previous.stabilizer.language)
 
     def _enter(self, state: State) -> None:
-        assert state in _MAY_FOLLOW[self._state], f"{state} cannot follow {self._state}"
-        self._state = state
+        assert state in TRANSITIONS[self._state], f"{state} cannot follow {self._state}"
+        self._state, self.final, self.failure = state, None, None
 
     def _counts(self, need: RecognitionNeed) -> bool:
         """Return whether this is a request for the final of all speech so far."""
@@ -332,54 +322,35 @@ class Segment:
         """Leave out words behind the end of a segment that was closed in the meantime."""
         if self._end is None:
             return hypothesis
-        limit = self._end - self.audio_start + CUT_MARGIN_SAMPLES
-        count = count_before(hypothesis.pieces, limit)
+        count = count_before(hypothesis.pieces, self._end - self.audio_start + CUT_MARGIN_SAMPLES)
         return replace(hypothesis, pieces=hypothesis.pieces[:count])
 
     @property
     def _final_samples(self) -> int:
         return self._final_end - self.audio_start
 
-    def _request_final(self, speculative: bool) -> RecognitionNeed:
+    def _request_final(self) -> RecognitionNeed:
         end = self._speech_end + self._settings.tail_samples
         self._final_end = end if self._end is None else min(end, self._end)
-        self._enter(State.AWAITING)
-        return self._final_need(speculative)
-
-    def _final_need(self, speculative: bool) -> RecognitionNeed:
-        until_turn_ends = max(0, self._settings.silence_samples - self.silent_samples)
-        return RecognitionNeed(
-            self,
-            Purpose.FINAL,
-            self.audio_start,
-            self._final_end,
-            speculative,
-            due_samples=until_turn_ends if speculative else 0,
-            language=self._language,
-            language_prior=self.language_prior,
-        )
+        return self.retry()
 
     @property
     def _silence_before_final(self) -> int:
         """The silence after which a final is requested. A segment without any words so far does
         not wait for a hesitation to end: its final may show the first ones."""
-        if self.stabilizer.hypothesis:
-            return self._settings.silence_before_final_samples
-        return self._settings.tail_samples
+        tail_samples, turn_end_samples = self._settings.tail_samples, self._settings.silence_samples
+        if not self.stabilizer.hypothesis:
+            return tail_samples
+        return max(tail_samples, min(MIN_SILENCE_FOR_FINAL_SAMPLES, turn_end_samples // 2))
 
     def _request_partial(self) -> RecognitionNeed | None:
         if self._position < self._next_partial or not self._settings.partials:
             return None
-        self._next_partial = self._position + self._settings.replace_after_samples
+        self._next_partial = self._position + REPLACE_AFTER_SAMPLES
         words = self.stabilizer
-        interval = self._settings.interval_samples
-        if not words.hypothesis:
-            interval = self._settings.interval_before_words_samples
         # Confirmed words fix the language; before, the last one shown is only favoured
         language = self._language or (words.language if words.confirmed else None)
         prior = self.language_prior
-        if language is None:
-            prior = prior_favouring(prior, words.language)
         audio_samples = self._position - self.audio_start
         tail = audio_tail(words.confirmed, audio_samples, language or "en")
         return RecognitionNeed(
@@ -387,9 +358,9 @@ class Segment:
             Purpose.PARTIAL,
             self.audio_start + tail.offset_samples,
             self._position,
-            due_samples=interval,
+            due_samples=INTERVAL_SAMPLES if words.hypothesis else INTERVAL_BEFORE_WORDS_SAMPLES,
             language=language,
-            language_prior=prior,
+            language_prior=prior if language else prior_favouring(prior, words.language),
             prefix=tail.pieces_inside(words.confirmed),
             hint=tail.pieces_inside(words.hypothesis),
             tail=tail,

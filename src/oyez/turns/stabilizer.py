@@ -16,9 +16,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
+from itertools import takewhile
 
 from oyez.audio.pcm import SAMPLE_RATE
-from oyez.engines.base import SPACELESS, Hypothesis, Piece
+from oyez.engines.base import SPACELESS, Hypothesis, Piece, text_of
 from oyez.turns.text_style import stable_prefix, styled
 
 UNSTABLE_TAIL_SAMPLES = SAMPLE_RATE * 12 // 10
@@ -59,7 +60,7 @@ class Stabilizer:
         """The latest hypothesis that began with `confirmed`. An engine may start from it."""
         self.language = language
         """The language of that hypothesis; None before the first one."""
-        self._shown = stable_prefix(_text(carried_over), language) if language else ""
+        self._shown = stable_prefix(text_of(carried_over), language) if language else ""
         self._carried_over_chars = len(self._shown)
 
     @property
@@ -72,15 +73,15 @@ class Stabilizer:
         pieces = hypothesis.pieces
         # One that contradicts confirmed pieces only gives the unstable text: what follows its
         # counterpart of the confirmed text
-        if _texts(pieces[: len(self.confirmed)]) == _texts(self.confirmed):
+        if _common_prefix(self.confirmed, pieces) == len(self.confirmed):
             count = self._stable_count(pieces, audio_samples, hypothesis.language)
             self.confirmed = pieces[: max(count, len(self.confirmed))]
             self.hypothesis = pieces
             self.language = hypothesis.language
-            shown = stable_prefix(_text(self.confirmed), hypothesis.language)
+            shown = stable_prefix(text_of(self.confirmed), hypothesis.language)
             if shown.startswith(self._shown):
                 self._shown = shown
-        rest = unseen_part(styled(_text(pieces), hypothesis.language), self._shown)
+        rest = unseen_part(styled(text_of(pieces), hypothesis.language), self._shown)
         self.unstable_text = rest if self.stable_text else rest.lstrip(_BETWEEN_WORDS)
 
     def set_final(self, text: str) -> None:
@@ -163,23 +164,18 @@ def _units_after(whole: list[str], shown: list[str]) -> list[str]:
     if not matches:
         return whole[len(shown) :]
     last = matches[-1]
-    # Units shown behind the last match count as misheard ones: as many of `whole` are passed over
+    # Units shown behind the last match were misrecognised: as many of `whole` are passed over
     return whole[first + last.b + len(shown_end) - last.a :]
 
 
 def count_before(pieces: Sequence[Piece], limit_samples: int) -> int:
     """Return how many pieces at the beginning end before `limit_samples` or there."""
-    count = 0
-    for piece in pieces:
-        if piece.end_samples > limit_samples:
-            break
-        count += 1
-    return count
+    return sum(takewhile(bool, (piece.end_samples <= limit_samples for piece in pieces)))
 
 
 def shifted(pieces: Sequence[Piece], by_samples: int) -> tuple[Piece, ...]:
     """Return the pieces as pieces of audio that begins `by_samples` earlier."""
-    return tuple(replace(p, end_samples=p.end_samples + by_samples) for p in pieces)
+    return tuple(piece.shifted(by_samples) for piece in pieces)
 
 
 def back_to_word_end(pieces: Sequence[Piece], count: int, language: str) -> int:
@@ -191,24 +187,13 @@ def back_to_word_end(pieces: Sequence[Piece], count: int, language: str) -> int:
 
 
 def _first_word(pieces: Sequence[Piece], language: str) -> int:
-    for count in range(1, len(pieces)):
-        if back_to_word_end(pieces, count, language) == count:
-            return count
-    return len(pieces)
+    """Return how many pieces the first word has."""
+    counts = range(1, len(pieces))
+    ends = (count for count in counts if back_to_word_end(pieces, count, language) == count)
+    return next(ends, len(pieces))
 
 
 def _common_prefix(one: Sequence[Piece], other: Sequence[Piece]) -> int:
-    count = 0
-    for a, b in zip(one, other, strict=False):
-        if a.text != b.text:
-            break
-        count += 1
-    return count
-
-
-def _text(pieces: Sequence[Piece]) -> str:
-    return "".join(piece.text for piece in pieces)
-
-
-def _texts(pieces: Sequence[Piece]) -> list[str]:
-    return [piece.text for piece in pieces]
+    """Return how many pieces at the beginning have the same texts."""
+    same = (a.text == b.text for a, b in zip(one, other, strict=False))
+    return sum(takewhile(bool, same))

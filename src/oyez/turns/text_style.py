@@ -20,6 +20,9 @@ _HAN_KANA = (
 )
 _FULL_WIDTH_MARKS = r"\u3001-\u3003\u3008-\u301f\uff01-\uff0f\uff1a-\uff1f\uff5f-\uff65"
 _CJK = rf"[{_HAN_KANA}{_FULL_WIDTH_MARKS}\U00020000-\U0003ffff]"
+_SPACELESS = re.compile(
+    r"[\u0e00-\u0eff\u2e80-\u312f\u31a0-\ua4cf\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff]"
+)
 _ARABIC = r"[\u0600-\u06ff\u0750-\u077f\ufb50-\ufdff\ufe70-\ufefc]"
 
 
@@ -78,8 +81,7 @@ def styled(text: str, language: str) -> str:
         text = " ".join(text.translate(_KOREAN_MARKS).split())
     if language == "hi":
         text = text.replace("|", "।")
-    own = _PUNCTUATION.get(language)
-    if own is not None:
+    if own := _PUNCTUATION.get(language):
         text = _ASCII_RUN.sub(lambda run: _own_marks(run, own), text)
     text = (_FRENCH_SPACE_BEFORE_MARK if language == "fr" else _SPACE_BEFORE_MARK).sub(r"\1", text)
     if language in {"zh", "yue", "ja"}:
@@ -95,8 +97,7 @@ def stable_prefix(text: str, language: str) -> str:
     before it.
     """
     text = _OPEN_MARKS.sub("", text)
-    unstable = _UNSTABLE_CHINESE.get(language)
-    if unstable is not None:
+    if unstable := _UNSTABLE_CHINESE.get(language):
         text = _OPEN_MARKS.sub("", unstable.sub("", text))
     return styled(text, language)
 
@@ -104,7 +105,7 @@ def stable_prefix(text: str, language: str) -> str:
 def with_full_stop(text: str, language: str) -> str:
     """Return styled text, closed with the language's full stop if it ends in a word. Thai has no
     full stop."""
-    if not text or not _ends_in_word(text):
+    if not text or not (unicodedata.category(text[-1])[0] in "LNMS" or text[-1] == "%"):
         return text
     return text + ("." if text.isascii() else _FULL_STOPS.get(language, "."))
 
@@ -120,15 +121,7 @@ def separator(left: str, right: str) -> str:
 def is_spaceless(character: str) -> bool:
     """Return whether the character's script has no spaces between words: Thai, Lao, CJK with its
     punctuation, kana and full-width forms, but not Hangul."""
-    code = ord(character)
-    return (
-        0x0E00 <= code <= 0x0EFF
-        or 0x2E80 <= code <= 0x312F
-        or 0x31A0 <= code <= 0xA4CF
-        or 0xF900 <= code <= 0xFAFF
-        or 0xFF00 <= code <= 0xFFEF
-        or 0x20000 <= code <= 0x3FFFF
-    )
+    return _SPACELESS.match(character) is not None
 
 
 class TextJoiner:
@@ -144,12 +137,10 @@ class TextJoiner:
 
     def add(self, text: str) -> None:
         """Append `text`."""
-        if not text:
-            return
-        self._body = self.with_next(text)
-        ends_in_one_stop = self._body.endswith(".") and not self._body.endswith("..")
-        self._open_stop = "." if ends_in_one_stop else ""
-        self._body = self._body.removesuffix(self._open_stop)
+        if text:
+            whole = self.with_next(text)
+            self._open_stop = "." if whole.endswith(".") and not whole.endswith("..") else ""
+            self._body = whole.removesuffix(self._open_stop)
 
     def with_next(self, text: str) -> str:
         """Return the joined text as it is once `text` follows, without appending it.
@@ -168,10 +159,6 @@ class TextJoiner:
         return self._body + self._open_stop
 
 
-def _ends_in_word(text: str) -> bool:
-    return unicodedata.category(text[-1])[0] in "LNMS" or text[-1] == "%"
-
-
 def _own_marks(run: re.Match[str], own: _Punctuation) -> str:
     if not _among_native(run, own.native):
         return run[0]
@@ -186,20 +173,14 @@ def _among_native(run: re.Match[str], native: re.Pattern[str]) -> bool:
     Latin letters keep the ASCII marks."""
     text = run.string
     before, after = text[: run.start()][-1:], text[run.end() :][:1]
-    if after == "" and native.search(text):
-        return True
-    return any(native.match(char) for char in (before, after) if char)
+    return bool((not after and native.search(text)) or native.match(before) or native.match(after))
 
 
 def _in_script(text: str, language: str) -> str:
-    if language == "zh":
-        return _simplified(text)
     if language == "yue":
         return str(_converter("s2hk").convert(text))
-    return text
-
-
-def _simplified(text: str) -> str:
+    if language != "zh":
+        return text
     # OpenCC takes simplified 坏 (bad) for traditional 坏 (unfired clay) and changes no 著 at all
     changed = str(_converter("t2s").convert(text))
     kept = "".join(was if was == "坏" else now for was, now in zip(text, changed, strict=True))

@@ -6,13 +6,10 @@ and no request is longer than an engine can take. Positions are samples of the s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
-from numpy.typing import NDArray
 
 from oyez.audio.pcm import SAMPLE_RATE
-from oyez.engines.base import WINDOW_SAMPLES, Hypothesis
+from oyez.engines.base import WINDOW_SAMPLES, Features, Hypothesis
 from oyez.engines.language_prior import FLAT, Prior
 from oyez.turns.segment import RecognitionNeed, Segment, SegmentSettings
 from oyez.turns.text_style import TextJoiner, separator, styled, with_full_stop
@@ -21,18 +18,12 @@ from oyez.turns.word_times import LetterTimes, Word
 MIN_FEATURES_SAMPLES = SAMPLE_RATE * 3 // 2
 """Acoustic features of shorter audio do not show the speaker's emotion. This is one second of
 speech with the audio around it that is recognised with it."""
-
-
-@dataclass(frozen=True, slots=True)
-class CutSettings:
-    """Where a long turn is cut into segments."""
-
-    soft_limit_samples: int = 10 * SAMPLE_RATE
-    """A segment of this length is cut at the next pause."""
-    hard_limit_samples: int = 20 * SAMPLE_RATE
-    """A segment of this length is cut where its speech is least likely."""
-    cut_search_samples: int = 6 * SAMPLE_RATE
-    """The place where speech is least likely is looked for in this much audio at the end."""
+SOFT_LIMIT_SAMPLES = 10 * SAMPLE_RATE
+"""A segment of this length is cut at the next pause."""
+HARD_LIMIT_SAMPLES = 20 * SAMPLE_RATE
+"""A segment of this length is cut where its speech is least likely."""
+CUT_SEARCH_WINDOWS = 6 * SAMPLE_RATE // WINDOW_SAMPLES + 1
+"""The place where speech is least likely is looked for in so many windows at the end, some 6 s."""
 
 
 class Turn:
@@ -43,13 +34,7 @@ class Turn:
     see `guess_language_prior`.
     """
 
-    def __init__(
-        self,
-        start: int,
-        settings: SegmentSettings,
-        language: str | None = None,
-        cuts: CutSettings | None = None,
-    ) -> None:
+    def __init__(self, start: int, settings: SegmentSettings, language: str | None = None) -> None:
         """language: the requested one; None: it is detected."""
         self.start = start
         self.closed = False
@@ -58,29 +43,31 @@ class Turn:
         """Where the turn ends; only meaningful once it is closed."""
         self.speech_samples = 0
         """How much speech there is in the segments settled so far."""
-        self.latest_features: NDArray[np.float32] | None = None
+        self.latest_features: Features | None = None
         """The acoustic features of the latest hypothesis of enough audio: see
         `Hypothesis.features` and MIN_FEATURES_SAMPLES."""
+        self.features: Features | None = None
+        """The mean of the acoustic features of all settled segments with words, weighted by their
+        length; None without any."""
+        self.failure: Exception | None = None
+        """Why a segment could not be recognised, if so, once the turn has settled."""
+        self.language_prior_after = FLAT
+        """The languages to expect after the segments settled so far. It is only a guess while
+        finals before the turn are missing."""
+        self._prior_is_exact = True
         self._settings = settings
         self._requested_language = language
-        self._cuts = cuts or CutSettings()
         # The segments that have not settled; only the last one may be open
         self._segments = [Segment(start, settings, language)]
         self._position = start
         # Speech probabilities of the open segment's windows
         self._probabilities: list[float] = []
-        # The languages to expect, given everything before the first segment that has not settled;
-        # only a guess while finals before the turn are missing
-        self._language_prior = FLAT
-        self._prior_is_exact = True
         # What was shown of the settled segments, and their finals: these differ where a final
         # contradicts confirmed text
         self._shown = TextJoiner()
         self._finals = TextJoiner()
         self._letter_times = LetterTimes()
-        self._features: NDArray[np.float32] | None = None
         self._features_samples = 0
-        self._failure: Exception | None = None
         self._chars_by_language: dict[str, int] = {}
 
     @property
@@ -98,11 +85,6 @@ class Turn:
         return self.closed and not self._segments
 
     @property
-    def failure(self) -> Exception | None:
-        """Why a segment could not be recognised, if so, once the turn has settled."""
-        return self._failure
-
-    @property
     def transcript(self) -> str:
         """The finals of the segments settled so far; once the turn has settled, with the full stop
         of its language."""
@@ -115,12 +97,6 @@ class Turn:
         return self._letter_times.words(self.transcript)
 
     @property
-    def features(self) -> NDArray[np.float32] | None:
-        """The mean of the acoustic features of all settled segments with words, weighted by their
-        length; None without any."""
-        return self._features
-
-    @property
     def stable_text(self) -> str:
         """The confirmed text. It only grows."""
         first = self._segments[0].stabilizer.stable_text if self._segments else ""
@@ -131,13 +107,13 @@ class Turn:
         """The rest of the hypothesis: `stable_text + unstable_text` is all of it."""
         whole = stable = self.stable_text
         for index, segment in enumerate(self._segments):
-            rest = segment.stabilizer.unstable_text
-            if index > 0:
-                # Behind a segment that has not settled, nothing is stable for the turn
-                rest = segment.stabilizer.stable_text + rest
-            # The first segment's unstable text has the space behind its stable text in it
-            continues = index == 0 and segment.stabilizer.stable_text != ""
-            whole += rest if continues else separator(whole, rest) + rest
+            shown, rest = segment.stabilizer.stable_text, segment.stabilizer.unstable_text
+            if index == 0 and shown:
+                whole += rest  # the space behind the stable text is in it
+                continue
+            # Behind a segment that has not settled, nothing is stable for the turn
+            rest = shown + rest
+            whole += separator(whole, rest) + rest
         return whole[len(stable) :]
 
     @property
@@ -149,11 +125,6 @@ class Turn:
     def answered_samples(self) -> int:
         """How much audio of unsettled segments has a final, which may be requested again."""
         return sum(segment.answered_samples for segment in self._segments)
-
-    @property
-    def language_prior_after(self) -> Prior:
-        """The languages to expect after the segments settled so far."""
-        return self._language_prior
 
     def guess_language_prior(self, prior: Prior) -> None:
         """Set the languages to expect while finals before the turn are missing. No segment settles
@@ -181,22 +152,20 @@ class Turn:
         self._position = end
         self._probabilities.append(probability)
         length = end - segment.start
-        if length >= self._cuts.hard_limit_samples:
+        if length >= HARD_LIMIT_SAMPLES:
             return self._cut(self._least_likely_speech())
-        long_enough = length >= self._cuts.soft_limit_samples and segment.has_speech
+        long_enough = length >= SOFT_LIMIT_SAMPLES and segment.has_speech
         if long_enough and segment.silent_samples >= self._settings.tail_samples:
             return self._cut(end)
-        need = segment.next_request()
-        return [need] if need else []
+        return _listed(segment.next_request())
 
     def close(self, end: int) -> list[RecognitionNeed]:
         """End the turn at sample `end`. Return the request for its last final, if that has not been
         requested yet."""
-        self.closed = True
-        self.end = end
+        self.closed, self.end = True, end
         need = self._segments[-1].close(end)
         self._settle()
-        return [need] if need else []
+        return _listed(need)
 
     def on_result(self, need: RecognitionNeed, outcome: Hypothesis | Exception) -> bool:
         """Take the answer to a request. Return whether there is new text to show."""
@@ -210,8 +179,7 @@ class Turn:
 
     def _least_likely_speech(self) -> int:
         """Return the middle of the three windows with the lowest mean probability near the end."""
-        windows = -(-self._cuts.cut_search_samples // WINDOW_SAMPLES)
-        recent = np.asarray(self._probabilities[-windows:])
+        recent = np.asarray(self._probabilities[-CUT_SEARCH_WINDOWS:])
         means = np.convolve(recent, np.ones(3), mode="valid")
         middle = int(means.argmin()) + 1
         return self._position - (len(recent) - middle - 1) * WINDOW_SAMPLES
@@ -220,7 +188,7 @@ class Turn:
         """Close the open segment at sample `at` and open the next one there."""
         segment = self._segments[-1]
         need = segment.close(at)
-        successor = Segment(at, self._settings, self._requested_language, self._language_prior)
+        successor = Segment(at, self._settings, self._requested_language, self.language_prior_after)
         # The windows behind the cut were fed to the segment that has just been closed
         count = (self._position - at) // WINDOW_SAMPLES
         self._probabilities = self._probabilities[len(self._probabilities) - count :]
@@ -229,10 +197,10 @@ class Turn:
         successor.inherit(segment)
         self._segments.append(successor)
         self._settle()
-        return [need] if need else []
+        return _listed(need)
 
     def _set_language_prior(self, prior: Prior) -> None:
-        self._language_prior = prior
+        self.language_prior_after = prior
         for segment in self._segments:
             segment.language_prior = prior
 
@@ -241,7 +209,7 @@ class Turn:
         while self._prior_is_exact and self._segments and self._segments[0].settled:
             segment = self._segments.pop(0)
             self._set_language_prior(segment.language_prior_after)
-            self._failure = self._failure or segment.failure
+            self.failure = self.failure or segment.failure
             self.speech_samples += sum(last - first for first, last in segment.speech_spans)
             if segment.final is not None and segment.final.pieces:
                 self._add_final(segment, segment.final)
@@ -252,16 +220,18 @@ class Turn:
         segment.stabilizer.set_final(text)
         self._finals.add(text)
         self._letter_times.add(final.pieces, text, segment.audio_start, segment.speech_spans)
-        self._add_features(final.features, segment.answered_samples)
         count = self._chars_by_language.get(final.language, 0)
         self._chars_by_language[final.language] = count + len(text)
-
-    def _add_features(self, features: NDArray[np.float32] | None, samples: int) -> None:
-        if features is None:
+        if final.features is None:
             return
+        samples = segment.answered_samples
         self._features_samples += samples
-        if self._features is None:
-            self._features = features
+        if self.features is None:
+            self.features = final.features
         else:
             share = samples / max(1, self._features_samples)
-            self._features = self._features + share * (features - self._features)
+            self.features = self.features + share * (final.features - self.features)
+
+
+def _listed(need: RecognitionNeed | None) -> list[RecognitionNeed]:
+    return [need] if need else []

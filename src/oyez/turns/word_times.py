@@ -83,14 +83,13 @@ class LetterTimes:
         words = []
         for text, count, end in zip(texts, counts, accumulate(counts), strict=True):
             first, end = min(end - count, last), min(end, last)
+            # A word without a letter, or behind the last letter that has a time
+            begin = finish = self._ends[-1] if last else 0
+            probability = 0.0
             if first < end:
-                probabilities = self._probabilities[first:end]
-                span = (self._starts[first], self._ends[end - 1])
-                words.append(Word(text, *span, sum(probabilities) / len(probabilities)))
-            else:
-                # A word without a letter, or behind the last letter that has a time
-                at = self._ends[-1] if last else 0
-                words.append(Word(text, at, at, 0.0))
+                begin, finish = self._starts[first], self._ends[end - 1]
+                probability = sum(self._probabilities[first:end]) / (end - first)
+            words.append(Word(text, begin, finish, probability))
         return tuple(words)
 
 
@@ -125,13 +124,10 @@ def _begins_word(before: str, character: str) -> bool:
         return False
     if not (is_spaceless(character) or is_spaceless(before[-1])):
         return False
-    opens = unicodedata.category(character) in ("Ps", "Pi")
-    return opens or (_is_letter(character) and not _is_attached(character))
-
-
-def _is_attached(character: str) -> bool:
-    """Return whether the character is written on or behind another one."""
-    return unicodedata.category(character)[0] == "M" or character in _THAI_SARA_AM
+    category = unicodedata.category(character)
+    # A mark, and sara am, is written on or behind another character
+    is_attached = category[0] == "M" or character == _THAI_SARA_AM
+    return category in ("Ps", "Pi") or (_is_letter(character) and not is_attached)
 
 
 def _has_letter(text: str) -> bool:
@@ -147,7 +143,8 @@ def _piece_spans(pieces: Sequence[Piece], start: int, speech: Sequence[Span]) ->
     """Return when each piece was spoken. `start` is where the audio of the pieces begins."""
     spans: list[Span] = []
     previous_end = start
-    for end in _consistent([_piece_end(piece) for piece in pieces]):
+    raw_ends = [p.end_samples if p.raw_end_samples is None else p.raw_end_samples for p in pieces]
+    for end in _consistent(raw_ends):
         begin, previous_end = _within_speech(previous_end, max(previous_end, start + end), speech)
         spans.append((begin, previous_end))
     # A piece before a pause is prolonged to where its stretch of speech ends
@@ -162,26 +159,23 @@ def _piece_spans(pieces: Sequence[Piece], start: int, speech: Sequence[Span]) ->
     return spans
 
 
-def _piece_end(piece: Piece) -> int:
-    return piece.end_samples if piece.raw_end_samples is None else piece.raw_end_samples
-
-
 def _consistent(ends: Sequence[int]) -> list[int]:
     """Return ends that never fall: as many of the given ones as agree with one another stay, and
     those between two of them are spread evenly."""
+    if not ends:
+        return []
     kept = _longest_rise(ends)
     rising = list(ends)
-    edges = [(-1, min(0, ends[kept[0]]) if kept else 0), *((at, ends[at]) for at in kept)]
-    for (first, low), (last, high) in pairwise(edges):
+    edges = [(-1, min(0, ends[kept[0]])), *((at, ends[at]) for at in kept)]
+    for (first, low), (last, high) in pairwise([*edges, (len(ends), ends[kept[-1]])]):
         for index in range(first + 1, last):
             rising[index] = low + (high - low) * (index - first) // (last - first)
-    if kept:
-        rising[kept[-1] + 1 :] = [ends[kept[-1]]] * (len(ends) - kept[-1] - 1)
     return rising
 
 
 def _longest_rise(numbers: Sequence[int]) -> list[int]:
-    """Return the indices of the longest subsequence that never falls (patience sorting)."""
+    """Return the indices of the longest subsequence of at least one number that never falls
+    (patience sorting)."""
     # lowest[n] is the lowest number that ends a rise of n + 1 numbers, lowest_at[n] its index
     lowest: list[int] = []
     lowest_at: list[int] = []
@@ -191,28 +185,21 @@ def _longest_rise(numbers: Sequence[int]) -> list[int]:
         previous.append(lowest_at[place - 1] if place else -1)
         lowest[place : place + 1] = [number]
         lowest_at[place : place + 1] = [index]
-    rise = []
-    at = lowest_at[-1] if lowest_at else -1
-    while at >= 0:
-        rise.append(at)
-        at = previous[at]
+    rise = [lowest_at[-1]]
+    while previous[rise[-1]] >= 0:
+        rise.append(previous[rise[-1]])
     return rise[::-1]
 
 
 def _within_speech(start: int, end: int, speech: Sequence[Span]) -> Span:
     """Return the longest stretch of speech between `start` and `end`, which leaves out the pauses
     before and after it; without any speech there, all of it."""
-    inside = [
-        (max(start, first), min(end, last))
-        for first, last in speech
-        if first < end and last > start
-    ]
-    if not inside:
-        return start, end
-    joined = [inside[0]]
-    for first, last in inside[1:]:
-        if first - joined[-1][1] < PAUSE_SAMPLES:
-            joined[-1] = (joined[-1][0], last)
-        else:
-            joined.append((first, last))
-    return max(joined, key=lambda span: span[1] - span[0])
+    joined: list[Span] = []
+    for first, last in speech:
+        if first >= end or last <= start:
+            continue
+        begin = max(start, first)
+        if joined and begin - joined[-1][1] < PAUSE_SAMPLES:
+            begin = joined.pop()[0]
+        joined.append((begin, min(end, last)))
+    return max(joined, key=lambda span: span[1] - span[0], default=(start, end))

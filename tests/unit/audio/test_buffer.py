@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oyez.audio.buffer import SampleBuffer
-from oyez.audio.pcm import Samples
+from oyez.audio.pcm import SampleBuffer, Samples
 
 
 def _ramp(start: int, end: int) -> Samples:

@@ -27,13 +27,13 @@ _PACKETS = packets_of(_OGG)
 
 @pytest.mark.parametrize("layout", ["mono", "stereo"])
 @pytest.mark.parametrize(("container", "live"), [("ogg", False), ("webm", False), ("webm", True)])
-def test_a_whole_stream_is_heard_in_place(container: str, live: bool, layout: str) -> None:
+def test_a_whole_stream_is_decoded_in_place(container: str, live: bool, layout: str) -> None:
     stream = mux(container, _SIGNAL, layout=layout, live=live)  # type: ignore[arg-type]
     assert_sounds_like(decode(stream), _EXPECTED)
 
 
 @pytest.mark.parametrize("frame_ms", [2.5, 5, 10, 20, 40, 60])
-def test_bare_packets_of_any_length_are_heard_one_per_feed(frame_ms: float) -> None:
+def test_bare_packets_of_any_length_are_decoded_one_per_feed(frame_ms: float) -> None:
     packets = packets_of(mux("ogg", _SIGNAL, frame_ms=frame_ms))
     samples = decode(*packets)
     assert len(samples) == len(packets) * frame_ms * 16

@@ -50,7 +50,7 @@ def test_a_flush_between_the_halves_of_a_sample_spoils_nothing() -> None:
     assert decode_all(decoder, b"\x40\x00\xc0").tolist() == [0.5, -0.5]
 
 
-def test_what_waits_is_told_and_can_be_dropped() -> None:
+def test_waiting_audio_is_counted_and_can_be_dropped() -> None:
     decoder = make_decoder("pcm", 16_000)
     decoder.feed(bytes(100_001))
     assert decoder.waiting_bytes == 100_001

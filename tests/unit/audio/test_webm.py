@@ -45,7 +45,7 @@ def test_another_codec_in_webm_is_refused() -> None:
         decode(_webm(b"", webm_track(1, b"A_VORBIS", b"\x02")))
 
 
-def test_simple_blocks_and_block_groups_are_heard() -> None:
+def test_simple_blocks_and_block_groups_are_decoded() -> None:
     simple = b"".join(element("a3", webm_block(packet)) for packet in _PACKETS)
     grouped = b"".join(
         element("a0", element("a1", webm_block(packet, flags=0)) + element("9b", b"\x14"))

@@ -6,15 +6,16 @@ from pathlib import Path
 
 import pytest
 
+from oyez.engines.base import BUILT_IN_MODEL
 from oyez.engines.whisper.weights import WeightsError
-from oyez.engines.whisper_ct2.files import built_in_files, find_files
+from oyez.engines.whisper_ct2 import find_files
 
 
 def test_the_built_in_model_is_whole() -> None:
-    files = built_in_files()
+    files = find_files(BUILT_IN_MODEL)
     assert files.contents is not None
     assert len(files.contents["model.bin"]) == 145_217_532
-    assert files.config["alignment_heads"]
+    assert files.source.read_config()["alignment_heads"]
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from oyez.audio.pcm import Samples
 from oyez.engines.base import RecognitionError, Request
-from oyez.engines.emotion.linear import Neutral
+from oyez.engines.emotion import Neutral
 from oyez.files.results import Options, Partial, Progress, Result, Segment, TranscriptionError
 from oyez.files.transcriber import Transcriber, own_transcriber
 from oyez.runtime.loader import Engines

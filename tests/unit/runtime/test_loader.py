@@ -8,8 +8,7 @@ import pytest
 
 from oyez.engines import registry
 from oyez.engines.base import EngineOptions
-from oyez.engines.emotion.linear import LinearClassifier, Neutral
-from oyez.engines.emotion.weights import EmotionWeights, find_weights
+from oyez.engines.emotion import EmotionWeights, LinearClassifier, Neutral, find_weights
 from oyez.runtime.loader import Engines, LoadError, load_engines
 from oyez.settings import Settings
 from oyez.testing import FakeRecogniser

@@ -17,9 +17,6 @@ _SETTINGS = EndpointerSettings(
     release=0.45,
     silence_samples=10 * W,
     padding_samples=4 * W,
-    min_speech_samples=3 * W,
-    sustained_threshold=0.45,
-    min_sustained_samples=6 * W,
 )
 
 
@@ -104,7 +101,9 @@ def test_less_likely_sounds_of_one_turn_are_no_evidence_for_the_next() -> None:
 def test_the_sustained_threshold_follows_the_threshold() -> None:
     for on_the_wire in (-1.0, -0.5, 0.0, 0.2, 1.0):
         settings = EndpointerSettings.from_wire(on_the_wire, 800, 300)
-        assert settings.sustained_threshold == pytest.approx(0.75 * settings.threshold)
+        above, below = (settings.threshold * share for share in (0.76, 0.74))
+        assert _boundaries(*_run(6, above), settings=settings)
+        assert not _boundaries(*_run(20, below), settings=settings)
 
 
 def test_a_turn_never_begins_before_the_audio() -> None:

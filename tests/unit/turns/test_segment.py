@@ -6,7 +6,7 @@ import pytest
 
 from oyez.audio.pcm import SAMPLE_RATE
 from oyez.engines.base import WINDOW_SAMPLES, Hypothesis, Piece, Purpose
-from oyez.turns.language import uniform_over
+from oyez.engines.language_prior import uniform_over
 from oyez.turns.segment import RecognitionNeed, Segment, SegmentSettings, State
 
 SETTINGS = SegmentSettings(release=0.4)

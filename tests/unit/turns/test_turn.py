@@ -6,8 +6,13 @@ import pytest
 
 from oyez.audio.pcm import SAMPLE_RATE
 from oyez.engines.base import WINDOW_SAMPLES, Hypothesis, Piece, Purpose
-from oyez.turns.segment import RecognitionNeed, SegmentSettings
-from oyez.turns.turn import CutSettings, Turn
+from oyez.turns.segment import (
+    INTERVAL_BEFORE_WORDS_SAMPLES,
+    REPLACE_AFTER_SAMPLES,
+    RecognitionNeed,
+    SegmentSettings,
+)
+from oyez.turns.turn import Turn
 
 SETTINGS = SegmentSettings(release=0.4)
 
@@ -52,7 +57,7 @@ def test_a_fresher_partial_takes_the_place_of_one_not_answered_for_a_second() ->
     asked = play(turn, [0.9] * windows(4))
     steps = [after.end - before.end for before, after in pairwise(asked)]
     assert len(steps) == 3
-    assert all(0 <= step - SETTINGS.replace_after_samples < WINDOW_SAMPLES for step in steps)
+    assert all(0 <= step - REPLACE_AFTER_SAMPLES < WINDOW_SAMPLES for step in steps)
 
 
 def test_partials_go_on_soon_after_speech_resumes_though_neither_answer_came() -> None:
@@ -62,7 +67,7 @@ def test_partials_go_on_soon_after_speech_resumes_though_neither_answer_came() -
     resumed = 20 * WINDOW_SAMPLES
     (again,) = play(turn, [0.9] * windows(0.35), resumed)
     assert again.purpose is Purpose.PARTIAL
-    assert again.end - resumed <= SETTINGS.interval_before_words_samples + 2 * WINDOW_SAMPLES
+    assert again.end - resumed <= INTERVAL_BEFORE_WORDS_SAMPLES + 2 * WINDOW_SAMPLES
 
 
 @pytest.mark.parametrize(
@@ -155,7 +160,7 @@ def test_a_turn_without_pauses_is_cut_where_speech_is_least_likely() -> None:
 
 
 def test_cut_turns_lose_and_double_no_audio() -> None:
-    turn = Turn(0, SETTINGS, cuts=CutSettings())
+    turn = Turn(0, SETTINGS)
     needs = play(turn, [0.9] * windows(65))
     finals = [need for need in needs if need.purpose is Purpose.FINAL]
     finals += turn.close(windows(65) * WINDOW_SAMPLES)

@@ -43,7 +43,7 @@ def test_words_are_the_text_again(text: str) -> None:
     assert "".join(split_words(text)) == text
 
 
-def test_words_carry_the_written_form_and_the_times_of_what_was_heard() -> None:
+def test_words_have_the_written_form_and_the_times_of_the_pieces() -> None:
     pieces = [piece(" It", 3000, 0.9), piece(" was", 6000), piece(" bet", 8000), piece("ter", 9000)]
     nearly: Any = pytest.approx(0.9)
     assert timed(pieces, "It was better.", [(0, 10_000)], at=1000) == (
@@ -67,7 +67,7 @@ def test_a_word_before_a_pause_lasts_as_long_as_speech_goes_on_but_not_for_ever(
     assert second.end_samples == 20_000 + MAX_TAIL_SAMPLES
 
 
-def test_a_piece_heard_far_off_harms_no_other() -> None:
+def test_a_piece_with_a_wrong_end_changes_no_other() -> None:
     """Attention that jumps ahead, or back, for one piece."""
     ends = [4000, 30_000, 8000, 1000, 12_000]
     pieces = [

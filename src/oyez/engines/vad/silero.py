@@ -7,6 +7,11 @@ probability counts.
 The even level follows the loudest recent window. Its estimate rises at once, so that the beginning
 of speech is not overdriven, and falls slowly, so that noise is not amplified in a pause. The gain
 of a window depends only on the audio up to its end.
+
+The published graph steps its LSTM along the windows of a single stream, and its convolutions
+multiply a few columns at a time. `many_streams` makes of it a graph that scores windows of many
+streams at the same time: each layer is one matrix product over all windows, and the LSTM steps all
+streams together. Weights and arithmetic are the published ones.
 """
 
 from __future__ import annotations
@@ -19,54 +24,49 @@ from typing import NamedTuple
 
 import numpy as np
 import onnx
-import onnxruntime
 from numpy.typing import NDArray
+from onnx import ModelProto, TensorProto, numpy_helper
 
 from oyez.audio.pcm import SAMPLE_RATE
 from oyez.engines.base import WINDOW_SAMPLES, AudioChunk, Scores, VoiceDetector, window_count
-from oyez.engines.vad.silero_graph import INPUT_SAMPLES, STATE_WIDTH, many_streams
+from oyez.engines.onnx_graph import Graph, load_session
 
 _MODEL_FILE = "silero_vad_v6.onnx"
-_CONTEXT_SAMPLES = INPUT_SAMPLES - WINDOW_SAMPLES
+_CONTEXT_SAMPLES = 64
 """The model's input is a window and this many samples before it."""
+_INPUT_SAMPLES = _CONTEXT_SAMPLES + WINDOW_SAMPLES
+_STATE_WIDTH = 128
+_HOP_SAMPLES = 128
+_FRAMES = 4
+"""How many spectra the model computes of a window, each of two hops."""
+_STRIDES = (1, 2, 2, 1)
+"""Strides of the convolutions over spectra. They reduce four columns to one."""
 
-_WINDOWS_PER_S = SAMPLE_RATE / WINDOW_SAMPLES
-_TARGET_DB = -28.0
-"""The level, relative to full scale, that the loudest recent window is brought to."""
-_RELEASE_DB_PER_S = 3.0
-"""How fast the estimate of the loudness falls."""
-_MAX_GAIN_DB = 30.0
-_INITIAL_DB = -45.0
-
-
-def _power(level_db: float) -> float:
-    return float(10 ** (level_db / 10))
-
-
-_TARGET_POWER = _power(_TARGET_DB)
-_MIN_LOUDNESS = _power(_TARGET_DB - _MAX_GAIN_DB)
-_RELEASE = _power(-_RELEASE_DB_PER_S / _WINDOWS_PER_S)
-"""Factor by which the loudness falls from one window to the next."""
-
-INITIAL_LOUDNESS = _power(_INITIAL_DB)
+_TARGET_POWER: float = 10 ** (-28 / 10)
+"""The mean power that the loudest recent window is brought to: 28 dB below full scale."""
+_MIN_LOUDNESS: float = 10 ** (-58 / 10)
+"""Lower estimates of the loudness are raised to this: no gain is above 30 dB."""
+_RELEASE: float = 10 ** (-3 / (SAMPLE_RATE / WINDOW_SAMPLES) / 10)
+"""Factor by which the loudness falls from one window to the next: 3 dB a second."""
+INITIAL_LOUDNESS: float = 10 ** (-45 / 10)
 """The loudness before the first window. It is low, because loud speakers are detected anyway."""
+
+Weights = NDArray[np.float32]
 
 
 class _State(NamedTuple):
     context: NDArray[np.float32]
     """[_CONTEXT_SAMPLES], the last samples at their original level."""
     h: NDArray[np.float32]
-    """[2, STATE_WIDTH], of the LSTM: at the original level and at the even level."""
+    """[2, _STATE_WIDTH], of the LSTM: at the original level and at the even level."""
     c: NDArray[np.float32]
-    """[2, STATE_WIDTH], like h."""
+    """[2, _STATE_WIDTH], like h."""
     loudness: float
 
 
+_NO_STATE = np.zeros((2, _STATE_WIDTH), np.float32)
 _INITIAL_STATE = _State(
-    context=np.zeros(_CONTEXT_SAMPLES, np.float32),
-    h=np.zeros((2, STATE_WIDTH), np.float32),
-    c=np.zeros((2, STATE_WIDTH), np.float32),
-    loudness=INITIAL_LOUDNESS,
+    np.zeros(_CONTEXT_SAMPLES, np.float32), _NO_STATE, _NO_STATE, INITIAL_LOUDNESS
 )
 
 
@@ -77,13 +77,8 @@ class SileroDetector(VoiceDetector):
     """
 
     def __init__(self) -> None:
-        options = onnxruntime.SessionOptions()
         # a few windows are too little work to divide among threads
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
-        self._session = onnxruntime.InferenceSession(
-            many_streams(onnx.load(find_model())), options, providers=["CPUExecutionProvider"]
-        )
+        self._session = load_session(many_streams(onnx.load(find_model())), threads=1)
 
     def initial_state(self) -> object:
         """Return the state before the first window of a stream."""
@@ -105,7 +100,7 @@ class SileroDetector(VoiceDetector):
 
     def _run(self, chunks: Sequence[AudioChunk]) -> list[Scores]:
         """Score chunks of at least one window each in one run of the graph."""
-        states = [_as_state(state) for _, state in chunks]
+        states = [state for _, state in chunks if isinstance(state, _State)]
         lengths = [len(samples) // WINDOW_SAMPLES for samples, _ in chunks]
         windows, loudness = _lay_out(chunks, states, lengths)
         count, twice = len(chunks), lengths * 2
@@ -113,10 +108,10 @@ class SileroDetector(VoiceDetector):
             ["probabilities", "hn", "cn"],
             {
                 "windows": windows,
-                "steps": _steps(twice, list(accumulate(twice))),
+                "steps": _steps(twice),
                 "lengths": np.array(twice, np.int32),
-                "h": np.stack([state.h for state in states], 1).reshape(1, -1, STATE_WIDTH),
-                "c": np.stack([state.c for state in states], 1).reshape(1, -1, STATE_WIDTH),
+                "h": np.stack([state.h for state in states], 1).reshape(1, -1, _STATE_WIDTH),
+                "c": np.stack([state.c for state in states], 1).reshape(1, -1, _STATE_WIDTH),
             },
         )
         higher = np.maximum(probabilities[:, 0, :count, 0], probabilities[:, 0, count:, 0])
@@ -164,22 +159,22 @@ def loudness_gains(
     return np.sqrt(_TARGET_POWER / np.array(followed)).astype(np.float32), loudness
 
 
-def _steps(lengths: Sequence[int], ends: Sequence[int]) -> NDArray[np.int64]:
+def _steps(lengths: Sequence[int]) -> NDArray[np.int64]:
     """Return which window each stream takes at each step, [steps, streams]. After its last window
     a stream has any."""
+    *starts, end = accumulate(lengths, initial=0)
     steps = range(max(lengths))
-    starts = [end - length for length, end in zip(lengths, ends, strict=True)]
-    return np.array([[min(start + step, ends[-1] - 1) for start in starts] for step in steps])
+    return np.array([[min(start + step, end - 1) for start in starts] for step in steps])
 
 
 def _lay_out(
     chunks: Sequence[AudioChunk], states: Sequence[_State], lengths: Sequence[int]
 ) -> tuple[NDArray[np.float32], list[float]]:
     """Return the windows of all streams at their original level and then at an even level, each
-    with the samples before it, [2 * n, INPUT_SAMPLES]; and the loudness of each stream after
+    with the samples before it, [2 * n, _INPUT_SAMPLES]; and the loudness of each stream after
     them."""
     count = sum(lengths)
-    windows = np.empty((2 * count, INPUT_SAMPLES), np.float32)
+    windows = np.empty((2 * count, _INPUT_SAMPLES), np.float32)
     loudness = []
     end = 0
     for (samples, _), state, length in zip(chunks, states, lengths, strict=True):
@@ -194,11 +189,6 @@ def _lay_out(
     return windows, loudness
 
 
-def _as_state(state: object) -> _State:
-    assert isinstance(state, _State)
-    return state
-
-
 def find_model() -> Path:
     """Return the file of the weights. Raises FileNotFoundError if it is not installed."""
     # faster-whisper is only located: importing it would load a whole speech engine
@@ -211,3 +201,102 @@ def find_model() -> Path:
         f"the Silero weights ({_MODEL_FILE}) are missing: install faster-whisper >= 1.2, "
         "or choose the voice detector 'energy'"
     )
+
+
+def many_streams(published: ModelProto) -> bytes:
+    """Return the graph, serialized. Raises ValueError if `published` is not Silero VAD v6.
+
+    Inputs:
+        windows: float32 [n, _INPUT_SAMPLES].
+        steps: int64 [steps, streams], which window each stream takes at each step.
+        lengths: int32 [streams], how many steps each stream has; later ones have no effect.
+        h, c: float32 [1, streams, _STATE_WIDTH].
+
+    Outputs:
+        probabilities: float32 [steps, 1, streams, 1].
+        hn, cn: like h and c.
+    """
+    convolutions, lstm = _weights(published)
+    graph = Graph("silero")
+    windows = graph.input("windows", TensorProto.FLOAT, "n", _INPUT_SAMPLES)
+    steps = graph.input("steps", TensorProto.INT64, "steps", "streams")
+    lengths = graph.input("lengths", TensorProto.INT32, "streams")
+    h, c = (graph.input(name, TensorProto.FLOAT, 1, "streams", _STATE_WIDTH) for name in "hc")
+
+    (basis, *_), *layers, (decoder, decoder_bias) = convolutions
+    x, columns = _spectra(graph, windows, basis[:, 0]), _FRAMES
+    for (weight, bias), stride in zip(layers, _STRIDES, strict=True):
+        x, columns = _convolution(graph, x, columns, weight, bias, stride)
+    assert columns == 1
+    x = graph.op("Gather", x, steps, axis=0)
+    weights = [graph.constant(weight) for weight in lstm]
+    x, hn, cn = graph.ops("LSTM", 3, x, *weights, lengths, h, c, hidden_size=_STATE_WIDTH)
+    logits = graph.op("MatMul", graph.op("Relu", x), graph.constant(decoder[0]))
+    logits = graph.op("Add", logits, graph.constant(decoder_bias))
+    graph.output("probabilities", graph.op("Sigmoid", logits))
+    graph.output("hn", hn)
+    graph.output("cn", cn)
+    serialized: bytes = graph.model().SerializeToString()
+    return serialized
+
+
+def _spectra(graph: Graph, windows: str, basis: Weights) -> str:
+    """Add the magnitudes of the frames of each window, [n, _FRAMES * bins]."""
+    bins = len(basis) // 2
+    tail = graph.integers(0, 0, 0, _HOP_SAMPLES // 2)
+    hops = graph.op("Pad", windows, tail, mode="reflect")
+    # each frame is two hops, and shares one with the next
+    hop_pairs = [[frame, frame + 1] for frame in range(_FRAMES)]
+    frames = _rows(graph, hops, _FRAMES + 1, _HOP_SAMPLES, hop_pairs)
+    spectra = graph.op("MatMul", frames, graph.constant(basis.T))
+    powers = graph.ops("Split", 2, graph.op("Mul", spectra, spectra), axis=1, num_outputs=2)
+    magnitudes = graph.op("Sqrt", graph.op("Add", *powers))
+    return graph.op("Reshape", magnitudes, graph.integers(-1, _FRAMES * bins))
+
+
+def _convolution(
+    graph: Graph, x: str, columns: int, weight: Weights, bias: Weights, stride: int
+) -> tuple[str, int]:
+    """Add a convolution and ReLU over [n, columns * in], padded by one on both sides. Returns its
+    output, [n, fewer * out], and the number of its columns.
+
+    weight: [out, in, taps].
+    """
+    width_out, width_in, taps = weight.shape
+    starts = range(-1, columns - 1, stride)
+    # a tap that only ever multiplies padding is left out
+    used = [tap for tap in range(taps) if any(0 <= start + tap < columns for start in starts)]
+    rows = _rows(graph, x, columns, width_in, [[start + tap for tap in used] for start in starts])
+    matrix = weight[:, :, used].transpose(2, 1, 0).reshape(-1, width_out)
+    y = graph.op("Relu", graph.op("Gemm", rows, graph.constant(matrix), graph.constant(bias)))
+    if len(starts) > 1:
+        y = graph.op("Reshape", y, graph.integers(-1, len(starts) * width_out))
+    return y, len(starts)
+
+
+def _rows(graph: Graph, x: str, columns: int, width: int, sources: list[list[int]]) -> str:
+    """Rearrange [n, columns * width] into [n * rows, …], with a row for each list of column
+    indices. Columns that do not exist are zero."""
+    if sources == [list(range(columns))]:
+        return x
+    padding = columns
+    indices = [index if 0 <= index < columns else padding for row in sources for index in row]
+    x = graph.op("Reshape", x, graph.integers(-1, columns, width))
+    if padding in indices:
+        x = graph.op("Pad", x, graph.integers(0, 0, 0, 0, 1, 0))
+    x = graph.op("Gather", x, graph.integers(*indices), axis=1)
+    return graph.op("Reshape", x, graph.integers(-1, len(sources[0]) * width))
+
+
+def _weights(published: ModelProto) -> tuple[list[list[Weights]], list[Weights]]:
+    """Return the weights of each convolution, in order, and those of the LSTM."""
+    arrays = {each.name: numpy_helper.to_array(each) for each in published.graph.initializer}
+
+    def of(kind: str) -> list[list[Weights]]:
+        nodes = (node for node in published.graph.node if node.op_type == kind)
+        return [[arrays[name] for name in node.input[1:4] if name in arrays] for node in nodes]
+
+    convolutions, lstms = of("Conv"), of("LSTM")
+    if len(convolutions) != len(_STRIDES) + 2 or [len(lstm) for lstm in lstms] != [3]:
+        raise ValueError(f"{len(convolutions)} convolutions, {len(lstms)} LSTMs: not Silero VAD v6")
+    return convolutions, lstms[0]

@@ -1,3 +1,1 @@
-"""The parts that all Whisper engines share: weights, vocabulary, features, terms, text checks."""
-
-from __future__ import annotations
+"""The parts that all Whisper engines share: weights, vocabulary, features, text checks."""

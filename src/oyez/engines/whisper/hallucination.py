@@ -121,7 +121,7 @@ def may_be_echo(text: str, context: str) -> bool:
     """Return whether all words of `text` are in the context, in this order. Then it is worth
     decoding again without the context."""
     found = letters_of(text)
-    return bool(found) and found in letters_of(context)
+    return found != "" and found in letters_of(context)
 
 
 def confirms(text: str, without_context: str) -> bool:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto
 
 from oyez.audio.pcm import SAMPLE_RATE, Samples
-from oyez.engines.onnx_graph import Graph
+from oyez.engines.onnx_graph import Graph, load_session
 
 HOP_SAMPLES = 160
 """Distance between frames: 10 ms."""
@@ -45,11 +44,7 @@ class LogMel:
     """
 
     def __init__(self, bands: int) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        self._session = onnxruntime.InferenceSession(
-            _graph(bands).SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
+        self._session = load_session(_graph(bands).SerializeToString(), 1)
 
     def __call__(self, samples: Samples, frames: int) -> Frames:
         """Return the first `frames` frames of `samples` followed by silence, [bands, frames].

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 from tokenizers import Tokenizer
 
+from oyez.audio.pcm import SAMPLE_RATE
 from oyez.engines.base import LANGUAGES, Piece
+
+MAX_TOKENS_PER_SECOND = 30
+"""More than in the fastest speech, in scripts that need several tokens for a character."""
+SPARE_TOKENS = 16
+"""Added to the limit of tokens, for very short audio."""
 
 _WHISPER_CODES = {"fil": "tl"}
 """Languages whose code in Whisper differs from the code on the wire."""
@@ -28,6 +34,11 @@ def whisper_code(language: str) -> str:
 def tokens_of(pieces: Sequence[Piece]) -> tuple[int, ...]:
     """Return the tokens of `pieces`, joined."""
     return tuple(token for piece in pieces for token in piece.tokens)
+
+
+def most_tokens(samples: int) -> int:
+    """Return the limit of tokens for the text of this much audio."""
+    return round(samples / SAMPLE_RATE * MAX_TOKENS_PER_SECOND) + SPARE_TOKENS
 
 
 class Tokens:
@@ -65,6 +76,12 @@ class Tokens:
         """Return the tokens that make Whisper write `language` without timestamps."""
         token = self.language_ids[self.written_as(language) or "en"]
         return (self.start, token, self.transcribe, self.no_timestamps)
+
+    def language_scores(self, probabilities: Iterable[float]) -> dict[str, float]:
+        """Return the share of each of LANGUAGES. probabilities: in the order of `language_ids`."""
+        known = dict(zip(self.language_ids, probabilities, strict=True))
+        total = sum(known.values()) or 1.0
+        return {code: known.get(code, 0.0) / total for code in LANGUAGES}
 
     def encode(self, text: str) -> list[int]:
         """Return the tokens of `text`, without special tokens."""
@@ -109,8 +126,7 @@ class Tokens:
 
     def _special(self, *names: str) -> int:
         for name in names:
-            token = self._tokenizer.token_to_id(name)
-            if token is not None:
+            if (token := self._tokenizer.token_to_id(name)) is not None:
                 return int(token)
         raise ValueError(f"the tokenizer has no {' or '.join(names)}")
 
@@ -133,6 +149,4 @@ def _byte_alphabet() -> dict[str, int]:
     """
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [byte for byte in range(256) if byte not in printable]
-    alphabet = {chr(byte): byte for byte in printable}
-    alphabet.update((chr(256 + index), byte) for index, byte in enumerate(others))
-    return alphabet
+    return dict(zip(map(chr, (*printable, *range(256, 512))), (*printable, *others), strict=False))

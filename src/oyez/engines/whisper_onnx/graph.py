@@ -13,9 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto
 
-from oyez.engines.whisper.inspection import Sizes
-from oyez.engines.whisper.weights import Arrays
-from oyez.engines.whisper_onnx.quantised_graph import QuantisedGraph
+from oyez.engines.onnx_graph import MICROSOFT, QuantisedGraph
+from oyez.engines.whisper.weights import Arrays, Sizes
 
 CANDIDATES = 32
 """How many tokens get exact logits: the likeliest ones by rough logits."""
@@ -41,40 +40,39 @@ def encoder(arrays: Arrays) -> ModelProto:
             [batch, heads, width / heads, n] and [batch, heads, n, width / heads].
         features: float32 [batch, len(FEATURE_LAYERS), width], means over time.
     """
-    sizes = Sizes.of(arrays)
-    net = _Transformer(arrays, sizes, many_rows=True)
-    graph = net.graph
+    graph = _Transformer(arrays, many_rows=True)
+    sizes = graph.sizes
     mel = graph.input("mel", TensorProto.FLOAT, "batch", sizes.bands, "frames")
     sources = graph.input("sources", TensorProto.INT64, "batch", "n")
     positions = graph.input("positions", TensorProto.INT64, "batch", "n")
     bias = graph.input("bias", TensorProto.FLOAT, "batch", 1, 1, "n")
     pooling = graph.input("pooling", TensorProto.FLOAT, "batch", "n", 1)
 
-    x = net.convolution(mel, "encoder/conv1", [1, 0], 1)
-    x = net.convolution(x, "encoder/conv2", [1, 0], 2)
+    x = graph.convolution(mel, "encoder/conv1", [1, 0], 1)
+    x = graph.convolution(x, "encoder/conv2", [1, 0], 2)
     x = graph.op("Transpose", x, perm=[0, 2, 1])
     x = graph.op("GatherND", x, graph.op("Unsqueeze", sources, graph.integers(2)), batch_dims=1)
-    table = net.floats("encoder/position_encodings/encodings")
+    table = graph.floats("encoder/position_encodings/encodings")
     x = graph.op("Add", x, graph.op("Gather", table, positions))
-    everywhere = net.for_every_query(bias)
+    everywhere = graph.for_every_query(bias)
     across, pooled = graph.op("Transpose", pooling, perm=[0, 2, 1]), []
     for layer in range(sizes.encoder_layers):
         name = f"encoder/layer_{layer}"
-        x = graph.op("Add", x, net.self_attention(x, f"{name}/self_attention", everywhere))
-        x = graph.op("Add", x, net.feed_forward(x, f"{name}/ffn"))
+        x = graph.op("Add", x, graph.self_attention(x, f"{name}/self_attention", everywhere))
+        x = graph.op("Add", x, graph.feed_forward(x, f"{name}/ffn"))
         if layer in FEATURE_LAYERS:
             pooled.append(graph.op("MatMul", across, x))
-    x = net.norm(x, "encoder/layer_norm")
+    x = graph.norm(x, "encoder/layer_norm")
     for layer in range(sizes.decoder_layers):
-        both = net.linear(x, f"decoder/layer_{layer}/attention/linear_1")
+        both = graph.linear(x, f"decoder/layer_{layer}/attention/linear_1")
         key, value = graph.ops("Split", 2, both, axis=-1, num_outputs=2)
-        graph.output(f"key_{layer}", net.split_heads(key, across=True))
-        graph.output(f"value_{layer}", net.split_heads(value))
+        graph.output(f"key_{layer}", graph.split_heads(key, across=True))
+        graph.output(f"value_{layer}", graph.split_heads(value))
     graph.output("features", graph.op("Concat", *pooled, axis=1))
     return graph.model()
 
 
-def decoder(arrays: Arrays, alignment_heads: Sequence[tuple[int, int]]) -> ModelProto:
+def decoder(arrays: Arrays, alignment_heads: Sequence[Sequence[int]]) -> ModelProto:
     """Build the decoder: one pass over t new tokens per row, after p tokens in the cache.
 
     Inputs:
@@ -91,14 +89,13 @@ def decoder(arrays: Arrays, alignment_heads: Sequence[tuple[int, int]]) -> Model
         top_tokens: int64 [batch, r, TOP], the likeliest first.
         top_odds: float32 [batch, r, TOP], the probabilities of `top_tokens`.
         mark_odds: float32 [batch, m], the probabilities of `marks`, without `token_bias`.
-        attention: float32 [batch, t, n], mean cross-attention of the `alignment_heads`,
-            given as (layer, head).
+        attention: float32 [batch, t, n], mean cross-attention of the `alignment_heads`, each of
+            them layer and head.
         new_key_0, new_value_0 and so on: the cache with the new tokens, float32
             [batch, heads, p + t, width / heads].
     """
-    sizes = Sizes.of(arrays)
-    net = _Transformer(arrays, sizes, many_rows=False)
-    graph = net.graph
+    graph = _Transformer(arrays, many_rows=False)
+    sizes = graph.sizes
     new = graph.input("tokens", TensorProto.INT64, "batch", "t")
     positions = graph.input("positions", TensorProto.INT64, "batch", "t")
     rows = graph.input("rows", TensorProto.INT64, "batch", "r", 1)
@@ -109,35 +106,33 @@ def decoder(arrays: Arrays, alignment_heads: Sequence[tuple[int, int]]) -> Model
 
     embeddings = arrays["decoder/embeddings/weight"]
     words = graph.constant(embeddings)
-    x = graph.op("Gather", words, new)
-    x = graph.op("Cast", x, to=TensorProto.FLOAT)
-    table = net.floats("decoder/position_encodings/encodings")
+    x = graph.op("Cast", graph.op("Gather", words, new), to=TensorProto.FLOAT)
+    table = graph.floats("decoder/position_encodings/encodings")
     x = graph.op("Add", x, graph.op("Gather", table, positions))
     aligning = []
     for layer in range(sizes.decoder_layers):
         name = f"decoder/layer_{layer}"
-        x = graph.op("Add", x, net.cached_attention(x, f"{name}/self_attention", bias, layer))
-        heads = [head for at, head in alignment_heads if at == layer]
-        added, weights = net.cross_attention(x, f"{name}/attention", cross_bias, layer)
+        x = graph.op("Add", x, graph.cached_attention(x, f"{name}/self_attention", bias, layer))
+        added, weights = graph.cross_attention(x, f"{name}/attention", cross_bias, layer)
         x = graph.op("Add", x, added)
-        if heads:
+        if heads := [head for at, head in alignment_heads if at == layer]:
             aligning.append(graph.op("Gather", weights, graph.integers(*heads), axis=1))
-        x = graph.op("Add", x, net.feed_forward(x, f"{name}/ffn"))
-    x = graph.op("GatherND", net.norm(x, "decoder/layer_norm"), rows, batch_dims=1)
-    logits = graph.rough_linear(x, embeddings)
+        x = graph.op("Add", x, graph.feed_forward(x, f"{name}/ffn"))
+    x = graph.op("GatherND", graph.norm(x, "decoder/layer_norm"), rows, batch_dims=1)
+    logits = graph.rough_linear(x, embeddings.astype(np.float32))
     rough = graph.op("Softmax", graph.op("Add", logits, token_bias), axis=-1)
     _, likely = graph.ops("TopK", 2, rough, graph.integers(CANDIDATES), axis=-1)
-    exact = net.corrected(rough, logits, x, table=words, tokens=likely)
+    exact = graph.corrected(rough, logits, x, table=words, tokens=likely)
     probabilities, order = graph.ops("TopK", 2, exact, graph.integers(TOP), axis=-1)
     graph.output("top_odds", probabilities)
     best = graph.op("GatherElements", likely, order, axis=-1)
     graph.output("top_tokens", best, TensorProto.INT64)
     logits, x = (graph.op("Gather", part, graph.integers(0), axis=1) for part in (logits, x))
     rough = graph.op("Softmax", logits, axis=-1)
-    each = graph.op(
-        "Expand", marks, graph.op("Concat", net.rows_of(x), graph.op("Shape", marks), axis=0)
-    )
-    probabilities = net.corrected(rough, logits, x, table=words, tokens=each)
+    rows_of_x = graph.op("Shape", x, start=0, end=2)
+    shape = graph.op("Concat", rows_of_x, graph.op("Shape", marks), axis=0)
+    each = graph.op("Expand", marks, shape)
+    probabilities = graph.corrected(rough, logits, x, table=words, tokens=each)
     graph.output("mark_odds", graph.op("Squeeze", probabilities, graph.integers(1)))
     heads_by_time = graph.op("Concat", *aligning, axis=1)
     attention = graph.op("ReduceMean", heads_by_time, graph.integers(1), keepdims=0)
@@ -145,17 +140,20 @@ def decoder(arrays: Arrays, alignment_heads: Sequence[tuple[int, int]]) -> Model
     return graph.model()
 
 
-class _Transformer:
+class _Transformer(QuantisedGraph):
     """The layers that both graphs are made of."""
 
-    def __init__(self, arrays: Arrays, sizes: Sizes, *, many_rows: bool) -> None:
-        self.graph = QuantisedGraph(many_rows=many_rows)
+    def __init__(self, arrays: Arrays, *, many_rows: bool) -> None:
+        """many_rows: whether the graph is used on hundreds of rows at once."""
+        super().__init__("whisper")
+        self.sizes = Sizes.of(arrays)
         self._arrays = arrays
-        self._sizes = sizes
+        self._head_width = self.sizes.width // self.sizes.heads
+        self._product = self.linear_by_channel if many_rows else self.linear_by_block
 
     def floats(self, name: str) -> str:
         """Add an array of the weights as float32."""
-        return self.graph.constant(self._array(name))
+        return self.constant(self._array(name))
 
     def linear(self, x: str, name: str, *, scaled: int = 0) -> str:
         """Add a linear layer.
@@ -166,68 +164,58 @@ class _Transformer:
         weight, bias = self._array(f"{name}/weight"), self._array(f"{name}/bias")
         weight[:scaled] *= self._head_width**-0.5
         bias[:scaled] *= self._head_width**-0.5
-        return self.graph.linear(x, weight, bias)
+        return self._product(x, weight, bias)
 
     def norm(self, x: str, name: str) -> str:
         """Add a layer normalisation."""
         gamma, beta = self.floats(f"{name}/gamma"), self.floats(f"{name}/beta")
-        return self.graph.op("LayerNormalization", x, gamma, beta, axis=-1, epsilon=1e-5)
+        return self.op("LayerNormalization", x, gamma, beta, axis=-1, epsilon=1e-5)
 
     def convolution(self, x: str, name: str, pads: Sequence[int], stride: int) -> str:
         """Add a convolution of three taps and its activation."""
         weight, bias = self.floats(f"{name}/weight"), self.floats(f"{name}/bias")
-        x = self.graph.op("Conv", x, weight, bias, pads=pads, strides=[stride], kernel_shape=[3])
-        return self.graph.op("Gelu", x)
+        x = self.op("Conv", x, weight, bias, pads=pads, strides=[stride], kernel_shape=[3])
+        return self.op("Gelu", x)
 
     def feed_forward(self, x: str, name: str) -> str:
         """Add the two linear layers after attention."""
         hidden = self.linear(self.norm(x, f"{name}/layer_norm"), f"{name}/linear_0")
-        return self.linear(self.graph.op("Gelu", hidden), f"{name}/linear_1")
+        return self.linear(self.op("Gelu", hidden), f"{name}/linear_1")
 
     def for_every_query(self, bias: str) -> str:
         """Expand `bias` from [batch, 1, 1, n] to [batch, 1, n, n], as `self_attention` needs it."""
-        size = self.graph.op("Shape", bias)
-        batch, one, _, count = self.graph.ops("Split", 4, size, num_outputs=4)
-        shape = self.graph.op("Concat", batch, one, count, count, axis=0)
-        return self.graph.op("Expand", bias, shape)
+        size = self.op("Shape", bias)
+        batch, one, _, count = self.ops("Split", 4, size, num_outputs=4)
+        shape = self.op("Concat", batch, one, count, count, axis=0)
+        return self.op("Expand", bias, shape)
 
     def self_attention(self, x: str, name: str, bias: str) -> str:
         """Add the encoder's self-attention. bias: [batch, 1, n, n]."""
-        graph = self.graph
         joined = self.linear(self.norm(x, f"{name}/layer_norm"), f"{name}/linear_0")
-        parts = graph.ops("Split", 3, joined, axis=-1, num_outputs=3)
-        mixed = graph.op(
-            "MultiHeadAttention",
-            *parts,
-            *("", "", bias),
-            domain="com.microsoft",
-            num_heads=self._sizes.heads,
-        )
+        inputs = (*self.ops("Split", 3, joined, axis=-1, num_outputs=3), "", "", bias)
+        mixed = self.op("MultiHeadAttention", *inputs, domain=MICROSOFT, num_heads=self.sizes.heads)
         return self.linear(mixed, f"{name}/linear_1")
 
     def cached_attention(self, x: str, name: str, bias: str, layer: int) -> str:
         """Add the decoder's self-attention, with its inputs and outputs for the cache."""
-        graph = self.graph
         x = self.norm(x, f"{name}/layer_norm")
-        joined = self.linear(x, f"{name}/linear_0", scaled=self._sizes.width)
-        parts = graph.ops("Split", 3, joined, axis=-1, num_outputs=3)
+        joined = self.linear(x, f"{name}/linear_0", scaled=self.sizes.width)
+        parts = self.ops("Split", 3, joined, axis=-1, num_outputs=3)
         query, key, value = (self.split_heads(part) for part in parts)
-        key = graph.op(
-            "Concat", self._state(f"past_key_{layer}", "p", self._head_width), key, axis=2
-        )
-        value = graph.op(
-            "Concat", self._state(f"past_value_{layer}", "p", self._head_width), value, axis=2
-        )
-        graph.output(f"new_key_{layer}", key)
-        graph.output(f"new_value_{layer}", value)
-        across = graph.op("Transpose", key, perm=[0, 1, 3, 2])
+        past_key = self._state(f"past_key_{layer}", "p", self._head_width)
+        past_value = self._state(f"past_value_{layer}", "p", self._head_width)
+        key = self.op("Concat", past_key, key, axis=2)
+        value = self.op("Concat", past_value, value, axis=2)
+        self.output(f"new_key_{layer}", key)
+        self.output(f"new_value_{layer}", value)
+        across = self.op("Transpose", key, perm=[0, 1, 3, 2])
         return self.linear(self._attend(query, across, value, bias)[0], f"{name}/linear_1")
 
     def cross_attention(self, x: str, name: str, bias: str, layer: int) -> tuple[str, str]:
         """Add the decoder's attention to the encoder's output. Returns what to add to `x`, and the
         attention weights [batch, heads, t, n]."""
         x = self.norm(x, f"{name}/layer_norm")
-        query = self.linear(x, f"{name}/linear_0", scaled=self._sizes.width)
+        query = self.linear(x, f"{name}/linear_0", scaled=self.sizes.width)
         key = self._state(f"key_{layer}", self._head_width, "n")
         value = self._state(f"value_{layer}", "n", self._head_width)
         mixed, weights = self._attend(self.split_heads(query), key, value, bias)
@@ -239,48 +227,38 @@ class _Transformer:
         probabilities, logits: rough ones, [batch, r, vocabulary]. x: [batch, r, width]. table:
         [vocabulary, width]. The exact logits are x @ table.T.
         """
-        graph = self.graph
-        rows = graph.op("Cast", graph.op("Gather", table, tokens), to=TensorProto.FLOAT)
-        products = graph.op("MatMul", rows, graph.op("Unsqueeze", x, graph.integers(-1)))
-        products = graph.op("Squeeze", products, graph.integers(-1))
-        was = graph.op("GatherElements", probabilities, tokens, axis=-1)
-        error = graph.op("Sub", products, graph.op("GatherElements", logits, tokens, axis=-1))
-        corrected = graph.op("Mul", was, graph.op("Exp", error))
-        over = graph.integers(-1)
-        change = graph.op("ReduceSum", graph.op("Sub", corrected, was), over)
-        return graph.op("Div", corrected, graph.op("Add", change, graph.number(1)))
-
-    def rows_of(self, x: str) -> str:
-        """Add the first two dimensions of `x`."""
-        return self.graph.op("Shape", x, start=0, end=2)
+        rows = self.op("Cast", self.op("Gather", table, tokens), to=TensorProto.FLOAT)
+        products = self.op("MatMul", rows, self.op("Unsqueeze", x, self.integers(-1)))
+        products = self.op("Squeeze", products, self.integers(-1))
+        was = self.op("GatherElements", probabilities, tokens, axis=-1)
+        error = self.op("Sub", products, self.op("GatherElements", logits, tokens, axis=-1))
+        corrected = self.op("Mul", was, self.op("Exp", error))
+        over = self.integers(-1)
+        change = self.op("ReduceSum", self.op("Sub", corrected, was), over)
+        return self.op("Div", corrected, self.op("Add", change, self.number(1)))
 
     def split_heads(self, x: str, *, across: bool = False) -> str:
         """Reshape [batch, n, width] to [batch, heads, n, width / heads].
 
         across: whether the last two dimensions are swapped.
         """
-        shape = self.graph.integers(0, 0, self._sizes.heads, self._head_width)
+        shape = self.integers(0, 0, self.sizes.heads, self._head_width)
         order = [0, 2, 3, 1] if across else [0, 2, 1, 3]
-        return self.graph.op("Transpose", self.graph.op("Reshape", x, shape), perm=order)
+        return self.op("Transpose", self.op("Reshape", x, shape), perm=order)
 
     def _attend(self, query: str, key: str, value: str, bias: str) -> tuple[str, str]:
         """Add attention. Returns its output [batch, t, width] and its weights [batch, heads, t, n].
 
         query: [batch, heads, t, w], scaled. key: [batch, heads, w, n]. value: [batch, heads, n, w].
         """
-        graph = self.graph
-        scores = graph.op("MatMul", query, key)
-        weights = graph.op("Softmax", graph.op("Add", scores, bias), axis=-1)
-        mixed = graph.op("Transpose", graph.op("MatMul", weights, value), perm=[0, 2, 1, 3])
-        merged = graph.op("Reshape", mixed, graph.integers(0, 0, self._sizes.width))
+        scores = self.op("MatMul", query, key)
+        weights = self.op("Softmax", self.op("Add", scores, bias), axis=-1)
+        mixed = self.op("Transpose", self.op("MatMul", weights, value), perm=[0, 2, 1, 3])
+        merged = self.op("Reshape", mixed, self.integers(0, 0, self.sizes.width))
         return merged, weights
 
     def _state(self, name: str, *shape: str | int) -> str:
-        return self.graph.input(name, TensorProto.FLOAT, "batch", self._sizes.heads, *shape)
+        return self.input(name, TensorProto.FLOAT, "batch", self.sizes.heads, *shape)
 
     def _array(self, name: str) -> NDArray[np.float32]:
         return self._arrays[name].astype(np.float32)
-
-    @property
-    def _head_width(self) -> int:
-        return self._sizes.width // self._sizes.heads

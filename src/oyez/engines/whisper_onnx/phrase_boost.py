@@ -1,4 +1,10 @@
-"""Context biasing: a prefix tree of terms whose tokens get a bonus while decoding.
+"""Context biasing: a request's context becomes a prefix tree of terms, whose tokens get a bonus
+while decoding.
+
+Terms are names and words that the speaker may use. A line of the context that consists mostly of
+short parts (separated by commas, semicolons, brackets or other marks) is a list, and each short
+part is a term. Any other line is prose. In prose, only long words and words that look like names
+are terms, because biasing towards common words such as "of" is useless.
 
 A hypothesis gets a bonus for each token that continues a term. It keeps the bonus when the term is
 complete, and loses it when the term breaks off, so that text which merely begins like a term gains
@@ -8,11 +14,11 @@ nothing (shallow fusion; Zhao et al. 2019, "Shallow-Fusion End-to-End Contextual
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from oyez.engines.whisper.terms import terms_of
 from oyez.engines.whisper.tokens import Tokens
 
 logger = logging.getLogger(__name__)
@@ -31,6 +37,16 @@ tokens."""
 MAX_TREES = 64
 """How many trees are cached, one for each context."""
 
+MAX_TERMS = 1_000
+"""Only the first terms of a context are used, up to this number."""
+MAX_LIST_WORDS = 4
+"""Most words of a short part."""
+MAX_LIST_WIDE = 12
+"""Most characters of scripts without spaces in a short part."""
+MAX_TERM_CHARS = 50
+"""Most characters of a short part."""
+LONG_LETTERS = 8
+"""Words of prose with at least this many letters are terms."""
 MAX_ABBREVIATION_LETTERS = 4
 """A longer word in capitals is not taken for an abbreviation, so lower case is boosted as well."""
 
@@ -39,6 +55,17 @@ _TOKEN_BITS = 20
 _FIRST_SPACELESS = "\u0e00"
 """The first character of Thai. It is the first script without spaces between words in the order of
 code points; all others have higher code points."""
+_LINES = re.compile(r"[\r\n]+")
+_PARTS = re.compile(
+    r"""[,;:|/•·…!?¡¿()\[\]{}<>"“”„«»，、；：。！？（）【】「」『』《》،؛؟।\t]+"""
+    r"|(?<!\b[A-Z])(?<!\b[A-Z][a-z])(?<!\b[A-Z][a-z]{2})\.+(?=\s|$)"
+    r"|\s[-–—*]+\s|^\s*[-–—*]+\s"
+)
+"""Separators of parts: marks, full stops except those of abbreviations such as "Dr." and "J.", and
+dashes between words."""
+_QUOTED = re.compile(r"[“\"「『《«„]([^”\"」』》»“]{2,50})[”\"」』》»“]")
+_WIDE = re.compile(r"[\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff]")
+_WIDE_NAMES = re.compile(r"[ァ-ヴー]{3,}|[A-Za-z][A-Za-z0-9]{2,}")
 
 
 class TermState(NamedTuple):
@@ -75,8 +102,7 @@ class TermTree:
             more = min(BONUS, MAX_BONUS - state.provisional)
             return TermState(child, state.provisional + more, state.bonus + more)
         bonus = self.final_bonus(state)
-        first = self._child(_ROOT, token)
-        if first:
+        if first := self._child(_ROOT, token):
             return TermState(first, FIRST_BONUS, bonus + FIRST_BONUS)
         return TermState(bonus=bonus)
 
@@ -118,19 +144,13 @@ class PhraseBoost:
 
     def __init__(self, tokens: Tokens) -> None:
         self._tokens = tokens
-        self._cached = lru_cache(MAX_TREES)(self._build)
+        self.tree = lru_cache(MAX_TREES)(self._tree)
 
-    def tree(self, context: str, *, spaces: bool) -> TermTree:
-        """Return the tree of a context's terms.
-
-        spaces: whether the language is written with spaces between words.
-        """
-        return self._cached(context, spaces)
-
-    def _build(self, context: str, spaces: bool) -> TermTree:
+    def _tree(self, context: str, *, spaces: bool) -> TermTree:
+        """Return the tree of a context's terms. spaces: whether the language is written with spaces
+        between words."""
         terms = terms_of(context)
-        encode = self._tokens.encode
-        tree = TermTree(encode(form) for form in self._forms(terms, spaces))
+        tree = TermTree(map(self._tokens.encode, self._forms(terms, spaces)))
         logger.debug("context: %d terms, %d nodes", len(terms), len(tree))
         return tree
 
@@ -153,3 +173,52 @@ def _cases(term: str) -> Iterable[str]:
     if term.isupper() and len(term) > MAX_ABBREVIATION_LETTERS:
         cases += [term.lower(), term.capitalize()]
     return dict.fromkeys(cases)
+
+
+def terms_of(context: str) -> list[str]:
+    """Return the terms of `context` in order, at most MAX_TERMS. Terms that differ only in case are
+    returned once."""
+    found: dict[str, str] = {}
+    terms = (term for line in _LINES.split(context) for term in _terms_of_line(line))
+    for term in terms:
+        found.setdefault(term.casefold(), term)
+        if len(found) == MAX_TERMS:
+            break
+    return list(found.values())
+
+
+def _terms_of_line(line: str) -> Iterator[str]:
+    parts = [" ".join(part.split()) for part in _PARTS.split(line)]
+    in_long_parts = sum(len(part) for part in parts if _is_long(part))
+    is_prose = 2 * in_long_parts > sum(len(part) for part in parts)
+    if is_prose:
+        yield from (quoted for quoted in _QUOTED.findall(line) if not _is_long(quoted))
+    for part in parts:
+        if is_prose or _is_long(part):
+            yield from _names(part)
+        elif _has_letters(part):
+            yield part
+
+
+def _is_long(part: str) -> bool:
+    words, wide = len(part.split()), len(_WIDE.findall(part))
+    return words > MAX_LIST_WORDS or wide > MAX_LIST_WIDE or len(part) > MAX_TERM_CHARS
+
+
+def _names(part: str) -> Iterator[str]:
+    """Yield the words of prose that are long or look like names."""
+    if _WIDE.search(part):
+        yield from _WIDE_NAMES.findall(part)
+        return
+    for index, raw in enumerate(part.split()):
+        word = raw.strip("'’-.")
+        if not _has_letters(word):
+            continue
+        capital = word[0].isupper() and index > 0 and len(word) > 1
+        mixed = word[1:] != word[1:].lower() or any(char.isdigit() for char in word)
+        if capital or mixed or len(word) >= LONG_LETTERS:
+            yield word
+
+
+def _has_letters(text: str) -> bool:
+    return any(char.isalpha() for char in text)

@@ -9,15 +9,14 @@ import os
 import shutil
 import tempfile
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import onnx
 import onnxruntime
 
-from oyez.engines.whisper.inspection import Sizes, check, require_floats
-from oyez.engines.whisper.weights import Source
+from oyez.engines.whisper.weights import Sizes, Source, WeightsError, check, is_quantised, sha256_of
 from oyez.engines.whisper_onnx import graph
 
 BUILDER_VERSION = 6
@@ -28,8 +27,7 @@ ENCODER, DECODER, SIZES = "encoder.onnx", "decoder.onnx", "sizes.json"
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(NamedTuple):
     """One model, ready for ONNX Runtime."""
 
     encoder: Path
@@ -42,11 +40,8 @@ def prepare(source: Source, cache_dir: Path) -> Prepared:
     complete and undamaged.
 
     Several processes may prepare at the same time: each builds into a temporary directory, and the
-    first to finish renames it.
-
-    Raises:
-        WeightsError: the weights are damaged or not a Whisper model.
-        OSError: `cache_dir` cannot be written.
+    first to finish renames it. Raises WeightsError if the weights are damaged or not a Whisper
+    model, and OSError if `cache_dir` cannot be written.
     """
     directory = prepared_directory(source.digest, cache_dir)
     if fault := _fault(directory):
@@ -54,8 +49,7 @@ def prepare(source: Source, cache_dir: Path) -> Prepared:
             logger.warning("the prepared model in %s is built anew: %s", directory, fault)
         cache_dir.mkdir(parents=True, exist_ok=True)
         _publish(_build(source, cache_dir), directory)
-    values = json.loads((directory / SIZES).read_text())
-    sizes = Sizes(**values["sizes"])
+    sizes = Sizes(**json.loads((directory / SIZES).read_text())["sizes"])
     return Prepared(directory / ENCODER, directory / DECODER, sizes)
 
 
@@ -68,8 +62,7 @@ def prepared_fault(digest: str, cache_dir: Path) -> str | None:
 
 def prepared_directory(digest: str, cache_dir: Path) -> Path:
     """Return the directory for the graphs of the weights with this SHA-256. It may not exist."""
-    version = f"v{BUILDER_VERSION}-ort{onnxruntime.__version__}"
-    return cache_dir / f"{_prefix(digest)}{version}"
+    return cache_dir / f"{_prefix(digest)}v{BUILDER_VERSION}-ort{onnxruntime.__version__}"
 
 
 def delete_cached(digest: str, cache_dir: Path) -> None:
@@ -87,10 +80,8 @@ def _fault(directory: Path) -> str | None:
     try:
         expected: dict[str, Any] = json.loads((directory / SIZES).read_text())
         Sizes(**expected["sizes"])
-        if _sha256_of(expected["sizes"]) != expected["sha256"][SIZES]:
-            return f"{SIZES} is damaged"
-        for name in (ENCODER, DECODER):
-            if _sha256(directory / name) != expected["sha256"][name]:
+        for name, digest in _digests(directory, expected["sizes"]).items():
+            if digest != expected["sha256"][name]:
                 return f"{name} is damaged"
     except OSError as error:
         return f"{Path(error.filename or directory).name}: {error.strerror}"
@@ -99,32 +90,30 @@ def _fault(directory: Path) -> str | None:
     return None
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sha256_of(sizes: dict[str, int]) -> str:
-    return hashlib.sha256(json.dumps(sizes, sort_keys=True).encode()).hexdigest()
+def _digests(directory: Path, sizes: dict[str, int]) -> dict[str, str]:
+    digests = {name: sha256_of(directory / name) for name in (ENCODER, DECODER)}
+    of_sizes = hashlib.sha256(json.dumps(sizes, sort_keys=True).encode()).hexdigest()
+    return {**digests, SIZES: of_sizes}
 
 
 def _build(source: Source, cache_dir: Path) -> Path:
     started = time.monotonic()
     logger.info("preparing the Whisper weights for this machine (once)")
-    arrays = source.read_arrays()
-    require_floats(arrays)
-    check(arrays, source.read_config())
-    heads = [(layer, head) for layer, head in source.read_config()["alignment_heads"]]
+    arrays, config = source.read_arrays(), source.read_config()
+    if is_quantised(arrays):  # the graphs quantise by themselves
+        raise WeightsError(
+            "its weights are quantised, which the engine whisper-onnx does not read: convert the "
+            "model with --quantization float16, or choose --engine whisper-ct2"
+        )
+    sizes = asdict(check(arrays, config))
     directory = Path(tempfile.mkdtemp(prefix=".preparing-", dir=cache_dir))
     try:
         onnx.save(graph.encoder(arrays), directory / ENCODER)
         logger.info("encoder built, %.1f s", time.monotonic() - started)
-        onnx.save(graph.decoder(arrays, heads), directory / DECODER)
+        onnx.save(graph.decoder(arrays, config["alignment_heads"]), directory / DECODER)
         logger.info("decoder built, %.1f s", time.monotonic() - started)
-        sizes = asdict(Sizes.of(arrays))
-        digests = {name: _sha256(directory / name) for name in (ENCODER, DECODER)}
-        digests[SIZES] = _sha256_of(sizes)
-        (directory / SIZES).write_text(json.dumps({"sizes": sizes, "sha256": digests}))
+        values = {"sizes": sizes, "sha256": _digests(directory, sizes)}
+        (directory / SIZES).write_text(json.dumps(values))
         for name in (ENCODER, DECODER, SIZES):
             _sync(directory / name)
     except BaseException:

@@ -14,7 +14,7 @@ unlikely that it was dropped, although the same audio is decoded well with other
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from itertools import pairwise
@@ -24,9 +24,6 @@ import numpy as np
 from oyez.audio.pcm import SAMPLE_RATE
 from oyez.engines.base import Hypothesis, Piece, Purpose, Request, text_of
 from oyez.engines.whisper.hallucination import letters_of
-from oyez.engines.whisper.tokens import Tokens
-from oyez.engines.whisper_onnx.beam_search import BeamSearch
-from oyez.engines.whisper_onnx.decoder import Cache, Encoded, Row
 
 MAX_ROUNDS = 3
 """Most rounds for one request. It is rarely reached."""
@@ -85,8 +82,12 @@ class Redecoding:
         found = tuple(piece.shifted(self.shift_samples) for piece in second.pieces)
         seam = len(first.pieces) if self.gap is None else self.gap
         before, after = first.pieces[:seam], first.pieces[seam:]
-        found = found[_overlap(before, found) : len(found) - _overlap_with_next(found, after)]
-        return replace(first, pieces=before + found + after)
+        counts = range(min(len(found), MAX_OVERLAP_PIECES), 0, -1)
+        end = letters_of(text_of(before[-MAX_OVERLAP_PIECES:]))
+        start = letters_of(text_of(after[:MAX_OVERLAP_PIECES]))
+        at_start = _known_count((found[:count] for count in counts), end.endswith)
+        at_end = _known_count((found[-count:] for count in counts), start.startswith)
+        return replace(first, pieces=before + found[at_start : len(found) - at_end] + after)
 
 
 def plan_redecoding(request: Request, first: Hypothesis, max_samples: int) -> Redecoding | None:
@@ -98,7 +99,7 @@ def plan_redecoding(request: Request, first: Hypothesis, max_samples: int) -> Re
         return None
     again = replace(request, language=first.language, hint=())
     if not first.pieces:
-        return _all_after_silence(again, first, max_samples)
+        return _all_after_silence(again, first.no_speech, max_samples)
     end = first.pieces[-1].end_samples
     if len(request.samples) - end > MAX_REST_SAMPLES:
         return Redecoding(replace(again, samples=request.samples[end:]), end)
@@ -115,14 +116,13 @@ def _skipped_part(request: Request, pieces: Sequence[Piece]) -> Redecoding | Non
     rest_s = (len(request.samples) - gaps[widest]) / SAMPLE_RATE
     if len(pieces) > MAX_PIECES_PER_SECOND * rest_s:
         return None
-    start, end = ends[widest], ends[widest + 1]
-    samples = request.samples[start:end]
-    return Redecoding(replace(request, samples=samples), start, gap=widest)
+    skipped = request.samples[ends[widest] : ends[widest + 1]]
+    return Redecoding(replace(request, samples=skipped), ends[widest], gap=widest)
 
 
-def _all_after_silence(request: Request, first: Hypothesis, max_samples: int) -> Redecoding | None:
+def _all_after_silence(request: Request, no_speech: float, max_samples: int) -> Redecoding | None:
     fits = MIN_SAMPLES <= len(request.samples) <= max_samples - LEAD_SAMPLES
-    if first.no_speech > MAX_NO_SPEECH or not fits:
+    if no_speech > MAX_NO_SPEECH or not fits:
         return None
     samples = np.concatenate([np.zeros(LEAD_SAMPLES, np.float32), request.samples])
     # boosted terms may have made the text unlikely
@@ -141,24 +141,10 @@ def _is_new(found: Sequence[Piece], known: Sequence[Piece]) -> bool:
     return is_confident and same < MAX_KNOWN_SHARE * len(new_letters)
 
 
-def _overlap(before: Sequence[Piece], after: Sequence[Piece]) -> int:
-    """Return how many of the first pieces of `after` are also the end of `before`."""
-    end = letters_of(text_of(before[-MAX_OVERLAP_PIECES:]))
-    for count in range(min(len(after), MAX_OVERLAP_PIECES), 0, -1):
-        start = letters_of(text_of(after[:count]))
-        if start and end.endswith(start):
-            return count
-    return 0
-
-
-def _overlap_with_next(before: Sequence[Piece], after: Sequence[Piece]) -> int:
-    """Return how many of the last pieces of `before` are also the beginning of `after`."""
-    start = letters_of(text_of(after[:MAX_OVERLAP_PIECES]))
-    for count in range(min(len(before), MAX_OVERLAP_PIECES), 0, -1):
-        end = letters_of(text_of(before[-count:]))
-        if end and start.startswith(end):
-            return count
-    return 0
+def _known_count(runs: Iterable[Sequence[Piece]], is_known: Callable[[str], bool]) -> int:
+    """Return the length of the first run of pieces whose letters are known, or 0."""
+    letters = ((len(run), letters_of(text_of(run))) for run in runs)
+    return next((count for count, text in letters if text and is_known(text)), 0)
 
 
 def lacks_punctuation(text: str, language: str) -> bool:
@@ -173,23 +159,3 @@ def lacks_punctuation(text: str, language: str) -> bool:
     if language not in _CHINESE or _INNER_PUNCTUATION.search(text):
         return False
     return sum(char >= _FIRST_HAN for char in text) >= MIN_CLAUSES_CHARS
-
-
-class PunctuationRedecoder:
-    """Decodes Chinese rows that lack punctuation again."""
-
-    def __init__(self, search: BeamSearch, tokens: Tokens) -> None:
-        """search: one that boosts commas."""
-        self._search = search
-        self._tokens = tokens
-
-    def applies(self, row: Row, language: str) -> bool:
-        """Return whether the text of `row` lacks punctuation."""
-        text = "".join(text for _, _, text in self._tokens.split(row.tokens))
-        return lacks_punctuation(text, language)
-
-    def redecode(self, row: Row, again: Row, language: str, encoded: Encoded, cache: Cache) -> Row:
-        """Decode `again`, a row that is like `row` before it was decoded. Returns `again` if it has
-        punctuation, else `row`."""
-        self._search.run(again, encoded, cache)
-        return row if self.applies(again, language) else again

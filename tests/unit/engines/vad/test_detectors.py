@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 from oyez.engines import registry
 from oyez.engines.base import WINDOW_SAMPLES, VoiceDetector
 from oyez.engines.vad import silero
-from oyez.engines.vad.silero import INITIAL_LOUDNESS, loudness_gains
-from oyez.engines.vad.silero_graph import many_streams
+from oyez.engines.vad.silero import INITIAL_LOUDNESS, loudness_gains, many_streams
 from oyez.turns.endpointing import Endpointer, EndpointerSettings, TurnEnd, TurnStart
 from property.strategies import cuts
 
@@ -120,7 +119,7 @@ def test_silero_hears_no_speech_in_a_tone() -> None:
     assert np.max(_score(_DETECTORS["silero"], tone.astype(np.float32))[10:]) < 0.6
 
 
-def test_silero_is_the_published_graph_heard_twice_and_the_likelier_counts() -> None:
+def test_silero_is_the_published_graph_at_two_levels_and_the_higher_probability_counts() -> None:
     published = onnxruntime.InferenceSession(silero.find_model())
     stream = np.concatenate([np.zeros(64, np.float32), _SPEECH])
     windows = np.lib.stride_tricks.sliding_window_view(stream, 64 + WINDOW_SAMPLES)
@@ -143,7 +142,7 @@ def test_silero_is_the_published_graph_heard_twice_and_the_likelier_counts() -> 
 @pytest.mark.parametrize("name", _DETECTORS)
 @settings(max_examples=20, deadline=None)
 @given(data=st.data())
-def test_who_shares_a_call_changes_nothing(name: str, data: st.DataObject) -> None:
+def test_other_streams_in_a_call_change_nothing(name: str, data: st.DataObject) -> None:
     detector = _DETECTORS[name]
     lengths = data.draw(st.lists(st.sampled_from([0, 1, 2, 3, 4, 64]), min_size=1, max_size=12))
     stretches, alone = [], []

@@ -31,7 +31,7 @@ def _levels_db(windows: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 @pytest.mark.parametrize("level_db", [0, -10, -28, -40, -55])
-def test_whoever_speaks_how_loud_comes_to_the_same_level(level_db: float) -> None:
+def test_every_level_becomes_the_same_level(level_db: float) -> None:
     assert _levels_db(_tone(level_db, 400))[-1] == pytest.approx(-28, abs=0.2)
 
 

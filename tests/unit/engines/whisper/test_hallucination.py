@@ -53,7 +53,7 @@ def test_words_of_the_context_alone_may_be_an_echo() -> None:
     assert not may_be_echo(" Hello.", "")
 
 
-def test_an_echo_is_confirmed_by_what_is_heard_without_the_context() -> None:
+def test_an_echo_is_confirmed_by_the_text_without_the_context() -> None:
     assert confirms(" Madame Defarge.", " Madam de Farge")
     assert not confirms(" guillotine.", " three.")
     assert not confirms(" guillotine.", "")
@@ -67,7 +67,7 @@ def test_a_sentence_said_again_at_the_same_place_is_a_loop() -> None:
     assert stalled_loop_start([1, 2, 3, 4] * 2, [10, 20, 30, 40, 11, 19, 30, 42]) == 4
 
 
-def test_words_really_repeated_are_heard_later_and_stay() -> None:
+def test_words_that_are_really_repeated_have_later_positions_and_stay() -> None:
     assert stalled_loop_start([1, 2, 3, 4] * 2, [10, 20, 30, 40, 50, 60, 70, 80]) is None
     assert stalled_loop_start([7] * 4, [10, 25, 40, 55]) is None
 
@@ -83,7 +83,7 @@ def test_sure_text_is_invented_if_silence_would_say_it_too() -> None:
     assert not is_as_likely_in_silence([1, 2], [0.8, 0.6], [0.01, 0.1])
 
 
-def test_what_is_said_again_tells_nothing_of_silence() -> None:
+def test_repeated_tokens_do_not_count_in_the_comparison_with_silence() -> None:
     assert is_as_likely_in_silence(
         [1, 2, 1, 2, 1, 2], [0.5] * 6, [0.4, 0.4, 0.4, 0.001, 0.001, 0.001]
     )

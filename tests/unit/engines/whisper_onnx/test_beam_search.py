@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from oyez.engines.whisper_onnx.beam_search import BeamSearch
 from oyez.engines.whisper_onnx.decoder import Predicted, Row
 from oyez.engines.whisper_onnx.phrase_boost import NO_TERMS, TermTree
+from oyez.engines.whisper_onnx.search import BeamSearch
 
 A, B, END = 0, 1, 2
+RULES: Any = SimpleNamespace(end=END, suppressed=(), suppressed_first=())
 POSITIONS = 50
 
 
@@ -26,6 +27,9 @@ class TableDecoder:
         self._table = table
         self._named = named
         self.most_rows = 0
+
+    def new_cache(self, rows: int) -> TextCache:
+        return TextCache()
 
     def feed(
         self,
@@ -70,8 +74,9 @@ def search(
     named: int = 3,
 ) -> Row:
     row = Row(prompt=(0,), hint=(), max_tokens=20, audio_positions=POSITIONS, terms=tree)
-    beam = BeamSearch(TableDecoder(table, named), END, (), (), width)  # type: ignore[arg-type]
-    beam.run(row, None, TextCache())  # type: ignore[arg-type]
+    beam = BeamSearch(TableDecoder(table, named), RULES)  # type: ignore[arg-type]
+    beam.width = width
+    beam.run(row, {})
     return row
 
 
@@ -91,16 +96,16 @@ def test_what_is_far_behind_is_not_followed() -> None:
     trap = {(): (0.9, 0.1, 0.0), (B,): (0.0, 0.0, 1.0)}
     decoder = TableDecoder(trap)
     row = Row(prompt=(0,), hint=(), max_tokens=20, audio_positions=POSITIONS)
-    BeamSearch(decoder, END, (), (), 2, max_gap=1.0).run(row, None, TextCache())  # type: ignore[arg-type]
+    beam = BeamSearch(decoder, RULES)  # type: ignore[arg-type]
+    beam.run(row, {})
     assert row.tokens == [A]
     assert decoder.most_rows == 1
 
 
-def test_a_line_tells_how_sure_and_where_each_token_was() -> None:
+def test_a_row_has_the_probability_and_the_position_of_each_token() -> None:
     row = search(GARDEN_PATH, 2)
     assert row.probabilities == [0.4]
     assert row.positions == [10]
-    assert row.end_probability == 0.99
 
 
 def test_audio_without_words_ends_at_once() -> None:
@@ -144,7 +149,7 @@ def test_terms_that_begin_alike_do_not_drive_out_what_was_said() -> None:
     assert search(many, 2, tree).tokens == [A]
 
 
-def test_a_term_that_was_not_heard_is_not_written() -> None:
+def test_a_term_that_was_not_spoken_is_not_written() -> None:
     assert search(NAME, 2, TermTree([(A, B, B)])).tokens == [A]
 
 
@@ -159,13 +164,13 @@ class BiasedDecoder(TableDecoder):
         )
 
 
-def test_what_is_welcome_is_written_though_less_likely() -> None:
+def test_a_boosted_token_is_written_though_less_likely() -> None:
     def written(boosted: dict[int, float]) -> list[int]:
         decoder = BiasedDecoder({(): (0.8, 0.15, 0.05)})
         decoder.sizes = SimpleNamespace(vocabulary=3)
         row = Row(prompt=(0,), hint=(), max_tokens=20, audio_positions=POSITIONS)
-        beam = BeamSearch(decoder, END, (), (), 2, boosted=boosted)  # type: ignore[arg-type]
-        beam.run(row, None, TextCache())  # type: ignore[arg-type]
+        beam = BeamSearch(decoder, RULES, boosted=boosted)  # type: ignore[arg-type]
+        beam.run(row, {})
         return row.tokens
 
     assert written({}) == [A]

@@ -7,7 +7,7 @@ import pytest
 
 from oyez.audio.pcm import SAMPLE_RATE
 from oyez.engines.base import Piece, Purpose, Request
-from oyez.engines.whisper_onnx.transcribe import choose_language
+from oyez.engines.whisper_onnx.engine import choose_language
 
 
 def request(language: str | None, seconds: float = 3, *, prefix: tuple[Piece, ...] = ()) -> Request:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,8 @@ from oyez.engines.whisper_onnx.decoder import Predicted, text_probabilities
 class CountingDecoder:
     """Behind token n comes n + 1, else n + 2, else n + 3."""
 
-    sizes = SimpleNamespace(heads=1, width=1, decoder_layers=0)
+    def new_cache(self, rows: int) -> None:
+        return None
 
     def feed(self, blocks: Any, encoded: Any, cache: Any, wanted: Any, bias: Any) -> Predicted:
         places = [blocks[0][place] for place in wanted[0]]

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 
 from oyez.engines.whisper_onnx.decoder import Predicted, Row
-from oyez.engines.whisper_onnx.greedy_search import GreedySearch
 from oyez.engines.whisper_onnx.phrase_boost import NO_TERMS, TermTree
+from oyez.engines.whisper_onnx.search import GreedySearch
 
 A, B, END = 0, 1, 2
+RULES: Any = SimpleNamespace(end=END, suppressed=(), suppressed_first=())
 PROMPT = 9
 PROBABILITIES = {
     (): (0.8, 0.2, 0.0),
@@ -24,6 +25,9 @@ class TableDecoder:
     """One row; `cache` remembers its text."""
 
     sizes = SimpleNamespace(vocabulary=10)
+
+    def new_cache(self, rows: int) -> Any:
+        return SimpleNamespace(tokens=[], valid=np.zeros((rows, 0), bool))
 
     def feed(
         self,
@@ -50,9 +54,8 @@ class TableDecoder:
 
 
 def write(tree: TermTree = NO_TERMS, hint: tuple[int, ...] = ()) -> list[int]:
-    cache = SimpleNamespace(tokens=[], valid=np.zeros((1, 0), bool))
     row = Row((PROMPT,), hint, max_tokens=9, audio_positions=50, terms=tree)
-    GreedySearch(TableDecoder(), END, (), ()).run([row], None, cache)  # type: ignore[arg-type]
+    GreedySearch(TableDecoder(), RULES).run([row], {})  # type: ignore[arg-type]
     return row.tokens
 
 

@@ -8,9 +8,8 @@ import pytest
 from oyez.audio.pcm import SAMPLE_RATE
 from oyez.engines import library
 from oyez.engines.base import EngineOptions, Hypothesis, Purpose, Request
-from oyez.engines.whisper.inspection import inspect_model
-from oyez.engines.whisper.weights import WeightsError, in_directory
-from oyez.engines.whisper_onnx import WhisperOnnx
+from oyez.engines.whisper.weights import WeightsError, in_directory, inspect_model
+from oyez.engines.whisper_onnx.engine import WhisperOnnx
 from support import tiny_whisper
 
 

@@ -8,8 +8,15 @@ from hypothesis import strategies as st
 
 from oyez.audio.pcm import SAMPLE_RATE
 from oyez.engines.base import LANGUAGES
-from oyez.engines.language_prior import FLAT, Prior, is_possible, likeliest
-from oyez.turns.language import prior_after, prior_favouring, uniform_over
+from oyez.engines.language_prior import (
+    FLAT,
+    Prior,
+    is_possible,
+    likeliest,
+    prior_after,
+    prior_favouring,
+    uniform_over,
+)
 
 
 def seconds(count: float) -> int:

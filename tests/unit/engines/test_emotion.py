@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from oyez.engines.base import EMOTIONS, Features
-from oyez.engines.emotion.linear import LinearClassifier, softmax
-from oyez.engines.emotion.weights import EmotionWeights
+from oyez.engines.emotion import EmotionWeights, LinearClassifier, softmax
 
 SIZE = len(EMOTIONS)
 ANGRY, SAD = EMOTIONS.index("angry"), EMOTIONS.index("sad")

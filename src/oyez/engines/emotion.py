@@ -1,4 +1,4 @@
-"""A linear emotion classifier that scores each utterance relative to its speaker.
+"""The emotion classifier: a linear one, which scores each utterance relative to its speaker.
 
 Voices and microphones differ more than moods do. So the classifier is trained on features from
 which each speaker's mean was subtracted, and at run time a session subtracts a running baseline:
@@ -17,13 +17,20 @@ is usual.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from oyez.engines.base import EMOTIONS, Emotion, Features
-from oyez.engines.emotion.weights import EmotionWeights
+
+SHIPPED = ("open", "research")
+"""Names of the weights that are installed with oyez, each with a model card and its licence."""
 
 PRIOR_UTTERANCES = 3.0
 """The weight of the average speaker in the baseline, in utterances."""
@@ -42,9 +49,77 @@ WARM_USUAL = 0.4
 """The same limit for a well-known speaker. Of acted speech not used for training, 90 % is below
 0.6; half of ordinary recordings are above 0.64."""
 
+_ARRAYS = ("centre", "scale", "matrix", "bias", "offsets")
 _NEUTRAL = EMOTIONS.index("neutral")
 
 Floats = NDArray[np.float32]
+
+
+class EmotionWeightsError(Exception):
+    """A weights file is missing, damaged or made for something else. The message names the file and
+    the reason."""
+
+
+_NOT_WEIGHTS = (KeyError, ValueError, EOFError, BadZipFile, TypeError, EmotionWeightsError)
+"""What reading another file as weights raises."""
+
+
+def find_weights(name: str) -> Path:
+    """Return the file of the shipped weights called `name`, or else `name` as a path."""
+    data = Path(__file__).parent / "emotion_data"
+    return data / f"{name}.npz" if name in SHIPPED else Path(name)
+
+
+@dataclass(frozen=True, slots=True)
+class EmotionWeights:
+    """A linear classifier of features [n] into EMOTIONS. All arrays are float32.
+
+    Raises EmotionWeightsError if an array has the wrong shape or a number is not finite.
+    """
+
+    space: str
+    """The `Info.feature_space` that the weights were trained on."""
+    centre: Floats
+    """[n], the features of the average speaker."""
+    scale: Floats
+    """[n], the standard deviations around `centre`."""
+    matrix: Floats
+    """[7, n], one row for each of EMOTIONS."""
+    bias: Floats
+    """[7]; very low for an emotion that was not in the training data."""
+    offsets: Floats
+    """[7, n], how each emotion differs from the speaker's average, in scaled features."""
+    about: Mapping[str, Any] = field(default_factory=dict)
+    """The origin of the weights: corpora, licences, seed."""
+
+    def __post_init__(self) -> None:
+        one, all_ = (len(self.centre),), (len(EMOTIONS), len(self.centre))
+        shapes = (one, one, all_, all_[:1], all_)
+        for (name, array), shape in zip(self._arrays().items(), shapes, strict=True):
+            if array.shape != shape or not np.isfinite(array).all():
+                raise EmotionWeightsError(f"{name}: expected finite numbers of shape {shape}")
+
+    def save(self, file: Path) -> None:
+        """Write the weights to `file`. Equal weights make equal files. Raises OSError."""
+        about = json.dumps({"space": self.space, **self.about}, sort_keys=True)
+        with file.open("wb") as out:
+            np.savez(out, about=np.frombuffer(about.encode(), np.uint8), **self._arrays())
+
+    @classmethod
+    def load(cls, file: Path) -> EmotionWeights:
+        """Read a file that `save` wrote. Raises EmotionWeightsError."""
+        try:
+            with np.load(file, allow_pickle=False) as stored:
+                about = json.loads(stored["about"].tobytes())
+                arrays = {name: stored[name].astype(np.float32) for name in _ARRAYS}
+            return cls(about.pop("space"), **arrays, about=about)
+        except OSError as error:
+            raise EmotionWeightsError(f"{file}: {error.strerror or error}") from error
+        except _NOT_WEIGHTS as error:
+            raise EmotionWeightsError(f"{file}: not emotion weights: {error}") from error
+
+    def _arrays(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in _ARRAYS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +174,8 @@ class LinearTracker:
         weights = self._classifier.weights
         relative = self._classifier.scaled(features) - self._sum / known
         coldness = PRIOR_UTTERANCES / known
-        temperature = _between(WARM_TEMPERATURE, COLD_TEMPERATURE, coldness)
-        usual = _between(WARM_USUAL, COLD_USUAL, coldness)
+        temperature = WARM_TEMPERATURE + (COLD_TEMPERATURE - WARM_TEMPERATURE) * coldness
+        usual = WARM_USUAL + (COLD_USUAL - WARM_USUAL) * coldness
         strangeness = max(1.0, float(np.mean(np.square(relative))) / usual)
         scores = weights.matrix @ relative + weights.bias
         return softmax(scores / (temperature * strangeness**2))
@@ -125,9 +200,7 @@ class Neutral:
         """Return neutral."""
         return "neutral"
 
-    def update(self, features: Features | None) -> Emotion:
-        """Return neutral."""
-        return "neutral"
+    update = guess
 
 
 def softmax(scores: Floats) -> Floats:
@@ -135,7 +208,3 @@ def softmax(scores: Floats) -> Floats:
     powers = np.exp(scores - scores.max(axis=-1, keepdims=True))
     probabilities: Floats = powers / powers.sum(axis=-1, keepdims=True)
     return probabilities
-
-
-def _between(warm: float, cold: float, coldness: float) -> float:
-    return warm + (cold - warm) * coldness

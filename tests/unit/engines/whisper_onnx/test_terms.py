@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oyez.engines.whisper.terms import MAX_TERMS, terms_of
+from oyez.engines.whisper_onnx.phrase_boost import MAX_TERMS, terms_of
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,14 @@ import numpy as np
 import pytest
 
 from oyez.engines.base import EMOTIONS
-from oyez.engines.emotion.linear import LinearClassifier, Neutral
-from oyez.engines.emotion.weights import SHIPPED, EmotionWeights, EmotionWeightsError, find_weights
+from oyez.engines.emotion import (
+    SHIPPED,
+    EmotionWeights,
+    EmotionWeightsError,
+    LinearClassifier,
+    Neutral,
+    find_weights,
+)
 from oyez.engines.registry import load_emotion_classifier
 
 
