@@ -18,10 +18,10 @@ from oyez.server.process.connections import Connections
 from oyez.server.process.event_loop import lag_watch
 from oyez.server.process.watchdog import EngineWatch
 from oyez.server.realtime import Realtime, new_id
+from oyez.server.reference.openapi import upgrade_operations
 from oyez.server.reference.page import reference_routes
 from oyez.server.transcriptions.endpoint import Transcriptions
-from oyez.server.transcriptions.errors import answer_unknown_urls
-from oyez.server.upgrade import upgrade_operations
+from oyez.server.transcriptions.errors import answer_errors
 from oyez.server.web.middleware import Cors, TrustedProxies, count_requests, resolve_client
 from oyez.server.web.pages import health_routes, metrics_routes, page_routes
 from oyez.settings import Settings
@@ -65,6 +65,7 @@ class Server:
         self.connections = Connections.from_settings(settings, proxies.trusts)
         cors = Cors(settings.allowed_origins)
         middlewares = [self.connections.middleware, *_middlewares(settings, metrics, cors)]
+        middlewares.append(answer_errors(self.realtime.watch.refused))
         self.app = web.Application(middlewares=middlewares)
         self.app.on_response_prepare.append(self.connections.on_response_prepare)
         cors.join(self.app)
@@ -76,7 +77,7 @@ class Server:
             [
                 *(each.route(self.realtime.handle) for each in upgrade_operations(settings)),
                 *health_routes(self.realtime.admission, accounts, self.engine_watch),
-                *self.transcriptions.routes(watch),
+                *self.transcriptions.routes(),
                 *metrics_routes(settings, metrics),
                 *(reference_routes(settings) if settings.docs else []),
                 *(page_routes() if settings.web_page else []),
@@ -97,7 +98,7 @@ class Server:
 
 
 def _middlewares(settings: Settings, metrics: Metrics, cors: Cors) -> list[Middleware]:
-    """Return the middlewares below that of the connections, from the outermost."""
+    """Return those between the middleware of connections and that of errors, from the outermost."""
     proxies = settings.trusted_proxies
     resolving = [resolve_client(TrustedProxies(proxies))] if proxies else []
-    return [count_requests(metrics), *resolving, cors.middleware, answer_unknown_urls]
+    return [count_requests(metrics), *resolving, cors.middleware]

@@ -6,14 +6,14 @@ The OpenAPI document is made from these descriptions (`server/reference/openapi`
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import msgspec
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Description = dict[str, Any]
 """A part of an OpenAPI document. In place of a reference to a schema it holds the type itself, and
 in place of an example the object itself."""
@@ -62,10 +62,9 @@ def json_answer(
     description: str, body: type[msgspec.Struct] | msgspec.Struct | None
 ) -> Description:
     """Describe an answer in JSON. `body` is its type, or an example of it."""
+    content: Description = {"schema": body or {"type": "object"}}
     if isinstance(body, msgspec.Struct):
         content = {"schema": type(body), "example": body}
-    else:
-        content = {"schema": body or {"type": "object"}}
     return {"description": description, "content": {JSON: content}}
 
 
@@ -79,17 +78,10 @@ def json_response(
     body: msgspec.Struct, status: int = 200, headers: dict[str, str] | None = None
 ) -> web.Response:
     """Encode `body` as the JSON of an HTTP response."""
-    return web.Response(
-        body=_encoded(body),
-        status=status,
-        headers=headers,
-        content_type=JSON,
-        charset="utf-8",
-    )
-
-
-def _encoded(body: msgspec.Struct) -> bytes:
     try:
-        return msgspec.json.encode(body)
+        text = msgspec.json.encode(body)
     except UnicodeEncodeError:  # it repeats bytes of a client that are not UTF-8
-        return json.dumps(msgspec.to_builtins(body), ensure_ascii=False).encode("utf-8", "replace")
+        text = json.dumps(msgspec.to_builtins(body), ensure_ascii=False).encode("utf-8", "replace")
+    return web.Response(
+        body=text, status=status, headers=headers, content_type=JSON, charset="utf-8"
+    )

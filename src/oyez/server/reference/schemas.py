@@ -1,4 +1,5 @@
-"""JSON Schemas of everything on the wire, made from the types that the server works with."""
+"""What both documents are made of: JSON Schemas of types, ways to send a key, and the fields of a
+schema as rows of a table."""
 
 from __future__ import annotations
 
@@ -6,20 +7,13 @@ import ast
 import inspect
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
-from oyez.protocol.client_events import ClientEvent
-from oyez.protocol.limits import SessionLimits
-from oyez.protocol.qwen import schema as session_schema
-from oyez.protocol.server_events import ServerEvent
-
 Schema = dict[str, Any]
 REFERENCE = "#/components/schemas/{name}"
-BASE64 = "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
 
 BEARER: Schema = {
     "type": "http",
@@ -40,56 +34,6 @@ def reference_to(cls: type) -> Schema:
     return {"$ref": REFERENCE.format(name=cls.__name__)}
 
 
-def server_schemas(events: Iterable[type[ServerEvent]]) -> dict[str, Schema]:
-    """Make the schemas of server events and of the types in them, by class name.
-
-    The server always sends every field, except for types that omit defaults.
-    """
-    events = list(events)
-    types, schemas = _types_in(events), schemas_of(events)
-    for name, schema in schemas.items():
-        for field in schema["properties"].values():
-            field.pop("default", None)
-        if not types[name].__struct_config__.omit_defaults:
-            schema["required"] = list(schema["properties"])
-    return schemas
-
-
-def client_schemas(
-    events: Mapping[str, type[ClientEvent]], limits: SessionLimits
-) -> dict[str, Schema]:
-    """Make the schemas of client events and of the types in them, by class name.
-
-    They describe what a client should send. The server accepts a little more: see
-    `protocol/qwen/schema`.
-    """
-    schemas = {**schemas_of(events.values()), **schemas_of([session_schema.SessionPatch])}
-    for name, cls in events.items():
-        schema = schemas[cls.__name__]
-        fields = schema["properties"]
-        fields["event_id"] = {
-            "type": "string",
-            "description": "The server repeats it in the `error` that the event causes.",
-        }
-        schema["properties"] = {"type": {"const": name}, **fields}
-        schema["required"] = ["type", *(key for key in fields if key != "event_id")]
-    schemas["SessionUpdate"]["properties"]["session"] = {
-        "description": "The changes.",
-        "allOf": [reference_to(session_schema.SessionPatch)],
-    }
-    audio = schemas["AudioAppend"]["properties"]["audio"]
-    audio |= {"pattern": BASE64, "maxLength": -(-limits.max_append_bytes // 3) * 4}
-    for owner, key in (
-        ("CorpusPatch", "text"),
-        ("TranscriptionPatch", "corpus_text"),
-        ("SessionPatch", "corpus_text"),
-    ):
-        for choice in schemas[owner]["properties"][key]["anyOf"]:
-            if choice["type"] == "string":
-                choice["maxLength"] = limits.max_corpus_chars
-    return schemas
-
-
 def schemas_of(types: Iterable[type]) -> dict[str, Schema]:
     """Make the schemas of these types and of all types in them, by class name, with docstrings."""
     types = list(types)
@@ -97,14 +41,11 @@ def schemas_of(types: Iterable[type]) -> dict[str, Schema]:
     for name, cls in _types_in(types).items():
         schema = schemas[name]
         del schema["title"]  # it repeats the name
-        schema["description"] = docstring(cls)
+        schema["description"] = " ".join(schema.get("description", "").split())
         texts = field_docstrings(cls)
         for key, field in schema["properties"].items():
-            if key not in texts:
-                continue
-            if "$ref" in field:  # draft 7 ignores all that stands beside a reference
-                schema["properties"][key] = field = {"allOf": [dict(field)]}
-            field["description"] = texts[key]
+            if key in texts:
+                field["description"] = texts[key]
     return schemas
 
 
@@ -123,11 +64,6 @@ def _types_in(types: Iterable[type]) -> dict[str, Any]:
         else:
             waiting += [*getattr(info, "types", ()), *filter(None, [getattr(info, "item_type", 0)])]
     return found
-
-
-def docstring(cls: type) -> str:
-    """Return the docstring of `cls` itself, each paragraph on one line; "" if it has none."""
-    return _paragraphs(cls.__dict__.get("__doc__") or "")
 
 
 @cache
@@ -151,17 +87,11 @@ def field_docstrings(cls: type) -> dict[str, str]:
                     ast.AnnAssign(target=ast.Name(id=name)),
                     ast.Expr(value=ast.Constant(value=str(text))),
                 ):
-                    found[name] = _paragraphs(text)
+                    found[name] = " ".join(text.split())
     return found
 
 
-def _paragraphs(text: str) -> str:
-    paragraphs = inspect.cleandoc(text).split("\n\n")
-    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One field of a schema, for a table that people read."""
 
     path: str

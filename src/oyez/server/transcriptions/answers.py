@@ -1,4 +1,6 @@
-"""What `/v1/…` answers: the bodies as types, and how a transcript becomes one of them."""
+"""What `/v1/…` answers: the bodies as types, how a transcript becomes one of them, and the
+descriptions of the routes, made from these types and from the tables that the handlers use.
+"""
 
 from __future__ import annotations
 
@@ -6,57 +8,73 @@ import math
 import zlib
 from collections.abc import Sequence
 from statistics import fmean
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 from aiohttp import web
+from msgspec import Meta
 
-from oyez.files.results import (
-    Partial,
-    Result,
-    Segment,
-    Word,
-    join_text,
-    main_language,
-    plain_text,
-    sentences,
-)
+from oyez.engines.base import LANGUAGES
+from oyez.files.results import Segment, main_language, plain_text, sentences
 from oyez.files.subtitles import srt, vtt
-from oyez.server.operations import json_response
-from oyez.server.transcriptions.form import Parameters
+from oyez.protocol.errors import one_of
+from oyez.server.access.refusals import INVALID_KEY, used_up
+from oyez.server.operations import (
+    API_KEY,
+    JSON,
+    NAME_IN_PATH,
+    Description,
+    Operation,
+    json_answer,
+    json_response,
+)
+from oyez.server.transcriptions import errors
+from oyez.server.transcriptions.errors import Failure
+from oyez.server.transcriptions.form import (
+    FORMATS,
+    GRANULARITIES,
+    MAX_MODEL_CHARS,
+    MAX_PROMPT_CHARS,
+    Parameters,
+)
+from oyez.settings import Settings
 
 LANGUAGE_NAMES = {
-    "zh": "chinese",
-    "yue": "cantonese",
-    "en": "english",
-    "ja": "japanese",
-    "de": "german",
-    "ko": "korean",
-    "ru": "russian",
-    "fr": "french",
-    "pt": "portuguese",
-    "ar": "arabic",
-    "it": "italian",
-    "es": "spanish",
-    "hi": "hindi",
-    "id": "indonesian",
-    "th": "thai",
-    "tr": "turkish",
-    "uk": "ukrainian",
-    "vi": "vietnamese",
-    "cs": "czech",
-    "da": "danish",
-    "fil": "tagalog",
-    "fi": "finnish",
-    "is": "icelandic",
-    "ms": "malay",
-    "no": "norwegian",
-    "pl": "polish",
-    "sv": "swedish",
-}
+    "zh": "chinese", "yue": "cantonese", "en": "english", "ja": "japanese", "de": "german",
+    "ko": "korean", "ru": "russian", "fr": "french", "pt": "portuguese", "ar": "arabic",
+    "it": "italian", "es": "spanish", "hi": "hindi", "id": "indonesian", "th": "thai",
+    "tr": "turkish", "uk": "ukrainian", "vi": "vietnamese", "cs": "czech", "da": "danish",
+    "fil": "tagalog", "fi": "finnish", "is": "icelandic", "ms": "malay", "no": "norwegian",
+    "pl": "polish", "sv": "swedish",
+}  # fmt: skip
 """The names of languages, as Whisper has them."""
 MIN_PROBABILITY = 1e-6
 """A lower probability of a word counts as this one, so that its logarithm is finite."""
+
+FAILURES = {
+    400: "A field or the file is wrong: `param` names it.",
+    401: "The key is unknown, has expired, or was revoked.",
+    403: "The request comes from a web page that may not use the server.",
+    404: "There is no model of this name.",
+    408: "The file arrived too slowly.",
+    413: "The file is larger than `max_upload_bytes`.",
+    429: "Too many requests, too many files at a time, or the key's audio of the day is used up.",
+    500: "The server failed, or a part of the audio could not be recognised.",
+    503: "No more files can wait, or the server is shutting down.",
+}
+FAILURE_EXAMPLES = {
+    error.status: error.body
+    for error in (
+        errors.invalid_value("response_format", "xml", one_of(FORMATS)),
+        errors.ApiError.from_refusal(INVALID_KEY),
+        errors.file_too_large(200 << 20),
+        errors.ApiError.from_refusal(used_up(7200, 3600)),
+        errors.too_many_files(8),
+    )
+}
+"""Examples of some of these failures, by their status."""
+
+Seconds = Annotated[float, Meta(description="Seconds from the beginning of the file.")]
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,13 +87,14 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ModelList(msgspec.Struct, frozen=True, kw_only=True):
+    """All names that clients may ask for."""
+
     object: Literal["list"] = "list"
     data: list[Model]
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
-    seconds: float
-    """Length of the audio, silence included."""
+    seconds: Annotated[float, Meta(description="Length of the audio, silence included.")]
     type: Literal["duration"] = "duration"
 
 
@@ -87,33 +106,35 @@ class Transcription(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VerboseWord(msgspec.Struct, frozen=True, kw_only=True):
-    word: str
-    """The word with the punctuation that follows it."""
-    start: float
-    """Seconds from the beginning of the file."""
-    end: float
-    """Seconds from the beginning of the file."""
+    word: Annotated[str, Meta(description="The word with the punctuation that follows it.")]
+    start: Seconds
+    end: Seconds
 
 
 class VerboseSegment(msgspec.Struct, frozen=True, kw_only=True):
     """A sentence."""
 
     id: int
-    start: float
-    """Seconds from the beginning of the file."""
-    end: float
-    """Seconds from the beginning of the file."""
+    start: Seconds
+    end: Seconds
     text: str
-    language: str
-    """Code of the language that was recognised (not in OpenAI's form)."""
-    emotion: str
-    """Emotion of the speaker (not in OpenAI's form)."""
-    avg_logprob: float
-    """Mean logarithm of the probabilities of its words."""
-    compression_ratio: float
-    """How much zlib compresses the text; text that repeats itself has a high ratio."""
-    no_speech_prob: float = 0.0
-    """Always 0: there is no segment where there is no speech."""
+    language: Annotated[
+        str, Meta(description="Code of the language that was recognised (not in OpenAI's form).")
+    ]
+    emotion: Annotated[str, Meta(description="Emotion of the speaker (not in OpenAI's form).")]
+    avg_logprob: Annotated[
+        float, Meta(description="Mean logarithm of the probabilities of its words.")
+    ]
+    compression_ratio: Annotated[
+        float,
+        Meta(
+            description="How much zlib compresses the text; text that repeats itself has a high "
+            "ratio."
+        ),
+    ]
+    no_speech_prob: Annotated[
+        float, Meta(description="Always 0: there is no segment where there is no speech.")
+    ] = 0.0
     seek: int = 0
     temperature: float = 0.0
     tokens: list[int] = []
@@ -123,27 +144,27 @@ class VerboseTranscription(msgspec.Struct, frozen=True, kw_only=True, omit_defau
     """The answer for `response_format=verbose_json`."""
 
     task: Literal["transcribe"]
-    language: str | None
-    """English name of the main language, in small letters; null if there is no speech."""
-    duration: float
-    """Length of the audio in seconds."""
+    language: Annotated[
+        str | None,
+        Meta(
+            description="English name of the main language, in small letters; null if there is no "
+            "speech."
+        ),
+    ]
+    duration: Annotated[float, Meta(description="Length of the audio in seconds.")]
     text: str
     usage: Usage
     words: list[VerboseWord] | None = None
     segments: list[VerboseSegment] | None = None
 
 
-class TextDelta(
-    msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="transcript.text.delta"
-):
+class TextDelta(msgspec.Struct, frozen=True, tag_field="type", tag="transcript.text.delta"):
     """An event of `stream=true`: text that follows what was sent before, and does not change."""
 
     delta: str
 
 
-class TextDone(
-    msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="transcript.text.done"
-):
+class TextDone(msgspec.Struct, frozen=True, tag_field="type", tag="transcript.text.done"):
     """The last event of `stream=true`, with the whole text."""
 
     text: str
@@ -154,15 +175,16 @@ def answer(parameters: Parameters, segments: Sequence[Segment], audio_s: float) 
     """Return the whole answer in the format that was asked for. audio_s: length of the audio."""
     match parameters.response_format:
         case "text":
-            return _text(plain_text(segments) + "\n", "text/plain")
+            text, media_type = plain_text(segments) + "\n", "text/plain"
         case "srt":
-            return _text("".join(srt(segments)), "application/x-subrip")
+            text, media_type = "".join(srt(segments)), "application/x-subrip"
         case "vtt":
-            return _text("".join(vtt(segments)), "text/vtt")
+            text, media_type = "".join(vtt(segments)), "text/vtt"
         case "verbose_json":
-            return json_response(_verbose(parameters, segments, audio_s))
+            return json_response(_verbose(parameters.granularities, segments, audio_s))
         case _:
             return json_response(Transcription(text=plain_text(segments), usage=usage(audio_s)))
+    return web.Response(text=text, content_type=media_type, charset="utf-8")
 
 
 def usage(audio_s: float) -> Usage:
@@ -170,45 +192,15 @@ def usage(audio_s: float) -> Usage:
     return Usage(seconds=round(audio_s, 3))
 
 
-class StreamedText:
-    """The text that has been sent to a client as `TextDelta`."""
-
-    def __init__(self) -> None:
-        self._segments: list[Segment] = []
-        self._sent = ""
-
-    @property
-    def text(self) -> str:
-        """All final text."""
-        return plain_text(self._segments)
-
-    def delta(self, result: Result) -> str:
-        """Return the text to send next; empty if there is nothing new."""
-        if not isinstance(result, Partial | Segment):
-            return ""
-        text = self._extended_by(result)
-        if not text.startswith(self._sent):
-            return ""
-        self._sent, delta = text, text[len(self._sent) :]
-        return delta
-
-    def _extended_by(self, result: Partial | Segment) -> str:
-        if isinstance(result, Partial):
-            return join_text(self.text, result.confirmed)
-        self._segments.append(result)
-        return self.text
-
-
-def _text(text: str, content_type: str) -> web.Response:
-    return web.Response(text=text, content_type=content_type, charset="utf-8")
-
-
 def _verbose(
-    parameters: Parameters, segments: Sequence[Segment], audio_s: float
+    granularities: Sequence[str], segments: Sequence[Segment], audio_s: float
 ) -> VerboseTranscription:
     language = main_language(segments)
-    granularities = parameters.granularities
-    words = [_word(word) for segment in segments for word in segment.words]
+    words = [
+        VerboseWord(word=word.text.strip(), start=round(word.start_s, 3), end=round(word.end_s, 3))
+        for segment in segments
+        for word in segment.words
+    ]
     parts = [part for segment in segments for part in sentences(segment)]
     return VerboseTranscription(
         task="transcribe",
@@ -217,15 +209,7 @@ def _verbose(
         text=plain_text(segments),
         usage=usage(audio_s),
         words=words if "word" in granularities else None,
-        segments=[_segment(*each) for each in enumerate(parts)]
-        if "segment" in granularities
-        else None,
-    )
-
-
-def _word(word: Word) -> VerboseWord:
-    return VerboseWord(
-        word=word.text.strip(), start=round(word.start_s, 3), end=round(word.end_s, 3)
+        segments=[*map(_segment, range(len(parts)), parts)] if "segment" in granularities else None,
     )
 
 
@@ -242,3 +226,97 @@ def _segment(number: int, segment: Segment) -> VerboseSegment:
         avg_logprob=round(fmean(map(math.log, probabilities)), 4),
         compression_ratio=round(len(text) / len(zlib.compress(text)), 4),
     )
+
+
+def _failures(*statuses: int) -> dict[int, Description]:
+    return {
+        status: json_answer(FAILURES[status], FAILURE_EXAMPLES.get(status, Failure))
+        for status in statuses
+    }
+
+
+LIST_MODELS = Operation(
+    path="/v1/models",
+    name="listModels",
+    summary="List the names of models. All are names of the one model that the server runs.",
+    answers={200: json_answer("All names of the model.", ModelList), **_failures(400, 401, 403)},
+    security=API_KEY,
+)
+GET_MODEL = Operation(
+    path="/v1/models/{name}",
+    name="getModel",
+    summary="Get one of these names.",
+    answers={200: json_answer("The server has this name.", Model), **_failures(400, 401, 403, 404)},
+    parameters=({**NAME_IN_PATH, "description": "The name of a model."},),
+    security=API_KEY,
+)
+
+
+def transcribe_operation(settings: Settings) -> Operation:
+    """Describe the transcription of a file, with the limits of these settings."""
+    form = {"schema": _form(settings), "encoding": {"file": {"contentType": "*/*"}}}
+    return Operation(
+        method="post",
+        path="/v1/audio/transcriptions",
+        name="transcribe",
+        summary="Transcribe a file, in the form of OpenAI's audio API.",
+        description="docs/http.md has the containers and codecs, the limits, the formats and the "
+        "differences from OpenAI's API.",
+        request_body={"required": True, "content": {"multipart/form-data": form}},
+        answers={200: _transcripts(), **_failures(*(each for each in FAILURES if each != 404))},
+        security=API_KEY,
+    )
+
+
+def _form(settings: Settings) -> Description:
+    size = f"{settings.max_upload_bytes >> 20} MiB and {settings.max_file_audio_s:g} s"
+    granularities = {"type": "string", "enum": sorted(GRANULARITIES)}
+    stream = (
+        "Answer with server-sent events while the file is transcribed. The `response_format` must "
+        "be `json` or `text`."
+    )
+    fields = {
+        "file": _field(f"Audio or video, at most {size}.", format="binary"),
+        "model": _field("Any name, because the server runs one model.", maxLength=MAX_MODEL_CHARS),
+        "language": _field(
+            "Without it, the language of each sentence is detected.", enum=LANGUAGES
+        ),
+        "prompt": _field(
+            "Names and terms that may occur in the audio.", maxLength=MAX_PROMPT_CHARS
+        ),
+        "response_format": {"type": "string", "enum": FORMATS, "default": "json"},
+        "timestamp_granularities[]": _field(
+            "The parts for which `verbose_json` has times; `segment` by default.",
+            type="array",
+            items=granularities,
+        ),
+        "temperature": _field("It has no effect.", type="number", minimum=0, maximum=1),
+        "stream": _field(stream, type="boolean", default=False),
+    }
+    return {"type": "object", "properties": fields, "required": ["file"]}
+
+
+def _field(description: str, type: str = "string", **more: object) -> Description:
+    return {"type": type, **more, "description": description}
+
+
+def _transcripts() -> Description:
+    """The answer with a transcript, in each of its forms."""
+    said, spent = "It was the best of times.", Usage(seconds=2.9)
+    events = (TextDelta(said), TextDone(said, spent))
+    stream = "".join(f"data: {msgspec.json.encode(event).decode()}\n\n" for event in events)
+    texts = {
+        "text/plain": f"{said}\n",
+        "application/x-subrip": f"1\n00:00:00,320 --> 00:00:02,480\n{said}\n\n",
+        "text/vtt": f"WEBVTT\n\n00:00:00.320 --> 00:00:02.480\n{said}\n\n",
+        "text/event-stream": stream,
+    }
+    content: dict[str, Description] = {
+        JSON: {
+            "schema": {"anyOf": [Transcription, VerboseTranscription]},
+            "example": Transcription(text=said, usage=spent),
+        },
+        **{kind: {"schema": {"type": "string"}, "example": text} for kind, text in texts.items()},
+    }
+    content["text/event-stream"]["schema"]["x-events"] = {"anyOf": [TextDelta, TextDone, Failure]}
+    return {"description": "The transcript, in the requested form.", "content": content}

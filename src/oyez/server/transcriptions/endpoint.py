@@ -9,13 +9,14 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from functools import partial
 from typing import BinaryIO
 
 import msgspec
 from aiohttp import web
 
 from oyez.files.decoder_process import DecoderLimits
-from oyez.files.results import Result, Segment
+from oyez.files.results import Segment, join_text
 from oyez.files.transcriber import Transcriber
 from oyez.logs import RateLimitedLogger
 from oyez.metrics import Metrics
@@ -23,21 +24,21 @@ from oyez.server.access.access import Access
 from oyez.server.access.admission import Admission
 from oyez.server.access.callers import Caller
 from oyez.server.access.refusals import DRAINING, Refusal
-from oyez.server.operations import Handler, json_response
-from oyez.server.session.session_metrics import ServerMetrics
+from oyez.server.operations import json_response
 from oyez.server.transcriptions.answers import (
+    GET_MODEL,
+    LIST_MODELS,
     Model,
     ModelList,
-    StreamedText,
     TextDelta,
     TextDone,
     answer,
+    transcribe_operation,
     usage,
 )
-from oyez.server.transcriptions.errors import CLIENT_GONE, ApiError, internal_error
+from oyez.server.transcriptions.errors import CLIENT_GONE, ApiError
 from oyez.server.transcriptions.form import Parameters, check_parameters, read_form
 from oyez.server.transcriptions.job import TranscriptionJob
-from oyez.server.transcriptions.operations import GET_MODEL, LIST_MODELS, transcribe
 from oyez.server.transcriptions.upload_slots import UploadSlots
 from oyez.settings import Settings, library_paths
 
@@ -45,8 +46,6 @@ ALIASES = ("whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe")
 """Names of models that programs written for OpenAI ask for."""
 CLIENT_CHECK_S = 0.25
 """Time between two checks whether a client still waits."""
-DRAIN_CHECK_S = 0.05
-"""Time between two checks whether all files have ended, during a shutdown."""
 ABORT_S = 1.0
 """How long a file that is aborted by a shutdown may take to end."""
 EVENT_STREAM = {
@@ -65,14 +64,12 @@ class _Request:
 
     http: web.Request
     caller: Caller
-    response: web.StreamResponse = field(
+    stream: web.StreamResponse = field(
         default_factory=lambda: web.StreamResponse(headers=EVENT_STREAM)
     )
     """The answer if it is a stream of events. It is `prepared` once the first has been sent."""
     is_working: bool = False
     """Whether the file has a slot to be transcribed."""
-    aborted: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set when the server shuts down and cannot finish the file."""
 
 
 class Transcriptions:
@@ -105,12 +102,13 @@ class Transcriptions:
         self._limits = DecoderLimits(
             cpu_s=round(60 + settings.max_file_audio_s / 10), environment=library_paths()
         )
-        self._requests: set[_Request] = set()
-        metrics.transcriptions_open.set_function(lambda: len(self._slots))
+        self._tasks: dict[asyncio.Task[web.StreamResponse], _Request] = {}
+        """The tasks that serve files."""
+        metrics.transcriptions_open.set_function(lambda: len(self._slots.files))
 
-    def routes(self, watch: ServerMetrics) -> list[web.RouteDef]:
-        """Return the routes of `/v1/…`. `watch` counts refused requests. The names of the model are
-        those of the settings, and ALIASES."""
+    def routes(self) -> list[web.RouteDef]:
+        """Return the routes of `/v1/…`. The names of the model are those of the settings, and
+        ALIASES. What the handlers raise has to be answered by `errors.answer_errors`."""
         known = {name: Model(id=name) for name in (*self._settings.models, *ALIASES)}
 
         async def all_models(http: web.Request) -> web.Response:
@@ -126,39 +124,55 @@ class Transcriptions:
             return json_response(known[name])
 
         return [
-            transcribe(self._settings).route(_answering_errors(self.transcribe, watch)),
-            LIST_MODELS.route(_answering_errors(all_models, watch)),
-            GET_MODEL.route(_answering_errors(one_model, watch)),
+            transcribe_operation(self._settings).route(self.transcribe),
+            LIST_MODELS.route(all_models),
+            GET_MODEL.route(one_model),
         ]
 
     async def transcribe(self, http: web.Request) -> web.StreamResponse:
-        """Transcribe one file. Raises ApiError if it is not answered otherwise."""
+        """Transcribe one file, until it is answered, its client leaves, or a shutdown cancels it.
+        Raises ApiError if it is not answered otherwise."""
         caller = self._identify(http)
         if refusal := self._admission.enter_request(caller):
             raise ApiError.from_refusal(refusal)
         request = _Request(http, caller)
-        with self._slots.request(caller):
-            self._requests.add(request)
-            try:
-                return await self._run(request)
-            finally:
-                self._requests.discard(request)
+        serving = asyncio.create_task(self._serve(request))
+        self._tasks[serving] = request
+        is_gone = False
+        try:
+            while not (serving.done() or is_gone):
+                await asyncio.wait((serving,), timeout=CLIENT_CHECK_S)
+                is_gone = http.transport is None or http.transport.is_closing()
+        finally:
+            _cancel(serving)
+            (ended,) = await asyncio.gather(serving, return_exceptions=True)
+            del self._tasks[serving]
+        if not isinstance(ended, BaseException):
+            return ended
+        if is_gone:
+            return web.Response(status=CLIENT_GONE)
+        error = ApiError.from_refusal(DRAINING) if serving.cancelled() else ended
+        if not request.stream.prepared:
+            raise error
+        # A stream that has begun cannot become an HTTP error: its last event is the error.
+        if isinstance(error, Exception) and not isinstance(error, ConnectionError):
+            await self._send(request, ApiError.of(error).body)
+        return request.stream
 
     async def drain(self, timeout_s: float) -> None:
         """Finish the files that are being transcribed, for at most `timeout_s`. The others are
         answered 503. Returns ABORT_S later at the latest, whatever a file does."""
-        for request in self._requests:
+        for task, request in self._tasks.items():
             if not request.is_working:
-                request.aborted.set()
-        clock = asyncio.get_running_loop().time
-        abort_at_s = clock() + timeout_s
-        while self._requests and clock() < abort_at_s + ABORT_S:
-            if clock() >= abort_at_s:
-                for request in self._requests:
-                    request.aborted.set()
-            await asyncio.sleep(DRAIN_CHECK_S)
-        if self._requests:
-            log.warning("%d files did not end in time: they are left", len(self._requests))
+                _cancel(task)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=timeout_s)
+        if self._tasks:
+            for task in self._tasks:
+                _cancel(task)
+            _, left = await asyncio.wait(self._tasks, timeout=ABORT_S)
+            if left:
+                log.warning("%d files did not end in time: they are left", len(left))
 
     def _identify(self, http: web.Request) -> Caller:
         caller = self._access.authenticate(http)
@@ -166,50 +180,15 @@ class Transcriptions:
             raise ApiError.from_refusal(caller)
         return caller
 
-    async def _run(self, request: _Request) -> web.StreamResponse:
-        """Serve the file until it is answered, its client leaves, or a shutdown aborts it."""
-        serving = asyncio.create_task(self._serve(request))
-        leaving = asyncio.create_task(_client_gone(request.http))
-        aborting = asyncio.create_task(request.aborted.wait())
-        tasks: tuple[asyncio.Task[object], ...] = (serving, leaving, aborting)
-        try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-        error = asyncio.CancelledError() if serving.cancelled() else serving.exception()
-        if error is None:
-            return serving.result()
-        if leaving.done() and not leaving.cancelled():
-            return web.Response(status=CLIENT_GONE)
-        if isinstance(error, asyncio.CancelledError):
-            error = ApiError.from_refusal(DRAINING)
-        if not request.response.prepared:
-            raise error
-        return await self._end_stream(request, error)
-
-    async def _end_stream(self, request: _Request, error: BaseException) -> web.StreamResponse:
-        """Send an error as the last event: a stream that has begun cannot become an HTTP error."""
-        if isinstance(error, ConnectionError):
-            return request.response
-        if not isinstance(error, ApiError):
-            log.error("internal error", exc_info=error)
-            error = internal_error()
-        await self._send(request, error.body)
-        return request.response
-
     async def _serve(self, request: _Request) -> web.StreamResponse:
         with self._slots.upload(request.caller) as upload:
-            form = await read_form(request.http, self._settings.max_upload_bytes, upload)
-            try:
-                upload.complete()
+            grow = partial(self._slots.grow, upload)
+            form = await read_form(request.http, self._settings.max_upload_bytes, grow)
+            with form.file:
                 parameters = check_parameters(form, request.caller.limits.languages)
-                async with self._slots.work(request.caller):
+                async with self._slots.work(upload):
                     request.is_working = True
                     return await self._answer(request, parameters, form.file)
-            finally:
-                form.file.close()
 
     async def _answer(
         self, request: _Request, parameters: Parameters, file: BinaryIO
@@ -218,66 +197,45 @@ class Transcriptions:
             self._new_id("file"),
             request.caller,
             parameters,
-            access=self._access,
-            metrics=self._metrics,
-            seldom=self._seldom,
-            max_audio_s=self._settings.max_file_audio_s,
+            self._access,
+            self._metrics,
+            self._seldom,
+            self._settings.max_file_audio_s,
         )
         with job:
-            async with aclosing(job.results(file, self._transcriber, self._limits)) as results:
+            async with aclosing(job.segments(file, self._transcriber, self._limits)) as segments:
                 if parameters.stream:
-                    return await self._stream(request, results, job)
-                segments = [result async for result in results if isinstance(result, Segment)]
+                    return await self._stream(request, segments, job)
+                found = [segment async for segment in segments]
                 # Subtitles of hours take milliseconds, which would hold up the event loop.
-                return await asyncio.to_thread(answer, parameters, segments, job.figures.audio_s)
+                return await asyncio.to_thread(answer, parameters, found, job.figures.audio_s)
 
     async def _stream(
-        self, request: _Request, results: AsyncIterator[Result], job: TranscriptionJob
+        self, request: _Request, segments: AsyncIterator[Segment], job: TranscriptionJob
     ) -> web.StreamResponse:
-        """Answer with server-sent events. An error before the first event is an HTTP error; a later
-        one is an event."""
-        text = StreamedText()
-        async for result in results:
-            if delta := text.delta(result):
-                await self._send(request, TextDelta(delta=delta))
-        await self._send(request, TextDone(text=text.text, usage=usage(job.figures.audio_s)))
-        await request.response.write_eof()
-        return request.response
+        """Answer with server-sent events."""
+        text = ""
+        async for segment in segments:
+            before, text = text, join_text(text, segment.text)
+            await self._send(request, TextDelta(text[len(before) :]))
+        await self._send(request, TextDone(text, usage(job.figures.audio_s)))
+        await request.stream.write_eof()
+        return request.stream
 
     async def _send(self, request: _Request, event: msgspec.Struct) -> None:
         """Send one event. Raises ConnectionError if the client is gone or does not read."""
-        response = request.response
         try:
             async with asyncio.timeout(self._settings.slow_reader_timeout_s):
-                if not response.prepared:
-                    await response.prepare(request.http)
-                await response.write(b"data: " + msgspec.json.encode(event) + b"\n\n")
+                if not request.stream.prepared:
+                    await request.stream.prepare(request.http)
+                await request.stream.write(b"data: " + msgspec.json.encode(event) + b"\n\n")
         except TimeoutError:
             if request.http.transport is not None:
                 request.http.transport.abort()
             raise ConnectionResetError("the client does not read") from None
 
 
-def _answering_errors(handler: Handler, watch: ServerMetrics) -> Handler:
-    """Return a handler that answers the errors of another in OpenAI's form, and counts refusals."""
-
-    async def handle(http: web.Request) -> web.StreamResponse:
-        try:
-            return await handler(http)
-        except ApiError as error:
-            if error.reason:
-                watch.refused(error.reason)
-            return error.response()
-        except (web.HTTPException, ConnectionError):
-            raise
-        except Exception:
-            log.exception("internal error")
-            return internal_error().response()
-
-    return handle
-
-
-async def _client_gone(http: web.Request) -> None:
-    """Return when the client has closed the connection."""
-    while http.transport is not None and not http.transport.is_closing():  # noqa: ASYNC110
-        await asyncio.sleep(CLIENT_CHECK_S)
+def _cancel(task: asyncio.Task[web.StreamResponse]) -> None:
+    """Cancel a task unless that was done: to cancel it twice would cut short how it ends."""
+    if not task.cancelling():
+        task.cancel()
