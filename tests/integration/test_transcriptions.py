@@ -239,10 +239,10 @@ async def test_a_client_that_leaves_while_it_sends_is_no_fault(
         headers = {"Content-Type": "multipart/form-data; boundary=b"}
         url = f"http://{running.address}{PATH}"
         asking = asyncio.create_task(running.http.post(url, data=stuck(), headers=headers))
-        await eventually(lambda: len(running.server.transcriptions._slots.files) == 1)
+        await eventually(lambda: len(running.server.transcriptions.slots.files) == 1)
         asking.cancel()
         await asyncio.gather(asking, return_exceptions=True)
-        await eventually(lambda: len(running.server.transcriptions._slots.files) == 0)
+        await eventually(lambda: len(running.server.transcriptions.slots.files) == 0)
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
@@ -310,7 +310,7 @@ async def test_files_wait_their_turn_and_one_too_many_is_refused() -> None:
         first = asyncio.create_task(post(running, {"file": WAV[1]}))
         await eventually(lambda: running.server.realtime.scheduler.running > 0)
         second = asyncio.create_task(post(running, {"file": WAV[1]}))
-        await eventually(lambda: len(running.server.transcriptions._slots.files) == 2)
+        await eventually(lambda: len(running.server.transcriptions.slots.files) == 2)
         status, body, response = await post(running, {"file": WAV[1]})
         assert (status, body["error"]["code"]) == (503, "full")
         assert response.headers["Retry-After"] == "10"
@@ -331,7 +331,7 @@ async def test_a_client_that_leaves_cancels_its_work() -> None:
         await eventually(lambda: running.server.realtime.scheduler.running > 0)
         asking.cancel()
         await asyncio.gather(asking, return_exceptions=True)
-        await eventually(lambda: len(running.server.transcriptions._slots.files) == 0)
+        await eventually(lambda: len(running.server.transcriptions.slots.files) == 0)
         assert running.server.realtime.scheduler.waiting == 0
         running.engine.may_answer.set()
         await running.assert_nothing_left()
@@ -361,7 +361,7 @@ async def test_shutdown_finishes_the_file_at_work_and_refuses_those_that_wait() 
         working = asyncio.create_task(post(running, {"file": WAV[1]}))
         await eventually(lambda: running.server.realtime.scheduler.running > 0)
         waiting = asyncio.create_task(post(running, {"file": WAV[1]}))
-        await eventually(lambda: len(running.server.transcriptions._slots.files) == 2)
+        await eventually(lambda: len(running.server.transcriptions.slots.files) == 2)
         draining = asyncio.create_task(running.server.drain(10.0))
         status, body, _ = await waiting
         assert (status, body["error"]["type"]) == (503, "server_error")
@@ -390,7 +390,7 @@ async def test_shutdown_ends_a_stream_with_an_error() -> None:
                 if engine.may_answer.is_set():
                     engine.may_answer.clear()
                     await running.server.drain(0.1)
-        await eventually(lambda: len(running.server.transcriptions._slots.files) == 0)
+        await eventually(lambda: len(running.server.transcriptions.slots.files) == 0)
 
 
 async def test_who_does_not_read_a_stream_is_dropped() -> None:
@@ -409,11 +409,11 @@ async def test_who_does_not_read_a_stream_is_dropped() -> None:
             head = f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(data)}\r\n"
             head += f"Content-Type: {body.content_type}\r\n\r\n"
             await loop.sock_sendall(deaf, head.encode() + data)
-            (request,) = running.server.transcriptions._tasks.values()
-            assert request.http.transport is not None
-            sending = request.http.transport.get_extra_info("socket")
+            (request,) = running.server.transcriptions.files.values()
+            assert request._http.transport is not None
+            sending = request._http.transport.get_extra_info("socket")
             sending.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-            await eventually(lambda: len(running.server.transcriptions._slots.files) == 0)
+            await eventually(lambda: len(running.server.transcriptions.slots.files) == 0)
         assert len(engine.requests) < 200
         await running.assert_nothing_left()
 

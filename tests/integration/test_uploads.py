@@ -49,11 +49,11 @@ def at_work() -> list[int]:
 
 
 def complete_files(running: RunningServer) -> int:
-    return sum(each.is_complete for each in running.server.transcriptions._slots.files)
+    return sum(each.is_complete for each in running.server.transcriptions.slots.files)
 
 
 def disk_bytes(running: RunningServer) -> int:
-    return sum(each.size_bytes for each in running.server.transcriptions._slots.files)
+    return sum(each.size_bytes for each in running.server.transcriptions.slots.files)
 
 
 async def test_a_crash_costs_its_file_only(
@@ -107,7 +107,7 @@ async def test_a_client_that_leaves_ends_the_decoder_at_once(
         await asyncio.gather(asking, return_exceptions=True)
         began_s = time.monotonic()
         await eventually(lambda: is_gone(pid, within_s=0.0))
-        await eventually(lambda: len(running.server.transcriptions._slots.files) == 0)
+        await eventually(lambda: len(running.server.transcriptions.slots.files) == 0)
         assert time.monotonic() - began_s < 2.0  # 0.3 s on a quiet machine
         monkeypatch.undo()
         assert (await post(running))[0] == 200
@@ -125,7 +125,7 @@ async def test_a_client_that_leaves_amid_broken_packets(monkeypatch: pytest.Monk
         await asyncio.gather(asking, return_exceptions=True)
         began_s = time.monotonic()
         await eventually(lambda: is_gone(pid, within_s=0.0))
-        await eventually(lambda: len(running.server.transcriptions._slots.files) == 0)
+        await eventually(lambda: len(running.server.transcriptions.slots.files) == 0)
         assert time.monotonic() - began_s < 2.0  # 0.3 s on a quiet machine
 
 
@@ -174,11 +174,11 @@ async def test_shutdown_has_an_end_whatever_a_file_does(
                 continue
 
     monkeypatch.setattr(endpoint, "ABORT_S", 0.3)
-    monkeypatch.setattr(endpoint.Transcriptions, "_answer", hangs)
+    monkeypatch.setattr(endpoint._File, "_answer", hangs)
     async with running_server() as running:
         asking = asyncio.create_task(post(running))
         await eventually(
-            lambda: any(each.is_working for each in running.server.transcriptions._tasks.values())
+            lambda: any(each.is_working for each in running.server.transcriptions.files.values())
         )
         began_s = time.monotonic()
         await running.server.transcriptions.drain(0.1)
@@ -223,7 +223,7 @@ async def test_ten_slow_uploads_keep_nobody_out_and_end(monkeypatch: pytest.Monk
     monkeypatch.setattr(form, "MIN_RATE_S", 1.0)
     async with running_server(api_key=f"{GOOD},{BAD}") as running, AsyncExitStack() as stack:
         slow = [await stack.enter_async_context(slow_upload(running, BAD)) for _ in range(10)]
-        await eventually(lambda: len(running.server.transcriptions._slots.files) == 10)
+        await eventually(lambda: len(running.server.transcriptions.slots.files) == 10)
         for _ in range(3):
             assert (await post(running, key=GOOD))[0] == 200
             for _, send in slow:
@@ -237,7 +237,7 @@ async def test_ten_slow_uploads_keep_nobody_out_and_end(monkeypatch: pytest.Monk
                             await send(b"x" * 20)
                 await asyncio.sleep(0.1)
         assert {(await answer)[:12] for answer in answers} == {b"HTTP/1.1 408"}
-        await eventually(lambda: len(running.server.transcriptions._slots.files) == 0)
+        await eventually(lambda: len(running.server.transcriptions.slots.files) == 0)
 
 
 async def test_a_pause_is_no_fault_if_enough_comes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -247,7 +247,7 @@ async def test_a_pause_is_no_fault_if_enough_comes(monkeypatch: pytest.MonkeyPat
         for _ in range(4):
             await send(bytes(10_000))
             await asyncio.sleep(0.3)
-        assert len(running.server.transcriptions._slots.files) == 1
+        assert len(running.server.transcriptions.slots.files) == 1
         assert (await asyncio.wait_for(reader.readline(), 3)).startswith(b"HTTP/1.1 408")
 
 
@@ -257,7 +257,7 @@ async def test_uploads_are_so_many_and_of_one_key_half(monkeypatch: pytest.Monke
         for number in range(5):
             await stack.enter_async_context(slow_upload(running, BAD))
             await eventually(
-                lambda: len(running.server.transcriptions._slots.files) == number + 1  # noqa: B023
+                lambda: len(running.server.transcriptions.slots.files) == number + 1  # noqa: B023
             )
         assert await code(post(running, key=BAD)) == (503, "full")
         assert (await post(running, key=GOOD))[0] == 200

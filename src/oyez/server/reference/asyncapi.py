@@ -8,7 +8,6 @@ from typing import Any
 
 from oyez import __version__
 from oyez.protocol import server_events as sent
-from oyez.protocol.client_events import ClientEvent
 from oyez.protocol.codes import CLOSE_CODES, ERROR_CODES, ERROR_TYPES
 from oyez.protocol.errors import ClientError, Overload, invalid_value
 from oyez.protocol.limits import SessionLimits
@@ -53,19 +52,10 @@ REPLIES = {
 """The server events that answer a client event. An append has no such answer: what comes depends
 on the audio."""
 LIMITS = (
-    "max_sessions",
-    "sessions_per_second",
-    "max_append_bytes",
-    "ws_max_message_bytes",
-    "max_backlog_s",
-    "manual_max_s",
-    "idle_timeout_s",
-    "max_session_s",
-    "close_after_finish_s",
-    "slow_reader_timeout_s",
-    "ping_interval_s",
-    "ping_timeout_s",
-)
+    "max_sessions", "sessions_per_second", "max_append_bytes", "ws_max_message_bytes",
+    "max_backlog_s", "manual_max_s", "idle_timeout_s", "max_session_s", "close_after_finish_s",
+    "slow_reader_timeout_s", "ping_interval_s", "ping_timeout_s",
+)  # fmt: skip
 """The settings that limit what a client can do."""
 
 _TEXT = "conversation.item.input_audio_transcription.text"
@@ -128,24 +118,17 @@ _SERVER_EXAMPLES: tuple[tuple[type[ServerEvent], dict[str, Any]], ...] = (
 
 
 def asyncapi(
-    settings: Settings,
-    *,
-    host: str | None = None,
-    secure: bool = False,
-    client_events: Mapping[str, type[ClientEvent]] = CLIENT_EVENTS,
-    server_events: Mapping[str, type[ServerEvent]] = SERVER_EVENTS,
+    settings: Settings, *, host: str | None = None, secure: bool = False
 ) -> dict[str, Any]:
     """Make the document for a server with these settings, as plain values.
 
     `host` is the name and port at which clients reach the server, and `secure` tells whether they
     use TLS. Without `host` the document has a variable that the reader fills.
     """
-    schemas = {
-        **_client_schemas(client_events, session_limits(settings)),
-        **_server_schemas(server_events.values()),
-    }
-    client = _messages(client_events, schemas, CLIENT_EXAMPLES)
-    server = _messages(server_events, schemas, _server_examples())
+    client_schemas = _client_schemas(session_limits(settings))
+    schemas = {**client_schemas, **server_schemas(SERVER_EVENTS.values())}
+    client = _messages(CLIENT_EVENTS, schemas, CLIENT_EXAMPLES)
+    server = _messages(SERVER_EVENTS, schemas, _server_examples())
     is_secure = secure or bool(settings.tls_cert and not host)
     security = [{"$ref": f"#/components/securitySchemes/{name}"} for name in SECURITY_SCHEMES]
     address = {"host": host} if host else {"host": "{host}", "variables": {"host": HOST_VARIABLE}}
@@ -237,7 +220,7 @@ def _in_channel(*messages: str) -> list[Schema]:
     return [{"$ref": f"{CHANNEL}/messages/{name}"} for name in messages]
 
 
-def _server_schemas(events: Iterable[type[ServerEvent]]) -> dict[str, Schema]:
+def server_schemas(events: Iterable[type[ServerEvent]]) -> dict[str, Schema]:
     """Make the schemas of server events and of the types in them, by class name.
 
     The server always sends every field, except in `TranscriptionInfo`, which omits defaults.
@@ -251,20 +234,18 @@ def _server_schemas(events: Iterable[type[ServerEvent]]) -> dict[str, Schema]:
     return schemas
 
 
-def _client_schemas(
-    events: Mapping[str, type[ClientEvent]], limits: SessionLimits
-) -> dict[str, Schema]:
+def _client_schemas(limits: SessionLimits) -> dict[str, Schema]:
     """Make the schemas of client events and of the types in them, by class name.
 
     They describe what a client should send. The server accepts a little more: see
     `protocol/qwen/schema`.
     """
-    schemas = schemas_of([*events.values(), SessionPatch])
+    schemas = schemas_of([*CLIENT_EVENTS.values(), SessionPatch])
     event_id = {
         "type": "string",
         "description": "The server repeats it in the `error` that the event causes.",
     }
-    for name, cls in events.items():
+    for name, cls in CLIENT_EVENTS.items():
         schema = schemas[cls.__name__]
         fields = {**schema["properties"], "event_id": event_id}
         schema["properties"] = {"type": {"const": name}, **fields}

@@ -45,7 +45,7 @@ HEADERS = {
 
 def reference_routes(settings: Settings) -> list[web.RouteDef]:
     """Return the routes of `/docs`. This makes the documents: call it before the server listens."""
-    served = _static_files(settings)
+    served = reference_files(settings)
 
     async def handle(request: web.Request) -> web.Response:
         return served[request.path].answer(request)
@@ -54,27 +54,22 @@ def reference_routes(settings: Settings) -> list[web.RouteDef]:
 
 
 @lru_cache(maxsize=4)
-def _static_files(settings: Settings) -> Mapping[str, StaticFile]:
-    """The files of `/docs` by path, with the media types that the OpenAPI document names."""
-    made = reference_files(settings)
-    return {
-        each.path: StaticFile.of(made[each.path], next(iter(each.answers[200]["content"])), HEADERS)
-        for each in DOCUMENTS
-    }
-
-
-def reference_files(settings: Settings) -> Mapping[str, bytes]:
-    """Make every file of `/docs`, by path.
+def reference_files(settings: Settings) -> Mapping[str, StaticFile]:
+    """Make every file of `/docs`, by path, with the media type that the OpenAPI document names.
 
     The files are the same wherever the server is reached, so that a request costs no work. This
     takes about 0.1 s: do not call it while sessions run.
     """
     socket, http = asyncapi(settings), openapi(settings)
-    return {
+    made = {
         "/docs": render(socket, http).encode(),
         "/docs/openapi.json": _json(http),
         "/docs/asyncapi.json": _json(socket),
         **{f"/docs/{name}": (folder / name).read_bytes() for name, folder in FILES.items()},
+    }
+    return {
+        each.path: StaticFile.of(made[each.path], next(iter(each.answers[200]["content"])), HEADERS)
+        for each in DOCUMENTS
     }
 
 

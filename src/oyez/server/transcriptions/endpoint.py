@@ -6,39 +6,35 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from contextlib import aclosing, contextmanager
 from functools import partial
 from typing import BinaryIO
 
 import msgspec
 from aiohttp import web
 
-from oyez.files.decoder_process import DecoderLimits
-from oyez.files.results import Segment, join_text
+from oyez.audio.pcm import SAMPLE_RATE
+from oyez.files.decoder_process import DecoderCrash, DecoderError, DecoderLimits, decoded
+from oyez.files.decoding import MediaError
+from oyez.files.file_session import Observer
+from oyez.files.results import Options, Segment, TranscriptionError, join_text
 from oyez.files.transcriber import Transcriber
-from oyez.logs import RateLimitedLogger
+from oyez.logs import RateLimitedLogger, SessionLog
 from oyez.metrics import Metrics
+from oyez.protocol.effects import Completed
+from oyez.runtime.job import Stopped
 from oyez.server.access.access import Access
 from oyez.server.access.admission import Admission
 from oyez.server.access.callers import Caller
 from oyez.server.access.refusals import DRAINING, Refusal
 from oyez.server.operations import json_response
-from oyez.server.transcriptions.answers import (
-    GET_MODEL,
-    LIST_MODELS,
-    Model,
-    ModelList,
-    TextDelta,
-    TextDone,
-    answer,
-    transcribe_operation,
-    usage,
-)
+from oyez.server.session.figures import Figures
+from oyez.server.session.usage_recorder import UsageRecorder
+from oyez.server.transcriptions import answers
+from oyez.server.transcriptions.answers import Model, ModelList, TextDelta, TextDone
 from oyez.server.transcriptions.errors import CLIENT_GONE, ApiError
 from oyez.server.transcriptions.form import Parameters, check_parameters, read_form
-from oyez.server.transcriptions.job import TranscriptionJob
 from oyez.server.transcriptions.upload_slots import UploadSlots
 from oyez.settings import Settings, library_paths
 
@@ -54,22 +50,14 @@ EVENT_STREAM = {
     "X-Accel-Buffering": "no",
 }
 """Headers of an answer that is a stream of events. The last keeps nginx from holding it back."""
+NOT_CONFINED = (
+    "this system does not filter the system calls of processes that decode files: they are held "
+    "by limits only"
+)
+OUTCOMES = {200: "transcribed", CLIENT_GONE: "abandoned"}
+"""The label of each status in metrics; other statuses are labelled `failed`."""
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True, eq=False)
-class _Request:
-    """One file, from its first byte to its answer."""
-
-    http: web.Request
-    caller: Caller
-    stream: web.StreamResponse = field(
-        default_factory=lambda: web.StreamResponse(headers=EVENT_STREAM)
-    )
-    """The answer if it is a stream of events. It is `prepared` once the first has been sent."""
-    is_working: bool = False
-    """Whether the file has a slot to be transcribed."""
 
 
 class Transcriptions:
@@ -85,31 +73,31 @@ class Transcriptions:
         new_id: Callable[[str], str],
     ) -> None:
         """Begin without files. new_id: makes an id that begins with the given kind."""
-        self._settings = settings
-        self._metrics = metrics
-        self._access = access
-        self._admission = admission
-        self._transcriber = transcriber
-        self._new_id = new_id
-        self._seldom = RateLimitedLogger(log)
-        self._slots = UploadSlots(
+        self.settings = settings
+        self.metrics = metrics
+        self.access = access
+        self.transcriber = transcriber
+        self.new_id = new_id
+        self.seldom = RateLimitedLogger(log)
+        self.slots = UploadSlots(
             settings.max_transcriptions,
             settings.max_waiting_transcriptions,
             max_disk_bytes=settings.upload_disk_bytes or 10 * settings.max_upload_bytes,
             max_file_bytes=settings.max_upload_bytes,
             callers=access.callers,
         )
-        self._limits = DecoderLimits(
+        self.limits = DecoderLimits(
             cpu_s=round(60 + settings.max_file_audio_s / 10), environment=library_paths()
         )
-        self._tasks: dict[asyncio.Task[web.StreamResponse], _Request] = {}
-        """The tasks that serve files."""
-        metrics.transcriptions_open.set_function(lambda: len(self._slots.files))
+        self.files: dict[asyncio.Task[web.StreamResponse], _File] = {}
+        """The files that are served, by the task that does it."""
+        self._admission = admission
+        metrics.transcriptions_open.set_function(lambda: len(self.slots.files))
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes of `/v1/…`. The names of the model are those of the settings, and
         ALIASES. What the handlers raise has to be answered by `errors.answer_errors`."""
-        known = {name: Model(id=name) for name in (*self._settings.models, *ALIASES)}
+        known = {name: Model(id=name) for name in (*self.settings.models, *ALIASES)}
 
         async def all_models(http: web.Request) -> web.Response:
             self._identify(http)
@@ -124,9 +112,9 @@ class Transcriptions:
             return json_response(known[name])
 
         return [
-            transcribe_operation(self._settings).route(self.transcribe),
-            LIST_MODELS.route(all_models),
-            GET_MODEL.route(one_model),
+            answers.transcribe_operation(self.settings).route(self.transcribe),
+            answers.LIST_MODELS.route(all_models),
+            answers.GET_MODEL.route(one_model),
         ]
 
     async def transcribe(self, http: web.Request) -> web.StreamResponse:
@@ -135,9 +123,9 @@ class Transcriptions:
         caller = self._identify(http)
         if refusal := self._admission.enter_request(caller):
             raise ApiError.from_refusal(refusal)
-        request = _Request(http, caller)
-        serving = asyncio.create_task(self._serve(request))
-        self._tasks[serving] = request
+        file = _File(self, http, caller)
+        serving = asyncio.create_task(file.serve())
+        self.files[serving] = file
         is_gone = False
         try:
             while not (serving.done() or is_gone):
@@ -146,93 +134,192 @@ class Transcriptions:
         finally:
             _cancel(serving)
             (ended,) = await asyncio.gather(serving, return_exceptions=True)
-            del self._tasks[serving]
+            del self.files[serving]
         if not isinstance(ended, BaseException):
             return ended
         if is_gone:
             return web.Response(status=CLIENT_GONE)
         error = ApiError.from_refusal(DRAINING) if serving.cancelled() else ended
-        if not request.stream.prepared:
+        if not file.stream.prepared:
             raise error
         # A stream that has begun cannot become an HTTP error: its last event is the error.
         if isinstance(error, Exception) and not isinstance(error, ConnectionError):
-            await self._send(request, ApiError.of(error).body)
-        return request.stream
+            await file.send(ApiError.of(error).body)
+        return file.stream
 
     async def drain(self, timeout_s: float) -> None:
         """Finish the files that are being transcribed, for at most `timeout_s`. The others are
         answered 503. Returns ABORT_S later at the latest, whatever a file does."""
-        for task, request in self._tasks.items():
-            if not request.is_working:
+        for task, file in self.files.items():
+            if not file.is_working:
                 _cancel(task)
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=timeout_s)
-        if self._tasks:
-            for task in self._tasks:
+        if self.files:
+            await asyncio.wait(self.files, timeout=timeout_s)
+        if self.files:
+            for task in self.files:
                 _cancel(task)
-            _, left = await asyncio.wait(self._tasks, timeout=ABORT_S)
+            _, left = await asyncio.wait(self.files, timeout=ABORT_S)
             if left:
                 log.warning("%d files did not end in time: they are left", len(left))
 
     def _identify(self, http: web.Request) -> Caller:
-        caller = self._access.authenticate(http)
+        caller = self.access.authenticate(http)
         if isinstance(caller, Refusal):
             raise ApiError.from_refusal(caller)
         return caller
 
-    async def _serve(self, request: _Request) -> web.StreamResponse:
-        with self._slots.upload(request.caller) as upload:
-            grow = partial(self._slots.grow, upload)
-            form = await read_form(request.http, self._settings.max_upload_bytes, grow)
+
+class _File(Observer):
+    """One file, from its first byte to its answer."""
+
+    def __init__(self, endpoint: Transcriptions, http: web.Request, caller: Caller) -> None:
+        self._all = endpoint
+        self._http = http
+        self._caller = caller
+        self._figures = Figures()
+        self.stream = web.StreamResponse(headers=EVENT_STREAM)
+        """The answer if it is a stream of events. It is `prepared` once the first has been sent."""
+        self.is_working = False
+        """Whether the file has a slot to be transcribed."""
+
+    async def serve(self) -> web.StreamResponse:
+        """Read, transcribe and answer the file. Raises ApiError for whatever is wrong with it."""
+        settings, slots = self._all.settings, self._all.slots
+        with slots.upload(self._caller) as upload:
+            grow = partial(slots.grow, upload)
+            form = await read_form(self._http, settings.max_upload_bytes, grow)
             with form.file:
-                parameters = check_parameters(form, request.caller.limits.languages)
-                async with self._slots.work(upload):
-                    request.is_working = True
-                    return await self._answer(request, parameters, form.file)
+                parameters = check_parameters(form, self._caller.limits.languages)
+                async with slots.work(upload):
+                    self.is_working = True
+                    with self._recorded(parameters.model):
+                        return await self._answer(parameters, form.file)
 
-    async def _answer(
-        self, request: _Request, parameters: Parameters, file: BinaryIO
-    ) -> web.StreamResponse:
-        job = TranscriptionJob(
-            self._new_id("file"),
-            request.caller,
-            parameters,
-            self._access,
-            self._metrics,
-            self._seldom,
-            self._settings.max_file_audio_s,
+    @contextmanager
+    def _recorded(self, model: str) -> Iterator[None]:
+        """Record usage, metrics and a log line of what the context does."""
+        access, figures, file_id = self._all.access, self._figures, self._all.new_id("file")
+        self._usage = UsageRecorder(
+            access.ledger,
+            access.quotas,
+            self._caller,
+            figures,
+            session_id=file_id,
+            endpoint="transcriptions",
+            model=model,
         )
-        with job:
-            async with aclosing(job.segments(file, self._transcriber, self._limits)) as segments:
-                if parameters.stream:
-                    return await self._stream(request, segments, job)
-                found = [segment async for segment in segments]
-                # Subtitles of hours take milliseconds, which would hold up the event loop.
-                return await asyncio.to_thread(answer, parameters, found, job.figures.audio_s)
+        status, outcome = CLIENT_GONE, "the client did not wait"
+        try:
+            yield
+            status, outcome = 200, "transcribed"
+        except ApiError as error:
+            status, outcome = error.status, error.body.error.code or "error"
+            raise
+        except Exception as error:
+            if not isinstance(error, ConnectionError):
+                status, outcome = 500, "internal error"
+            raise
+        finally:
+            self._usage.end(status, outcome)
+            self._all.metrics.transcriptions.labels(OUTCOMES.get(status, "failed")).inc()
+            fields = {**figures.fields(), "status": status, "outcome": outcome}
+            SessionLog(log, file_id).info("transcription ended", extra={"fields": fields})
 
-    async def _stream(
-        self, request: _Request, segments: AsyncIterator[Segment], job: TranscriptionJob
-    ) -> web.StreamResponse:
+    async def _answer(self, parameters: Parameters, file: BinaryIO) -> web.StreamResponse:
+        async with aclosing(self._segments(parameters, file)) as segments:
+            if parameters.stream:
+                return await self._stream(segments)
+            found = [segment async for segment in segments]
+            # Subtitles of hours take milliseconds, which would hold up the event loop.
+            return await asyncio.to_thread(answers.answer, parameters, found, self._figures.audio_s)
+
+    async def _segments(self, parameters: Parameters, file: BinaryIO) -> AsyncGenerator[Segment]:
+        """Decode and transcribe the file. Raises ApiError for whatever goes wrong, also if the
+        recognition of a segment failed: an answer with a hole in it would look complete."""
+        seldom, caller = self._all.seldom, self._caller
+        options = Options(parameters.language, caller.limits.languages, parameters.prompt)
+        try:
+            async with decoded(file, self._all.limits) as media, aclosing(media.blocks()) as blocks:
+                if not media.is_confined:
+                    seldom.warning(NOT_CONFINED)
+                # A file that announces too much audio is refused before any of it is decoded.
+                self._check_length(media.duration_s or 0.0)
+                results = self._all.transcriber.transcribe(blocks, options, self, caller.key_id)
+                async with aclosing(results):
+                    async for result in results:
+                        if isinstance(result, Segment):
+                            _check_recognised(result)
+                            yield result
+        except DecoderError as error:
+            seldom.warning("no process to decode a file could be started", reason=str(error))
+            message = "The server cannot decode files at the moment: see its log; try again later."
+            raise ApiError(503, message, code="decoder") from error
+        except MediaError as error:
+            if isinstance(error, DecoderCrash):
+                seldom.warning("a file ended its decoder", how=error.detail)
+            message = f"The file cannot be transcribed: {error}."
+            raise ApiError(400, message, param="file", code="invalid_file") from error
+        except TranscriptionError as error:
+            raise ApiError(400, str(error), code="invalid_value") from error
+        except Stopped as error:
+            raise ApiError.from_refusal(DRAINING) from error
+
+    def heard(self, samples: int) -> None:
+        """Check before each block of audio that the caller may go on, and count the block."""
+        access, audio_s = self._all.access, samples / SAMPLE_RATE
+        if refusal := access.callers.check(self._caller) or access.quotas.check(self._caller):
+            raise ApiError.from_refusal(refusal)
+        self._check_length(self._figures.audio_s + audio_s)
+        self._usage.add_audio(audio_s)
+        self._figures.audio_samples += samples
+        self._all.metrics.tally.audio_samples += samples
+
+    def completed(self, item: Completed) -> None:
+        """Count a turn."""
+        self._figures.turns += 1
+        self._figures.finals += item.failure is None
+        self._figures.empty += item.failure is None and not item.transcript
+        self._figures.failed += item.failure is not None
+        self._figures.completed(item)
+        self._all.metrics.speech_seconds.labels(item.language).inc(item.speech_s)
+
+    def _check_length(self, audio_s: float) -> None:
+        max_s = self._all.settings.max_file_audio_s
+        if audio_s > max_s:
+            longest = f"{max_s:g} s, the most this server takes"
+            message = f"The audio is longer than {longest}: send parts of it."
+            raise ApiError(400, message, param="file", code="audio_too_long")
+
+    async def _stream(self, segments: AsyncIterator[Segment]) -> web.StreamResponse:
         """Answer with server-sent events."""
         text = ""
         async for segment in segments:
             before, text = text, join_text(text, segment.text)
-            await self._send(request, TextDelta(text[len(before) :]))
-        await self._send(request, TextDone(text, usage(job.figures.audio_s)))
-        await request.stream.write_eof()
-        return request.stream
+            await self.send(TextDelta(text[len(before) :]))
+        await self.send(TextDone(text, answers.usage(self._figures.audio_s)))
+        await self.stream.write_eof()
+        return self.stream
 
-    async def _send(self, request: _Request, event: msgspec.Struct) -> None:
+    async def send(self, event: msgspec.Struct) -> None:
         """Send one event. Raises ConnectionError if the client is gone or does not read."""
         try:
-            async with asyncio.timeout(self._settings.slow_reader_timeout_s):
-                if not request.stream.prepared:
-                    await request.stream.prepare(request.http)
-                await request.stream.write(b"data: " + msgspec.json.encode(event) + b"\n\n")
+            async with asyncio.timeout(self._all.settings.slow_reader_timeout_s):
+                if not self.stream.prepared:
+                    await self.stream.prepare(self._http)
+                await self.stream.write(b"data: " + msgspec.json.encode(event) + b"\n\n")
         except TimeoutError:
-            if request.http.transport is not None:
-                request.http.transport.abort()
+            if self._http.transport is not None:
+                self._http.transport.abort()
             raise ConnectionResetError("the client does not read") from None
+
+
+def _check_recognised(segment: Segment) -> None:
+    if segment.failure:
+        message = (
+            f"The audio from {segment.start_s:.1f} to {segment.end_s:.1f} s could not be "
+            "recognised: try again, or leave that part out."
+        )
+        raise ApiError(500, message, code="recognition_failed")
 
 
 def _cancel(task: asyncio.Task[web.StreamResponse]) -> None:

@@ -28,23 +28,13 @@ from oyez.server.transcriptions.errors import (
 )
 
 FIELDS = (
-    "file",
-    "model",
-    "language",
-    "prompt",
-    "response_format",
-    "temperature",
-    "stream",
-    "timestamp_granularities[]",
-    "timestamp_granularities",
-)
+    "file", "model", "language", "prompt", "response_format", "temperature", "stream",
+    "timestamp_granularities[]", "timestamp_granularities",
+)  # fmt: skip
 IGNORED_FIELDS = (
-    "chunking_strategy",
-    "include",
-    "include[]",
-    "known_speaker_names[]",
+    "chunking_strategy", "include", "include[]", "known_speaker_names[]",
     "known_speaker_references[]",
-)
+)  # fmt: skip
 """Fields that are accepted without effect: they ask for what oyez does not have or always does."""
 FORMATS = ("json", "text", "srt", "verbose_json", "vtt")
 GRANULARITIES = ("segment", "word")
