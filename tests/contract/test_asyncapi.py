@@ -5,7 +5,7 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import jsonschema
 import pytest
@@ -13,7 +13,7 @@ import pytest
 from oyez.engines.base import RecognitionError, Request
 from oyez.protocol.qwen import codec
 from oyez.protocol.qwen.codec import CLIENT_EVENTS
-from oyez.protocol.server_events import SERVER_EVENTS, SpeechStarted
+from oyez.protocol.server_events import SERVER_EVENTS, SpeechStarted, about
 from oyez.server.reference.asyncapi import COURSES, asyncapi, server_schemas
 from oyez.settings import Settings
 from oyez.testing import FakeRecogniser
@@ -127,8 +127,7 @@ def test_a_field_that_is_added_is_described_without_more_ado() -> None:
     class Louder(SpeechStarted, tag=SpeechStarted.__struct_config__.tag, frozen=True, kw_only=True):
         """A turn has begun, loudly."""
 
-        loudness_db: float
-        """How loud."""
+        loudness_db: Annotated[float, about("How loud.")]
 
     schema = server_schemas([Louder])["Louder"]
     assert schema["properties"]["loudness_db"] == {"type": "number", "description": "How loud."}

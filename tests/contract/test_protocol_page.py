@@ -14,7 +14,7 @@ from oyez.protocol.qwen.codec import CLIENT_EVENTS, UNSUPPORTED_EVENT_TYPES
 from oyez.protocol.server_events import SERVER_EVENTS, ServerEvent
 from oyez.server.reference.asyncapi import asyncapi
 from oyez.server.reference.openapi import REFUSALS
-from oyez.server.reference.schemas import rows
+from oyez.server.reference.page import rows
 from oyez.server.transcriptions.errors import CODES
 from oyez.settings import Settings
 from support.markdown import ROOT, codes, headings, tables

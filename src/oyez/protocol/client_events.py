@@ -4,9 +4,9 @@ files and benchmarks make them directly."""
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
-from oyez.protocol.server_events import ErrorDetail
+from oyez.protocol.server_events import ErrorDetail, about
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +24,12 @@ class AudioAppend:
     """Audio, as fast as it comes or faster. Never acknowledged."""
 
     event_id: str | None
-    audio: bytes
-    """In base64. May be empty, may end in half a sample; the next append goes on from there."""
+    audio: Annotated[
+        bytes,
+        about(
+            "In base64. May be empty, may end in half a sample; the next append goes on from there."
+        ),
+    ]
 
 
 @dataclass(frozen=True, slots=True)

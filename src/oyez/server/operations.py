@@ -1,12 +1,13 @@
 """HTTP operations: a route together with its description, and answers in JSON.
 
-The OpenAPI document is made from these descriptions (`server/reference/openapi`).
+`server/reference` makes the OpenAPI document from these descriptions. What describes a type and the
+ways to send a key is also in its other document.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -26,6 +27,19 @@ NAME_IN_PATH: Description = {
     "required": True,
     "schema": {"type": "string"},
 }
+REFERENCE = "#/components/schemas/{name}"
+BEARER: Description = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "`Authorization: Bearer KEY`; the scheme in any case. A server that needs no "
+    "keys accepts requests without one, except those of web pages of other origins.",
+}
+API_KEY_HEADER: Description = {
+    "name": "X-API-Key",
+    "in": "header",
+    "description": "`X-API-Key: KEY` does the same.",
+}
+"""The second way to send a key. The two documents give it types with different names."""
 BEARER_KEY: tuple[dict[str, list[str]], ...] = ({"bearer": []},)
 """The operation needs a key in the header `Authorization`."""
 API_KEY: tuple[dict[str, list[str]], ...] = ({}, *BEARER_KEY, {"apiKey": []})
@@ -85,3 +99,17 @@ def json_response(
     return web.Response(
         body=text, status=status, headers=headers, content_type=JSON, charset="utf-8"
     )
+
+
+def reference_to(cls: type) -> Description:
+    """Return the reference by which documents refer to the JSON Schema of `cls`."""
+    return {"$ref": REFERENCE.format(name=cls.__name__)}
+
+
+def schemas_of(types: Iterable[type]) -> dict[str, Description]:
+    """Make the JSON Schemas of these types and of all types in them, by class name."""
+    _, schemas = msgspec.json.schema_components(types, ref_template=REFERENCE)
+    for schema in schemas.values():
+        del schema["title"]  # it repeats the name
+        schema["description"] = " ".join(schema.get("description", "").split())
+    return schemas

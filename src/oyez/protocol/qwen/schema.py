@@ -13,6 +13,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from oyez.engines.base import LANGUAGES
 from oyez.protocol.dialect import TurnDetection
+from oyez.protocol.limits import SessionLimits
 from oyez.protocol.qwen.config import (
     FLAT_SAMPLE_RATES,
     NESTED_SAMPLE_RATES,
@@ -22,6 +23,7 @@ from oyez.protocol.qwen.config import (
     SILENCE_RANGE_MS,
     THRESHOLD_RANGE,
 )
+from oyez.protocol.server_events import about
 
 
 def _one_of(*values: object) -> Meta:
@@ -36,97 +38,112 @@ def _from_to(bounds: tuple[float, float], default: float) -> Meta:
 _DEFAULTS = TurnDetection()
 AudioFormat = Annotated[str, _one_of(*PCM_NAMES, *OPUS_NAMES)]
 Language = Annotated[str, _one_of(*LANGUAGES, "auto", "")]
+Modalities = Annotated[list[Any], Meta(extra_json_schema={"contains": {"const": "text"}})]
+FlatRate = Annotated[int, _one_of(*FLAT_SAMPLE_RATES)]
+NestedRate = Annotated[int, _one_of(*NESTED_SAMPLE_RATES)]
+Threshold = Annotated[float, _from_to(THRESHOLD_RANGE, _DEFAULTS.threshold)]
+Silence = Annotated[int, _from_to(SILENCE_RANGE_MS, _DEFAULTS.silence_duration_ms)]
+Padding = Annotated[int, _from_to(PREFIX_RANGE_MS, _DEFAULTS.prefix_padding_ms)]
+CorpusText = Annotated[str, Meta(max_length=SessionLimits().max_corpus_chars)]
+Absent = UnsetType | None
+"""A key that is left out, or null."""
 
 
 class CorpusPatch(msgspec.Struct, kw_only=True):
     """Names and terms the speaker may use, as a list or as prose."""
 
-    text: str | UnsetType | None = UNSET
-    """null or empty: none."""
+    text: Annotated[CorpusText | Absent, about("null or empty: none.")] = UNSET
 
 
 class TranscriptionPatch(msgspec.Struct, kw_only=True):
     """How speech is transcribed."""
 
-    language: Language | UnsetType | None = UNSET
-    """Spoken language, any case; null, `""` or `"auto"`: detected for each stretch of speech."""
-    corpus: CorpusPatch | UnsetType | None = UNSET
-    """Names and terms the speaker may use, as a list or as prose."""
-    corpus_text: str | UnsetType | None = UNSET
-    """The same as `corpus.text`."""
-    model: Any | UnsetType = UNSET
-    """Echoed if it is a string (of at most 200 characters), otherwise ignored."""
+    language: Annotated[
+        Language | Absent,
+        about(
+            'Spoken language, any case; null, `""` or `"auto"`: detected for each stretch of '
+            "speech."
+        ),
+    ] = UNSET
+    corpus: Annotated[
+        CorpusPatch | Absent, about("Names and terms the speaker may use, as a list or as prose.")
+    ] = UNSET
+    corpus_text: Annotated[CorpusText | Absent, about("The same as `corpus.text`.")] = UNSET
+    model: Annotated[
+        Any | UnsetType,
+        about("Echoed if it is a string (of at most 200 characters), otherwise ignored."),
+    ] = UNSET
 
 
 class TurnDetectionPatch(msgspec.Struct, kw_only=True):
     """Server VAD. Keys that are absent or null do not change."""
 
     type: Literal["server_vad"] | UnsetType = UNSET
-    threshold: (
-        Annotated[float, _from_to(THRESHOLD_RANGE, _DEFAULTS.threshold)] | UnsetType | None
-    ) = UNSET
-    """Higher hears less: speech begins at probability (threshold + 1) / 2."""
-    silence_duration_ms: (
-        Annotated[int, _from_to(SILENCE_RANGE_MS, _DEFAULTS.silence_duration_ms)] | UnsetType | None
-    ) = UNSET
-    """Silence that ends a turn."""
-    prefix_padding_ms: (
-        Annotated[int, _from_to(PREFIX_RANGE_MS, _DEFAULTS.prefix_padding_ms)] | UnsetType | None
-    ) = UNSET
-    """Audio before the first speech that belongs to the turn."""
+    threshold: Annotated[
+        Threshold | Absent,
+        about("Higher hears less: speech begins at probability (threshold + 1) / 2."),
+    ] = UNSET
+    silence_duration_ms: Annotated[Silence | Absent, about("Silence that ends a turn.")] = UNSET
+    prefix_padding_ms: Annotated[
+        Padding | Absent, about("Audio before the first speech that belongs to the turn.")
+    ] = UNSET
 
 
 class NestedFormat(msgspec.Struct, kw_only=True):
     """Form of the audio."""
 
-    type: AudioFormat | UnsetType | None = UNSET
-    """As `input_audio_format`."""
-    sample_rate: Annotated[int, _one_of(*NESTED_SAMPLE_RATES)] | UnsetType | None = UNSET
-    """Of the PCM, in Hz; more rates than the flat form has."""
-    rate: Annotated[int, _one_of(*NESTED_SAMPLE_RATES)] | UnsetType | None = UNSET
-    """The same as `sample_rate`."""
+    type: Annotated[AudioFormat | Absent, about("As `input_audio_format`.")] = UNSET
+    sample_rate: Annotated[
+        NestedRate | Absent, about("Of the PCM, in Hz; more rates than the flat form has.")
+    ] = UNSET
+    rate: Annotated[NestedRate | Absent, about("The same as `sample_rate`.")] = UNSET
 
 
 class NestedInput(msgspec.Struct, kw_only=True):
     """Audio that comes in."""
 
-    format: NestedFormat | UnsetType | None = UNSET
-    """Its form."""
+    format: Annotated[NestedFormat | Absent, about("Its form.")] = UNSET
 
 
 class NestedAudio(msgspec.Struct, kw_only=True):
     """Audio, in the newer form of the SDKs."""
 
-    input: NestedInput | UnsetType | None = UNSET
-    """What the client sends."""
+    input: Annotated[NestedInput | Absent, about("What the client sends.")] = UNSET
 
 
 class SessionPatch(msgspec.Struct, kw_only=True):
     """Only the keys present change; null resets a key to its default, except `turn_detection`.
     Keys that are not listed are ignored."""
 
-    modalities: (
-        Annotated[list[Any], Meta(extra_json_schema={"contains": {"const": "text"}})]
-        | UnsetType
-        | None
-    ) = UNSET
-    """Always echoed as `["text"]`."""
-    input_audio_format: AudioFormat | UnsetType | None = UNSET
-    """PCM is 16 bit little-endian mono. Opus comes in Ogg, in WebM or as bare packets."""
-    sample_rate: Annotated[int, _one_of(*FLAT_SAMPLE_RATES)] | UnsetType | None = UNSET
-    """Of the PCM, in Hz; Opus brings its own."""
-    input_audio_transcription: TranscriptionPatch | UnsetType | None = UNSET
-    """null does not switch transcription off; it resets the keys below."""
-    turn_detection: TurnDetectionPatch | UnsetType | None = UNSET
-    """An object: turns are found by voice activity. null: manual mode, turns end at a commit."""
-    audio: NestedAudio | UnsetType | None = UNSET
-    """The newer form of the SDKs. What it says wins over `input_audio_format` and `sample_rate`."""
-    language: Language | UnsetType | None = UNSET
-    """An alias that older SDKs send."""
-    corpus: CorpusPatch | UnsetType | None = UNSET
-    """An alias that older SDKs send."""
-    corpus_text: str | UnsetType | None = UNSET
-    """An alias that older SDKs send."""
+    modalities: Annotated[Modalities | Absent, about('Always echoed as `["text"]`.')] = UNSET
+    input_audio_format: Annotated[
+        AudioFormat | Absent,
+        about("PCM is 16 bit little-endian mono. Opus comes in Ogg, in WebM or as bare packets."),
+    ] = UNSET
+    sample_rate: Annotated[FlatRate | Absent, about("Of the PCM, in Hz; Opus brings its own.")] = (
+        UNSET
+    )
+    input_audio_transcription: Annotated[
+        TranscriptionPatch | Absent,
+        about("null does not switch transcription off; it resets the keys below."),
+    ] = UNSET
+    turn_detection: Annotated[
+        TurnDetectionPatch | Absent,
+        about(
+            "An object: turns are found by voice activity. null: manual mode, turns end at a "
+            "commit."
+        ),
+    ] = UNSET
+    audio: Annotated[
+        NestedAudio | Absent,
+        about(
+            "The newer form of the SDKs. What it says wins over `input_audio_format` and "
+            "`sample_rate`."
+        ),
+    ] = UNSET
+    language: Annotated[Language | Absent, about("An alias that older SDKs send.")] = UNSET
+    corpus: Annotated[CorpusPatch | Absent, about("An alias that older SDKs send.")] = UNSET
+    corpus_text: Annotated[CorpusText | Absent, about("An alias that older SDKs send.")] = UNSET
 
 
 KNOWN_KEYS = tuple(

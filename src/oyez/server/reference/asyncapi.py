@@ -17,8 +17,8 @@ from oyez.protocol.qwen.config import QwenConfig, merge
 from oyez.protocol.qwen.schema import SessionPatch
 from oyez.protocol.server_events import SERVER_EVENTS, ServerEvent
 from oyez.server.access.auth import KEY_SUBPROTOCOL, SUBPROTOCOL
-from oyez.server.realtime import PATH, session_limits
-from oyez.server.reference.schemas import API_KEY_HEADER, BEARER, Schema, reference_to, schemas_of
+from oyez.server.operations import API_KEY_HEADER, BEARER, Description, reference_to, schemas_of
+from oyez.server.realtime import PATH
 from oyez.settings import MODELS, Settings
 
 CHANNEL = "#/channels/realtime"
@@ -31,7 +31,7 @@ HOST_VARIABLE = {
     "description": "The name and port at which this document was read.",
 }
 BASE64 = "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
-SECURITY_SCHEMES: dict[str, Schema] = {
+SECURITY_SCHEMES: dict[str, Description] = {
     "bearer": BEARER,
     "apiKey": {"type": "httpApiKey", **API_KEY_HEADER},
     "subprotocol": {
@@ -125,7 +125,7 @@ def asyncapi(
     `host` is the name and port at which clients reach the server, and `secure` tells whether they
     use TLS. Without `host` the document has a variable that the reader fills.
     """
-    client_schemas = _client_schemas(session_limits(settings))
+    client_schemas = _client_schemas(settings.max_append_bytes)
     schemas = {**client_schemas, **server_schemas(SERVER_EVENTS.values())}
     client = _messages(CLIENT_EVENTS, schemas, CLIENT_EXAMPLES)
     server = _messages(SERVER_EVENTS, schemas, _server_examples())
@@ -183,9 +183,11 @@ def _channel(settings: Settings, messages: Iterable[str]) -> dict[str, Any]:
 
 
 def _messages(
-    events: Mapping[str, type], schemas: Mapping[str, Schema], examples: Iterable[dict[str, Any]]
-) -> dict[str, Schema]:
-    messages: dict[str, Schema] = {}
+    events: Mapping[str, type],
+    schemas: Mapping[str, Description],
+    examples: Iterable[dict[str, Any]],
+) -> dict[str, Description]:
+    messages: dict[str, Description] = {}
     for name, cls in events.items():
         summary, _, rest = schemas[cls.__name__]["description"].partition(". ")
         messages[name] = {
@@ -216,11 +218,11 @@ def _operation(action: str, name: str) -> dict[str, Any]:
     return operation
 
 
-def _in_channel(*messages: str) -> list[Schema]:
+def _in_channel(*messages: str) -> list[Description]:
     return [{"$ref": f"{CHANNEL}/messages/{name}"} for name in messages]
 
 
-def server_schemas(events: Iterable[type[ServerEvent]]) -> dict[str, Schema]:
+def server_schemas(events: Iterable[type[ServerEvent]]) -> dict[str, Description]:
     """Make the schemas of server events and of the types in them, by class name.
 
     The server always sends every field, except in `TranscriptionInfo`, which omits defaults.
@@ -234,7 +236,7 @@ def server_schemas(events: Iterable[type[ServerEvent]]) -> dict[str, Schema]:
     return schemas
 
 
-def _client_schemas(limits: SessionLimits) -> dict[str, Schema]:
+def _client_schemas(max_append_bytes: int) -> dict[str, Description]:
     """Make the schemas of client events and of the types in them, by class name.
 
     They describe what a client should send. The server accepts a little more: see
@@ -255,13 +257,5 @@ def _client_schemas(limits: SessionLimits) -> dict[str, Schema]:
         "allOf": [reference_to(SessionPatch)],
     }
     audio = schemas["AudioAppend"]["properties"]["audio"]
-    audio |= {"pattern": BASE64, "maxLength": -(-limits.max_append_bytes // 3) * 4}
-    for owner, key in (
-        ("CorpusPatch", "text"),
-        ("TranscriptionPatch", "corpus_text"),
-        ("SessionPatch", "corpus_text"),
-    ):
-        for choice in schemas[owner]["properties"][key]["anyOf"]:
-            if choice["type"] == "string":
-                choice["maxLength"] = limits.max_corpus_chars
+    audio |= {"pattern": BASE64, "maxLength": -(-max_append_bytes // 3) * 4}
     return schemas

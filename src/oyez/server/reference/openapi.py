@@ -11,14 +11,17 @@ from oyez.server.access import refusals
 from oyez.server.access.refusals import RefusalBody
 from oyez.server.operations import (
     API_KEY,
+    API_KEY_HEADER,
+    BEARER,
     JSON,
     Description,
     Operation,
     json_answer,
+    reference_to,
+    schemas_of,
     text_answer,
 )
 from oyez.server.realtime import NO_UPGRADE, PATH
-from oyez.server.reference.schemas import API_KEY_HEADER, BEARER, reference_to, schemas_of
 from oyez.server.transcriptions.answers import GET_MODEL, LIST_MODELS, transcribe_operation
 from oyez.server.web.pages import HEALTH, PAGE, PAGE_CONFIG, PAGE_FILE, READINESS, metrics_operation
 from oyez.settings import MODELS, Settings

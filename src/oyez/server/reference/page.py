@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from aiohttp import web
@@ -18,7 +18,6 @@ from markupsafe import Markup, escape
 from oyez.engines.base import LANGUAGES
 from oyez.server.reference.asyncapi import asyncapi
 from oyez.server.reference.openapi import DOCUMENTS, openapi
-from oyez.server.reference.schemas import Row, rows
 from oyez.server.web.pages import StaticFile
 from oyez.settings import Settings
 
@@ -145,3 +144,68 @@ def _as_text(example: object) -> str:
 
 def _json(document: object) -> bytes:
     return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
+
+
+class Row(NamedTuple):
+    """One field of a schema, for a table that people read."""
+
+    path: str
+    """The dotted path, as `param` of an `error` has it."""
+    kind: str
+    """The type, in words."""
+    bounds: tuple[str, ...]
+    """The other conditions of the value, and its default."""
+    required: bool
+    description: str
+    allowed: tuple[str, ...]
+    """The values that are allowed; empty if they are not listed."""
+
+
+def rows(schema: Mapping[str, Any], schemas: Mapping[str, Any], prefix: str = "") -> Iterator[Row]:
+    """Yield the fields of an object, and after each field those of the objects in it.
+
+    `schemas` holds the schemas that references name.
+    """
+    whole = _resolved(schema, schemas)
+    for name, field in whole.get("properties", {}).items():
+        choices = [_resolved(each, schemas) for each in field.get("anyOf", [field])]
+        yield Row(
+            path=prefix + name,
+            kind=" or ".join(dict.fromkeys(_kind(each, schemas) for each in choices)),
+            bounds=tuple(bound for each in choices for bound in _bounds(each)),
+            required=name in whole.get("required", ()),
+            description=field.get("description") or "",
+            allowed=tuple(value for each in choices for value in _values(each)),
+        )
+        for each in choices:
+            inner = each.get("items", each)
+            yield from rows(inner, schemas, f"{prefix}{name}{'[]' if 'items' in each else ''}.")
+
+
+def _resolved(schema: Mapping[str, Any], schemas: Mapping[str, Any]) -> Mapping[str, Any]:
+    if "allOf" in schema:
+        (schema,) = schema["allOf"]
+    if "$ref" in schema:
+        return _resolved(schemas[schema["$ref"].rpartition("/")[2]], schemas)
+    return schema
+
+
+def _kind(schema: Mapping[str, Any], schemas: Mapping[str, Any]) -> str:
+    kind: str = schema.get("type", "string" if _values(schema) else "anything")
+    if kind == "array" and "items" in schema:
+        return f"array of {_kind(_resolved(schema['items'], schemas), schemas)}s"
+    return kind
+
+
+def _bounds(schema: Mapping[str, Any]) -> Iterator[str]:
+    if "minimum" in schema and "maximum" in schema:
+        yield f"from {schema['minimum']} to {schema['maximum']}"
+    if "maxLength" in schema:
+        yield f"at most {schema['maxLength']:,} characters"
+    if isinstance(schema.get("default"), int | float) and len(_values(schema)) != 1:
+        yield f"default {schema['default']}"
+
+
+def _values(schema: Mapping[str, Any]) -> list[str]:
+    values = [schema["const"]] if "const" in schema else schema.get("enum", ())
+    return ['""' if value == "" else str(value) for value in values]

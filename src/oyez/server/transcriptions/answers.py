@@ -12,12 +12,12 @@ from typing import Annotated, Literal
 
 import msgspec
 from aiohttp import web
-from msgspec import Meta
 
 from oyez.engines.base import LANGUAGES
 from oyez.files.results import Segment, main_language, plain_text, sentences
 from oyez.files.subtitles import srt, vtt
 from oyez.protocol.errors import one_of
+from oyez.protocol.server_events import about
 from oyez.server.access.refusals import INVALID_KEY, used_up
 from oyez.server.operations import (
     API_KEY,
@@ -74,7 +74,7 @@ FAILURE_EXAMPLES = {
 }
 """Examples of some of these failures, by their status."""
 
-Seconds = Annotated[float, Meta(description="Seconds from the beginning of the file.")]
+Seconds = Annotated[float, about("Seconds from the beginning of the file.")]
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,7 +94,7 @@ class ModelList(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
-    seconds: Annotated[float, Meta(description="Length of the audio, silence included.")]
+    seconds: Annotated[float, about("Length of the audio, silence included.")]
     type: Literal["duration"] = "duration"
 
 
@@ -106,7 +106,7 @@ class Transcription(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VerboseWord(msgspec.Struct, frozen=True, kw_only=True):
-    word: Annotated[str, Meta(description="The word with the punctuation that follows it.")]
+    word: Annotated[str, about("The word with the punctuation that follows it.")]
     start: Seconds
     end: Seconds
 
@@ -119,21 +119,16 @@ class VerboseSegment(msgspec.Struct, frozen=True, kw_only=True):
     end: Seconds
     text: str
     language: Annotated[
-        str, Meta(description="Code of the language that was recognised (not in OpenAI's form).")
+        str, about("Code of the language that was recognised (not in OpenAI's form).")
     ]
-    emotion: Annotated[str, Meta(description="Emotion of the speaker (not in OpenAI's form).")]
-    avg_logprob: Annotated[
-        float, Meta(description="Mean logarithm of the probabilities of its words.")
-    ]
+    emotion: Annotated[str, about("Emotion of the speaker (not in OpenAI's form).")]
+    avg_logprob: Annotated[float, about("Mean logarithm of the probabilities of its words.")]
     compression_ratio: Annotated[
         float,
-        Meta(
-            description="How much zlib compresses the text; text that repeats itself has a high "
-            "ratio."
-        ),
+        about("How much zlib compresses the text; text that repeats itself has a high ratio."),
     ]
     no_speech_prob: Annotated[
-        float, Meta(description="Always 0: there is no segment where there is no speech.")
+        float, about("Always 0: there is no segment where there is no speech.")
     ] = 0.0
     seek: int = 0
     temperature: float = 0.0
@@ -146,12 +141,9 @@ class VerboseTranscription(msgspec.Struct, frozen=True, kw_only=True, omit_defau
     task: Literal["transcribe"]
     language: Annotated[
         str | None,
-        Meta(
-            description="English name of the main language, in small letters; null if there is no "
-            "speech."
-        ),
+        about("English name of the main language, in small letters; null if there is no speech."),
     ]
-    duration: Annotated[float, Meta(description="Length of the audio in seconds.")]
+    duration: Annotated[float, about("Length of the audio in seconds.")]
     text: str
     usage: Usage
     words: list[VerboseWord] | None = None

@@ -9,8 +9,8 @@ from typing import Annotated
 import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
-from msgspec import Meta
 
+from oyez.protocol.server_events import about
 from oyez.server.access.refusals import Refusal
 from oyez.server.operations import json_response
 
@@ -27,12 +27,10 @@ log = logging.getLogger(__name__)
 
 
 class FailureDetail(msgspec.Struct, frozen=True, kw_only=True):
-    message: Annotated[str, Meta(description="What is wrong and what to do, for people.")]
-    type: Annotated[
-        str, Meta(description="`invalid_request_error`, `rate_limit_error` or `server_error`.")
-    ]
-    param: Annotated[str | None, Meta(description="The form field that is wrong.")] = None
-    code: Annotated[str | None, Meta(description="What is wrong, for programs.")] = None
+    message: Annotated[str, about("What is wrong and what to do, for people.")]
+    type: Annotated[str, about("`invalid_request_error`, `rate_limit_error` or `server_error`.")]
+    param: Annotated[str | None, about("The form field that is wrong.")] = None
+    code: Annotated[str | None, about("What is wrong, for programs.")] = None
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):

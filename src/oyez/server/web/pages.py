@@ -16,11 +16,11 @@ from typing import Annotated, Literal
 
 import msgspec
 from aiohttp import hdrs, web
-from msgspec import Meta
 
 from oyez import __version__
 from oyez.engines.base import LANGUAGES
 from oyez.metrics import CONTENT_TYPE, Metrics
+from oyez.protocol.server_events import about
 from oyez.server.access.access import Accounts, DatabaseState
 from oyez.server.access.admission import Admission
 from oyez.server.operations import (
@@ -66,12 +66,12 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
 
     status: Annotated[
         EngineState,
-        Meta(
-            description="`engine_restarting`: the engine has ended and is being started again; "
-            "jobs wait, and sessions go on. `engine_stuck`: a call of the engine does not return."
+        about(
+            "`engine_restarting`: the engine has ended and is being started again; jobs wait, and "
+            "sessions go on. `engine_stuck`: a call of the engine does not return."
         ),
     ] = "ok"
-    version: Annotated[str, Meta(description="The version of oyez.")]
+    version: Annotated[str, about("The version of oyez.")]
 
 
 class Readiness(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -79,21 +79,20 @@ class Readiness(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     status: Annotated[
         Literal["ready", "draining", "engine_restarting", "engine_stuck"],
-        Meta(
-            description="`draining`: the server is shutting down and accepts no more sessions. The "
-            "others are as in `/healthz`: sessions are accepted, but nothing is recognised at the "
-            "moment."
+        about(
+            "`draining`: the server is shutting down and accepts no more sessions. The others are "
+            "as in `/healthz`: sessions are accepted, but nothing is recognised at the moment."
         ),
     ]
     room: Annotated[
         int | None,
-        Meta(description="How many more sessions the server would accept now; only when `ready`."),
+        about("How many more sessions the server would accept now; only when `ready`."),
     ] = None
     database: Annotated[
         DatabaseState | None,
-        Meta(
-            description="The database of usage. `behind`: it does not answer, and records wait to "
-            "be written; sessions go on. Only when `ready`, and with a database."
+        about(
+            "The database of usage. `behind`: it does not answer, and records wait to be written; "
+            "sessions go on. Only when `ready`, and with a database."
         ),
     ] = None
 
