@@ -107,7 +107,7 @@ async def test_the_synchronous_client() -> None:
         assert await asyncio.to_thread(ask) == TEXT
 
 
-async def test_streaming_tells_text_as_it_is_final() -> None:
+async def test_a_stream_has_text_as_soon_as_it_is_final() -> None:
     async with running_server() as running, client(running) as api:
         deltas, done = [], None
         file = ("said.wav", recording(20))
@@ -173,7 +173,7 @@ async def test_a_bad_field_is_named(options: dict[str, Any], param: str, message
         assert running.engine.requests == []
 
 
-async def test_what_is_no_audio_is_told_so() -> None:
+async def test_what_is_no_audio_is_refused() -> None:
     async with running_server() as running, client(running) as api:
         with pytest.raises(openai.BadRequestError, match="not audio or video") as raised:
             await api.audio.transcriptions.create(file=("a.wav", b"Dear Sir" * 100), model="x")
@@ -209,7 +209,7 @@ async def test_limits_of_a_request() -> None:
 
 
 def _as_pipe(wav: bytes) -> bytes:
-    """With the length in the header that programs write who do not know it."""
+    """With the length in the header that programs write that do not know it."""
     return wav[:4] + b"\xff" * 4 + wav[8:]
 
 
@@ -265,7 +265,7 @@ async def test_a_broken_form(body: bytes, message: str) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
-async def test_a_full_disk_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_full_disk_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     full = lambda: Path("/dev/full").open("w+b")  # noqa: E731, SIM115 - the server closes it
     monkeypatch.setattr("tempfile.TemporaryFile", full)
     async with running_server() as running:
@@ -276,7 +276,9 @@ async def test_a_full_disk_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
             assert "No space left on device" in body["error"]["message"]
 
 
-async def test_no_directory_for_temporary_files_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_directory_for_temporary_files_is_reported(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def fails() -> io.BytesIO:
         raise FileNotFoundError(2, "No usable temporary directory found")
 
@@ -393,22 +395,22 @@ async def test_shutdown_ends_a_stream_with_an_error() -> None:
         await eventually(lambda: len(running.server.transcriptions.slots.files) == 0)
 
 
-async def test_who_does_not_read_a_stream_is_dropped() -> None:
+async def test_a_client_that_does_not_read_a_stream_is_dropped() -> None:
     engine = FakeRecogniser(lambda request: "x" * 20_000, max_batch=1)
     async with running_server(engine, slow_reader_timeout_s=0.2) as running:
-        with socket.socket() as deaf:
-            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            deaf.setblocking(False)
+        with socket.socket() as slow:
+            slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            slow.setblocking(False)
             host, port = running.address.split(":")
             loop = asyncio.get_running_loop()
-            await loop.sock_connect(deaf, (host, int(port)))
+            await loop.sock_connect(slow, (host, int(port)))
             form = aiohttp.FormData({"stream": "true"})
             form.add_field("file", recording(200), filename="a.wav")
             body = form()
             data = await body.as_bytes()
             head = f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(data)}\r\n"
             head += f"Content-Type: {body.content_type}\r\n\r\n"
-            await loop.sock_sendall(deaf, head.encode() + data)
+            await loop.sock_sendall(slow, head.encode() + data)
             (request,) = running.server.transcriptions.files.values()
             assert request._http.transport is not None
             sending = request._http.transport.get_extra_info("socket")

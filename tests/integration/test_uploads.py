@@ -130,7 +130,7 @@ async def test_a_client_that_leaves_amid_broken_packets(monkeypatch: pytest.Monk
 
 
 def _broken_packets(count: int) -> bytes:
-    """A WebM file of so many packets of Opus, each of one byte that says nonsense."""
+    """A WebM file of so many packets of Opus, each of one byte that has no meaning."""
     sound = encoded(tone(0.1, rate=48_000), "webm", "libopus", rate=48_000)
     cluster = sound.index(b"\x1f\x43\xb6\x75")
     unknown_size = b"\x01" + b"\xff" * 7
@@ -327,7 +327,7 @@ async def test_a_model_that_is_no_name_is_refused(model: str) -> None:
         assert "up to 200 printable characters" in body["error"]["message"]
 
 
-async def test_a_system_that_filters_no_system_calls_is_told_once(
+async def test_a_system_that_filters_no_system_calls_is_logged_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     original = decoder_process.COMMAND

@@ -23,7 +23,7 @@ from oyez.server.operations import (
 )
 from oyez.server.realtime import NO_UPGRADE, PATH
 from oyez.server.transcriptions.answers import GET_MODEL, LIST_MODELS, transcribe_operation
-from oyez.server.web.pages import HEALTH, PAGE, PAGE_CONFIG, PAGE_FILE, READINESS, metrics_operation
+from oyez.server.web import pages
 from oyez.settings import MODELS, Settings
 
 REFUSALS = (
@@ -89,29 +89,30 @@ def _refusal_answer(status: int) -> Description:
     return answer
 
 
-def _document(file: str, name: str, summary: str, media_type: str) -> Operation:
-    answer = json_answer(summary, None)
-    if media_type != JSON:
-        is_text = media_type.startswith("text/")
-        answer = text_answer(summary, media_type + ("; charset=utf-8" if is_text else ""))
+def _document(path: str, name: str, summary: str = "Part of the page.") -> Operation:
+    ending = path.partition(".")[2] or "html"
+    is_json = ending == "json"
+    answer = (
+        json_answer(summary, None) if is_json else text_answer(summary, pages.PAGE_TYPES[ending])
+    )
     return Operation(
-        path=f"/docs/{file}".rstrip("/"),
+        path=path,
         name=name,
         summary=summary,
         answers={200: answer, 304: {"description": "It has not changed."}},
-        is_on_page=media_type in ("text/html", JSON),
+        is_on_page=ending in ("html", "json"),
     )
 
 
 DOCUMENTS = (
-    _document("", "reference", "The reference as a page.", "text/html"),
-    _document("openapi.json", "openapi", "The OpenAPI document: the requests.", JSON),
-    _document("asyncapi.json", "asyncapi", "The AsyncAPI document: the messages.", JSON),
-    _document("docs.css", "referenceStyle", "Part of the page.", "text/css"),
-    _document("docs.js", "referenceScript", "Part of the page.", "text/javascript"),
-    _document("theme.css", "themeStyle", "Part of the page.", "text/css"),
-    _document("theme.js", "themeScript", "Part of the page.", "text/javascript"),
-    _document("icon.svg", "icon", "Part of the page.", "image/svg+xml"),
+    _document("/docs", "reference", "The reference as a page."),
+    _document("/docs/openapi.json", "openapi", "The OpenAPI document: the requests."),
+    _document("/docs/asyncapi.json", "asyncapi", "The AsyncAPI document: the messages."),
+    _document("/docs/docs.css", "referenceStyle"),
+    _document("/docs/docs.js", "referenceScript"),
+    _document("/docs/theme.css", "themeStyle"),
+    _document("/docs/theme.js", "themeScript"),
+    _document("/docs/icon.svg", "icon"),
 )
 """What `reference/page.py` serves below `/docs`."""
 
@@ -153,14 +154,14 @@ def _operations(settings: Settings) -> list[Operation]:
     """Every operation that a server with these settings has, in the order of the document."""
     return [
         *upgrade_operations(settings),
-        HEALTH,
-        READINESS,
-        *([metrics_operation(settings)] if settings.metrics else []),
+        pages.HEALTH,
+        pages.READINESS,
+        *([pages.metrics_operation(settings)] if settings.metrics else []),
         transcribe_operation(settings),
         LIST_MODELS,
         GET_MODEL,
         *(DOCUMENTS if settings.docs else ()),
-        *((PAGE, PAGE_CONFIG, PAGE_FILE) if settings.web_page else ()),
+        *((pages.PAGE, pages.PAGE_CONFIG, pages.PAGE_FILE) if settings.web_page else ()),
     ]
 
 

@@ -27,11 +27,8 @@ STATIC = Path(__file__).parent / "static"
 SHARED = files("oyez.web") / "static"
 """The files that this page shares with the page at `/`."""
 FILES = {
-    "docs.css": STATIC,
-    "docs.js": STATIC,
-    "theme.css": SHARED,
-    "theme.js": SHARED,
-    "icon.svg": SHARED,
+    **dict.fromkeys(("docs.css", "docs.js"), STATIC),
+    **dict.fromkeys(("theme.css", "theme.js", "icon.svg"), SHARED),
 }
 """The files that the page loads, and their folders."""
 HEADERS = {

@@ -13,7 +13,6 @@ from typing import Annotated, Literal
 import msgspec
 from aiohttp import web
 
-from oyez.engines.base import LANGUAGES
 from oyez.files.results import Segment, main_language, plain_text, sentences
 from oyez.files.subtitles import srt, vtt
 from oyez.protocol.errors import one_of
@@ -27,16 +26,11 @@ from oyez.server.operations import (
     Operation,
     json_answer,
     json_response,
+    schemas_of,
 )
 from oyez.server.transcriptions import errors
 from oyez.server.transcriptions.errors import Failure
-from oyez.server.transcriptions.form import (
-    FORMATS,
-    GRANULARITIES,
-    MAX_MODEL_CHARS,
-    MAX_PROMPT_CHARS,
-    Parameters,
-)
+from oyez.server.transcriptions.form import FORMATS, Parameters
 from oyez.settings import Settings
 
 LANGUAGE_NAMES = {
@@ -262,53 +256,29 @@ def transcribe_operation(settings: Settings) -> Operation:
 
 def _form(settings: Settings) -> Description:
     size = f"{settings.max_upload_bytes >> 20} MiB and {settings.max_file_audio_s:g} s"
-    granularities = {"type": "string", "enum": sorted(GRANULARITIES)}
-    stream = (
-        "Answer with server-sent events while the file is transcribed. The `response_format` must "
-        "be `json` or `text`."
-    )
-    fields = {
-        "file": _field(f"Audio or video, at most {size}.", format="binary"),
-        "model": _field("Any name, because the server runs one model.", maxLength=MAX_MODEL_CHARS),
-        "language": _field(
-            "Without it, the language of each sentence is detected.", enum=LANGUAGES
-        ),
-        "prompt": _field(
-            "Names and terms that may occur in the audio.", maxLength=MAX_PROMPT_CHARS
-        ),
-        "response_format": {"type": "string", "enum": FORMATS, "default": "json"},
-        "timestamp_granularities[]": _field(
-            "The parts for which `verbose_json` has times; `segment` by default.",
-            type="array",
-            items=granularities,
-        ),
-        "temperature": _field("It has no effect.", type="number", minimum=0, maximum=1),
-        "stream": _field(stream, type="boolean", default=False),
-    }
-    return {"type": "object", "properties": fields, "required": ["file"]}
-
-
-def _field(description: str, type: str = "string", **more: object) -> Description:
-    return {"type": type, **more, "description": description}
+    description = f"Audio or video, at most {size}."
+    file = {"type": "string", "format": "binary", "description": description}
+    fields = schemas_of([Parameters])["Parameters"]["properties"]
+    return {"type": "object", "properties": {"file": file, **fields}, "required": ["file"]}
 
 
 def _transcripts() -> Description:
     """The answer with a transcript, in each of its forms."""
-    said, spent = "It was the best of times.", Usage(seconds=2.9)
-    events = (TextDelta(said), TextDone(said, spent))
+    text, used = "It was the best of times.", Usage(seconds=2.9)
+    events = (TextDelta(text), TextDone(text, used))
     stream = "".join(f"data: {msgspec.json.encode(event).decode()}\n\n" for event in events)
     texts = {
-        "text/plain": f"{said}\n",
-        "application/x-subrip": f"1\n00:00:00,320 --> 00:00:02,480\n{said}\n\n",
-        "text/vtt": f"WEBVTT\n\n00:00:00.320 --> 00:00:02.480\n{said}\n\n",
+        "text/plain": f"{text}\n",
+        "application/x-subrip": f"1\n00:00:00,320 --> 00:00:02,480\n{text}\n\n",
+        "text/vtt": f"WEBVTT\n\n00:00:00.320 --> 00:00:02.480\n{text}\n\n",
         "text/event-stream": stream,
     }
     content: dict[str, Description] = {
         JSON: {
             "schema": {"anyOf": [Transcription, VerboseTranscription]},
-            "example": Transcription(text=said, usage=spent),
+            "example": Transcription(text=text, usage=used),
         },
-        **{kind: {"schema": {"type": "string"}, "example": text} for kind, text in texts.items()},
+        **{kind: {"schema": {"type": "string"}, "example": each} for kind, each in texts.items()},
     }
     content["text/event-stream"]["schema"]["x-events"] = {"anyOf": [TextDelta, TextDone, Failure]}
     return {"description": "The transcript, in the requested form.", "content": content}

@@ -237,7 +237,7 @@ class _File(Observer):
         """Decode and transcribe the file. Raises ApiError for whatever goes wrong, also if the
         recognition of a segment failed: an answer with a hole in it would look complete."""
         seldom, caller = self._all.seldom, self._caller
-        options = Options(parameters.language, caller.limits.languages, parameters.prompt)
+        options = Options(parameters.language or None, caller.limits.languages, parameters.prompt)
         try:
             async with decoded(file, self._all.limits) as media, aclosing(media.blocks()) as blocks:
                 if not media.is_confined:

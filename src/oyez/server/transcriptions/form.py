@@ -9,16 +9,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO, ParamSpec, TypeVar
+from typing import Annotated, Any, BinaryIO, ParamSpec, TypeVar
 
+import msgspec
 from aiohttp import BodyPartReader, MultipartReader, StreamReader, web
 from aiohttp.http import HttpProcessingError
+from msgspec import Meta
 
 from oyez.engines.base import LANGUAGES
 from oyez.files.media import run_blocking
 from oyez.protocol.errors import one_of
+from oyez.protocol.server_events import about
 from oyez.server.transcriptions.errors import (
     MAX_SHOWN_CHARS,
     ApiError,
@@ -27,10 +30,6 @@ from oyez.server.transcriptions.errors import (
     wrong_field,
 )
 
-FIELDS = (
-    "file", "model", "language", "prompt", "response_format", "temperature", "stream",
-    "timestamp_granularities[]", "timestamp_granularities",
-)  # fmt: skip
 IGNORED_FIELDS = (
     "chunking_strategy", "include", "include[]", "known_speaker_names[]",
     "known_speaker_references[]",
@@ -56,10 +55,49 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
+def _one_of(values: Sequence[str], **more: object) -> Meta:
+    return Meta(extra_json_schema={"enum": values, **more})
+
+
+class Parameters(msgspec.Struct, frozen=True):
+    """The fields of a form besides the file, checked; in their order in an error."""
+
+    model: Annotated[
+        str,
+        Meta(max_length=MAX_MODEL_CHARS),
+        about("Any name, because the server runs one model."),
+    ]
+    language: Annotated[
+        str, _one_of(LANGUAGES), about("Without it, the language of each sentence is detected.")
+    ]
+    prompt: Annotated[
+        str,
+        Meta(max_length=MAX_PROMPT_CHARS),
+        about("Names and terms that may occur in the audio."),
+    ]
+    response_format: Annotated[str, _one_of(FORMATS, default="json")]
+    temperature: Annotated[float, Meta(ge=0, le=1), about("It has no effect.")]
+    stream: Annotated[
+        bool,
+        Meta(extra_json_schema={"default": False}),
+        about(
+            "Answer with server-sent events while the file is transcribed. The `response_format` "
+            "must be `json` or `text`."
+        ),
+    ]
+    granularities: Annotated[
+        tuple[Annotated[str, _one_of(GRANULARITIES)], ...],
+        about("The parts for which `verbose_json` has times; `segment` by default."),
+    ] = msgspec.field(name="timestamp_granularities[]")
+
+
+FIELDS = ("file", *Parameters.__struct_encode_fields__, "timestamp_granularities")
+
+
 @dataclass(slots=True)
 class Form:
     file: BinaryIO
-    """The uploaded file at its beginning. The caller of `read_form` closes it."""
+    """The file at its beginning. The caller of `read_form` closes it."""
     values: dict[str, list[str]] = field(default_factory=dict)
     """The values of each field in FIELDS that was sent, in order."""
 
@@ -67,24 +105,6 @@ class Form:
         """Return the field's last value; None if the field is absent or empty."""
         found = self.values.get(name, [])
         return (found[-1] or None) if found else None
-
-
-@dataclass(frozen=True, slots=True)
-class Parameters:
-    """The fields of a form besides the file, checked."""
-
-    model: str
-    """Any name: the server runs one model."""
-    language: str | None
-    """Code of the language of the audio; None: it is recognised."""
-    prompt: str
-    """Names and terms that may occur."""
-    response_format: str
-    """One of FORMATS."""
-    granularities: tuple[str, ...]
-    """What `verbose_json` gives times for: some of GRANULARITIES."""
-    stream: bool
-    """Whether the answer is a stream of events."""
 
 
 async def read_form(
@@ -259,14 +279,14 @@ def check_parameters(form: Form, languages: tuple[str, ...] = ()) -> Parameters:
     prompt = form.last("prompt") or ""
     if len(prompt) > MAX_PROMPT_CHARS:
         raise wrong_field("prompt", f"prompt is longer than {MAX_PROMPT_CHARS} characters.")
-    temperature = form.last("temperature")
+    temperature = form.last("temperature") or "0"
     if not _is_temperature(temperature):
         raise invalid_value("temperature", temperature, "0 to 1 (without effect)")
     # The name goes into usage, which people read in terminals and spreadsheets.
     model = form.last("model") or ""
     if len(model) > MAX_MODEL_CHARS or not model.isprintable():
         raise invalid_value("model", model, f"up to {MAX_MODEL_CHARS} printable characters")
-    language = form.last("language")
+    language = form.last("language") or ""
     if language and language.lower() not in (languages or LANGUAGES):
         raise invalid_value("language", language, one_of(languages or LANGUAGES))
     name = "timestamp_granularities"
@@ -278,16 +298,17 @@ def check_parameters(form: Form, languages: tuple[str, ...] = ()) -> Parameters:
         raise wrong_field(name, f"{name} goes with response_format 'verbose_json' only.")
     return Parameters(
         model=model,
-        language=language.lower() if language else None,
+        language=language.lower(),
         prompt=prompt,
         response_format=response_format,
+        temperature=float(temperature),
         granularities=tuple(granularities) or ("segment",),
         stream=stream in ("true", "1"),
     )
 
 
-def _is_temperature(value: str | None) -> bool:
+def _is_temperature(value: str) -> bool:
     try:
-        return value is None or 0 <= float(value) <= 1
+        return 0 <= float(value) <= 1
     except ValueError:
         return False
