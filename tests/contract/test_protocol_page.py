@@ -69,7 +69,8 @@ def _inner(cls: Any) -> Iterator[Any]:
         if isinstance(info, msgspec.inspect.StructType):
             yield info.cls
             waiting += [field.type for field in info.fields]
-        waiting += [*getattr(info, "types", ()), *filter(None, [getattr(info, "item_type", None)])]
+        inner = [getattr(info, "item_type", None), getattr(info, "type", None)]
+        waiting += [*getattr(info, "types", ()), *filter(None, inner)]
 
 
 def test_every_error_code_is_in_the_table_and_no_other() -> None:
