@@ -86,9 +86,8 @@ class Transcriptions:
             max_file_bytes=settings.max_upload_bytes,
             callers=access.callers,
         )
-        self.limits = DecoderLimits(
-            cpu_s=round(60 + settings.max_file_audio_s / 10), environment=library_paths()
-        )
+        cpu_s = round(60 + settings.max_file_audio_s / 10)
+        self.limits = DecoderLimits(cpu_s=cpu_s, environment=library_paths())
         self.files: dict[asyncio.Task[web.StreamResponse], _File] = {}
         """The files that are served, by the task that does it."""
         self._admission = admission
@@ -126,6 +125,7 @@ class Transcriptions:
         file = _File(self, http, caller)
         serving = asyncio.create_task(file.serve())
         self.files[serving] = file
+        serving.add_done_callback(self.files.pop)
         is_gone = False
         try:
             while not (serving.done() or is_gone):
@@ -134,7 +134,6 @@ class Transcriptions:
         finally:
             _cancel(serving)
             (ended,) = await asyncio.gather(serving, return_exceptions=True)
-            del self.files[serving]
         if not isinstance(ended, BaseException):
             return ended
         if is_gone:
@@ -150,17 +149,14 @@ class Transcriptions:
     async def drain(self, timeout_s: float) -> None:
         """Finish the files that are being transcribed, for at most `timeout_s`. The others are
         answered 503. Returns ABORT_S later at the latest, whatever a file does."""
-        for task, file in self.files.items():
-            if not file.is_working:
-                _cancel(task)
+        for finish_working, wait_s in ((True, timeout_s), (False, ABORT_S)):
+            for task, file in self.files.items():
+                if not (finish_working and file.is_working):
+                    _cancel(task)
+            if self.files:
+                await asyncio.wait(self.files, timeout=wait_s)
         if self.files:
-            await asyncio.wait(self.files, timeout=timeout_s)
-        if self.files:
-            for task in self.files:
-                _cancel(task)
-            _, left = await asyncio.wait(self.files, timeout=ABORT_S)
-            if left:
-                log.warning("%d files did not end in time: they are left", len(left))
+            log.warning("%d files did not end in time: they are left", len(self.files))
 
     def _identify(self, http: web.Request) -> Caller:
         caller = self.access.authenticate(http)
@@ -173,7 +169,7 @@ class _File(Observer):
     """One file, from its first byte to its answer."""
 
     def __init__(self, endpoint: Transcriptions, http: web.Request, caller: Caller) -> None:
-        self._all = endpoint
+        self._endpoint = endpoint
         self._http = http
         self._caller = caller
         self._figures = Figures()
@@ -184,7 +180,7 @@ class _File(Observer):
 
     async def serve(self) -> web.StreamResponse:
         """Read, transcribe and answer the file. Raises ApiError for whatever is wrong with it."""
-        settings, slots = self._all.settings, self._all.slots
+        settings, slots = self._endpoint.settings, self._endpoint.slots
         with slots.upload(self._caller) as upload:
             grow = partial(slots.grow, upload)
             form = await read_form(self._http, settings.max_upload_bytes, grow)
@@ -198,12 +194,12 @@ class _File(Observer):
     @contextmanager
     def _recorded(self, model: str) -> Iterator[None]:
         """Record usage, metrics and a log line of what the context does."""
-        access, figures, file_id = self._all.access, self._figures, self._all.new_id("file")
+        file_id = self._endpoint.new_id("file")
         self._usage = UsageRecorder(
-            access.ledger,
-            access.quotas,
+            self._endpoint.access.ledger,
+            self._endpoint.access.quotas,
             self._caller,
-            figures,
+            self._figures,
             session_id=file_id,
             endpoint="transcriptions",
             model=model,
@@ -221,8 +217,8 @@ class _File(Observer):
             raise
         finally:
             self._usage.end(status, outcome)
-            self._all.metrics.transcriptions.labels(OUTCOMES.get(status, "failed")).inc()
-            fields = {**figures.fields(), "status": status, "outcome": outcome}
+            self._endpoint.metrics.transcriptions.labels(OUTCOMES.get(status, "failed")).inc()
+            fields = {**self._figures.fields(), "status": status, "outcome": outcome}
             SessionLog(log, file_id).info("transcription ended", extra={"fields": fields})
 
     async def _answer(self, parameters: Parameters, file: BinaryIO) -> web.StreamResponse:
@@ -236,15 +232,20 @@ class _File(Observer):
     async def _segments(self, parameters: Parameters, file: BinaryIO) -> AsyncGenerator[Segment]:
         """Decode and transcribe the file. Raises ApiError for whatever goes wrong, also if the
         recognition of a segment failed: an answer with a hole in it would look complete."""
-        seldom, caller = self._all.seldom, self._caller
+        seldom, caller = self._endpoint.seldom, self._caller
         options = Options(parameters.language or None, caller.limits.languages, parameters.prompt)
         try:
-            async with decoded(file, self._all.limits) as media, aclosing(media.blocks()) as blocks:
+            async with (
+                decoded(file, self._endpoint.limits) as media,
+                aclosing(media.blocks()) as blocks,
+            ):
                 if not media.is_confined:
                     seldom.warning(NOT_CONFINED)
                 # A file that announces too much audio is refused before any of it is decoded.
                 self._check_length(media.duration_s or 0.0)
-                results = self._all.transcriber.transcribe(blocks, options, self, caller.key_id)
+                results = self._endpoint.transcriber.transcribe(
+                    blocks, options, self, caller.key_id
+                )
                 async with aclosing(results):
                     async for result in results:
                         if isinstance(result, Segment):
@@ -266,13 +267,13 @@ class _File(Observer):
 
     def heard(self, samples: int) -> None:
         """Check before each block of audio that the caller may go on, and count the block."""
-        access, audio_s = self._all.access, samples / SAMPLE_RATE
+        access, audio_s = self._endpoint.access, samples / SAMPLE_RATE
         if refusal := access.callers.check(self._caller) or access.quotas.check(self._caller):
             raise ApiError.from_refusal(refusal)
         self._check_length(self._figures.audio_s + audio_s)
         self._usage.add_audio(audio_s)
         self._figures.audio_samples += samples
-        self._all.metrics.tally.audio_samples += samples
+        self._endpoint.metrics.tally.audio_samples += samples
 
     def completed(self, item: Completed) -> None:
         """Count a turn."""
@@ -281,10 +282,10 @@ class _File(Observer):
         self._figures.empty += item.failure is None and not item.transcript
         self._figures.failed += item.failure is not None
         self._figures.completed(item)
-        self._all.metrics.speech_seconds.labels(item.language).inc(item.speech_s)
+        self._endpoint.metrics.speech_seconds.labels(item.language).inc(item.speech_s)
 
     def _check_length(self, audio_s: float) -> None:
-        max_s = self._all.settings.max_file_audio_s
+        max_s = self._endpoint.settings.max_file_audio_s
         if audio_s > max_s:
             longest = f"{max_s:g} s, the most this server takes"
             message = f"The audio is longer than {longest}: send parts of it."
@@ -303,7 +304,7 @@ class _File(Observer):
     async def send(self, event: msgspec.Struct) -> None:
         """Send one event. Raises ConnectionError if the client is gone or does not read."""
         try:
-            async with asyncio.timeout(self._all.settings.slow_reader_timeout_s):
+            async with asyncio.timeout(self._endpoint.settings.slow_reader_timeout_s):
                 if not self.stream.prepared:
                     await self.stream.prepare(self._http)
                 await self.stream.write(b"data: " + msgspec.json.encode(event) + b"\n\n")
