@@ -149,7 +149,8 @@ async def _form(data: bytes) -> None:
     request = make_mocked_request("POST", "/", headers, payload=payload)
     try:
         async with asyncio.timeout(5):
-            (await read_form(request, MAX_UPLOAD_BYTES, lambda size_bytes: None)).file.close()
+            file, _ = await read_form(request, MAX_UPLOAD_BYTES, lambda size_bytes: None)
+            file.close()
     except (ApiError, web.HTTPException):
         pass
 

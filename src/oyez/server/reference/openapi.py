@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -57,19 +58,19 @@ def upgrade_operations(settings: Settings) -> tuple[Operation, Operation]:
         "schema": {"type": "string", "examples": list(settings.models)},
     }
     statuses = sorted({refusal.status for refusal in REFUSALS})
-    common: dict[str, Any] = {
-        "summary": "Open a session: a WebSocket upgrade.",
-        "answers": {
+    upgrade = Operation(
+        path=PATH,
+        name="openSession",
+        summary="Open a session: a WebSocket upgrade.",
+        answers={
             101: {"description": "The socket is open; see `/docs/asyncapi.json`."},
             **{status: _refusal_answer(status) for status in statuses},
         },
-        "parameters": (model,),
-        "security": API_KEY,
-    }
-    return (
-        Operation(path=PATH, name="openSession", **common),
-        Operation(path=f"{PATH}/", name="openSessionWithSlash", is_on_page=False, **common),
+        parameters=(model,),
+        security=API_KEY,
     )
+    other = replace(upgrade, path=f"{PATH}/", name="openSessionWithSlash", is_on_page=False)
+    return upgrade, other
 
 
 def _refusal_answer(status: int) -> Description:

@@ -79,13 +79,7 @@ class Transcriptions:
         self.transcriber = transcriber
         self.new_id = new_id
         self.seldom = RateLimitedLogger(log)
-        self.slots = UploadSlots(
-            settings.max_transcriptions,
-            settings.max_waiting_transcriptions,
-            max_disk_bytes=settings.upload_disk_bytes or 10 * settings.max_upload_bytes,
-            max_file_bytes=settings.max_upload_bytes,
-            callers=access.callers,
-        )
+        self.slots = UploadSlots(settings, access.callers)
         cpu_s = round(60 + settings.max_file_audio_s / 10)
         self.limits = DecoderLimits(cpu_s=cpu_s, environment=library_paths())
         self.files: dict[asyncio.Task[web.StreamResponse], _File] = {}
@@ -183,13 +177,13 @@ class _File(Observer):
         settings, slots = self._endpoint.settings, self._endpoint.slots
         with slots.upload(self._caller) as upload:
             grow = partial(slots.grow, upload)
-            form = await read_form(self._http, settings.max_upload_bytes, grow)
-            with form.file:
-                parameters = check_parameters(form, self._caller.limits.languages)
+            file, values = await read_form(self._http, settings.max_upload_bytes, grow)
+            with file:
+                parameters = check_parameters(values, self._caller.limits.languages)
                 async with slots.work(upload):
                     self.is_working = True
                     with self._recorded(parameters.model):
-                        return await self._answer(parameters, form.file)
+                        return await self._answer(parameters, file)
 
     @contextmanager
     def _recorded(self, model: str) -> Iterator[None]:

@@ -52,11 +52,8 @@ class ApiError(Exception):
         headers: dict[str, str] | None = None,
         reason: str | None = None,
     ) -> None:
-        """Take the HTTP status, which decides the error type, and the fields of the answer.
-
-        headers: of the answer. reason: why the caller was refused, for metrics: one of
-        `refusals.REASONS`.
-        """
+        """Take the HTTP status, which decides the error type, and the fields and headers of the
+        answer. reason: why the caller was refused, for metrics: one of `refusals.REASONS`."""
         super().__init__(message)
         self.status, self.headers, self.reason = status, headers, reason
         kind = "rate_limit_error" if status == 429 else "invalid_request_error"

@@ -9,8 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import tempfile
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Annotated, Any, BinaryIO, ParamSpec, TypeVar
 
 import msgspec
@@ -91,26 +90,15 @@ class Parameters(msgspec.Struct, frozen=True):
     ] = msgspec.field(name="timestamp_granularities[]")
 
 
+Values = Mapping[str, list[str]]
+"""The values of each field that was sent, in order."""
 FIELDS = ("file", *Parameters.__struct_encode_fields__, "timestamp_granularities")
-
-
-@dataclass(slots=True)
-class Form:
-    file: BinaryIO
-    """The file at its beginning. The caller of `read_form` closes it."""
-    values: dict[str, list[str]] = field(default_factory=dict)
-    """The values of each field in FIELDS that was sent, in order."""
-
-    def last(self, name: str) -> str | None:
-        """Return the field's last value; None if the field is absent or empty."""
-        found = self.values.get(name, [])
-        return (found[-1] or None) if found else None
 
 
 async def read_form(
     request: web.Request, max_upload_bytes: int, grow: Callable[[int], None]
-) -> Form:
-    """Read a request's form, its file to disk.
+) -> tuple[BinaryIO, Values]:
+    """Read a request's form: return its file at its beginning, to be closed, and its other fields.
 
     Args:
         request: The request, whose body has not been read.
@@ -131,7 +119,7 @@ async def read_form(
         raise ApiError(400, message, code="invalid_content_type")
     file: BinaryIO = await _on_disk(tempfile.TemporaryFile)
     try:
-        return await _FormReader(file, max_upload_bytes, grow).read(request)
+        return file, await _FormReader(file, max_upload_bytes, grow).read(request)
     except BaseException:
         with contextlib.suppress(OSError):  # closing tries to write once more, and may fail
             file.close()
@@ -169,14 +157,15 @@ class _PacedLines:
 
 class _FormReader:
     def __init__(self, file: BinaryIO, max_upload_bytes: int, grow: Callable[[int], None]) -> None:
-        self._form = Form(file)
+        self._file = file
         self._max_upload_bytes = max_upload_bytes
         self._grow = grow
         self._has_file = False
+        self._values: dict[str, list[str]] = {}
         self._received_bytes, self._waited_s = 0, 0.0
         """How much of the current MIN_RATE_BYTES has come, and the time spent waiting for it."""
 
-    async def read(self, request: web.Request) -> Form:
+    async def read(self, request: web.Request) -> Values:
         try:
             await self._read_parts(request)
         except TimeoutError:
@@ -193,8 +182,8 @@ class _FormReader:
         if not self._has_file:
             message = "The form has no file: send one in the field 'file'."
             raise ApiError(400, message, param="file", code="missing_required_parameter")
-        await run_blocking(self._form.file.seek, 0)
-        return self._form
+        await run_blocking(self._file.seek, 0)
+        return self._values
 
     async def _read_parts(self, request: web.Request) -> None:
         reader = MultipartReader(
@@ -219,7 +208,7 @@ class _FormReader:
         elif name in IGNORED_FIELDS:
             await self._read_text(part, name)
         elif name in FIELDS and name != "file":
-            self._form.values.setdefault(name, []).append(await self._read_text(part, name))
+            self._values.setdefault(name, []).append(await self._read_text(part, name))
         else:
             shown = name[:MAX_SHOWN_CHARS]
             message = f"Unknown or repeated field {shown!r}; there are: {', '.join(FIELDS)}."
@@ -235,8 +224,8 @@ class _FormReader:
             await _on_disk(self._write, chunk)
 
     def _write(self, chunk: bytes) -> None:
-        self._form.file.write(chunk)
-        self._form.file.flush()  # else a full disk would be noticed only by a later call
+        self._file.write(chunk)
+        self._file.flush()  # else a full disk would be noticed only by a later call
 
     async def _read_text(self, part: BodyPartReader, name: str) -> str:
         text = b""
@@ -264,33 +253,34 @@ class _FormReader:
         return result
 
 
-def check_parameters(form: Form, languages: tuple[str, ...] = ()) -> Parameters:
+def check_parameters(values: Values, languages: tuple[str, ...] = ()) -> Parameters:
     """Check the fields of a form. languages: the only ones that the caller may ask for; empty: all.
     Raises ApiError that names the field and its values."""
-    response_format = form.last("response_format") or "json"
+    last = {name: given[-1] for name, given in values.items()}
+    response_format = last.get("response_format") or "json"
     if response_format not in FORMATS:
         raise invalid_value("response_format", response_format, one_of(FORMATS))
-    stream = (form.last("stream") or "false").lower()
+    stream = (last.get("stream") or "false").lower()
     if stream not in ("true", "false", "1", "0"):
         raise invalid_value("stream", stream, "'true', 'false'")
     if stream in ("true", "1") and response_format not in STREAMED_FORMATS:
         message = f"stream=true goes with response_format {one_of(STREAMED_FORMATS)} only."
         raise wrong_field("response_format", message)
-    prompt = form.last("prompt") or ""
+    prompt = last.get("prompt") or ""
     if len(prompt) > MAX_PROMPT_CHARS:
         raise wrong_field("prompt", f"prompt is longer than {MAX_PROMPT_CHARS} characters.")
-    temperature = form.last("temperature") or "0"
+    temperature = last.get("temperature") or "0"
     if not _is_temperature(temperature):
         raise invalid_value("temperature", temperature, "0 to 1 (without effect)")
     # The name goes into usage, which people read in terminals and spreadsheets.
-    model = form.last("model") or ""
+    model = last.get("model") or ""
     if len(model) > MAX_MODEL_CHARS or not model.isprintable():
         raise invalid_value("model", model, f"up to {MAX_MODEL_CHARS} printable characters")
-    language = form.last("language") or ""
+    language = last.get("language") or ""
     if language and language.lower() not in (languages or LANGUAGES):
         raise invalid_value("language", language, one_of(languages or LANGUAGES))
     name = "timestamp_granularities"
-    granularities = [*form.values.get(name + "[]", []), *form.values.get(name, [])]
+    granularities = [*values.get(name + "[]", []), *values.get(name, [])]
     for value in granularities:
         if value not in GRANULARITIES:
             raise invalid_value(name, value, one_of(GRANULARITIES))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from oyez.server.access.callers import Caller, Callers
 from oyez.server.access.refusals import too_many_sessions
 from oyez.server.transcriptions.errors import ApiError, no_room, too_many_files
+from oyez.settings import Settings
 
 MAX_UPLOADS = 64
 """The most files that are sent at a time. Each needs a descriptor besides its connection's."""
@@ -23,7 +24,7 @@ class Upload:
 
     key_id: str | None
     max_key_bytes: int
-    """The most that all files of its key may take."""
+    """The most that all files of its key may take; always enough for one file."""
     size_bytes: int = 0
     """How much of it is on disk."""
     is_complete: bool = False
@@ -34,28 +35,15 @@ class UploadSlots:
     """All files that there are. Where there are several keys, each may have half of what there is.
     Use it on the event loop only."""
 
-    def __init__(
-        self,
-        max_working: int,
-        max_waiting: int,
-        max_disk_bytes: int,
-        max_file_bytes: int,
-        callers: Callers,
-    ) -> None:
-        """Begin without files.
-
-        Args:
-            max_working: The most files that are transcribed at a time.
-            max_waiting: The most complete files that wait to be transcribed.
-            max_disk_bytes: The most bytes of all files together, those at work included.
-            max_file_bytes: The most bytes of one file; a key may always have one such file.
-            callers: Shows whether there are several keys.
-        """
-        self._max_working, self._max_waiting = max_working, max_waiting
-        self._max_uploads = max(MAX_UPLOADS, max_working + max_waiting)
-        self._max_disk_bytes, self._max_file_bytes = max_disk_bytes, max_file_bytes
+    def __init__(self, settings: Settings, callers: Callers) -> None:
+        """Begin without files. callers: shows whether there are several keys."""
+        self._max_working = settings.max_transcriptions
+        self._max_waiting = settings.max_waiting_transcriptions
+        self._max_uploads = max(MAX_UPLOADS, self._max_working + self._max_waiting)
+        self._max_file_bytes = settings.max_upload_bytes
+        self._max_disk_bytes = settings.upload_disk_bytes or 10 * settings.max_upload_bytes
         self._callers = callers
-        self._working = asyncio.Semaphore(max_working)
+        self._working = asyncio.Semaphore(self._max_working)
         self.files: set[Upload] = set()
 
     @contextmanager
