@@ -144,7 +144,7 @@ def asyncapi(
         "servers": {
             "this": {**address, "protocol": "wss" if is_secure else "ws", "security": security}
         },
-        "channels": {CHANNEL.rpartition("/")[2]: _channel(settings, [*client, *server])},
+        "channels": {"realtime": _channel(settings, [*client, *server])},
         "operations": {
             **{f"receive.{name}": _operation("receive", name) for name in client},
             **{f"send.{name}": _operation("send", name) for name in server},
@@ -213,7 +213,7 @@ def _operation(action: str, name: str) -> dict[str, Any]:
     clients send."""
     channel = {"channel": {"$ref": CHANNEL}}
     operation: dict[str, Any] = {"action": action, **channel, "messages": _in_channel(name)}
-    if action == "receive" and name in REPLIES:
+    if name in REPLIES:
         operation["reply"] = {**channel, "messages": _in_channel(*REPLIES[name])}
     return operation
 

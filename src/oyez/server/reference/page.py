@@ -64,7 +64,7 @@ def reference_files(settings: Settings) -> Mapping[str, StaticFile]:
         **{f"/docs/{name}": (folder / name).read_bytes() for name, folder in FILES.items()},
     }
     return {
-        each.path: StaticFile.of(made[each.path], next(iter(each.answers[200]["content"])), HEADERS)
+        each.path: StaticFile(made[each.path], next(iter(each.answers[200]["content"])), HEADERS)
         for each in DOCUMENTS
     }
 

@@ -10,7 +10,6 @@ import gzip
 import hashlib
 import hmac
 from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib.resources import files
 from typing import Annotated, Literal
 
@@ -220,7 +219,7 @@ def page_routes() -> list[web.RouteDef]:
     This reads the files from the disk: call it before the server listens.
     """
     served = {
-        name: StaticFile.of(body, PAGE_TYPES[name.rpartition(".")[2]], PAGE_HEADERS)
+        name: StaticFile(body, PAGE_TYPES[name.rpartition(".")[2]], PAGE_HEADERS)
         for name, body in read_page_files().items()
     }
     config = {"version": __version__, "model": MODELS[0], "languages": list(LANGUAGES)}
@@ -246,42 +245,36 @@ def _is_bearer(authorization: str, key: str) -> bool:
     return scheme.lower() == "bearer" and is_same
 
 
-@dataclass(frozen=True, slots=True)
 class StaticFile:
     """A file that is the same for every client, with everything that an answer needs, so that a
     request computes nothing."""
 
-    body: bytes
-    gzipped: bytes | None
-    """The compressed body; None if compression saves less than a fifth."""
-    etag: str
-    headers: Mapping[str, str]
-
-    @classmethod
-    def of(cls, body: bytes, media_type: str, headers: Mapping[str, str]) -> StaticFile:
+    def __init__(self, body: bytes, media_type: str, headers: Mapping[str, str]) -> None:
         """Prepare a file. `headers` are sent with it besides those for caches."""
         gzipped = gzip.compress(body, mtime=0)
-        etag = hashlib.sha256(body).hexdigest()[:32]
-        headers = {
+        self.body = body
+        self._gzipped = gzipped if len(gzipped) < len(body) * 0.8 else None
+        self._etag = hashlib.sha256(body).hexdigest()[:32]
+        self._headers = {
             **headers,
             hdrs.CONTENT_TYPE: media_type,
             # Browsers keep the file but ask each time whether it has changed: after an upgrade of
             # the server no page mixes files of two versions.
             hdrs.CACHE_CONTROL: "no-cache",
-            hdrs.ETAG: f'W/"{etag}"',  # weak: the same file, compressed or not
+            hdrs.ETAG: f'W/"{self._etag}"',  # weak: the same file, compressed or not
             hdrs.VARY: hdrs.ACCEPT_ENCODING,
         }
-        return cls(body, gzipped if len(gzipped) < len(body) * 0.8 else None, etag, headers)
 
     def answer(self, request: web.Request) -> web.Response:
         """Return the file, or 304 to a client that has it already."""
-        if any(known.value in (self.etag, "*") for known in request.if_none_match or ()):
-            headers = {name: self.headers[name] for name in self.headers if name != "Content-Type"}
+        if any(known.value in (self._etag, "*") for known in request.if_none_match or ()):
+            headers = self._headers.copy()
+            del headers[hdrs.CONTENT_TYPE]
             return web.Response(status=304, headers=headers)
-        if self.gzipped is not None and "gzip" in request.headers.get(hdrs.ACCEPT_ENCODING, ""):
-            compressed = {**self.headers, hdrs.CONTENT_ENCODING: "gzip"}
-            return web.Response(body=self.gzipped, headers=compressed)
-        return web.Response(body=self.body, headers=self.headers)
+        if self._gzipped is not None and "gzip" in request.headers.get(hdrs.ACCEPT_ENCODING, ""):
+            compressed = {**self._headers, hdrs.CONTENT_ENCODING: "gzip"}
+            return web.Response(body=self._gzipped, headers=compressed)
+        return web.Response(body=self.body, headers=self._headers)
 
 
 def read_page_files() -> dict[str, bytes]:
