@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import msgspec
@@ -46,24 +45,23 @@ API_KEY: tuple[dict[str, list[str]], ...] = ({}, *BEARER_KEY, {"apiKey": []})
 """The operation takes an API key in either header, or none where the server needs none."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Operation:
-    """One method of one path, as OpenAPI describes it."""
+class Operation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One method of one path. In JSON it is as OpenAPI describes it, with path and method added."""
 
     path: str
     """The path as aiohttp's router reads it, with `{name}` for a part that varies."""
-    name: str
-    """A name that no other operation has: the `operationId`."""
-    summary: str
-    answers: Mapping[int, Description]
-    """The possible answers by HTTP status."""
     method: Literal["get", "post"] = "get"
+    name: str = msgspec.field(name="operationId")
+    """A name that no other operation has."""
+    summary: str
     description: str = ""
     parameters: tuple[Description, ...] = ()
-    request_body: Description | None = None
+    request_body: Description | None = msgspec.field(name="requestBody", default=None)
+    answers: Mapping[int, Description] = msgspec.field(name="responses")
+    """The possible answers by HTTP status."""
     security: tuple[dict[str, list[str]], ...] = ()
     """The security schemes of which a request needs one; empty if it needs none."""
-    is_on_page: bool = True
+    is_on_page: bool = msgspec.field(name="x-page", default=True)
     """Whether the page at `/docs` shows this operation."""
 
     def route(self, handler: Handler) -> web.RouteDef:

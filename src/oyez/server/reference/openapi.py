@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -69,7 +68,9 @@ def upgrade_operations(settings: Settings) -> tuple[Operation, Operation]:
         parameters=(model,),
         security=API_KEY,
     )
-    other = replace(upgrade, path=f"{PATH}/", name="openSessionWithSlash", is_on_page=False)
+    other = msgspec.structs.replace(
+        upgrade, path=f"{PATH}/", name="openSessionWithSlash", is_on_page=False
+    )
     return upgrade, other
 
 
@@ -131,8 +132,9 @@ def openapi(settings: Settings) -> dict[str, Any]:
 
     paths: dict[str, Any] = {}
     for operation in _operations(settings):
-        paths.setdefault(operation.path, {})[operation.method] = _as_openapi(operation)
-    paths = msgspec.json.decode(msgspec.json.encode(paths, enc_hook=refer))
+        described = msgspec.json.decode(msgspec.json.encode(operation, enc_hook=refer))
+        methods = paths.setdefault(described.pop("path"), {})
+        methods[described.pop("method", "get")] = described
     return {
         "openapi": "3.1.0",
         "info": {
@@ -164,20 +166,3 @@ def _operations(settings: Settings) -> list[Operation]:
         *(DOCUMENTS if settings.docs else ()),
         *((pages.PAGE, pages.PAGE_CONFIG, pages.PAGE_FILE) if settings.web_page else ()),
     ]
-
-
-def _as_openapi(operation: Operation) -> Description:
-    """The operation as an OpenAPI document has it, with types in the place of references."""
-    optional = {
-        "description": operation.description,
-        "parameters": operation.parameters,
-        "requestBody": operation.request_body,
-    }
-    return {
-        "operationId": operation.name,
-        "summary": operation.summary,
-        "responses": operation.answers,
-        "security": operation.security,
-        **{key: value for key, value in optional.items() if value},
-        **({} if operation.is_on_page else {"x-page": False}),
-    }
