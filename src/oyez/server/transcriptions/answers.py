@@ -87,7 +87,7 @@ class ModelList(msgspec.Struct, frozen=True, kw_only=True):
     data: list[Model]
 
 
-class Usage(msgspec.Struct, frozen=True, kw_only=True):
+class Usage(msgspec.Struct, frozen=True):
     seconds: Annotated[float, about("Length of the audio, silence included.")]
     type: Literal["duration"] = "duration"
 
@@ -157,8 +157,8 @@ class TextDone(msgspec.Struct, frozen=True, tag_field="type", tag="transcript.te
     usage: Usage
 
 
-def answer(parameters: Parameters, segments: Sequence[Segment], audio_s: float) -> web.Response:
-    """Return the whole answer in the format that was asked for. audio_s: length of the audio."""
+def answer(parameters: Parameters, segments: Sequence[Segment], usage: Usage) -> web.Response:
+    """Return the whole answer in the format that was asked for."""
     match parameters.response_format:
         case "text":
             text, media_type = plain_text(segments) + "\n", "text/plain"
@@ -167,19 +167,14 @@ def answer(parameters: Parameters, segments: Sequence[Segment], audio_s: float) 
         case "vtt":
             text, media_type = "".join(vtt(segments)), "text/vtt"
         case "verbose_json":
-            return json_response(_verbose(parameters.granularities, segments, audio_s))
+            return json_response(_verbose(parameters.granularities, segments, usage))
         case _:
-            return json_response(Transcription(text=plain_text(segments), usage=usage(audio_s)))
+            return json_response(Transcription(text=plain_text(segments), usage=usage))
     return web.Response(text=text, content_type=media_type, charset="utf-8")
 
 
-def usage(audio_s: float) -> Usage:
-    """Return the usage of this many seconds of audio."""
-    return Usage(seconds=round(audio_s, 3))
-
-
 def _verbose(
-    granularities: Sequence[str], segments: Sequence[Segment], audio_s: float
+    granularities: Sequence[str], segments: Sequence[Segment], usage: Usage
 ) -> VerboseTranscription:
     language = main_language(segments)
     words = [
@@ -191,9 +186,9 @@ def _verbose(
     return VerboseTranscription(
         task="transcribe",
         language=LANGUAGE_NAMES[language] if language else None,
-        duration=round(audio_s, 3),
+        duration=usage.seconds,
         text=plain_text(segments),
-        usage=usage(audio_s),
+        usage=usage,
         words=words if "word" in granularities else None,
         segments=[*map(_segment, range(len(parts)), parts)] if "segment" in granularities else None,
     )
@@ -264,7 +259,7 @@ def _form(settings: Settings) -> Description:
 
 def _transcripts() -> Description:
     """The answer with a transcript, in each of its forms."""
-    text, used = "It was the best of times.", Usage(seconds=2.9)
+    text, used = "It was the best of times.", Usage(2.9)
     events = (TextDelta(text), TextDone(text, used))
     stream = "".join(f"data: {msgspec.json.encode(event).decode()}\n\n" for event in events)
     texts = {

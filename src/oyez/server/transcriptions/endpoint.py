@@ -32,7 +32,7 @@ from oyez.server.operations import json_response
 from oyez.server.session.figures import Figures
 from oyez.server.session.usage_recorder import UsageRecorder
 from oyez.server.transcriptions import answers
-from oyez.server.transcriptions.answers import Model, ModelList, TextDelta, TextDone
+from oyez.server.transcriptions.answers import Model, ModelList, TextDelta, TextDone, Usage
 from oyez.server.transcriptions.errors import CLIENT_GONE, ApiError
 from oyez.server.transcriptions.form import Parameters, check_parameters, read_form
 from oyez.server.transcriptions.upload_slots import UploadSlots
@@ -221,7 +221,8 @@ class _File(Observer):
                 return await self._stream(segments)
             found = [segment async for segment in segments]
             # Subtitles of hours take milliseconds, which would hold up the event loop.
-            return await asyncio.to_thread(answers.answer, parameters, found, self._figures.audio_s)
+            usage = Usage(round(self._figures.audio_s, 3))
+            return await asyncio.to_thread(answers.answer, parameters, found, usage)
 
     async def _segments(self, parameters: Parameters, file: BinaryIO) -> AsyncGenerator[Segment]:
         """Decode and transcribe the file. Raises ApiError for whatever goes wrong, also if the
@@ -291,7 +292,7 @@ class _File(Observer):
         async for segment in segments:
             before, text = text, join_text(text, segment.text)
             await self.send(TextDelta(text[len(before) :]))
-        await self.send(TextDone(text, answers.usage(self._figures.audio_s)))
+        await self.send(TextDone(text, Usage(round(self._figures.audio_s, 3))))
         await self.stream.write_eof()
         return self.stream
 
