@@ -239,7 +239,7 @@ class _File(Observer):
                 # A file that announces too much audio is refused before any of it is decoded.
                 self._check_length(media.duration_s or 0.0)
                 results = self._endpoint.transcriber.transcribe(
-                    blocks, options, self, caller.key_id
+                    blocks, options, self, tenant=caller.key_id
                 )
                 async with aclosing(results):
                     async for result in results:
