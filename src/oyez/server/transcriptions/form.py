@@ -100,14 +100,8 @@ async def read_form(
 ) -> tuple[BinaryIO, Values]:
     """Read a request's form: return its file at its beginning, to be closed, and its other fields.
 
-    Args:
-        request: The request, whose body has not been read.
-        max_upload_bytes: The most bytes that the file may have.
-        grow: Counts bytes before they go to disk. May raise ApiError.
-
-    Raises:
-        ApiError: The body is not such a form, has no file or an unknown field, or is too large or
-            too slow.
+    grow: counts bytes before they go to disk, and may raise ApiError. Raises ApiError if the body
+    is not such a form, has no file or an unknown field, or is too large or too slow.
     """
     if (request.content_length or 0) > max_upload_bytes + MAX_FIELD_BYTES:
         raise file_too_large(max_upload_bytes)

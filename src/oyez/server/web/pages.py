@@ -163,9 +163,8 @@ def health_routes(
             return json_response(Readiness(status="draining"), 503)
         if (state := engine.state) != "ok":
             return json_response(Readiness(status=state), 503)
-        return json_response(
-            Readiness(status="ready", room=admission.room, database=accounts.state)
-        )
+        ready = Readiness(status="ready", room=admission.room, database=accounts.state)
+        return json_response(ready)
 
     return [HEALTH.route(healthz), READINESS.route(readyz)]
 
