@@ -5,7 +5,7 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import jsonschema
 import pytest
@@ -13,8 +13,8 @@ import pytest
 from oyez.engines.base import RecognitionError, Request
 from oyez.protocol.qwen import codec
 from oyez.protocol.qwen.codec import CLIENT_EVENTS
-from oyez.protocol.server_events import SERVER_EVENTS, ServerEvent, SpeechStarted
-from oyez.server.reference.asyncapi import COURSES, asyncapi
+from oyez.protocol.server_events import SERVER_EVENTS, SpeechStarted, about
+from oyez.server.reference.asyncapi import COURSES, asyncapi, server_schemas
 from oyez.settings import Settings
 from oyez.testing import FakeRecogniser
 from support.closed import complaints_about_event
@@ -127,23 +127,12 @@ def test_a_field_that_is_added_is_described_without_more_ado() -> None:
     class Louder(SpeechStarted, tag=SpeechStarted.__struct_config__.tag, frozen=True, kw_only=True):
         """A turn has begun, loudly."""
 
-        loudness_db: float
-        """How loud."""
+        loudness_db: Annotated[float, about("How loud.")]
 
-    events: dict[str, type[ServerEvent]] = {
-        **SERVER_EVENTS,
-        "input_audio_buffer.speech_started": Louder,
-    }
-    schemas = asyncapi(Settings(), server_events=events)["components"]["schemas"]
-    assert "SpeechStarted" not in schemas
-    assert schemas["Louder"]["properties"]["loudness_db"] == {
-        "type": "number",
-        "description": "How loud.",
-    }
-    assert schemas["Louder"]["properties"]["item_id"]["description"] == "The item to come."
-    assert {"loudness_db", "audio_start_ms", "event_id", "type"} <= set(
-        schemas["Louder"]["required"]
-    )
+    schema = server_schemas([Louder])["Louder"]
+    assert schema["properties"]["loudness_db"] == {"type": "number", "description": "How loud."}
+    assert schema["properties"]["item_id"]["description"] == "The item to come."
+    assert {"loudness_db", "audio_start_ms", "event_id", "type"} <= set(schema["required"])
 
 
 @pytest.mark.parametrize(("mode", "golden"), [("VAD mode", "vad"), ("Manual mode", "manual")])

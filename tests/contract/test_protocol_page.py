@@ -18,9 +18,9 @@ from oyez.protocol.server_events import (
     ServerEvent,
 )
 from oyez.server.reference.asyncapi import asyncapi
-from oyez.server.reference.schemas import rows
+from oyez.server.reference.openapi import REFUSALS
+from oyez.server.reference.page import rows
 from oyez.server.transcriptions.errors import CODES
-from oyez.server.upgrade import REFUSALS
 from oyez.settings import Settings
 from support.markdown import ROOT, codes, headings, tables
 
@@ -74,7 +74,8 @@ def _inner(cls: Any) -> Iterator[Any]:
         if isinstance(info, msgspec.inspect.StructType):
             yield info.cls
             waiting += [field.type for field in info.fields]
-        waiting += [*getattr(info, "types", ()), *filter(None, [getattr(info, "item_type", None)])]
+        inner = [getattr(info, "item_type", None), getattr(info, "type", None)]
+        waiting += [*getattr(info, "types", ()), *filter(None, inner)]
 
 
 def test_every_error_code_is_in_the_table_and_no_other() -> None:

@@ -107,7 +107,7 @@ async def test_the_synchronous_client() -> None:
         assert await asyncio.to_thread(ask) == TEXT
 
 
-async def test_streaming_tells_text_as_it_is_final() -> None:
+async def test_a_stream_has_text_as_soon_as_it_is_final() -> None:
     async with running_server() as running, client(running) as api:
         deltas, done = [], None
         file = ("said.wav", recording(20))
@@ -173,7 +173,7 @@ async def test_a_bad_field_is_named(options: dict[str, Any], param: str, message
         assert running.engine.requests == []
 
 
-async def test_what_is_no_audio_is_told_so() -> None:
+async def test_what_is_no_audio_is_refused() -> None:
     async with running_server() as running, client(running) as api:
         with pytest.raises(openai.BadRequestError, match="not audio or video") as raised:
             await api.audio.transcriptions.create(file=("a.wav", b"Dear Sir" * 100), model="x")
@@ -209,7 +209,7 @@ async def test_limits_of_a_request() -> None:
 
 
 def _as_pipe(wav: bytes) -> bytes:
-    """With the length in the header that programs write who do not know it."""
+    """With the length in the header that programs write that do not know it."""
     return wav[:4] + b"\xff" * 4 + wav[8:]
 
 
@@ -239,10 +239,10 @@ async def test_a_client_that_leaves_while_it_sends_is_no_fault(
         headers = {"Content-Type": "multipart/form-data; boundary=b"}
         url = f"http://{running.address}{PATH}"
         asking = asyncio.create_task(running.http.post(url, data=stuck(), headers=headers))
-        await eventually(lambda: len(running.server.transcriptions._slots) == 1)
+        await eventually(lambda: len(running.server.transcriptions.slots.files) == 1)
         asking.cancel()
         await asyncio.gather(asking, return_exceptions=True)
-        await eventually(lambda: len(running.server.transcriptions._slots) == 0)
+        await eventually(lambda: len(running.server.transcriptions.slots.files) == 0)
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
@@ -265,7 +265,7 @@ async def test_a_broken_form(body: bytes, message: str) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
-async def test_a_full_disk_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_full_disk_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     full = lambda: Path("/dev/full").open("w+b")  # noqa: E731, SIM115 - the server closes it
     monkeypatch.setattr("tempfile.TemporaryFile", full)
     async with running_server() as running:
@@ -276,7 +276,9 @@ async def test_a_full_disk_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
             assert "No space left on device" in body["error"]["message"]
 
 
-async def test_no_directory_for_temporary_files_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_directory_for_temporary_files_is_reported(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def fails() -> io.BytesIO:
         raise FileNotFoundError(2, "No usable temporary directory found")
 
@@ -310,7 +312,7 @@ async def test_files_wait_their_turn_and_one_too_many_is_refused() -> None:
         first = asyncio.create_task(post(running, {"file": WAV[1]}))
         await eventually(lambda: running.server.realtime.scheduler.running > 0)
         second = asyncio.create_task(post(running, {"file": WAV[1]}))
-        await eventually(lambda: len(running.server.transcriptions._slots) == 2)
+        await eventually(lambda: len(running.server.transcriptions.slots.files) == 2)
         status, body, response = await post(running, {"file": WAV[1]})
         assert (status, body["error"]["code"]) == (503, "full")
         assert response.headers["Retry-After"] == "10"
@@ -331,7 +333,7 @@ async def test_a_client_that_leaves_cancels_its_work() -> None:
         await eventually(lambda: running.server.realtime.scheduler.running > 0)
         asking.cancel()
         await asyncio.gather(asking, return_exceptions=True)
-        await eventually(lambda: len(running.server.transcriptions._slots) == 0)
+        await eventually(lambda: len(running.server.transcriptions.slots.files) == 0)
         assert running.server.realtime.scheduler.waiting == 0
         running.engine.may_answer.set()
         await running.assert_nothing_left()
@@ -361,7 +363,7 @@ async def test_shutdown_finishes_the_file_at_work_and_refuses_those_that_wait() 
         working = asyncio.create_task(post(running, {"file": WAV[1]}))
         await eventually(lambda: running.server.realtime.scheduler.running > 0)
         waiting = asyncio.create_task(post(running, {"file": WAV[1]}))
-        await eventually(lambda: len(running.server.transcriptions._slots) == 2)
+        await eventually(lambda: len(running.server.transcriptions.slots.files) == 2)
         draining = asyncio.create_task(running.server.drain(10.0))
         status, body, _ = await waiting
         assert (status, body["error"]["type"]) == (503, "server_error")
@@ -390,30 +392,30 @@ async def test_shutdown_ends_a_stream_with_an_error() -> None:
                 if engine.may_answer.is_set():
                     engine.may_answer.clear()
                     await running.server.drain(0.1)
-        await eventually(lambda: len(running.server.transcriptions._slots) == 0)
+        await eventually(lambda: len(running.server.transcriptions.slots.files) == 0)
 
 
-async def test_who_does_not_read_a_stream_is_dropped() -> None:
+async def test_a_client_that_does_not_read_a_stream_is_dropped() -> None:
     engine = FakeRecogniser(lambda request: "x" * 20_000, max_batch=1)
     async with running_server(engine, slow_reader_timeout_s=0.2) as running:
-        with socket.socket() as deaf:
-            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            deaf.setblocking(False)
+        with socket.socket() as slow:
+            slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            slow.setblocking(False)
             host, port = running.address.split(":")
             loop = asyncio.get_running_loop()
-            await loop.sock_connect(deaf, (host, int(port)))
+            await loop.sock_connect(slow, (host, int(port)))
             form = aiohttp.FormData({"stream": "true"})
             form.add_field("file", recording(200), filename="a.wav")
             body = form()
             data = await body.as_bytes()
             head = f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(data)}\r\n"
             head += f"Content-Type: {body.content_type}\r\n\r\n"
-            await loop.sock_sendall(deaf, head.encode() + data)
-            (request,) = running.server.transcriptions._requests
-            assert request.http.transport is not None
-            sending = request.http.transport.get_extra_info("socket")
+            await loop.sock_sendall(slow, head.encode() + data)
+            (request,) = running.server.transcriptions.files.values()
+            assert request._http.transport is not None
+            sending = request._http.transport.get_extra_info("socket")
             sending.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-            await eventually(lambda: len(running.server.transcriptions._slots) == 0)
+            await eventually(lambda: len(running.server.transcriptions.slots.files) == 0)
         assert len(engine.requests) < 200
         await running.assert_nothing_left()
 

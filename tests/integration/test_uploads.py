@@ -48,6 +48,14 @@ def at_work() -> list[int]:
     return children(os.getpid())
 
 
+def complete_files(running: RunningServer) -> int:
+    return sum(each.is_complete for each in running.server.transcriptions.slots.files)
+
+
+def disk_bytes(running: RunningServer) -> int:
+    return sum(each.size_bytes for each in running.server.transcriptions.slots.files)
+
+
 async def test_a_crash_costs_its_file_only(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -99,7 +107,7 @@ async def test_a_client_that_leaves_ends_the_decoder_at_once(
         await asyncio.gather(asking, return_exceptions=True)
         began_s = time.monotonic()
         await eventually(lambda: is_gone(pid, within_s=0.0))
-        await eventually(lambda: len(running.server.transcriptions._slots) == 0)
+        await eventually(lambda: len(running.server.transcriptions.slots.files) == 0)
         assert time.monotonic() - began_s < 2.0  # 0.3 s on a quiet machine
         monkeypatch.undo()
         assert (await post(running))[0] == 200
@@ -117,12 +125,12 @@ async def test_a_client_that_leaves_amid_broken_packets(monkeypatch: pytest.Monk
         await asyncio.gather(asking, return_exceptions=True)
         began_s = time.monotonic()
         await eventually(lambda: is_gone(pid, within_s=0.0))
-        await eventually(lambda: len(running.server.transcriptions._slots) == 0)
+        await eventually(lambda: len(running.server.transcriptions.slots.files) == 0)
         assert time.monotonic() - began_s < 2.0  # 0.3 s on a quiet machine
 
 
 def _broken_packets(count: int) -> bytes:
-    """A WebM file of so many packets of Opus, each of one byte that says nonsense."""
+    """A WebM file of so many packets of Opus, each of one byte that has no meaning."""
     sound = encoded(tone(0.1, rate=48_000), "webm", "libopus", rate=48_000)
     cluster = sound.index(b"\x1f\x43\xb6\x75")
     unknown_size = b"\x01" + b"\xff" * 7
@@ -166,11 +174,11 @@ async def test_shutdown_has_an_end_whatever_a_file_does(
                 continue
 
     monkeypatch.setattr(endpoint, "ABORT_S", 0.3)
-    monkeypatch.setattr(endpoint.Transcriptions, "_answer", hangs)
+    monkeypatch.setattr(endpoint._File, "_answer", hangs)
     async with running_server() as running:
         asking = asyncio.create_task(post(running))
         await eventually(
-            lambda: any(each.is_working for each in running.server.transcriptions._requests)
+            lambda: any(each.is_working for each in running.server.transcriptions.files.values())
         )
         began_s = time.monotonic()
         await running.server.transcriptions.drain(0.1)
@@ -215,7 +223,7 @@ async def test_ten_slow_uploads_keep_nobody_out_and_end(monkeypatch: pytest.Monk
     monkeypatch.setattr(form, "MIN_RATE_S", 1.0)
     async with running_server(api_key=f"{GOOD},{BAD}") as running, AsyncExitStack() as stack:
         slow = [await stack.enter_async_context(slow_upload(running, BAD)) for _ in range(10)]
-        await eventually(lambda: len(running.server.transcriptions._slots) == 10)
+        await eventually(lambda: len(running.server.transcriptions.slots.files) == 10)
         for _ in range(3):
             assert (await post(running, key=GOOD))[0] == 200
             for _, send in slow:
@@ -229,7 +237,7 @@ async def test_ten_slow_uploads_keep_nobody_out_and_end(monkeypatch: pytest.Monk
                             await send(b"x" * 20)
                 await asyncio.sleep(0.1)
         assert {(await answer)[:12] for answer in answers} == {b"HTTP/1.1 408"}
-        await eventually(lambda: len(running.server.transcriptions._slots) == 0)
+        await eventually(lambda: len(running.server.transcriptions.slots.files) == 0)
 
 
 async def test_a_pause_is_no_fault_if_enough_comes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -239,7 +247,7 @@ async def test_a_pause_is_no_fault_if_enough_comes(monkeypatch: pytest.MonkeyPat
         for _ in range(4):
             await send(bytes(10_000))
             await asyncio.sleep(0.3)
-        assert len(running.server.transcriptions._slots) == 1
+        assert len(running.server.transcriptions.slots.files) == 1
         assert (await asyncio.wait_for(reader.readline(), 3)).startswith(b"HTTP/1.1 408")
 
 
@@ -249,7 +257,7 @@ async def test_uploads_are_so_many_and_of_one_key_half(monkeypatch: pytest.Monke
         for number in range(5):
             await stack.enter_async_context(slow_upload(running, BAD))
             await eventually(
-                lambda: len(running.server.transcriptions._slots) == number + 1  # noqa: B023
+                lambda: len(running.server.transcriptions.slots.files) == number + 1  # noqa: B023
             )
         assert await code(post(running, key=BAD)) == (503, "full")
         assert (await post(running, key=GOOD))[0] == 200
@@ -262,7 +270,7 @@ async def test_one_key_cannot_take_every_place_that_waits() -> None:
         done, _ = await asyncio.wait(asking, return_when=asyncio.FIRST_COMPLETED)
         assert [await code(each) for each in done] == [(503, "full")]
         waiting = [asyncio.create_task(post(running, key=GOOD)) for _ in range(2)]
-        await eventually(lambda: running.server.transcriptions._slots._queued.total() == 5)
+        await eventually(lambda: complete_files(running) == 5)
         running.engine.may_answer.set()
         answers = [(await each)[0] for each in [*asking, *waiting]]
         assert sorted(answers) == [200, 200, 200, 200, 200, 503]
@@ -273,7 +281,7 @@ async def test_a_server_with_one_key_has_all_places_for_it() -> None:
     limits: dict[str, Any] = {"max_transcriptions": 1, "max_waiting_transcriptions": 4}
     async with running_server(held_engine(), api_key=GOOD, **limits) as running:
         asking = [asyncio.create_task(post(running, key=GOOD)) for _ in range(5)]
-        await eventually(lambda: running.server.transcriptions._slots._queued.total() == 5)
+        await eventually(lambda: complete_files(running) == 5)
         running.engine.may_answer.set()
         assert [(await each)[0] for each in asking] == [200] * 5
 
@@ -293,19 +301,19 @@ async def test_disk_space_is_limited_and_a_key_gets_half_of_it() -> None:
             await stack.enter_async_context(kept_upload(running))
         assert await code(post(running, big)) == (503, "storage")
         await stack.aclose()
-        disk = running.server.transcriptions._slots._disk_bytes
-        await eventually(lambda: disk.total() == 0)
+        await eventually(lambda: disk_bytes(running) == 0)
         assert (await post(running, big))[0] == 200
 
 
 @asynccontextmanager
 async def kept_upload(running: RunningServer, key: str = "") -> AsyncIterator[None]:
     """A form of which 150 KB and more are on disk, and the end does not come."""
-    disk = running.server.transcriptions._slots._disk_bytes
-    wanted_bytes = disk.total() + 150_000
+    wanted_bytes = disk_bytes(running) + 150_000
     async with slow_upload(running, key, 200_000) as (_, send):
         await send(bytes(150_000))
-        while disk.total() < wanted_bytes:  # what came last is held back, to look for the end in it
+        while (
+            disk_bytes(running) < wanted_bytes
+        ):  # what came last is held back, to look for the end in it
             await send(bytes(100))
             await asyncio.sleep(0.01)
         yield

@@ -14,7 +14,7 @@ from oyez.protocol.errors import ClientError
 from oyez.protocol.qwen import codec
 from oyez.protocol.qwen.codec import CLIENT_EVENTS
 from oyez.server.reference.asyncapi import asyncapi
-from oyez.server.reference.schemas import rows
+from oyez.server.reference.page import rows
 from oyez.settings import Settings
 from support.closed import complaints
 from support.driver import Driver

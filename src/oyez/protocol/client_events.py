@@ -4,9 +4,9 @@ files and benchmarks make them directly."""
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
-from oyez.protocol.server_events import ErrorDetail
+from oyez.protocol.server_events import ErrorDetail, about
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +29,12 @@ class SessionUpdate(ClientEvent):
 class AudioAppend(ClientEvent):
     """Audio, at the pace of speech or faster. It is not acknowledged."""
 
-    audio: bytes
-    """In base64. It may be empty, or end in half a sample, which the next append continues."""
+    audio: Annotated[
+        bytes,
+        about(
+            "In base64. It may be empty, or end in half a sample, which the next append continues."
+        ),
+    ]
 
 
 class AudioCommit(ClientEvent):

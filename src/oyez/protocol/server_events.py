@@ -46,59 +46,54 @@ ErrorType = Annotated[str, msgspec.Meta(extra_json_schema={"enum": list(ERROR_TY
 ErrorCode = Annotated[str, msgspec.Meta(extra_json_schema={"enum": list(ERROR_CODES)})]
 
 
+def about(description: str) -> msgspec.Meta:
+    """Describe a field of a type, for the reference at `/docs`."""
+    return msgspec.Meta(description=description)
+
+
 class ServerEvent(msgspec.Struct, frozen=True, tag_field="type", kw_only=True):
-    event_id: str
-    """`event_` and 21 letters and digits."""
+    event_id: Annotated[str, about("`event_` and 21 letters and digits.")]
 
 
 class CorpusInfo(msgspec.Struct, frozen=True, kw_only=True):
     """The context in force."""
 
-    text: str
-    """As sent."""
+    text: Annotated[str, about("As sent.")]
 
 
 class TranscriptionInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What was requested; keys that were not requested are left out."""
 
-    model: str | None = None
-    """As the client named it; it has no effect."""
-    language: Language | None = None
-    """Absent: detected."""
-    corpus: CorpusInfo | None = None
-    """Absent: none."""
+    model: Annotated[str | None, about("As the client named it; it has no effect.")] = None
+    language: Annotated[Language | None, about("Absent: detected.")] = None
+    corpus: Annotated[CorpusInfo | None, about("Absent: none.")] = None
 
 
 class TurnDetectionInfo(msgspec.Struct, frozen=True, kw_only=True):
     """How turns are found."""
 
     type: Literal["server_vad"] = "server_vad"
-    threshold: float
-    """From -1 to 1; a higher one finds less speech."""
-    prefix_padding_ms: int
-    """Audio before the first speech that belongs to the turn."""
-    silence_duration_ms: int
-    """Silence that ends a turn."""
+    threshold: Annotated[float, about("From -1 to 1; a higher one finds less speech.")]
+    prefix_padding_ms: Annotated[
+        int, about("Audio before the first speech that belongs to the turn.")
+    ]
+    silence_duration_ms: Annotated[int, about("Silence that ends a turn.")]
 
 
 class SessionInfo(msgspec.Struct, frozen=True, kw_only=True):
     """The whole effective configuration of a session."""
 
-    id: str
-    """`sess_` and 21 letters and digits."""
+    id: Annotated[str, about("`sess_` and 21 letters and digits.")]
     object: Literal["realtime.session"] = "realtime.session"
-    model: str
-    """The model the client asked for."""
-    modalities: tuple[Literal["text"], ...] = ("text",)
-    """Always `["text"]`."""
-    input_audio_format: str
-    """As the client named it."""
-    sample_rate: int
-    """Of PCM that comes in, in Hz."""
-    input_audio_transcription: TranscriptionInfo | None
-    """null: nothing was requested; all speech is transcribed nevertheless."""
-    turn_detection: TurnDetectionInfo | None
-    """null: manual mode."""
+    model: Annotated[str, about("The model the client asked for.")]
+    modalities: Annotated[tuple[Literal["text"], ...], about('Always `["text"]`.')] = ("text",)
+    input_audio_format: Annotated[str, about("As the client named it.")]
+    sample_rate: Annotated[int, about("Of PCM that comes in, in Hz.")]
+    input_audio_transcription: Annotated[
+        TranscriptionInfo | None,
+        about("null: nothing was requested; all speech is transcribed nevertheless."),
+    ]
+    turn_detection: Annotated[TurnDetectionInfo | None, about("null: manual mode.")]
 
 
 class SessionCreated(ServerEvent, tag="session.created", frozen=True, kw_only=True):
@@ -118,10 +113,10 @@ class SpeechStarted(
 ):
     """VAD mode: a turn has begun."""
 
-    audio_start_ms: int
-    """Audio time since the first sample of the session; includes the prefix padding."""
-    item_id: str
-    """The item to come."""
+    audio_start_ms: Annotated[
+        int, about("Audio time since the first sample of the session; includes the prefix padding.")
+    ]
+    item_id: Annotated[str, about("The item to come.")]
 
 
 class SpeechStopped(
@@ -129,47 +124,41 @@ class SpeechStopped(
 ):
     """VAD mode: the turn is over."""
 
-    audio_end_ms: int
-    """Audio time; includes the silence that closed the turn."""
-    item_id: str
-    """As in `speech_started`."""
+    audio_end_ms: Annotated[int, about("Audio time; includes the silence that closed the turn.")]
+    item_id: Annotated[str, about("As in `speech_started`.")]
 
 
 class BufferCommitted(ServerEvent, tag="input_audio_buffer.committed", frozen=True, kw_only=True):
     """A turn will be answered: by VAD, by a commit, or because manual audio grew too long."""
 
-    previous_item_id: str | None
-    """null for the first item of the session."""
-    item_id: str
-    """As in every other event of this turn."""
+    previous_item_id: Annotated[str | None, about("null for the first item of the session.")]
+    item_id: Annotated[str, about("As in every other event of this turn.")]
 
 
 class InputAudioContent(msgspec.Struct, frozen=True, kw_only=True):
     """What an item consists of."""
 
     type: Literal["input_audio"] = "input_audio"
-    transcript: str | None = None
-    """Always null: the text comes in `…completed`."""
+    transcript: Annotated[str | None, about("Always null: the text comes in `…completed`.")] = None
 
 
 class Item(msgspec.Struct, frozen=True, kw_only=True):
     """One turn."""
 
-    id: str
-    """`item_` and 21 letters and digits."""
+    id: Annotated[str, about("`item_` and 21 letters and digits.")]
     object: Literal["realtime.item"] = "realtime.item"
     type: Literal["message"] = "message"
     status: Literal["completed"] = "completed"
     role: Literal["user"] = "user"
-    content: tuple[InputAudioContent, ...] = (InputAudioContent(),)
-    """One entry: the audio of the turn."""
+    content: Annotated[
+        tuple[InputAudioContent, ...], about("One entry: the audio of the turn.")
+    ] = (InputAudioContent(),)
 
 
 class ItemCreated(ServerEvent, tag="conversation.item.created", frozen=True, kw_only=True):
     """Follows `committed`, in both modes."""
 
-    previous_item_id: str | None
-    """null for the first item of the session."""
+    previous_item_id: Annotated[str | None, about("null for the first item of the session.")]
     item: Item
 
 
@@ -178,18 +167,14 @@ class InterimText(
 ):
     """A full snapshot of the current hypothesis of one item."""
 
-    item_id: str
-    """The item of these words."""
-    content_index: int = 0
-    """Always 0."""
-    language: Language
-    """The code of the language in which most of the turn so far is written."""
-    emotion: Emotion
-    """A guess; `neutral` until there is a second of speech."""
-    text: str
-    """Confirmed beginning: within an item it only grows."""
-    stash: str
-    """Tentative rest: `text + stash` is the whole hypothesis."""
+    item_id: Annotated[str, about("The item of these words.")]
+    content_index: Annotated[int, about("Always 0.")] = 0
+    language: Annotated[
+        Language, about("The code of the language in which most of the turn so far is written.")
+    ]
+    emotion: Annotated[Emotion, about("A guess; `neutral` until there is a second of speech.")]
+    text: Annotated[str, about("Confirmed beginning: within an item it only grows.")]
+    stash: Annotated[str, about("Tentative rest: `text + stash` is the whole hypothesis.")]
 
 
 class TranscriptionCompleted(
@@ -200,42 +185,33 @@ class TranscriptionCompleted(
 ):
     """The final of one item."""
 
-    item_id: str
-    """The item of these words."""
-    content_index: int = 0
-    """Always 0."""
-    language: Language
-    """The code of the language in which most of the turn is written."""
-    emotion: Emotion
-    """That of the whole turn; `neutral` if there is too little evidence."""
-    transcript: str
-    """Empty if there were no words."""
+    item_id: Annotated[str, about("The item of these words.")]
+    content_index: Annotated[int, about("Always 0.")] = 0
+    language: Annotated[
+        Language, about("The code of the language in which most of the turn is written.")
+    ]
+    emotion: Annotated[
+        Emotion, about("That of the whole turn; `neutral` if there is too little evidence.")
+    ]
+    transcript: Annotated[str, about("Empty if there were no words.")]
 
 
 class ErrorDetail(msgspec.Struct, frozen=True, kw_only=True):
     """What went wrong."""
 
-    type: ErrorType
-    """Whether the cause is in the client or in the server."""
-    code: ErrorCode | None
-    """Identifies the error for programs."""
-    message: str
-    """Describes the error for people; names the allowed values."""
-    param: str | None = None
-    """Dotted path of the field with the error."""
-    event_id: str | None = None
-    """`event_id` of the client event that caused it."""
+    type: Annotated[ErrorType, about("Whether the cause is in the client or in the server.")]
+    code: Annotated[ErrorCode | None, about("Identifies the error for programs.")]
+    message: Annotated[str, about("Describes the error for people; names the allowed values.")]
+    param: Annotated[str | None, about("Dotted path of the field with the error.")] = None
+    event_id: Annotated[str | None, about("`event_id` of the client event that caused it.")] = None
 
 
 class FailureDetail(msgspec.Struct, frozen=True, kw_only=True):
     """Why an item has no text."""
 
-    code: ErrorCode
-    """Identifies the error for programs."""
-    message: str
-    """Describes the error for people."""
-    param: str | None = None
-    """Always null."""
+    code: Annotated[ErrorCode, about("Identifies the error for programs.")]
+    message: Annotated[str, about("Describes the error for people.")]
+    param: Annotated[str | None, about("Always null.")] = None
 
 
 class TranscriptionFailed(
@@ -243,10 +219,8 @@ class TranscriptionFailed(
 ):
     """This item could not be recognised; the session goes on."""
 
-    item_id: str
-    """The item whose words are missing."""
-    content_index: int = 0
-    """Always 0."""
+    item_id: Annotated[str, about("The item whose words are missing.")]
+    content_index: Annotated[int, about("Always 0.")] = 0
     error: FailureDetail
 
 
@@ -257,8 +231,9 @@ class BufferCleared(ServerEvent, tag="input_audio_buffer.cleared", frozen=True, 
 class SessionFinished(ServerEvent, tag="session.finished", frozen=True, kw_only=True):
     """Everything has been answered; the client may close."""
 
-    transcript: str
-    """All finals of the session, joined; at most the newest million characters."""
+    transcript: Annotated[
+        str, about("All finals of the session, joined; at most the newest million characters.")
+    ]
 
 
 class ErrorEvent(ServerEvent, tag="error", frozen=True, kw_only=True):

@@ -18,10 +18,10 @@ from oyez.server.process.connections import Connections
 from oyez.server.process.event_loop import measure_lag
 from oyez.server.process.supervision import EngineWatch
 from oyez.server.realtime import Realtime, new_id
+from oyez.server.reference.openapi import upgrade_operations
 from oyez.server.reference.page import reference_routes
 from oyez.server.transcriptions.endpoint import Transcriptions
-from oyez.server.transcriptions.errors import answer_unknown_urls
-from oyez.server.upgrade import upgrade_operations
+from oyez.server.transcriptions.errors import answer_errors
 from oyez.server.web.middleware import Cors, TrustedProxies, count_requests, resolve_client
 from oyez.server.web.pages import health_routes, metrics_routes, page_routes
 from oyez.settings import Settings
@@ -65,7 +65,7 @@ class Server:
                 count_requests(metrics),
                 *([resolve_client(proxies)] if settings.trusted_proxies else []),
                 cors.middleware,
-                answer_unknown_urls,
+                answer_errors(self.realtime.watch.refused),
             ]
         )
         self.app.on_response_prepare.append(self.connections.on_response_prepare)
@@ -75,7 +75,7 @@ class Server:
             [
                 *(each.route(self.realtime.handle) for each in upgrade_operations(settings)),
                 *health_routes(self.realtime.admission, accounts, self.engine_watch),
-                *self.transcriptions.routes(self.realtime.watch),
+                *self.transcriptions.routes(),
                 *metrics_routes(settings, metrics),
                 *(reference_routes(settings) if settings.docs else []),
                 *(page_routes() if settings.web_page else []),

@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import re
 
-from oyez.server.web.pages import INDEX
-from oyez.server.web.static_files import read_page_files
+from oyez.server.web.pages import INDEX, read_page_files
 
 MOST_BYTES = 110_000
 

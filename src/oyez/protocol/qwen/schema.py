@@ -15,6 +15,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from oyez.engines.base import LANGUAGES
 from oyez.protocol.dialect import SessionLimits, TurnDetection
 from oyez.protocol.errors import one_of
+from oyez.protocol.server_events import about
 
 SILENCE_RANGE_MS = (200, 6000)
 MODALITIES = "['text']"
@@ -45,7 +46,10 @@ Language = Annotated[str, _meta(languages, enum=[*LANGUAGES, "auto", ""])]
 Threshold = Annotated[float, _from_to(-1.0, 1.0, _DEFAULTS.threshold)]
 Silence = Annotated[int, _from_to(*SILENCE_RANGE_MS, _DEFAULTS.silence_duration_ms)]
 Padding = Annotated[int, _from_to(0, 5000, _DEFAULTS.prefix_padding_ms)]
+CorpusText = Annotated[str, Meta(extra_json_schema={"maxLength": SessionLimits().max_corpus_chars})]
 Modalities = Annotated[list[Any], _meta(MODALITIES, contains={"const": "text"})]
+Absent = UnsetType | None
+"""A key that is left out, or null."""
 
 
 class Patch(Struct):
@@ -55,8 +59,7 @@ class Patch(Struct):
 class CorpusPatch(Patch):
     """Names and terms the speaker may use, as a list or as prose."""
 
-    text: str | UnsetType | None = UNSET
-    """null or empty: none."""
+    text: Annotated[CorpusText | Absent, about("null or empty: none.")] = UNSET
 
 
 Corpus = Annotated[CorpusPatch, _meta("an object with 'text', or null")]
@@ -65,26 +68,37 @@ Corpus = Annotated[CorpusPatch, _meta("an object with 'text', or null")]
 class TranscriptionPatch(Patch):
     """How speech is transcribed."""
 
-    language: Language | UnsetType | None = UNSET
-    """Spoken language, any case; null, `""` or `"auto"`: detected for each stretch of speech."""
-    corpus: Corpus | UnsetType | None = UNSET
-    """Names and terms the speaker may use, as a list or as prose."""
-    corpus_text: str | UnsetType | None = UNSET
-    """The same as `corpus.text`."""
-    model: Any | UnsetType = UNSET
-    """Echoed if it is a string (of at most 200 characters), otherwise ignored."""
+    language: Annotated[
+        Language | Absent,
+        about(
+            'Spoken language, any case; null, `""` or `"auto"`: detected for each stretch '
+            "of speech."
+        ),
+    ] = UNSET
+    corpus: Annotated[
+        Corpus | Absent, about("Names and terms the speaker may use, as a list or as prose.")
+    ] = UNSET
+    corpus_text: Annotated[CorpusText | Absent, about("The same as `corpus.text`.")] = UNSET
+    model: Annotated[
+        Any | UnsetType,
+        about("Echoed if it is a string (of at most 200 characters), otherwise ignored."),
+    ] = UNSET
 
 
 class TurnDetectionPatch(Patch):
     """Server VAD. Keys that are absent or null do not change."""
 
     type: Literal["server_vad"] | UnsetType = UNSET
-    threshold: Threshold | UnsetType | None = UNSET
-    """Speech begins at probability (threshold + 1) / 2, so a higher one finds less speech."""
-    silence_duration_ms: Silence | UnsetType | None = UNSET
-    """Silence that ends a turn."""
-    prefix_padding_ms: Padding | UnsetType | None = UNSET
-    """Audio before the first speech that belongs to the turn."""
+    threshold: Annotated[
+        Threshold | Absent,
+        about(
+            "Speech begins at probability (threshold + 1) / 2, so a higher one finds less speech."
+        ),
+    ] = UNSET
+    silence_duration_ms: Annotated[Silence | Absent, about("Silence that ends a turn.")] = UNSET
+    prefix_padding_ms: Annotated[
+        Padding | Absent, about("Audio before the first speech that belongs to the turn.")
+    ] = UNSET
 
 
 TurnDetectionOrNull = Annotated[TurnDetectionPatch, _meta("an object, or null for manual mode")]
@@ -93,47 +107,52 @@ TurnDetectionOrNull = Annotated[TurnDetectionPatch, _meta("an object, or null fo
 class NestedFormat(Patch):
     """Form of the audio."""
 
-    type: AudioFormat | UnsetType | None = UNSET
-    """As `input_audio_format`."""
-    sample_rate: NestedRate | UnsetType | None = UNSET
-    """Of the PCM, in Hz; more rates than the flat form has."""
-    rate: NestedRate | UnsetType | None = UNSET
-    """The same as `sample_rate`."""
+    type: Annotated[AudioFormat | Absent, about("As `input_audio_format`.")] = UNSET
+    sample_rate: Annotated[
+        NestedRate | Absent, about("Of the PCM, in Hz; more rates than the flat form has.")
+    ] = UNSET
+    rate: Annotated[NestedRate | Absent, about("The same as `sample_rate`.")] = UNSET
 
 
 class NestedInput(Patch):
     """Audio that comes in."""
 
-    format: NestedFormat | UnsetType | None = UNSET
-    """Its form."""
+    format: Annotated[NestedFormat | Absent, about("Its form.")] = UNSET
 
 
 class NestedAudio(Patch):
     """Audio, in the newer form of the SDKs."""
 
-    input: NestedInput | UnsetType | None = UNSET
-    """What the client sends."""
+    input: Annotated[NestedInput | Absent, about("What the client sends.")] = UNSET
 
 
 class SessionPatch(Patch):
     """Only the keys present change; null resets a key to its default, except `turn_detection`.
     Keys that are not listed are ignored."""
 
-    modalities: Modalities | UnsetType | None = UNSET
-    """Always echoed as `["text"]`."""
-    input_audio_format: AudioFormat | UnsetType | None = UNSET
-    """PCM is 16 bit little-endian mono. Opus comes in Ogg, in WebM or as bare packets."""
-    sample_rate: FlatRate | UnsetType | None = UNSET
-    """Of the PCM, in Hz; Opus contains its own."""
-    input_audio_transcription: TranscriptionPatch | UnsetType | None = UNSET
-    """null does not switch transcription off; it resets the keys below."""
-    turn_detection: TurnDetectionOrNull | UnsetType | None = UNSET
-    """An object: turns are found by voice activity. null: manual mode, turns end at a commit."""
-    audio: NestedAudio | UnsetType | None = UNSET
-    """The newer form of the SDKs. It overrides `input_audio_format` and `sample_rate`."""
-    language: Language | UnsetType | None = UNSET
-    """An alias that older SDKs send."""
-    corpus: Corpus | UnsetType | None = UNSET
-    """An alias that older SDKs send."""
-    corpus_text: str | UnsetType | None = UNSET
-    """An alias that older SDKs send."""
+    modalities: Annotated[Modalities | Absent, about('Always echoed as `["text"]`.')] = UNSET
+    input_audio_format: Annotated[
+        AudioFormat | Absent,
+        about("PCM is 16 bit little-endian mono. Opus comes in Ogg, in WebM or as bare packets."),
+    ] = UNSET
+    sample_rate: Annotated[
+        FlatRate | Absent, about("Of the PCM, in Hz; Opus contains its own.")
+    ] = UNSET
+    input_audio_transcription: Annotated[
+        TranscriptionPatch | Absent,
+        about("null does not switch transcription off; it resets the keys below."),
+    ] = UNSET
+    turn_detection: Annotated[
+        TurnDetectionOrNull | Absent,
+        about(
+            "An object: turns are found by voice activity. null: manual mode, turns end "
+            "at a commit."
+        ),
+    ] = UNSET
+    audio: Annotated[
+        NestedAudio | Absent,
+        about("The newer form of the SDKs. It overrides `input_audio_format` and `sample_rate`."),
+    ] = UNSET
+    language: Annotated[Language | Absent, about("An alias that older SDKs send.")] = UNSET
+    corpus: Annotated[Corpus | Absent, about("An alias that older SDKs send.")] = UNSET
+    corpus_text: Annotated[CorpusText | Absent, about("An alias that older SDKs send.")] = UNSET

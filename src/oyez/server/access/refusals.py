@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import uuid
 from dataclasses import dataclass
+from typing import Annotated
 
 import msgspec
 from aiohttp import web
 
+from oyez.protocol.server_events import about
 from oyez.server.operations import json_response
 
 REASONS = {
@@ -65,12 +67,9 @@ class Refusal:
 class RefusalBody(msgspec.Struct, frozen=True, kw_only=True):
     """Why a request was refused, in the form of the hosted service."""
 
-    code: str
-    """A code for programs."""
-    message: str
-    """A text for people: what to do."""
-    request_id: str
-    """A new id for each refusal."""
+    code: Annotated[str, about("A code for programs.")]
+    message: Annotated[str, about("A text for people: what to do.")]
+    request_id: Annotated[str, about("A new id for each refusal.")]
 
 
 def refuse(refusal: Refusal, headers: dict[str, str] | None = None) -> web.Response:

@@ -1,3 +1,1 @@
 """The reference at `/docs`: OpenAPI and AsyncAPI documents and a page, made from the code."""
-
-from __future__ import annotations

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+import msgspec
+
 from oyez import __version__
-from oyez.protocol.client_events import ClientEvent
+from oyez.protocol import server_events as sent
+from oyez.protocol.dialect import SessionLimits
+from oyez.protocol.errors import ClientError, Overload, invalid_value
 from oyez.protocol.qwen import codec
 from oyez.protocol.qwen.codec import CLIENT_EVENTS
+from oyez.protocol.qwen.dialect import DEFAULTS, merge
+from oyez.protocol.qwen.schema import SessionPatch
 from oyez.protocol.server_events import (
     CLOSE_CODES,
     ERROR_CODES,
@@ -18,25 +24,21 @@ from oyez.protocol.server_events import (
     ServerEvent,
 )
 from oyez.server.access.access import KEY_SUBPROTOCOL, SUBPROTOCOL
-from oyez.server.realtime import PATH, session_limits
-from oyez.server.reference.examples import CLIENT_EXAMPLES, server_examples
-from oyez.server.reference.schemas import (
-    API_KEY_HEADER,
-    BEARER,
-    Schema,
-    client_schemas,
-    docstring,
-    server_schemas,
-)
+from oyez.server.operations import API_KEY_HEADER, BEARER, Description, reference_to, schemas_of
+from oyez.server.realtime import PATH
 from oyez.settings import MODELS, Settings
 
-CHANNEL = "realtime"
-DEFAULT_HOST = "127.0.0.1:8080"
+CHANNEL = "#/channels/realtime"
 DESCRIPTION = (
     "The wire protocol of Qwen3-ASR-Flash-Realtime as oyez speaks it: audio in, text out while "
     "people speak. One socket is one session. Events are JSON objects in text frames."
 )
-SECURITY_SCHEMES: dict[str, Schema] = {
+HOST_VARIABLE = {
+    "default": "127.0.0.1:8080",
+    "description": "The name and port at which this document was read.",
+}
+BASE64 = "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
+SECURITY_SCHEMES: dict[str, Description] = {
     "bearer": BEARER,
     "apiKey": {"type": "httpApiKey", **API_KEY_HEADER},
     "subprotocol": {
@@ -57,23 +59,15 @@ REPLIES = {
 """The server events that answer a client event. An append has no such answer: what comes depends
 on the audio."""
 LIMITS = (
-    "max_sessions",
-    "sessions_per_second",
-    "max_append_bytes",
-    "ws_max_message_bytes",
-    "max_backlog_s",
-    "manual_max_s",
-    "idle_timeout_s",
-    "max_session_s",
-    "close_after_finish_s",
-    "slow_reader_timeout_s",
-    "ping_interval_s",
-    "ping_timeout_s",
-)
+    "max_sessions", "sessions_per_second", "max_append_bytes", "ws_max_message_bytes",
+    "max_backlog_s", "manual_max_s", "idle_timeout_s", "max_session_s", "close_after_finish_s",
+    "slow_reader_timeout_s", "ping_interval_s", "ping_timeout_s",
+)  # fmt: skip
 """The settings that limit what a client can do."""
 
 _TEXT = "conversation.item.input_audio_transcription.text"
 _BEGIN = ("session.created", "session.update", "session.updated", "input_audio_buffer.append")
+_VAD = ("input_audio_buffer.speech_started", _TEXT, "input_audio_buffer.speech_stopped")
 _END = (
     "input_audio_buffer.committed",
     "conversation.item.created",
@@ -82,37 +76,68 @@ _END = (
     "session.finish",
     "session.finished",
 )
-COURSES: dict[str, tuple[str, ...]] = {
-    "VAD mode": (
-        *_BEGIN,
-        "input_audio_buffer.speech_started",
-        _TEXT,
-        "input_audio_buffer.speech_stopped",
-        *_END,
-    ),
+COURSES = {
+    "VAD mode": (*_BEGIN, *_VAD, *_END),
     "Manual mode": (*_BEGIN, _TEXT, "input_audio_buffer.commit", *_END),
 }
 """The usual order of events in a session with one turn, by mode. Appends and interim text come many
 times; a short turn may have no interim text."""
 
+_UPDATE: dict[str, Any] = {
+    "input_audio_format": "pcm",
+    "sample_rate": 16000,
+    "input_audio_transcription": {"language": "en", "corpus": {"text": "Dickens, Defarge"}},
+    "turn_detection": {"type": "server_vad", "threshold": 0.0, "silence_duration_ms": 400},
+}
+CLIENT_EXAMPLES: tuple[dict[str, Any], ...] = (
+    {"type": "session.update", "event_id": "event_1", "session": _UPDATE},
+    {"type": "session.update", "event_id": "event_1", "session": {"turn_detection": None}},
+    {"type": "input_audio_buffer.append", "event_id": "event_2", "audio": "AAABAAIAAwACAAEA"},
+    {"type": "input_audio_buffer.commit", "event_id": "event_3"},
+    {"type": "input_audio_buffer.clear", "event_id": "event_4"},
+    {"type": "session.finish", "event_id": "event_5"},
+)
+_CREATED = msgspec.structs.replace(DEFAULTS, id="sess_7Qm2xV9bKc4TzR1hLw8Ny", model=MODELS[0])
+_UPDATED = merge(_CREATED, _UPDATE, SessionLimits())
+_ID = "item_p3Jf6sHq0Ua5DgYe2XoWk"
+_RESULT = {"item_id": _ID, "language": "en", "emotion": "neutral"}
+_WORDS = "It was the best of times."
+_BAD_RATE = invalid_value("session.sample_rate", 44100, "8000, 16000")
+_NOT_JSON = ClientError("The message is not valid JSON.", code="invalid_json")
+_LOST = sent.FailureDetail(code=str(Overload().code), message=Overload().message)
+_SERVER_EXAMPLES: tuple[tuple[type[ServerEvent], dict[str, Any]], ...] = (
+    (sent.SessionCreated, {"session": _CREATED}),
+    (sent.SessionUpdated, {"session": _UPDATED}),
+    (sent.SpeechStarted, {"audio_start_ms": 320, "item_id": _ID}),
+    (sent.InterimText, {**_RESULT, "text": "It was the", "stash": " best of time"}),
+    (sent.SpeechStopped, {"audio_end_ms": 2912, "item_id": _ID}),
+    (sent.BufferCommitted, {"previous_item_id": None, "item_id": _ID}),
+    (sent.ItemCreated, {"previous_item_id": None, "item": sent.Item(id=_ID)}),
+    (sent.TranscriptionCompleted, {**_RESULT, "transcript": _WORDS}),
+    (sent.TranscriptionFailed, {"item_id": _ID, "error": _LOST}),
+    (sent.BufferCleared, {}),
+    (sent.SessionFinished, {"transcript": _WORDS}),
+    (sent.ErrorEvent, {"error": _BAD_RATE.detail("event_1")}),
+    (sent.ErrorEvent, {"error": _NOT_JSON.detail()}),
+)
+"""A short session in VAD mode, a failure, and two errors: at least one example of every event."""
+
 
 def asyncapi(
-    settings: Settings,
-    *,
-    host: str | None = None,
-    secure: bool = False,
-    client_events: Mapping[str, type[ClientEvent]] = CLIENT_EVENTS,
-    server_events: Mapping[str, type[ServerEvent]] = SERVER_EVENTS,
+    settings: Settings, *, host: str | None = None, secure: bool = False
 ) -> dict[str, Any]:
     """Make the document for a server with these settings, as plain values.
 
     `host` is the name and port at which clients reach the server, and `secure` tells whether they
     use TLS. Without `host` the document has a variable that the reader fills.
     """
-    client = _messages(client_events, CLIENT_EXAMPLES)
-    server = _messages(
-        server_events, (json.loads(codec.encode(each)) for each in server_examples())
-    )
+    client_schemas = _client_schemas(settings.max_append_bytes)
+    schemas = {**client_schemas, **server_schemas(SERVER_EVENTS.values())}
+    client = _messages(CLIENT_EVENTS, schemas, CLIENT_EXAMPLES)
+    server = _messages(SERVER_EVENTS, schemas, _server_examples())
+    is_secure = secure or bool(settings.tls_cert and not host)
+    security = [{"$ref": f"#/components/securitySchemes/{name}"} for name in SECURITY_SCHEMES]
+    address = {"host": host} if host else {"host": "{host}", "variables": {"host": HOST_VARIABLE}}
     return {
         "asyncapi": "3.0.0",
         "info": {
@@ -122,31 +147,20 @@ def asyncapi(
             "license": {"name": "Apache-2.0"},
         },
         "defaultContentType": "application/json",
-        "servers": {"this": _server(host, secure or bool(settings.tls_cert and not host))},
-        "channels": {CHANNEL: _channel(settings, [*client, *server])},
+        "servers": {
+            "this": {**address, "protocol": "wss" if is_secure else "ws", "security": security}
+        },
+        "channels": {"realtime": _channel(settings, [*client, *server])},
         "operations": {
             **{f"receive.{name}": _operation("receive", name) for name in client},
             **{f"send.{name}": _operation("send", name) for name in server},
         },
         "components": {
             "messages": {**client, **server},
-            "schemas": {
-                **client_schemas(client_events, session_limits(settings)),
-                **server_schemas(server_events.values()),
-            },
+            "schemas": schemas,
             "securitySchemes": SECURITY_SCHEMES,
         },
     }
-
-
-def _server(host: str | None, secure: bool) -> dict[str, Any]:
-    security = [{"$ref": f"#/components/securitySchemes/{name}"} for name in SECURITY_SCHEMES]
-    server = {"protocol": "wss" if secure else "ws", "security": security}
-    if host is not None:
-        return {"host": host, **server}
-    description = "The name and port at which this document was read."
-    variable = {"default": DEFAULT_HOST, "description": description}
-    return {"host": "{host}", **server, "variables": {"host": variable}}
 
 
 def _channel(settings: Settings, messages: Iterable[str]) -> dict[str, Any]:
@@ -175,33 +189,79 @@ def _channel(settings: Settings, messages: Iterable[str]) -> dict[str, Any]:
 
 
 def _messages(
-    events: Mapping[str, type[Any]], examples: Iterable[dict[str, Any]]
-) -> dict[str, Schema]:
-    messages: dict[str, Schema] = {}
+    events: Mapping[str, type],
+    schemas: Mapping[str, Description],
+    examples: Iterable[dict[str, Any]],
+) -> dict[str, Description]:
+    messages: dict[str, Description] = {}
     for name, cls in events.items():
-        summary, _, rest = docstring(cls).partition(". ")
+        summary, _, rest = schemas[cls.__name__]["description"].partition(". ")
         messages[name] = {
             "name": name,
             "summary": summary.rstrip(".") + ".",
-            "payload": {"$ref": f"#/components/schemas/{cls.__name__}"},
+            **({"description": rest} if rest else {}),
+            "payload": reference_to(cls),
+            "examples": [],
         }
-        if rest:
-            messages[name]["description"] = rest
     for example in examples:
-        messages[example["type"]].setdefault("examples", []).append({"payload": example})
+        messages[example["type"]]["examples"].append({"payload": example})
     return messages
+
+
+def _server_examples() -> Iterator[dict[str, Any]]:
+    for number, (event, fields) in enumerate(_SERVER_EXAMPLES, start=1):
+        made = event(event_id=f"event_8sVt3mZk1RcQpX6uEyB{number:02}", **fields)
+        yield json.loads(codec.encode(made))
 
 
 def _operation(action: str, name: str) -> dict[str, Any]:
     """Describe one direction of one event. AsyncAPI takes the view of the server: it receives what
     clients send."""
-    channel = f"#/channels/{CHANNEL}"
-    operation: dict[str, Any] = {
-        "action": action,
-        "channel": {"$ref": channel},
-        "messages": [{"$ref": f"{channel}/messages/{name}"}],
-    }
-    if action == "receive" and name in REPLIES:
-        replies = [{"$ref": f"{channel}/messages/{reply}"} for reply in REPLIES[name]]
-        operation["reply"] = {"channel": {"$ref": channel}, "messages": replies}
+    channel = {"channel": {"$ref": CHANNEL}}
+    operation: dict[str, Any] = {"action": action, **channel, "messages": _in_channel(name)}
+    if name in REPLIES:
+        operation["reply"] = {**channel, "messages": _in_channel(*REPLIES[name])}
     return operation
+
+
+def _in_channel(*messages: str) -> list[Description]:
+    return [{"$ref": f"{CHANNEL}/messages/{name}"} for name in messages]
+
+
+def server_schemas(events: Iterable[type[ServerEvent]]) -> dict[str, Description]:
+    """Make the schemas of server events and of the types in them, by class name.
+
+    The server always sends every field, except in `TranscriptionInfo`, which omits defaults.
+    """
+    schemas = schemas_of(events)
+    for name, schema in schemas.items():
+        for field in schema["properties"].values():
+            field.pop("default", None)
+        if name != sent.TranscriptionInfo.__name__:
+            schema["required"] = list(schema["properties"])
+    return schemas
+
+
+def _client_schemas(max_append_bytes: int) -> dict[str, Description]:
+    """Make the schemas of client events and of the types in them, by class name.
+
+    They describe what a client should send. The server accepts a little more: see
+    `protocol/qwen/schema`.
+    """
+    schemas = schemas_of([*CLIENT_EVENTS.values(), SessionPatch])
+    event_id = {
+        "type": "string",
+        "description": "The server repeats it in the `error` that the event causes.",
+    }
+    for name, cls in CLIENT_EVENTS.items():
+        schema = schemas[cls.__name__]
+        fields = {**schema["properties"], "event_id": event_id}
+        schema["properties"] = {"type": {"const": name}, **fields}
+        schema["required"] = ["type", *(key for key in fields if key != "event_id")]
+    schemas["SessionUpdate"]["properties"]["session"] = {
+        "description": "The changes.",
+        "allOf": [reference_to(SessionPatch)],
+    }
+    audio = schemas["AudioAppend"]["properties"]["audio"]
+    audio |= {"pattern": BASE64, "maxLength": -(-max_append_bytes // 3) * 4}
+    return schemas

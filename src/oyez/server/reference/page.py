@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from aiohttp import web
@@ -18,8 +18,7 @@ from markupsafe import Markup, escape
 from oyez.engines.base import LANGUAGES
 from oyez.server.reference.asyncapi import asyncapi
 from oyez.server.reference.openapi import DOCUMENTS, openapi
-from oyez.server.reference.schemas import Row, rows
-from oyez.server.web.static_files import StaticFile
+from oyez.server.web.pages import StaticFile
 from oyez.settings import Settings
 
 Document = Mapping[str, Any]
@@ -28,11 +27,8 @@ STATIC = Path(__file__).parent / "static"
 SHARED = files("oyez.web") / "static"
 """The files that this page shares with the page at `/`."""
 FILES = {
-    "docs.css": STATIC,
-    "docs.js": STATIC,
-    "theme.css": SHARED,
-    "theme.js": SHARED,
-    "icon.svg": SHARED,
+    **dict.fromkeys(("docs.css", "docs.js"), STATIC),
+    **dict.fromkeys(("theme.css", "theme.js", "icon.svg"), SHARED),
 }
 """The files that the page loads, and their folders."""
 HEADERS = {
@@ -45,7 +41,7 @@ HEADERS = {
 
 def reference_routes(settings: Settings) -> list[web.RouteDef]:
     """Return the routes of `/docs`. This makes the documents: call it before the server listens."""
-    served = _static_files(settings)
+    served = reference_files(settings)
 
     async def handle(request: web.Request) -> web.Response:
         return served[request.path].answer(request)
@@ -54,28 +50,22 @@ def reference_routes(settings: Settings) -> list[web.RouteDef]:
 
 
 @lru_cache(maxsize=4)
-def _static_files(settings: Settings) -> Mapping[str, StaticFile]:
-    """The files of `/docs` by path, with the media types that the OpenAPI document names."""
-    made = reference_files(settings)
-    served = {}
-    for operation in DOCUMENTS:
-        (media_type,) = operation.answers[200]["content"]
-        served[operation.path] = StaticFile.of(made[operation.path], media_type, HEADERS)
-    return served
-
-
-def reference_files(settings: Settings) -> Mapping[str, bytes]:
-    """Make every file of `/docs`, by path.
+def reference_files(settings: Settings) -> Mapping[str, StaticFile]:
+    """Make every file of `/docs`, by path, with the media type that the OpenAPI document names.
 
     The files are the same wherever the server is reached, so that a request costs no work. This
-    reads source files and takes about 0.1 s: do not call it while sessions run.
+    takes about 0.1 s: do not call it while sessions run.
     """
     socket, http = asyncapi(settings), openapi(settings)
-    return {
+    made = {
         "/docs": render(socket, http).encode(),
         "/docs/openapi.json": _json(http),
         "/docs/asyncapi.json": _json(socket),
         **{f"/docs/{name}": (folder / name).read_bytes() for name, folder in FILES.items()},
+    }
+    return {
+        each.path: StaticFile(made[each.path], next(iter(each.answers[200]["content"])), HEADERS)
+        for each in DOCUMENTS
     }
 
 
@@ -84,21 +74,17 @@ def render(asyncapi: Document, openapi: Document) -> str:
     environment = Environment(
         loader=FileSystemLoader(STATIC), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {
-        "prose": prose,
-        "breakable": breakable,
-        "as_text": _as_text,
-        "path_anchor": _path_anchor,
-    }
+    environment.filters |= {"prose": prose, "breakable": breakable}
+    environment.filters |= {"as_text": _as_text, "path_anchor": _path_anchor}
     (channel,) = asyncapi["channels"].values()
-    names = [(each["action"], key) for key, each in asyncapi["operations"].items()]
+    events = [key.partition(".") for key in asyncapi["operations"]]
     return environment.get_template("docs.html.jinja").render(
         asyncapi=asyncapi,
         openapi=openapi,
         channel=channel,
         address=_address(asyncapi),
-        client_events=[key.partition(".")[2] for action, key in names if action == "receive"],
-        server_events=[key.partition(".")[2] for action, key in names if action == "send"],
+        client_events=[name for action, _, name in events if action == "receive"],
+        server_events=[name for action, _, name in events if action == "send"],
         paths={
             path: methods
             for path, methods in openapi["paths"].items()
@@ -155,3 +141,68 @@ def _as_text(example: object) -> str:
 
 def _json(document: object) -> bytes:
     return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
+
+
+class Row(NamedTuple):
+    """One field of a schema, for a table that people read."""
+
+    path: str
+    """The dotted path, as `param` of an `error` has it."""
+    kind: str
+    """The type, in words."""
+    bounds: tuple[str, ...]
+    """The other conditions of the value, and its default."""
+    required: bool
+    description: str
+    allowed: tuple[str, ...]
+    """The values that are allowed; empty if they are not listed."""
+
+
+def rows(schema: Mapping[str, Any], schemas: Mapping[str, Any], prefix: str = "") -> Iterator[Row]:
+    """Yield the fields of an object, and after each field those of the objects in it.
+
+    `schemas` holds the schemas that references name.
+    """
+    whole = _resolved(schema, schemas)
+    for name, field in whole.get("properties", {}).items():
+        choices = [_resolved(each, schemas) for each in field.get("anyOf", [field])]
+        yield Row(
+            path=prefix + name,
+            kind=" or ".join(dict.fromkeys(_kind(each, schemas) for each in choices)),
+            bounds=tuple(bound for each in choices for bound in _bounds(each)),
+            required=name in whole.get("required", ()),
+            description=field.get("description") or "",
+            allowed=tuple(value for each in choices for value in _values(each)),
+        )
+        for each in choices:
+            inner = each.get("items", each)
+            yield from rows(inner, schemas, f"{prefix}{name}{'[]' if 'items' in each else ''}.")
+
+
+def _resolved(schema: Mapping[str, Any], schemas: Mapping[str, Any]) -> Mapping[str, Any]:
+    if "allOf" in schema:
+        (schema,) = schema["allOf"]
+    if "$ref" in schema:
+        return _resolved(schemas[schema["$ref"].rpartition("/")[2]], schemas)
+    return schema
+
+
+def _kind(schema: Mapping[str, Any], schemas: Mapping[str, Any]) -> str:
+    kind: str = schema.get("type", "string" if _values(schema) else "anything")
+    if kind == "array" and "items" in schema:
+        return f"array of {_kind(_resolved(schema['items'], schemas), schemas)}s"
+    return kind
+
+
+def _bounds(schema: Mapping[str, Any]) -> Iterator[str]:
+    if "minimum" in schema and "maximum" in schema:
+        yield f"from {schema['minimum']} to {schema['maximum']}"
+    if "maxLength" in schema:
+        yield f"at most {schema['maxLength']:,} characters"
+    if isinstance(schema.get("default"), int | float) and len(_values(schema)) != 1:
+        yield f"default {schema['default']}"
+
+
+def _values(schema: Mapping[str, Any]) -> list[str]:
+    values = [schema["const"]] if "const" in schema else schema.get("enum", ())
+    return ['""' if value == "" else str(value) for value in values]

@@ -1,3 +1,1 @@
 """Whole files over HTTP, in the form of OpenAI's audio API."""
-
-from __future__ import annotations

@@ -6,38 +6,34 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from contextlib import aclosing, contextmanager
+from functools import partial
 from typing import BinaryIO
 
 import msgspec
 from aiohttp import web
 
-from oyez.files.decoder_process import DecoderLimits
-from oyez.files.results import Result, Segment
-from oyez.files.transcriber import Transcriber
-from oyez.logs import RateLimitedLogger
+from oyez.audio.pcm import SAMPLE_RATE
+from oyez.files.decoder_process import DecoderCrash, DecoderError, DecoderLimits, decoded
+from oyez.files.decoding import MediaError
+from oyez.files.results import Options, Segment, TranscriptionError, join_text
+from oyez.files.transcriber import Observer, Transcriber
+from oyez.logs import RateLimitedLogger, SessionLog
 from oyez.metrics import Metrics
+from oyez.protocol.effects import Completed
+from oyez.runtime.job import Stopped
 from oyez.server.access.access import Access
 from oyez.server.access.admission import Admission
 from oyez.server.access.callers import Caller
 from oyez.server.access.refusals import DRAINING, Refusal
-from oyez.server.operations import Handler, json_response
-from oyez.server.session.session_metrics import ServerMetrics
-from oyez.server.transcriptions.answers import (
-    Model,
-    ModelList,
-    StreamedText,
-    TextDelta,
-    TextDone,
-    answer,
-    usage,
-)
-from oyez.server.transcriptions.errors import CLIENT_GONE, ApiError, internal_error
+from oyez.server.operations import json_response
+from oyez.server.session.session_metrics import Figures
+from oyez.server.session.usage_recorder import UsageRecorder
+from oyez.server.transcriptions import answers
+from oyez.server.transcriptions.answers import Model, ModelList, TextDelta, TextDone, Usage
+from oyez.server.transcriptions.errors import CLIENT_GONE, ApiError
 from oyez.server.transcriptions.form import Parameters, check_parameters, read_form
-from oyez.server.transcriptions.job import TranscriptionJob
-from oyez.server.transcriptions.operations import GET_MODEL, LIST_MODELS, transcribe
 from oyez.server.transcriptions.upload_slots import UploadSlots
 from oyez.settings import Settings, library_paths
 
@@ -45,8 +41,6 @@ ALIASES = ("whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe")
 """Names of models that programs written for OpenAI ask for."""
 CLIENT_CHECK_S = 0.25
 """Time between two checks whether a client still waits."""
-DRAIN_CHECK_S = 0.05
-"""Time between two checks whether all files have ended, during a shutdown."""
 ABORT_S = 1.0
 """How long a file that is aborted by a shutdown may take to end."""
 EVENT_STREAM = {
@@ -55,24 +49,14 @@ EVENT_STREAM = {
     "X-Accel-Buffering": "no",
 }
 """Headers of an answer that is a stream of events. The last keeps nginx from holding it back."""
+NOT_CONFINED = (
+    "this system does not filter the system calls of processes that decode files: they are held "
+    "by limits only"
+)
+OUTCOMES = {200: "transcribed", CLIENT_GONE: "abandoned"}
+"""The label of each status in metrics; other statuses are labelled `failed`."""
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True, eq=False)
-class _Request:
-    """One file, from its first byte to its answer."""
-
-    http: web.Request
-    caller: Caller
-    response: web.StreamResponse = field(
-        default_factory=lambda: web.StreamResponse(headers=EVENT_STREAM)
-    )
-    """The answer if it is a stream of events. It is `prepared` once the first has been sent."""
-    is_working: bool = False
-    """Whether the file has a slot to be transcribed."""
-    aborted: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set when the server shuts down and cannot finish the file."""
 
 
 class Transcriptions:
@@ -88,30 +72,24 @@ class Transcriptions:
         new_id: Callable[[str], str],
     ) -> None:
         """Begin without files. new_id: makes an id that begins with the given kind."""
-        self._settings = settings
-        self._metrics = metrics
-        self._access = access
+        self.settings = settings
+        self.metrics = metrics
+        self.access = access
+        self.transcriber = transcriber
+        self.new_id = new_id
+        self.seldom = RateLimitedLogger(log)
+        self.slots = UploadSlots(settings, access.callers)
+        cpu_s = round(60 + settings.max_file_audio_s / 10)
+        self.limits = DecoderLimits(cpu_s=cpu_s, environment=library_paths())
+        self.files: dict[asyncio.Task[web.StreamResponse], _File] = {}
+        """The files that are served, by the task that does it."""
         self._admission = admission
-        self._transcriber = transcriber
-        self._new_id = new_id
-        self._seldom = RateLimitedLogger(log)
-        self._slots = UploadSlots(
-            settings.max_transcriptions,
-            settings.max_waiting_transcriptions,
-            max_disk_bytes=settings.upload_disk_bytes or 10 * settings.max_upload_bytes,
-            max_file_bytes=settings.max_upload_bytes,
-            callers=access.callers,
-        )
-        self._limits = DecoderLimits(
-            cpu_s=round(60 + settings.max_file_audio_s / 10), environment=library_paths()
-        )
-        self._requests: set[_Request] = set()
-        metrics.transcriptions_open.set_function(lambda: len(self._slots))
+        metrics.transcriptions_open.set_function(lambda: len(self.slots.files))
 
-    def routes(self, watch: ServerMetrics) -> list[web.RouteDef]:
-        """Return the routes of `/v1/…`. `watch` counts refused requests. The names of the model are
-        those of the settings, and ALIASES."""
-        known = {name: Model(id=name) for name in (*self._settings.models, *ALIASES)}
+    def routes(self) -> list[web.RouteDef]:
+        """Return the routes of `/v1/…`. The names of the model are those of the settings, and
+        ALIASES. What the handlers raise has to be answered by `errors.answer_errors`."""
+        known = {name: Model(id=name) for name in (*self.settings.models, *ALIASES)}
 
         async def all_models(http: web.Request) -> web.Response:
             self._identify(http)
@@ -126,158 +104,217 @@ class Transcriptions:
             return json_response(known[name])
 
         return [
-            transcribe(self._settings).route(_answering_errors(self.transcribe, watch)),
-            LIST_MODELS.route(_answering_errors(all_models, watch)),
-            GET_MODEL.route(_answering_errors(one_model, watch)),
+            answers.transcribe_operation(self.settings).route(self.transcribe),
+            answers.LIST_MODELS.route(all_models),
+            answers.GET_MODEL.route(one_model),
         ]
 
     async def transcribe(self, http: web.Request) -> web.StreamResponse:
-        """Transcribe one file. Raises ApiError if it is not answered otherwise."""
+        """Transcribe one file, until it is answered, its client leaves, or a shutdown cancels it.
+        Raises ApiError if it is not answered otherwise."""
         caller = self._identify(http)
         if refusal := self._admission.enter_request(caller):
             raise ApiError.from_refusal(refusal)
-        request = _Request(http, caller)
-        with self._slots.request(caller):
-            self._requests.add(request)
-            try:
-                return await self._run(request)
-            finally:
-                self._requests.discard(request)
+        file = _File(self, http, caller)
+        serving = asyncio.create_task(file.serve())
+        self.files[serving] = file
+        serving.add_done_callback(self.files.pop)
+        is_gone = False
+        try:
+            while not (serving.done() or is_gone):
+                await asyncio.wait((serving,), timeout=CLIENT_CHECK_S)
+                is_gone = http.transport is None or http.transport.is_closing()
+        finally:
+            _cancel(serving)
+            (ended,) = await asyncio.gather(serving, return_exceptions=True)
+        if not isinstance(ended, BaseException):
+            return ended
+        if is_gone:
+            return web.Response(status=CLIENT_GONE)
+        error = ApiError.from_refusal(DRAINING) if serving.cancelled() else ended
+        if not file.stream.prepared:
+            raise error
+        # A stream that has begun cannot become an HTTP error: its last event is the error.
+        if isinstance(error, Exception) and not isinstance(error, ConnectionError):
+            await file.send(ApiError.of(error).body)
+        return file.stream
 
     async def drain(self, timeout_s: float) -> None:
         """Finish the files that are being transcribed, for at most `timeout_s`. The others are
         answered 503. Returns ABORT_S later at the latest, whatever a file does."""
-        for request in self._requests:
-            if not request.is_working:
-                request.aborted.set()
-        clock = asyncio.get_running_loop().time
-        abort_at_s = clock() + timeout_s
-        while self._requests and clock() < abort_at_s + ABORT_S:
-            if clock() >= abort_at_s:
-                for request in self._requests:
-                    request.aborted.set()
-            await asyncio.sleep(DRAIN_CHECK_S)
-        if self._requests:
-            log.warning("%d files did not end in time: they are left", len(self._requests))
+        for finish_working, wait_s in ((True, timeout_s), (False, ABORT_S)):
+            for task, file in self.files.items():
+                if not (finish_working and file.is_working):
+                    _cancel(task)
+            if self.files:
+                await asyncio.wait(self.files, timeout=wait_s)
+        if self.files:
+            log.warning("%d files did not end in time: they are left", len(self.files))
 
     def _identify(self, http: web.Request) -> Caller:
-        caller = self._access.authenticate(http)
+        caller = self.access.authenticate(http)
         if isinstance(caller, Refusal):
             raise ApiError.from_refusal(caller)
         return caller
 
-    async def _run(self, request: _Request) -> web.StreamResponse:
-        """Serve the file until it is answered, its client leaves, or a shutdown aborts it."""
-        serving = asyncio.create_task(self._serve(request))
-        leaving = asyncio.create_task(_client_gone(request.http))
-        aborting = asyncio.create_task(request.aborted.wait())
-        tasks: tuple[asyncio.Task[object], ...] = (serving, leaving, aborting)
-        try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-        error = asyncio.CancelledError() if serving.cancelled() else serving.exception()
-        if error is None:
-            return serving.result()
-        if leaving.done() and not leaving.cancelled():
-            return web.Response(status=CLIENT_GONE)
-        if isinstance(error, asyncio.CancelledError):
-            error = ApiError.from_refusal(DRAINING)
-        if not request.response.prepared:
-            raise error
-        return await self._end_stream(request, error)
 
-    async def _end_stream(self, request: _Request, error: BaseException) -> web.StreamResponse:
-        """Send an error as the last event: a stream that has begun cannot become an HTTP error."""
-        if isinstance(error, ConnectionError):
-            return request.response
-        if not isinstance(error, ApiError):
-            log.error("internal error", exc_info=error)
-            error = internal_error()
-        await self._send(request, error.body)
-        return request.response
+class _File(Observer):
+    """One file, from its first byte to its answer."""
 
-    async def _serve(self, request: _Request) -> web.StreamResponse:
-        with self._slots.upload(request.caller) as upload:
-            form = await read_form(request.http, self._settings.max_upload_bytes, upload)
-            try:
-                upload.complete()
-                parameters = check_parameters(form, request.caller.limits.languages)
-                async with self._slots.work(request.caller):
-                    request.is_working = True
-                    return await self._answer(request, parameters, form.file)
-            finally:
-                form.file.close()
+    def __init__(self, endpoint: Transcriptions, http: web.Request, caller: Caller) -> None:
+        self._endpoint = endpoint
+        self._http = http
+        self._caller = caller
+        self._figures = Figures()
+        self.stream = web.StreamResponse(headers=EVENT_STREAM)
+        """The answer if it is a stream of events. It is `prepared` once the first has been sent."""
+        self.is_working = False
+        """Whether the file has a slot to be transcribed."""
 
-    async def _answer(
-        self, request: _Request, parameters: Parameters, file: BinaryIO
-    ) -> web.StreamResponse:
-        job = TranscriptionJob(
-            self._new_id("file"),
-            request.caller,
-            parameters,
-            access=self._access,
-            metrics=self._metrics,
-            seldom=self._seldom,
-            max_audio_s=self._settings.max_file_audio_s,
+    async def serve(self) -> web.StreamResponse:
+        """Read, transcribe and answer the file. Raises ApiError for whatever is wrong with it."""
+        settings, slots = self._endpoint.settings, self._endpoint.slots
+        with slots.upload(self._caller) as upload:
+            grow = partial(slots.grow, upload)
+            file, values = await read_form(self._http, settings.max_upload_bytes, grow)
+            with file:
+                parameters = check_parameters(values, self._caller.limits.languages)
+                async with slots.work(upload):
+                    self.is_working = True
+                    with self._recorded(parameters.model):
+                        return await self._answer(parameters, file)
+
+    @contextmanager
+    def _recorded(self, model: str) -> Iterator[None]:
+        """Record usage, metrics and a log line of what the context does."""
+        file_id = self._endpoint.new_id("file")
+        self._usage = UsageRecorder(
+            self._endpoint.access.ledger,
+            self._endpoint.access.quotas,
+            self._caller,
+            self._figures,
+            session_id=file_id,
+            endpoint="transcriptions",
+            model=model,
         )
-        with job:
-            async with aclosing(job.results(file, self._transcriber, self._limits)) as results:
-                if parameters.stream:
-                    return await self._stream(request, results, job)
-                segments = [result async for result in results if isinstance(result, Segment)]
-                # Subtitles of hours take milliseconds, which would hold up the event loop.
-                return await asyncio.to_thread(answer, parameters, segments, job.figures.audio_s)
-
-    async def _stream(
-        self, request: _Request, results: AsyncIterator[Result], job: TranscriptionJob
-    ) -> web.StreamResponse:
-        """Answer with server-sent events. An error before the first event is an HTTP error; a later
-        one is an event."""
-        text = StreamedText()
-        async for result in results:
-            if delta := text.delta(result):
-                await self._send(request, TextDelta(delta=delta))
-        await self._send(request, TextDone(text=text.text, usage=usage(job.figures.audio_s)))
-        await request.response.write_eof()
-        return request.response
-
-    async def _send(self, request: _Request, event: msgspec.Struct) -> None:
-        """Send one event. Raises ConnectionError if the client is gone or does not read."""
-        response = request.response
+        status, outcome = CLIENT_GONE, "the client did not wait"
         try:
-            async with asyncio.timeout(self._settings.slow_reader_timeout_s):
-                if not response.prepared:
-                    await response.prepare(request.http)
-                await response.write(b"data: " + msgspec.json.encode(event) + b"\n\n")
+            yield
+            status, outcome = 200, "transcribed"
+        except ApiError as error:
+            status, outcome = error.status, error.body.error.code or "error"
+            raise
+        except Exception as error:
+            if not isinstance(error, ConnectionError):
+                status, outcome = 500, "internal error"
+            raise
+        finally:
+            self._usage.end(status, outcome)
+            self._endpoint.metrics.transcriptions.labels(OUTCOMES.get(status, "failed")).inc()
+            fields = {**self._figures.fields(), "status": status, "outcome": outcome}
+            SessionLog(log, file_id).info("transcription ended", extra={"fields": fields})
+
+    async def _answer(self, parameters: Parameters, file: BinaryIO) -> web.StreamResponse:
+        async with aclosing(self._segments(parameters, file)) as segments:
+            if parameters.stream:
+                return await self._stream(segments)
+            found = [segment async for segment in segments]
+            # Subtitles of hours take milliseconds, which would hold up the event loop.
+            usage = Usage(round(self._figures.audio_s, 3))
+            return await asyncio.to_thread(answers.answer, parameters, found, usage)
+
+    async def _segments(self, parameters: Parameters, file: BinaryIO) -> AsyncGenerator[Segment]:
+        """Decode and transcribe the file. Raises ApiError for whatever goes wrong, also if the
+        recognition of a segment failed: an answer with a hole in it would look complete."""
+        seldom, caller = self._endpoint.seldom, self._caller
+        options = Options(parameters.language or None, caller.limits.languages, parameters.prompt)
+        try:
+            async with (
+                decoded(file, self._endpoint.limits) as media,
+                aclosing(media.blocks()) as blocks,
+            ):
+                if not media.is_confined:
+                    seldom.warning(NOT_CONFINED)
+                # A file that announces too much audio is refused before any of it is decoded.
+                self._check_length(media.duration_s or 0.0)
+                results = self._endpoint.transcriber.transcribe(
+                    blocks, options, self, tenant=caller.key_id
+                )
+                async with aclosing(results):
+                    async for result in results:
+                        if isinstance(result, Segment):
+                            _check_recognised(result)
+                            yield result
+        except DecoderError as error:
+            seldom.warning("no process to decode a file could be started", reason=str(error))
+            message = "The server cannot decode files at the moment: see its log; try again later."
+            raise ApiError(503, message, code="decoder") from error
+        except MediaError as error:
+            if isinstance(error, DecoderCrash):
+                seldom.warning("a file ended its decoder", how=error.detail)
+            message = f"The file cannot be transcribed: {error}."
+            raise ApiError(400, message, param="file", code="invalid_file") from error
+        except TranscriptionError as error:
+            raise ApiError(400, str(error), code="invalid_value") from error
+        except Stopped as error:
+            raise ApiError.from_refusal(DRAINING) from error
+
+    def on_audio(self, samples: int) -> None:
+        """Check before each block of audio that the caller may go on, and count the block."""
+        access, audio_s = self._endpoint.access, samples / SAMPLE_RATE
+        if refusal := access.callers.check(self._caller) or access.quotas.check(self._caller):
+            raise ApiError.from_refusal(refusal)
+        self._check_length(self._figures.audio_s + audio_s)
+        self._usage.add_audio(audio_s)
+        self._figures.audio_samples += samples
+        self._endpoint.metrics.tally.audio_samples += samples
+
+    def on_completed(self, item: Completed) -> None:
+        """Count a turn."""
+        self._figures.turns += 1
+        self._figures.completed(item)
+        self._endpoint.metrics.speech_seconds.labels(item.language).inc(item.speech_s)
+
+    def _check_length(self, audio_s: float) -> None:
+        max_s = self._endpoint.settings.max_file_audio_s
+        if audio_s > max_s:
+            longest = f"{max_s:g} s, the most this server takes"
+            message = f"The audio is longer than {longest}: send parts of it."
+            raise ApiError(400, message, param="file", code="audio_too_long")
+
+    async def _stream(self, segments: AsyncIterator[Segment]) -> web.StreamResponse:
+        """Answer with server-sent events."""
+        text = ""
+        async for segment in segments:
+            before, text = text, join_text(text, segment.text)
+            await self.send(TextDelta(text[len(before) :]))
+        await self.send(TextDone(text, Usage(round(self._figures.audio_s, 3))))
+        await self.stream.write_eof()
+        return self.stream
+
+    async def send(self, event: msgspec.Struct) -> None:
+        """Send one event. Raises ConnectionError if the client is gone or does not read."""
+        try:
+            async with asyncio.timeout(self._endpoint.settings.slow_reader_timeout_s):
+                if not self.stream.prepared:
+                    await self.stream.prepare(self._http)
+                await self.stream.write(b"data: " + msgspec.json.encode(event) + b"\n\n")
         except TimeoutError:
-            if request.http.transport is not None:
-                request.http.transport.abort()
+            if self._http.transport is not None:
+                self._http.transport.abort()
             raise ConnectionResetError("the client does not read") from None
 
 
-def _answering_errors(handler: Handler, watch: ServerMetrics) -> Handler:
-    """Return a handler that answers the errors of another in OpenAI's form, and counts refusals."""
-
-    async def handle(http: web.Request) -> web.StreamResponse:
-        try:
-            return await handler(http)
-        except ApiError as error:
-            if error.reason:
-                watch.refused(error.reason)
-            return error.response()
-        except (web.HTTPException, ConnectionError):
-            raise
-        except Exception:
-            log.exception("internal error")
-            return internal_error().response()
-
-    return handle
+def _check_recognised(segment: Segment) -> None:
+    if segment.failure:
+        message = (
+            f"The audio from {segment.start_s:.1f} to {segment.end_s:.1f} s could not be "
+            "recognised: try again, or leave that part out."
+        )
+        raise ApiError(500, message, code="recognition_failed")
 
 
-async def _client_gone(http: web.Request) -> None:
-    """Return when the client has closed the connection."""
-    while http.transport is not None and not http.transport.is_closing():  # noqa: ASYNC110
-        await asyncio.sleep(CLIENT_CHECK_S)
+def _cancel(task: asyncio.Task[web.StreamResponse]) -> None:
+    """Cancel a task unless that was done: to cancel it twice would cut short how it ends."""
+    if not task.cancelling():
+        task.cancel()

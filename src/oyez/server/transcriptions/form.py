@@ -9,37 +9,30 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import tempfile
-from collections.abc import Awaitable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, BinaryIO, TypeVar
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Annotated, Any, BinaryIO, ParamSpec, TypeVar
 
+import msgspec
 from aiohttp import BodyPartReader, MultipartReader, StreamReader, web
 from aiohttp.http import HttpProcessingError
+from msgspec import Meta
 
 from oyez.engines.base import LANGUAGES
 from oyez.files.media import run_blocking
 from oyez.protocol.errors import one_of
-from oyez.server.transcriptions.errors import SERVER, ApiError, file_too_large, invalid_value
-from oyez.server.transcriptions.upload_slots import Upload
+from oyez.protocol.server_events import about
+from oyez.server.transcriptions.errors import (
+    MAX_SHOWN_CHARS,
+    ApiError,
+    file_too_large,
+    invalid_value,
+    wrong_field,
+)
 
-FIELDS = (
-    "file",
-    "model",
-    "language",
-    "prompt",
-    "response_format",
-    "temperature",
-    "stream",
-    "timestamp_granularities[]",
-    "timestamp_granularities",
-)
 IGNORED_FIELDS = (
-    "chunking_strategy",
-    "include",
-    "include[]",
-    "known_speaker_names[]",
+    "chunking_strategy", "include", "include[]", "known_speaker_names[]",
     "known_speaker_references[]",
-)
+)  # fmt: skip
 """Fields that are accepted without effect: they ask for what oyez does not have or always does."""
 FORMATS = ("json", "text", "srt", "verbose_json", "vtt")
 GRANULARITIES = ("segment", "word")
@@ -56,87 +49,84 @@ CHUNK_BYTES = 256 * 1024
 MIN_RATE_BYTES, MIN_RATE_S = 192 * 1024, 30.0
 """At least so many bytes must arrive in so many seconds. A slower client keeps others out, or has
 gone away."""
-MAX_NAME_CHARS = 80
-"""A field's name is cut to this length in an error."""
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
-@dataclass(slots=True)
-class Form:
-    file: BinaryIO
-    """The uploaded file at its beginning. The caller of `read_form` closes it."""
-    values: Mapping[str, list[str]] = field(default_factory=dict)
-    """The values of each field in FIELDS that was sent, in order."""
-
-    def last(self, name: str) -> str | None:
-        """Return the field's last value; None if the field is absent or empty."""
-        found = self.values.get(name, [])
-        return (found[-1] or None) if found else None
+def _one_of(values: Sequence[str], **more: object) -> Meta:
+    return Meta(extra_json_schema={"enum": values, **more})
 
 
-@dataclass(frozen=True, slots=True)
-class Parameters:
-    """The fields of a form besides the file, checked."""
+class Parameters(msgspec.Struct, frozen=True):
+    """The fields of a form besides the file, checked; in their order in an error."""
 
-    model: str = ""
-    """Any name: the server runs one model."""
-    language: str | None = None
-    """Code of the language of the audio; None: it is recognised."""
-    prompt: str = ""
-    """Names and terms that may occur."""
-    response_format: str = "json"
-    """One of FORMATS."""
-    granularities: tuple[str, ...] = ("segment",)
-    """What `verbose_json` gives times for: some of GRANULARITIES."""
-    stream: bool = False
-    """Whether the answer is a stream of events."""
+    model: Annotated[
+        str,
+        Meta(max_length=MAX_MODEL_CHARS),
+        about("Any name, because the server runs one model."),
+    ]
+    language: Annotated[
+        str, _one_of(LANGUAGES), about("Without it, the language of each sentence is detected.")
+    ]
+    prompt: Annotated[
+        str,
+        Meta(max_length=MAX_PROMPT_CHARS),
+        about("Names and terms that may occur in the audio."),
+    ]
+    response_format: Annotated[str, _one_of(FORMATS, default="json")]
+    temperature: Annotated[float, Meta(ge=0, le=1), about("It has no effect.")]
+    stream: Annotated[
+        bool,
+        Meta(extra_json_schema={"default": False}),
+        about(
+            "Answer with server-sent events while the file is transcribed. The `response_format` "
+            "must be `json` or `text`."
+        ),
+    ]
+    granularities: Annotated[
+        tuple[Annotated[str, _one_of(GRANULARITIES)], ...],
+        about("The parts for which `verbose_json` has times; `segment` by default."),
+    ] = msgspec.field(name="timestamp_granularities[]")
 
 
-async def read_form(request: web.Request, max_upload_bytes: int, upload: Upload) -> Form:
-    """Read a request's form, its file to disk.
+Values = Mapping[str, list[str]]
+"""The values of each field that was sent, in order."""
+FIELDS = ("file", *Parameters.__struct_encode_fields__, "timestamp_granularities")
 
-    Args:
-        request: The request, whose body has not been read.
-        max_upload_bytes: The most bytes that the file may have.
-        upload: Counts every byte that goes to disk.
 
-    Raises:
-        ApiError: The body is not such a form, has no file or an unknown field, or is too large or
-            too slow.
+async def read_form(
+    request: web.Request, max_upload_bytes: int, grow: Callable[[int], None]
+) -> tuple[BinaryIO, Values]:
+    """Read a request's form: return its file at its beginning, to be closed, and its other fields.
+
+    grow: counts bytes before they go to disk, and may raise ApiError. Raises ApiError if the body
+    is not such a form, has no file or an unknown field, or is too large or too slow.
     """
-    if (
-        request.content_length is not None
-        and request.content_length > max_upload_bytes + MAX_FIELD_BYTES
-    ):
+    if (request.content_length or 0) > max_upload_bytes + MAX_FIELD_BYTES:
         raise file_too_large(max_upload_bytes)
     if request.content_type != "multipart/form-data":
-        raise ApiError(
-            400,
-            f"Content-Type is {request.content_type}: send the file as multipart/form-data.",
-            code="invalid_content_type",
-        )
+        message = f"Content-Type is {request.content_type}: send the file as multipart/form-data."
+        raise ApiError(400, message, code="invalid_content_type")
     if encoding := request.headers.get("Content-Encoding"):
-        raise ApiError(
-            400,
-            f"Content-Encoding is {encoding[:80]!r}: send the form as it is.",
-            code="invalid_content_type",
-        )
+        message = f"Content-Encoding is {encoding[:80]!r}: send the form as it is."
+        raise ApiError(400, message, code="invalid_content_type")
+    file: BinaryIO = await _on_disk(tempfile.TemporaryFile)
     try:
-        file: BinaryIO = await run_blocking(tempfile.TemporaryFile)
-    except OSError as error:
-        raise _cannot_store(error) from error
-    try:
-        return await _FormReader(file, max_upload_bytes, upload).read(request)
+        return file, await _FormReader(file, max_upload_bytes, grow).read(request)
     except BaseException:
         with contextlib.suppress(OSError):  # closing tries to write once more, and may fail
             file.close()
         raise
 
 
-def _cannot_store(error: OSError) -> ApiError:
-    message = f"The server cannot keep the file: {error.strerror}; try again later."
-    return ApiError(503, message, type=SERVER, code="storage")
+async def _on_disk(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Make or write the file in a thread. Raises ApiError if that fails."""
+    try:
+        return await run_blocking(function, *args, **kwargs)
+    except OSError as error:
+        message = f"The server cannot keep the file: {error.strerror}; try again later."
+        raise ApiError(503, message, code="storage") from error
 
 
 class _PacedLines:
@@ -160,65 +150,62 @@ class _PacedLines:
 
 
 class _FormReader:
-    def __init__(self, file: BinaryIO, max_upload_bytes: int, upload: Upload) -> None:
+    def __init__(self, file: BinaryIO, max_upload_bytes: int, grow: Callable[[int], None]) -> None:
         self._file = file
         self._max_upload_bytes = max_upload_bytes
-        self._upload = upload
-        self._waited_s = 0.0
-        """Time spent waiting for the client in the current MIN_RATE_BYTES."""
-        self._received_bytes = 0
-        """How much of the current MIN_RATE_BYTES has arrived."""
+        self._grow = grow
         self._has_file = False
         self._values: dict[str, list[str]] = {}
+        self._received_bytes, self._waited_s = 0, 0.0
+        """How much of the current MIN_RATE_BYTES has come, and the time spent waiting for it."""
 
-    async def read(self, request: web.Request) -> Form:
+    async def read(self, request: web.Request) -> Values:
         try:
-            reader = MultipartReader(
-                request.headers,
-                _PacedLines(request.content),  # type: ignore[arg-type]  # only its reading is used
-                max_field_size=MAX_HEADER_BYTES,
-                max_headers=MAX_HEADERS,
-            )
-            for _ in range(MAX_FIELDS):
-                part = await self._in_time(reader.next())
-                if part is None:
-                    break
-                await self._read_part(part)
-            else:
-                raise ApiError(400, f"The form has more than {MAX_FIELDS} fields.")
+            await self._read_parts(request)
         except TimeoutError:
             raise ApiError(
                 408,
                 f"Less than {MIN_RATE_BYTES >> 10} KiB came in {MIN_RATE_S:g} s: send the file "
                 "faster, and without pauses.",
             ) from None
-        except HttpProcessingError as error:
-            raise ApiError(400, f"The form is malformed: {error.message}") from error
-        except ValueError as error:
-            raise ApiError(400, f"The form is malformed: {error}") from error
+        except (HttpProcessingError, ValueError) as error:
+            reason = getattr(error, "message", error)
+            raise ApiError(400, f"The form is malformed: {reason}") from error
         except (web.RequestPayloadError, ConnectionError) as error:
             raise ApiError(400, "The form ended early.") from error
         if not self._has_file:
             message = "The form has no file: send one in the field 'file'."
             raise ApiError(400, message, param="file", code="missing_required_parameter")
         await run_blocking(self._file.seek, 0)
-        return Form(self._file, self._values)
+        return self._values
 
-    async def _read_part(self, part: BodyPartReader | MultipartReader) -> None:
-        if not isinstance(part, BodyPartReader):
-            raise ApiError(400, "A form inside a form is not read.")
-        name = part.name or ""
+    async def _read_parts(self, request: web.Request) -> None:
+        reader = MultipartReader(
+            request.headers,
+            _PacedLines(request.content),  # type: ignore[arg-type]  # only its reading is used
+            max_field_size=MAX_HEADER_BYTES,
+            max_headers=MAX_HEADERS,
+        )
+        for _ in range(MAX_FIELDS):
+            part = await self._in_time(reader.next())
+            if part is None:
+                return
+            if not isinstance(part, BodyPartReader):
+                raise ApiError(400, "A form inside a form is not read.")
+            await self._read_part(part, part.name or "")
+        raise ApiError(400, f"The form has more than {MAX_FIELDS} fields.")
+
+    async def _read_part(self, part: BodyPartReader, name: str) -> None:
         if name == "file" and not self._has_file:
             self._has_file = True
             await self._store(part)
         elif name in IGNORED_FIELDS:
-            await self._read_text(part)
+            await self._read_text(part, name)
         elif name in FIELDS and name != "file":
-            self._values.setdefault(name, []).append(await self._read_text(part))
+            self._values.setdefault(name, []).append(await self._read_text(part, name))
         else:
-            known = ", ".join(FIELDS)
-            shown = name[:MAX_NAME_CHARS]
-            message = f"Unknown or repeated field {shown!r}; there are: {known}."
+            shown = name[:MAX_SHOWN_CHARS]
+            message = f"Unknown or repeated field {shown!r}; there are: {', '.join(FIELDS)}."
             raise ApiError(400, message, param=shown, code="unknown_parameter")
 
     async def _store(self, part: BodyPartReader) -> None:
@@ -227,23 +214,19 @@ class _FormReader:
             size_bytes += len(chunk)
             if size_bytes > self._max_upload_bytes:
                 raise file_too_large(self._max_upload_bytes)
-            self._upload.grow(len(chunk))
-            try:
-                await run_blocking(self._write, chunk)
-            except OSError as error:
-                raise _cannot_store(error) from error
+            self._grow(len(chunk))
+            await _on_disk(self._write, chunk)
 
     def _write(self, chunk: bytes) -> None:
         self._file.write(chunk)
         self._file.flush()  # else a full disk would be noticed only by a later call
 
-    async def _read_text(self, part: BodyPartReader) -> str:
+    async def _read_text(self, part: BodyPartReader, name: str) -> str:
         text = b""
         while chunk := await self._read_chunk(part):
             text += chunk
             if len(text) > MAX_FIELD_BYTES:
-                message = f"{part.name} is longer than {MAX_FIELD_BYTES} bytes."
-                raise ApiError(400, message, param=part.name, code="invalid_value")
+                raise wrong_field(name, f"{name} is longer than {MAX_FIELD_BYTES} bytes.")
         return text.decode("utf-8", "replace")
 
     async def _read_chunk(self, part: BodyPartReader) -> bytes:
@@ -264,73 +247,52 @@ class _FormReader:
         return result
 
 
-def check_parameters(form: Form, allowed: tuple[str, ...] = ()) -> Parameters:
-    """Check the fields of a form. allowed: the only languages that the caller may ask for; empty:
-    all. Raises ApiError that names the field and its values."""
-    response_format = form.last("response_format") or "json"
+def check_parameters(values: Values, languages: tuple[str, ...] = ()) -> Parameters:
+    """Check the fields of a form. languages: the only ones that the caller may ask for; empty: all.
+    Raises ApiError that names the field and its values."""
+    last = {name: given[-1] for name, given in values.items()}
+    response_format = last.get("response_format") or "json"
     if response_format not in FORMATS:
         raise invalid_value("response_format", response_format, one_of(FORMATS))
-    stream = _flag(form, "stream")
-    if stream and response_format not in STREAMED_FORMATS:
+    stream = (last.get("stream") or "false").lower()
+    if stream not in ("true", "false", "1", "0"):
+        raise invalid_value("stream", stream, "'true', 'false'")
+    if stream in ("true", "1") and response_format not in STREAMED_FORMATS:
         message = f"stream=true goes with response_format {one_of(STREAMED_FORMATS)} only."
-        raise ApiError(400, message, param="response_format", code="invalid_value")
-    prompt = form.last("prompt") or ""
+        raise wrong_field("response_format", message)
+    prompt = last.get("prompt") or ""
     if len(prompt) > MAX_PROMPT_CHARS:
-        message = f"prompt is longer than {MAX_PROMPT_CHARS} characters."
-        raise ApiError(400, message, param="prompt", code="invalid_value")
-    _check_temperature(form)
+        raise wrong_field("prompt", f"prompt is longer than {MAX_PROMPT_CHARS} characters.")
+    temperature = last.get("temperature") or "0"
+    if not _is_temperature(temperature):
+        raise invalid_value("temperature", temperature, "0 to 1 (without effect)")
+    # The name goes into usage, which people read in terminals and spreadsheets.
+    model = last.get("model") or ""
+    if len(model) > MAX_MODEL_CHARS or not model.isprintable():
+        raise invalid_value("model", model, f"up to {MAX_MODEL_CHARS} printable characters")
+    language = last.get("language") or ""
+    if language and language.lower() not in (languages or LANGUAGES):
+        raise invalid_value("language", language, one_of(languages or LANGUAGES))
+    name = "timestamp_granularities"
+    granularities = [*values.get(name + "[]", []), *values.get(name, [])]
+    for value in granularities:
+        if value not in GRANULARITIES:
+            raise invalid_value(name, value, one_of(GRANULARITIES))
+    if granularities and response_format != "verbose_json":
+        raise wrong_field(name, f"{name} goes with response_format 'verbose_json' only.")
     return Parameters(
-        model=_model(form),
-        language=_language(form, allowed or LANGUAGES),
+        model=model,
+        language=language.lower(),
         prompt=prompt,
         response_format=response_format,
-        granularities=_granularities(form, response_format),
-        stream=stream,
+        temperature=float(temperature),
+        granularities=tuple(granularities) or ("segment",),
+        stream=stream in ("true", "1"),
     )
 
 
-def _model(form: Form) -> str:
-    # The name goes into usage, which people read in terminals and spreadsheets.
-    value = form.last("model") or ""
-    if len(value) > MAX_MODEL_CHARS or not value.isprintable():
-        raise invalid_value("model", value, f"up to {MAX_MODEL_CHARS} printable characters")
-    return value
-
-
-def _flag(form: Form, name: str) -> bool:
-    value = (form.last(name) or "false").lower()
-    if value not in ("true", "false", "1", "0"):
-        raise invalid_value(name, value, "'true', 'false'")
-    return value in ("true", "1")
-
-
-def _language(form: Form, allowed: tuple[str, ...]) -> str | None:
-    value = form.last("language")
-    if value is None:
-        return None
-    if value.lower() not in allowed:
-        raise invalid_value("language", value, one_of(allowed))
-    return value.lower()
-
-
-def _granularities(form: Form, response_format: str) -> tuple[str, ...]:
-    name = "timestamp_granularities"
-    values = [*form.values.get(name + "[]", []), *form.values.get(name, [])]
-    for value in values:
-        if value not in GRANULARITIES:
-            raise invalid_value(name, value, one_of(GRANULARITIES))
-    if values and response_format != "verbose_json":
-        message = f"{name} goes with response_format 'verbose_json' only."
-        raise ApiError(400, message, param=name, code="invalid_value")
-    return tuple(values) or ("segment",)
-
-
-def _check_temperature(form: Form) -> None:
-    """Raise ApiError if the temperature is not a number from 0 to 1. It has no effect."""
-    value = form.last("temperature")
+def _is_temperature(value: str) -> bool:
     try:
-        if value is None or 0 <= float(value) <= 1:
-            return
+        return 0 <= float(value) <= 1
     except ValueError:
-        pass
-    raise invalid_value("temperature", value, "0 to 1 (without effect)")
+        return False

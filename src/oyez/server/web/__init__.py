@@ -1,3 +1,1 @@
 """Plain HTTP: what applies to every request, health, metrics and the web page."""
-
-from __future__ import annotations

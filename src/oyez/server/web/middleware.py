@@ -15,7 +15,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from oyez.metrics import OTHER, Metrics
 from oyez.server.access.access import ANY_ORIGIN
-from oyez.server.transcriptions.errors import PREFIX
+from oyez.server.transcriptions.errors import CLIENT_GONE, PREFIX
 
 CORS_METHODS = "GET, POST"
 CORS_HEADERS = ("Authorization", "X-API-Key", "Content-Type")
@@ -24,9 +24,6 @@ SDK_HEADER = re.compile(r"user-agent|x-stainless-[a-z-]{1,40}")
 MAX_SDK_HEADERS = 20
 CORS_EXPOSED_HEADERS = "Retry-After"
 CORS_MAX_AGE_S = 600
-
-CLIENT_CLOSED_REQUEST = 499
-"""The status under which a request counts whose client left before the answer, as in nginx."""
 SWITCHING_PROTOCOLS = 101
 
 Address = IPv4Address | IPv6Address
@@ -57,20 +54,17 @@ class Cors:
             return await handler(request)
         wanted = request.headers.get(hdrs.ACCESS_CONTROL_REQUEST_HEADERS, "").lower().split(",")
         of_sdk = [name.strip() for name in wanted if SDK_HEADER.fullmatch(name.strip())]
-        allowed = ", ".join((*CORS_HEADERS, *of_sdk[:MAX_SDK_HEADERS]))
-        return web.Response(
-            status=204,
-            headers={
-                hdrs.ACCESS_CONTROL_ALLOW_METHODS: CORS_METHODS,
-                hdrs.ACCESS_CONTROL_ALLOW_HEADERS: allowed,
-                hdrs.ACCESS_CONTROL_MAX_AGE: str(CORS_MAX_AGE_S),
-            },
-        )
+        headers = {
+            hdrs.ACCESS_CONTROL_ALLOW_METHODS: CORS_METHODS,
+            hdrs.ACCESS_CONTROL_ALLOW_HEADERS: ", ".join(
+                (*CORS_HEADERS, *of_sdk[:MAX_SDK_HEADERS])
+            ),
+            hdrs.ACCESS_CONTROL_MAX_AGE: str(CORS_MAX_AGE_S),
+        }
+        return web.Response(status=204, headers=headers)
 
     async def _add_headers(self, request: web.Request, response: web.StreamResponse) -> None:
-        if not request.path.startswith(PREFIX):
-            return
-        if ANY_ORIGIN not in self._allowed:
+        if request.path.startswith(PREFIX) and ANY_ORIGIN not in self._allowed:
             # caches must keep the answers to different origins apart
             response.headers.add(hdrs.VARY, hdrs.ORIGIN)
         if origin := self._allowed_origin(request):
@@ -105,7 +99,7 @@ class TrustedProxies:
         received the request from, so what precedes the entry of an untrusted address may be forged.
         """
         client = peer
-        hops = [hop for header in forwarded_for for hop in header.split(",")]
+        hops = ",".join(forwarded_for).split(",")
         while hops and (address := _address(client)) and self.trusts(address):
             previous = _address(hops.pop())
             if previous is None:
@@ -130,9 +124,9 @@ def resolve_client(proxies: TrustedProxies) -> Middleware:
         headers = request.headers
         client = proxies.client(request.remote, headers.getall("X-Forwarded-For", ()))
         scheme = proxies.scheme(request.remote, headers.getall("X-Forwarded-Proto", ()))
-        if client is None:
-            return await handler(request)
-        return await handler(request.clone(remote=client, scheme=scheme or request.scheme))
+        if client is not None:
+            request = request.clone(remote=client, scheme=scheme or request.scheme)
+        return await handler(request)
 
     return middleware
 
@@ -146,16 +140,13 @@ def count_requests(metrics: Metrics) -> Middleware:
         resource = request.match_info.route.resource
         path = resource.canonical if resource else OTHER
         began_s = time.monotonic()
-        status = CLIENT_CLOSED_REQUEST
+        status = CLIENT_GONE
         try:
             response = await handler(request)
             status = response.status
             return response
-        except web.HTTPException as answer:
-            status = answer.status
-            raise
-        except Exception:
-            status = 500
+        except Exception as error:
+            status = error.status if isinstance(error, web.HTTPException) else 500
             raise
         finally:
             metrics.http_requests.labels(path, str(status)).inc()

@@ -6,15 +6,20 @@ None of it needs an API key. `/metrics` needs a key of its own if `metrics_key` 
 from __future__ import annotations
 
 import asyncio
+import gzip
+import hashlib
 import hmac
-from typing import Literal
+from collections.abc import Mapping
+from importlib.resources import files
+from typing import Annotated, Literal
 
 import msgspec
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from oyez import __version__
 from oyez.engines.base import LANGUAGES
 from oyez.metrics import CONTENT_TYPE, Metrics
+from oyez.protocol.server_events import about
 from oyez.server.access.admission import Admission
 from oyez.server.access.callers import Accounts, DatabaseState
 from oyez.server.operations import (
@@ -26,13 +31,23 @@ from oyez.server.operations import (
     text_answer,
 )
 from oyez.server.process.supervision import EngineState, EngineWatch
-from oyez.server.web.static_files import PAGE_TYPES, StaticFile, name_ending, read_page_files
 from oyez.settings import MODELS, Settings
 
 METRICS_INTERVAL_S = 0.1
-"""The least time between two expositions of the metrics. Making one takes about 10 ms, so requests
-that come sooner share the next one."""
+"""The least time between two texts of the metrics. Making one takes about 10 ms, so requests that
+come sooner share the next one."""
 INDEX = "index.html"
+SAMPLE = ("two_cities.wav", "two_cities.txt")
+"""The recording that the page can play, and its text."""
+PAGE_TYPES = {
+    "html": "text/html; charset=utf-8",
+    "css": "text/css; charset=utf-8",
+    "js": "text/javascript; charset=utf-8",
+    "svg": "image/svg+xml; charset=utf-8",
+    "txt": "text/plain; charset=utf-8",
+    "wav": "audio/wav",
+}
+"""Media types of the page's files by the end of their names; other files are not served."""
 PAGE_HEADERS = {
     # 'self' of connect-src covers the WebSocket of the same host
     "Content-Security-Policy": "default-src 'self'; connect-src 'self'; object-src 'none'; "
@@ -48,24 +63,37 @@ PAGE_HEADERS = {
 class Health(msgspec.Struct, frozen=True, kw_only=True):
     """The state of the process."""
 
-    status: EngineState = "ok"
-    """`engine_restarting`: the engine has ended and is being started again; jobs wait, and sessions
-    go on. `engine_stuck`: a call of the engine does not return."""
-    version: str
-    """The version of oyez."""
+    status: Annotated[
+        EngineState,
+        about(
+            "`engine_restarting`: the engine has ended and is being started again; jobs wait, and "
+            "sessions go on. `engine_stuck`: a call of the engine does not return."
+        ),
+    ] = "ok"
+    version: Annotated[str, about("The version of oyez.")]
 
 
 class Readiness(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Whether the server accepts sessions."""
 
-    status: Literal["ready", "draining", "engine_restarting", "engine_stuck"]
-    """`draining`: the server is shutting down and accepts no more sessions. The others are as in
-    `/healthz`: sessions are accepted, but nothing is recognised at the moment."""
-    room: int | None = None
-    """How many more sessions the server would accept now; only when `ready`."""
-    database: DatabaseState | None = None
-    """The database of usage. `behind`: it does not answer, and records wait to be written; sessions
-    go on. Only when `ready`, and with a database."""
+    status: Annotated[
+        Literal["ready", "draining", "engine_restarting", "engine_stuck"],
+        about(
+            "`draining`: the server is shutting down and accepts no more sessions. The others are "
+            "as in `/healthz`: sessions are accepted, but nothing is recognised at the moment."
+        ),
+    ]
+    room: Annotated[
+        int | None,
+        about("How many more sessions the server would accept now; only when `ready`."),
+    ] = None
+    database: Annotated[
+        DatabaseState | None,
+        about(
+            "The database of usage. `behind`: it does not answer, and records wait to be written; "
+            "sessions go on. Only when `ready`, and with a database."
+        ),
+    ] = None
 
 
 HEALTH = Operation(
@@ -135,35 +163,10 @@ def health_routes(
             return json_response(Readiness(status="draining"), 503)
         if (state := engine.state) != "ok":
             return json_response(Readiness(status=state), 503)
-        return json_response(
-            Readiness(status="ready", room=admission.room, database=accounts.state)
-        )
+        ready = Readiness(status="ready", room=admission.room, database=accounts.state)
+        return json_response(ready)
 
     return [HEALTH.route(healthz), READINESS.route(readyz)]
-
-
-class _Exposition:
-    """The text of the metrics, shared by all requests that come in one interval.
-
-    It is always made after the request, so that it holds what happened before the request.
-    """
-
-    def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
-        self._made_s = float("-inf")
-        self._next: asyncio.Task[bytes] | None = None
-
-    async def text(self) -> bytes:
-        """Return the next text that is made."""
-        if self._next is None:
-            self._next = asyncio.create_task(self._make())
-        return await asyncio.shield(self._next)
-
-    async def _make(self) -> bytes:
-        loop = asyncio.get_running_loop()
-        await asyncio.sleep(self._made_s + METRICS_INTERVAL_S - loop.time())
-        self._made_s, self._next = loop.time(), None
-        return self._metrics.exposition()
 
 
 def metrics_operation(settings: Settings) -> Operation:
@@ -183,16 +186,28 @@ def metrics_operation(settings: Settings) -> Operation:
 def metrics_routes(settings: Settings, metrics: Metrics) -> list[web.RouteDef]:
     """Return the route of `/metrics`, or nothing if the setting `metrics` is off."""
     key = settings.metrics_key
-    exposition = _Exposition(metrics)
+    made_s = float("-inf")
+    making: asyncio.Task[bytes] | None = None
+
+    async def make() -> bytes:
+        nonlocal made_s, making
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(made_s + METRICS_INTERVAL_S - loop.time())
+        made_s, making = loop.time(), None
+        return metrics.exposition()
 
     async def handle(request: web.Request) -> web.Response:
+        nonlocal making
         if key and not _is_bearer(request.headers.get("Authorization", ""), key.get_secret_value()):
             return web.Response(
                 status=401,
                 text="Send the server's metrics_key: Authorization: Bearer KEY\n",
                 headers={"WWW-Authenticate": "Bearer"},
             )
-        return web.Response(body=await exposition.text(), headers={"Content-Type": CONTENT_TYPE})
+        # The text is always made after the request, so that it holds what happened before.
+        making = making or asyncio.create_task(make())
+        text = await asyncio.shield(making)
+        return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE})
 
     return [metrics_operation(settings).route(handle)] if settings.metrics else []
 
@@ -203,7 +218,7 @@ def page_routes() -> list[web.RouteDef]:
     This reads the files from the disk: call it before the server listens.
     """
     served = {
-        name: StaticFile.of(body, PAGE_TYPES[name_ending(name)], PAGE_HEADERS)
+        name: StaticFile(body, PAGE_TYPES[name.rpartition(".")[2]], PAGE_HEADERS)
         for name, body in read_page_files().items()
     }
     config = {"version": __version__, "model": MODELS[0], "languages": list(LANGUAGES)}
@@ -227,3 +242,47 @@ def _is_bearer(authorization: str, key: str) -> bool:
     scheme, _, offered = authorization.strip().partition(" ")
     is_same = hmac.compare_digest(offered.strip().encode("utf-8", "surrogateescape"), key.encode())
     return scheme.lower() == "bearer" and is_same
+
+
+class StaticFile:
+    """A file that is the same for every client, with everything that an answer needs, so that a
+    request computes nothing."""
+
+    def __init__(self, body: bytes, media_type: str, headers: Mapping[str, str]) -> None:
+        """Prepare a file. `headers` are sent with it besides those for caches."""
+        gzipped = gzip.compress(body, mtime=0)
+        self.body = body
+        self._gzipped = gzipped if len(gzipped) < len(body) * 0.8 else None
+        self._etag = hashlib.sha256(body).hexdigest()[:32]
+        self._headers = {
+            **headers,
+            hdrs.CONTENT_TYPE: media_type,
+            # Browsers keep the file but ask each time whether it has changed: after an upgrade of
+            # the server no page mixes files of two versions.
+            hdrs.CACHE_CONTROL: "no-cache",
+            hdrs.ETAG: f'W/"{self._etag}"',  # weak: the same file, compressed or not
+            hdrs.VARY: hdrs.ACCEPT_ENCODING,
+        }
+
+    def answer(self, request: web.Request) -> web.Response:
+        """Return the file, or 304 to a client that has it already."""
+        if any(known.value in (self._etag, "*") for known in request.if_none_match or ()):
+            headers = self._headers.copy()
+            del headers[hdrs.CONTENT_TYPE]
+            return web.Response(status=304, headers=headers)
+        if self._gzipped is not None and "gzip" in request.headers.get(hdrs.ACCEPT_ENCODING, ""):
+            compressed = {**self._headers, hdrs.CONTENT_ENCODING: "gzip"}
+            return web.Response(body=self._gzipped, headers=compressed)
+        return web.Response(body=self.body, headers=self._headers)
+
+
+def read_page_files() -> dict[str, bytes]:
+    """Read every file of the web page from the disk, by name, with the sample and its text."""
+    package = files("oyez")
+    found = [
+        *(package / "web" / "static").iterdir(),
+        *(package / "assets" / name for name in SAMPLE),
+    ]
+    return {
+        each.name: each.read_bytes() for each in found if each.name.rpartition(".")[2] in PAGE_TYPES
+    }
