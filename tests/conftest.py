@@ -40,6 +40,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--rest", action="store_true", help="all tests but those of `make check`")
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Skip folders without quick tests, because importing them takes seconds."""
+    is_slow = collection_path.parent == TESTS and collection_path.name not in QUICK
+    return True if config.getoption("--quick") and is_slow and collection_path.is_dir() else None
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     quick, rest = config.getoption("--quick"), config.getoption("--rest")
     if not (quick or rest):

@@ -11,7 +11,8 @@ from playwright.async_api import Browser
 
 from oyez.engines.fake import FakeRecogniser
 from support.browser import SAMPLE, Visitor, visit
-from support.server import eventually, running_server
+from support.server import running_server
+from support.waiting import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

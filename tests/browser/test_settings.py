@@ -10,7 +10,8 @@ import pytest
 from playwright.async_api import Browser
 
 from support.browser import Visitor, visit
-from support.server import eventually, running_server
+from support.server import running_server
+from support.waiting import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -82,10 +83,10 @@ async def test_the_key_is_sent_where_nobody_reads_it(browser: Browser) -> None:
         await visitor.choose("source", "sample")
         await visitor["pace"].select_option("fast")
         await visitor["start"].click()
-        await visitor["problem"].filter(has_text="asks for an API key").wait_for()
+        await visitor["problem"].filter(has_text="requires an API key").wait_for()
         await visitor["key"].fill("wrong")
         await visitor["start"].click()
-        await visitor["problem"].filter(has_text="does not know this API key").wait_for()
+        await visitor["problem"].filter(has_text="does not accept this API key").wait_for()
         assert await visitor.page.evaluate("document.activeElement.id") == "key"
         await visitor["key"].fill(key)
         await visitor["problem-again"].click()

@@ -8,7 +8,8 @@ import pytest
 from playwright.async_api import Browser
 
 from support.browser import visit
-from support.server import RunningServer, eventually, running_server
+from support.server import RunningServer, running_server
+from support.waiting import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 SOCKETS = "WebSocket|Failed to load resource|ERR_CONNECTION"
@@ -58,7 +59,7 @@ async def test_a_full_server_is_asked_again(browser: Browser) -> None:
         await visitor.choose("source", "sample")
         await visitor["pace"].select_option("fast")
         await visitor["start"].click()
-        assert "Trying again in 1 s" in await visitor.notice("no room just now")
+        assert "Trying again in 1 s" in await visitor.notice("no room at the moment")
         await other.socket.close()
         await visitor.over()
         assert "one two" in await visitor.words()
@@ -71,7 +72,7 @@ async def test_settings_the_server_does_not_take(browser: Browser) -> None:
         await visitor["language"].select_option("tlh")
         await visitor.choose("source", "sample")
         await visitor["start"].click()
-        await visitor["problem"].filter(has_text="did not take these settings").wait_for()
+        await visitor["problem"].filter(has_text="did not accept these settings").wait_for()
         assert "language: Invalid value: 'tlh'" in await visitor["problem-text"].inner_text()
 
 

@@ -6,15 +6,8 @@ import aiohttp
 import pytest
 
 from support.keys import own_key
-from support.server import (
-    MODEL,
-    append,
-    eventually,
-    held_engine,
-    running_server,
-    silence,
-    speech,
-)
+from support.server import MODEL, append, held_engine, running_server, silence, speech
+from support.waiting import eventually
 
 GOOD, OTHER = own_key("good"), own_key("other")
 

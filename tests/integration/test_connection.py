@@ -18,16 +18,8 @@ from oyez.server.session import buffers
 from oyez.server.session.connection import MESSAGE_OVERHEAD_BYTES, TICK_S
 from oyez.server.session.session_metrics import SessionMetrics
 from oyez.testing import FakeRecogniser
-from support.server import (
-    FINISH,
-    Client,
-    append,
-    eventually,
-    held_engine,
-    running_server,
-    silence,
-    speech,
-)
+from support.server import FINISH, Client, append, held_engine, running_server, silence, speech
+from support.waiting import eventually, stays
 
 
 async def say_one_turn(client: Client) -> None:
@@ -165,8 +157,7 @@ async def test_input_is_held_back_but_never_dropped() -> None:
         )
         (connection,) = running.server.realtime.connections
         await eventually(lambda: connection.figures.turns >= 2)
-        await asyncio.sleep(0.3)
-        assert connection.figures.audio_s < 40.0
+        await stays(lambda: connection.figures.audio_s < 40.0, for_s=0.3)
         running.engine.may_answer.set()
         await client.until("session.finished")
         await sender
@@ -225,8 +216,7 @@ async def test_a_session_that_is_held_back_can_be_dropped(
         client = await running.connect()
         sender = asyncio.create_task(client.send(*[append(speech(1.0) + silence(1.5))] * 200))
         await client.until("committed")
-        await asyncio.sleep(0.3)
-        assert not sender.done(), "the server still reads"
+        await stays(lambda: not sender.done(), for_s=0.3)  # the server still reads
         (connection,) = running.server.realtime.connections
         connection.abort(1001, "dropped")
         await running.assert_nothing_left()

@@ -17,7 +17,8 @@ import pytest
 import trustme
 
 from support.process import a_process
-from support.server import append, eventually, running_server, silence, speech
+from support.server import append, running_server, silence, speech
+from support.waiting import eventually
 
 REQUEST = b"GET /docs HTTP/1.1\r\nHost: a\r\n\r\n"
 BODY = b"POST /docs HTTP/1.1\r\nHost: a\r\nContent-Length: 10000000\r\n\r\n" + bytes(100_000)

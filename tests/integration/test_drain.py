@@ -15,6 +15,7 @@ from aiohttp.test_utils import make_mocked_request
 from oyez.server import lifecycle
 from support.process import a_process
 from support.server import MODEL, Client, append, held_engine, running_server, silence, speech
+from support.waiting import stays
 
 SESSIONS = 24
 DRAIN_S = 15.0
@@ -84,8 +85,7 @@ async def test_a_second_signal_waits_for_nothing() -> None:
         await client.until("speech_stopped")
         stops = asyncio.Semaphore(0)
         leaving = asyncio.create_task(lifecycle._drain(server.server, 60.0, stops))
-        await asyncio.sleep(0.1)
-        assert not leaving.done()
+        await stays(lambda: not leaving.done())
         stops.release()
         assert await client.closed() == 1001
         await asyncio.wait_for(leaving, 5.0)
@@ -105,8 +105,7 @@ async def test_a_request_that_is_being_answered_is_waited_for() -> None:
         task = asyncio.ensure_future(middleware(request, slow))
         await answering.wait()
         leaving = asyncio.create_task(server.server.drain(10.0))
-        await asyncio.sleep(0.1)
-        assert not leaving.done()
+        await stays(lambda: not leaving.done())
         may_answer.set()
         await asyncio.wait_for(leaving, 2.0)
         assert (await task).status == 200

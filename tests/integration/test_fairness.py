@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 
@@ -13,12 +12,12 @@ from support.server import (
     Client,
     RunningServer,
     append,
-    eventually,
     held_engine,
     running_server,
     silence,
     speech,
 )
+from support.waiting import eventually, stays
 
 MANUAL = json.dumps({"type": "session.update", "session": {"turn_detection": None}})
 COMMIT = json.dumps({"type": "input_audio_buffer.commit"})
@@ -58,8 +57,7 @@ async def test_a_session_has_only_so_many_finals_waiting_and_loses_none() -> Non
         flooder = await flood(running, 50, key=None)
         scheduler = running.server.realtime.scheduler
         await eventually(lambda: scheduler.waiting + scheduler.running == MAX_FINALS)
-        await asyncio.sleep(0.1)
-        assert scheduler.waiting + scheduler.running == MAX_FINALS
+        await stays(lambda: scheduler.waiting + scheduler.running == MAX_FINALS)
         running.engine.may_answer.set()
         for _ in range(50):
             await flooder.until("transcription.completed")

@@ -21,12 +21,12 @@ from support.server import (
     Client,
     RunningServer,
     append,
-    eventually,
     held_engine,
     running_server,
     silence,
     speech,
 )
+from support.waiting import eventually
 
 STAYS, GOES, COMES = map(own_key, ("stays", "goes", "comes"))
 

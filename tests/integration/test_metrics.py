@@ -13,12 +13,12 @@ from support.server import (
     FINISH,
     RunningServer,
     append,
-    eventually,
     held_engine,
     running_server,
     silence,
     speech,
 )
+from support.waiting import eventually
 
 CALLER, WATCHER = own_key("caller"), own_key("watcher")
 

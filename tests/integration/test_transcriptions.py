@@ -25,8 +25,9 @@ from oyez.engines.base import RecognitionError, Request
 from oyez.testing import FakeRecogniser
 from support.keys import own_key
 from support.media import encoded
-from support.server import RunningServer, append, eventually, held_engine, running_server
+from support.server import RunningServer, append, held_engine, running_server
 from support.server import speech as pcm_speech
+from support.waiting import eventually
 
 PATH = "/v1/audio/transcriptions"
 
@@ -51,8 +52,10 @@ async def post(
 ) -> tuple[int, Any, aiohttp.ClientResponse]:
     form = aiohttp.FormData()
     for name, value in fields.items():
-        is_file = isinstance(value, bytes)
-        form.add_field(name, value, filename="said.wav" if is_file else None)
+        if isinstance(value, bytes):
+            form.add_field(name, io.BytesIO(value), filename="said.wav")
+        else:
+            form.add_field(name, value)
     url = f"http://{running.address}{PATH}"
     async with running.http.post(url, data=form, headers=headers) as response:
         return response.status, await response.json(), response
@@ -405,7 +408,7 @@ async def test_a_client_that_does_not_read_a_stream_is_dropped() -> None:
             loop = asyncio.get_running_loop()
             await loop.sock_connect(slow, (host, int(port)))
             form = aiohttp.FormData({"stream": "true"})
-            form.add_field("file", recording(200), filename="a.wav")
+            form.add_field("file", io.BytesIO(recording(200)), filename="a.wav")
             body = form()
             data = await body.as_bytes()
             head = f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(data)}\r\n"

@@ -4,6 +4,7 @@ else."""
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import sys
 import time
@@ -19,7 +20,8 @@ from oyez.server.transcriptions import endpoint, form, upload_slots
 from support.decoders import CRASHES, SPINS, children, decode_by, is_gone
 from support.keys import own_key
 from support.media import encoded, tone
-from support.server import RunningServer, append, eventually, held_engine, running_server, speech
+from support.server import RunningServer, append, held_engine, running_server, speech
+from support.waiting import eventually
 
 PATH = "/v1/audio/transcriptions"
 WAV = encoded(tone(2.0), "wav", "pcm_s16le")
@@ -32,7 +34,7 @@ async def post(
     running: RunningServer, file: bytes = WAV, key: str = "", **fields: str
 ) -> tuple[int, dict[str, Any]]:
     body = aiohttp.FormData(fields)
-    body.add_field("file", file, filename="a.wav")
+    body.add_field("file", io.BytesIO(file), filename="a.wav")
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     url = f"http://{running.address}{PATH}"
     async with running.http.post(url, data=body, headers=headers) as response:

@@ -25,7 +25,8 @@ from support.blocking_websocket import (
     upgrade,
 )
 from support.raw_websocket import RawWebSocket
-from support.server import append, eventually, held_engine, running_server, silence, speech
+from support.server import append, held_engine, running_server, silence, speech
+from support.waiting import eventually
 
 UPDATE = json.dumps({"type": "session.update", "session": {"sample_rate": 8000}}).encode()
 

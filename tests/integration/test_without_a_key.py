@@ -25,7 +25,8 @@ from oyez.server.access.refusals import NO_KEYS_YET
 from oyez.server.realtime import PATH
 from support.keys import KeyOffice, own_key
 from support.process import ENVIRONMENT, a_process, command, later_line, run_to_end
-from support.server import MODEL, RunningServer, eventually, running_server, speech
+from support.server import MODEL, RunningServer, running_server, speech
+from support.waiting import eventually
 
 BY_PROXY = {"X-Forwarded-For": "203.0.113.7"}
 BEHIND_PROXY: dict[str, Any] = {"trusted_proxies": "127.0.0.1"}

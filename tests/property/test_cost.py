@@ -111,6 +111,7 @@ def test_the_last_minute_of_an_hour_costs_what_an_early_one_did(hour: Hour) -> N
     assert calls_of(hour.listen) < 1.05 * early
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_silence() -> None:
     hour = Hour(messages(silence(60.0)))
     hour.listen()

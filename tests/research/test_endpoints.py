@@ -103,6 +103,7 @@ def test_noises_in_which_somebody_speaks_are_left_out() -> None:
     assert len(found.noises) == 1 and np.array_equal(found.noises[0], noise)
 
 
+@pytest.mark.slow
 def test_the_command() -> None:
     result = CliRunner().invoke(endpoints, ["--silence-ms", "400", "--threshold", "0"])
     assert result.exit_code == 0, result.output

@@ -56,6 +56,7 @@ class RawWebSocket:
         async with asyncio.timeout(timeout_s):
             while await self.reader.read(65536):
                 pass
+        self.writer.close()
         return int(code)
 
     def vanish(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +26,7 @@ from oyez.server.realtime import PATH
 from oyez.settings import Settings
 from oyez.testing import FakeDetector, FakeRecogniser
 from support.closed import as_described
+from support.waiting import eventually
 
 MODEL = "qwen3-asr-flash-realtime"
 
@@ -140,13 +141,6 @@ class RunningServer:
         await eventually(lambda: not realtime.connections)
         await eventually(lambda: realtime.admission.open_sessions == 0)
         await eventually(lambda: realtime.scheduler.waiting + realtime.scheduler.running == 0)
-
-
-async def eventually(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
-    """Wait until it holds."""
-    async with asyncio.timeout(timeout_s):
-        while not condition():  # noqa: ASYNC110 - some of it changes in other threads
-            await asyncio.sleep(0.01)
 
 
 @asynccontextmanager

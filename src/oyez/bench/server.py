@@ -61,20 +61,23 @@ def measured_server(flags: Sequence[str], url: str | None, key: str) -> Iterator
     # The audio of a benchmark must not appear in the usage that the database keeps.
     own = ["--port", "0", "--database", "off"]
     command = [sys.executable, "-m", "oyez", "serve", *own, *flags]
-    process = subprocess.Popen(
+    warnings: deque[str] = deque(maxlen=MAX_WARNINGS)
+    with subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
-    try:
-        target = Target(_wait_until_ready(process), key)
-        warnings: deque[str] = deque(maxlen=MAX_WARNINGS)
-        threading.Thread(target=_read_log, args=(process, warnings), daemon=True).start()
-        yield Server(target, " ".join(flags), process.pid, warnings)
-    finally:
-        process.terminate()
+    ) as process:
+        reader = threading.Thread(target=_read_log, args=(process, warnings), daemon=True)
         try:
-            process.wait(STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
+            target = Target(_wait_until_ready(process), key)
+            reader.start()
+            yield Server(target, " ".join(flags), process.pid, warnings)
+        finally:
+            process.terminate()
+            try:
+                process.wait(STOP_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+            if reader.is_alive():
+                reader.join(STOP_TIMEOUT_S)
 
 
 def server_flags(engine: str, model: str, threads: int, more: Sequence[str]) -> list[str]:

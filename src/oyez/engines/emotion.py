@@ -109,7 +109,8 @@ class EmotionWeights:
     def load(cls, file: Path) -> EmotionWeights:
         """Read a file that `save` wrote. Raises EmotionWeightsError."""
         try:
-            with np.load(file, allow_pickle=False) as stored:
+            # numpy leaves a file open that it cannot read
+            with file.open("rb") as source, np.load(source, allow_pickle=False) as stored:
                 about = json.loads(stored["about"].tobytes())
                 arrays = {name: stored[name].astype(np.float32) for name in _ARRAYS}
             return cls(about.pop("space"), **arrays, about=about)

@@ -32,14 +32,13 @@ def test_work_is_seen() -> None:
 
 def test_the_processes_that_a_server_has_started_count_too() -> None:
     started = [sys.executable, "-c", "print(flush=True); input()"]
-    child = subprocess.Popen(started, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert child.stdout
-    child.stdout.readline()  # it runs, and has the memory of an interpreter
-    meter = Meter(os.getpid())
-    now = meter.read()
-    assert meter.has_server and now.rss_bytes > now.own_rss_bytes + (1 << 20)
-    child.kill()
-    child.wait()
+    with subprocess.Popen(started, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout
+        child.stdout.readline()  # it runs, and has the memory of an interpreter
+        meter = Meter(os.getpid())
+        now = meter.read()
+        assert meter.has_server and now.rss_bytes > now.own_rss_bytes + (1 << 20)
+        child.kill()
     with pytest.raises(RuntimeError, match="gone"):
         meter.read()
 

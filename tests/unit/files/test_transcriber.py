@@ -17,7 +17,7 @@ from oyez.runtime.loader import Engines
 from oyez.testing import FakeDetector, FakeRecogniser
 from support.driver import silence, speech
 from support.jobs import make_job
-from support.server import eventually
+from support.waiting import eventually, stays
 
 BLOCK = 32_768
 
@@ -201,8 +201,7 @@ async def test_closing_cancels_everything() -> None:
                     break
         assert own._scheduler.waiting + own._scheduler.running == 0
         before = taken
-        await asyncio.sleep(0.05)
-        assert taken == before
+        await stays(lambda: taken == before)
 
 
 async def test_who_takes_no_results_stops_the_reading() -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
@@ -12,13 +11,7 @@ from oyez.runtime.job import Urgency
 from oyez.runtime.scheduler import Scheduler
 from oyez.testing import FakeRecogniser
 from support.jobs import make_job
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    give_up_s = time.monotonic() + 10.0
-    while not condition():
-        assert time.monotonic() < give_up_s, "waited too long"
-        time.sleep(0.002)
+from support.waiting import wait_until, wait_while
 
 
 @pytest.fixture
@@ -56,8 +49,7 @@ def test_beside_live_speech_a_worker_is_kept_free(
     engine.may_answer.clear()
     submit(scheduler, Urgency.BACKGROUND, 3)
     wait_until(lambda: scheduler.running == 1)
-    time.sleep(0.05)
-    assert (scheduler.running, scheduler.waiting) == (1, 2)
+    wait_while(lambda: (scheduler.running, scheduler.waiting) == (1, 2))
     submit(scheduler, Urgency.FINAL)
     wait_until(lambda: scheduler.running == 2)
     assert scheduler.waiting_with(Urgency.BACKGROUND) == 2

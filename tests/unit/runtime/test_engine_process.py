@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,7 @@ from oyez.runtime import engine_child, engine_process
 from oyez.runtime.engine import EngineChoice, Restartable
 from oyez.runtime.engine_process import EngineProcess
 from oyez.runtime.job import EngineLost
+from support.waiting import wait_until, wait_while
 
 FAULTY = Path(__file__).parents[2] / "support" / "faulty_engine"
 LATEST_S = 20.0
@@ -36,13 +37,6 @@ def choice(**changes: str) -> EngineChoice:
 
 def request(context: str = "", samples: int = 16_000) -> Request:
     return Request(np.zeros(samples, np.float32), Purpose.FINAL, context=context)
-
-
-def wait_until(condition: Callable[[], object]) -> None:
-    give_up_s = time.monotonic() + LATEST_S
-    while not condition():
-        assert time.monotonic() < give_up_s, "waited too long"
-        time.sleep(0.01)
 
 
 @pytest.fixture(scope="module")
@@ -139,8 +133,7 @@ def test_a_call_that_hangs_ends_with_a_restart(
 
     asking = threading.Thread(target=ask)
     asking.start()
-    time.sleep(0.1)
-    assert outcomes == []
+    wait_while(lambda: outcomes == [])
     healthy.restart()
     assert not healthy.is_up
     asking.join(LATEST_S)

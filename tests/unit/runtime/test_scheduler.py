@@ -14,6 +14,7 @@ from oyez.runtime.job import End, Job, Observer, Outcome, Overloaded, Stopped, U
 from oyez.runtime.scheduler import Scheduler
 from oyez.testing import FakeRecogniser
 from support.jobs import make_job
+from support.waiting import wait_until
 
 
 class Witness(Observer):
@@ -51,13 +52,6 @@ class Harness:
         self.engine.may_answer.set()
         wait_until(lambda: self.scheduler.waiting == 0 and self.scheduler.running == 0)
         return [len(request.samples) for request in self.engine.requests[1:]]
-
-
-def wait_until(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
-    give_up_s = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < give_up_s, "waited too long"
-        time.sleep(0.001)
 
 
 @pytest.fixture

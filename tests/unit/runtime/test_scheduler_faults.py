@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from types import SimpleNamespace
 
 import pytest
@@ -17,6 +17,7 @@ from oyez.runtime.queue import Queue
 from oyez.runtime.scheduler import CALL_FACTOR, CALL_S, Scheduler
 from oyez.testing import FakeRecogniser
 from support.jobs import make_job
+from support.waiting import wait_until, wait_while
 
 LIMIT_S = CALL_S + CALL_FACTOR
 
@@ -87,13 +88,6 @@ class Losable(FakeRecogniser):
             if self.was_ended.is_set():
                 raise EngineLost("ended")
         return super().recognise(requests)
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    give_up_s = time.perf_counter() + 10.0
-    while not condition():
-        assert time.perf_counter() < give_up_s, "waited too long"
-        time.sleep(0.001)
 
 
 def ask(scheduler: Scheduler, urgency: Urgency = Urgency.FINAL) -> list[Outcome]:
@@ -308,8 +302,7 @@ def test_jobs_wait_while_the_engine_is_started_again() -> None:
     engine.is_up = False
     scheduler = Scheduler(engine)
     answers = ask(scheduler)
-    time.sleep(0.3)
-    assert (answers, scheduler.waiting, scheduler.is_up) == ([], 1, False)
+    wait_while(lambda: (answers, scheduler.waiting, scheduler.is_up) == ([], 1, False), for_s=0.3)
     engine.is_up = True
     wait_until(lambda: bool(answers))
     assert isinstance(answers[0], Hypothesis)

@@ -13,7 +13,7 @@ from oyez.protocol.errors import Overload
 from oyez.runtime import session_jobs as module
 from oyez.runtime.job import Job, Outcome, Overloaded, Stopped, Urgency
 from oyez.runtime.session_jobs import SessionJobs
-from support.server import eventually
+from support.waiting import eventually, stays
 
 WORDS = (Piece(" one", (1,), 8000, 1.0),)
 
@@ -241,8 +241,7 @@ async def test_a_patient_session_submits_again_when_the_queue_was_full(
     harness = Harness(is_patient=True)
     harness.scheduler.full = True
     harness.submit(Recognise(7, "item", 0, request(Purpose.FINAL), 0.0))
-    await asyncio.sleep(0.01)
-    assert harness.answers == []
+    await stays(lambda: harness.answers == [])
     harness.scheduler.full = False
     await eventually(lambda: bool(harness.scheduler.submitted))
     (job,) = harness.scheduler.submitted

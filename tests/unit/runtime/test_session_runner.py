@@ -14,6 +14,7 @@ from oyez.runtime.job import MAX_FINALS
 from oyez.runtime.session_runner import EVENTS_PER_SLICE, Peer, SessionRunner
 from oyez.runtime.vad_batcher import VadBatcher
 from oyez.testing import FakeDetector
+from support.waiting import stays
 
 
 class ScriptedSession:
@@ -114,8 +115,7 @@ class Feeding(Peer):
 
     async def until_calls(self, *calls: str) -> None:
         await self.until(lambda: len(self.session.calls) >= len(calls))
-        await asyncio.sleep(0.03)
-        assert self.session.calls == list(calls)
+        await stays(lambda: self.session.calls == list(calls), for_s=0.03)
 
 
 async def test_what_a_message_holds_is_scored_before_the_next_is_fed() -> None:
@@ -198,8 +198,7 @@ async def test_a_released_runner_calls_neither_session_nor_peer() -> None:
     feeding = Feeding()
     feeding.put("1")
     feeding.runner.release()
-    await asyncio.sleep(0.03)
-    assert feeding.session.calls == []
+    await stays(lambda: feeding.session.calls == [], for_s=0.03)
     feeding.runner.fail(ZeroDivisionError())
     assert feeding.failures == []
 

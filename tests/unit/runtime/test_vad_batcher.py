@@ -11,6 +11,7 @@ from oyez.runtime import vad_batcher
 from oyez.runtime.session_runner import MAX_WINDOWS, SessionRunner
 from oyez.runtime.vad_batcher import MAX_WINDOWS_PER_ROUND, ROUND_S, VadBatcher
 from oyez.testing import FakeDetector
+from support.waiting import eventually, stays
 
 LOUD, SILENT = 0.5, 0.0
 
@@ -115,11 +116,9 @@ async def test_a_session_that_is_behind_makes_the_round_begin_at_once() -> None:
     first.ask()
     await all_done(first)
     patient.ask()
-    await asyncio.sleep(0.01)
-    assert not patient.done.is_set()
+    await stays(lambda: not patient.done.is_set(), for_s=0.01)
     batcher.schedule(hasty, behind=True)
-    await asyncio.sleep(0.01)
-    assert detector.calls == [1, 2]
+    await eventually(lambda: detector.calls == [1, 2], timeout_s=0.2)
 
 
 async def test_a_call_is_bounded_and_files_do_not_hold_up_speakers() -> None:

@@ -151,7 +151,11 @@ class Listening:
 
     async def _accept(self) -> None:
         accepted, peer = await self._loop.sock_accept(self._listener)
-        connection = self._connections.admit(peer[0])
+        try:
+            connection = self._connections.admit(peer[0])
+        except BaseException:
+            accepted.close()
+            raise
         if connection is None:
             self._refuse(accepted)
             return

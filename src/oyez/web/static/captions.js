@@ -82,8 +82,8 @@ export class Captions {
     const stash = utterance.stash || (utterance.text ? "" : "…");
     row.gap.data = over || !/^\s/.test(stash) ? "" : " "; // not underlined
     row.stash.textContent = over ? "" : stash.trimStart();
-    if (over && !row.told) {
-      row.told = true;
+    if (over && !row.isAnnounced) {
+      row.isAnnounced = true;
       this._tell(utterance);
     }
   }

@@ -1,5 +1,5 @@
-// The conversation with the server: sends what is on the tape, and outlives lost connections. A
-// new connection hears everything again that the old one left unanswered.
+// The conversation with the server: sends what is on the tape, and reconnects. A
+// new connection sends everything again that the old one left unanswered.
 
 import { RATE, toBase64 } from "./pcm.js";
 

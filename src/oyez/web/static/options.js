@@ -6,13 +6,13 @@ import { sessionConfig } from "./session-config.js";
 const STORED = "oyez-settings";
 const KEY = "oyez-key";
 const HINTS = {
-  vad: "The server hears where speech begins and ends.",
+  vad: "The server detects where speech begins and ends.",
   manual: "Hold the button or the space bar while you speak; letting go ends the turn. Nothing else is sent.",
 };
 const number = (text) => Number(text);
 
 export class Options {
-  /** changed(): something that a running session does not know of. */
+  /** changed(): called when a setting differs from those of the running session. */
   constructor(byId, changed) {
     this.form = byId("options");
     this.byId = byId;

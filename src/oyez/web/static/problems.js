@@ -4,7 +4,7 @@ const here = () => (typeof location === "undefined" ? "this server" : location.h
 
 const PROBLEMS = {
   insecure: () => ({
-    title: "The browser keeps the microphone from this page",
+    title: "The browser does not give this page a microphone",
     text: `Browsers give a microphone only to pages that come over https, or from this machine itself. Open this server as https://${here()}, or as http://localhost on the machine it runs on. A file and the sample work here as well.`,
   }),
   "no-microphone": () => ({
@@ -13,7 +13,7 @@ const PROBLEMS = {
   }),
   denied: () => ({
     title: "The microphone may not be used",
-    text: "The browser was told not to let this page listen. Allow the microphone for this page (the symbol beside the address), and try again.",
+    text: "The browser does not allow this page to use the microphone. Allow the microphone for this page (the symbol beside the address), and try again.",
   }),
   "microphone-busy": () => ({
     title: "The microphone cannot be opened",
@@ -21,41 +21,41 @@ const PROBLEMS = {
   }),
   "microphone-lost": () => ({
     title: "The microphone is gone",
-    text: "It was unplugged or switched off. What was said before is finished below. Plug it in and start again.",
+    text: "It was unplugged or switched off. What was said before appears below. Plug it in and start again.",
   }),
   "no-file": () => ({ title: "No file chosen", text: "Choose an audio or video file, or drop one anywhere on this page." }),
   "file-too-large": ({ most }) => ({
     title: "The file is too large for this page",
-    text: `A browser must unpack it whole; ${most} is the most taken here. Cut it, or send it from the command line.`,
+    text: `The page accepts at most ${most}, because a browser must unpack the whole file. Cut it, or use the command line.`,
   }),
   undecodable: ({ name }) => ({
-    title: "This file holds no sound the browser can read",
+    title: "The browser finds no sound in this file",
     text: `${name} could not be decoded. Try WAV, MP3, M4A, Ogg, FLAC or WebM.`,
   }),
   "no-sample": () => ({ title: "The sample could not be loaded", text: "The server did not send it. Try again." }),
   unreachable: () => ({
     title: "The server cannot be reached",
-    text: "It may be down, or the network is. Once it is back, try again.",
+    text: "The server or the network may be down. Try again later.",
   }),
   401: ({ message, hadKey }) => ({
-    title: hadKey ? "The server does not know this API key" : "This server asks for an API key",
-    text: `${hadKey ? "Check it for a missing character." : "Put it into the settings of this page; whoever runs the server has one for you."}${said(message)}`,
+    title: hadKey ? "The server does not accept this API key" : "This server requires an API key",
+    text: `${hadKey ? "Check it for a missing character." : "Enter it in the settings of this page. The operator of the server can give you one."}${said(message)}`,
     field: "key",
   }),
   403: ({ message }) => ({
-    title: "The server does not take calls from this page",
-    text: `Open the page at the address of the server itself, or ask whoever runs it to allow ${here()}.${said(message)}`,
+    title: "The server does not accept connections from this page",
+    text: `Open the page at the address of the server itself, or ask its operator to allow ${here()}.${said(message)}`,
   }),
   429: ({ message }) => ({ title: "This key has reached a limit", text: `Wait a little, or end another session.${said(message)}` }),
-  503: ({ message }) => ({ title: "The server has no room just now", text: `Those who are in are served well; try again in a moment.${said(message)}` }),
-  refused: ({ status, message }) => ({ title: `The server refused (HTTP ${status})`, text: `Something between here and the server may not let WebSockets through.${said(message)}` }),
+  503: ({ message }) => ({ title: "The server has no room at the moment", text: `Open sessions are not affected. Try again in a moment.${said(message)}` }),
+  refused: ({ status, message }) => ({ title: `The server refused (HTTP ${status})`, text: `A proxy between this page and the server may block WebSockets.${said(message)}` }),
   settings: ({ message, field }) => ({
-    title: "The server did not take these settings",
+    title: "The server did not accept these settings",
     text: [field, message].filter(Boolean).join(": "),
   }),
-  1007: ({ message }) => ({ title: "The server did not understand this page", text: `Reload it: the two may be of different versions.${said(message)}` }),
+  1007: ({ message }) => ({ title: "The server did not understand this page", text: `Reload it: page and server may have different versions.${said(message)}` }),
   1008: ({ message }) => ({ title: "The server ended the session", text: message || "It gave no reason." }),
-  1009: () => ({ title: "The server ended the session", text: "A message was larger than it takes." }),
+  1009: () => ({ title: "The server ended the session", text: "A message was larger than the server accepts." }),
 };
 
 /** kind: a name above, an HTTP status or a close code. Returns {title, text, field?}. */

@@ -19,7 +19,7 @@ export class Resampler {
     this.phase = 0; // of the next output, in parts of an input sample
   }
 
-  /** The samples that can be told so far; the last few wait for their neighbours. */
+  /** The samples that are complete so far; the last few need the samples that follow. */
   push(samples) {
     if (this.up === this.down) return samples;
     const input = new Float32Array(this.kept.length + samples.length);

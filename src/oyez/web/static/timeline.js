@@ -32,9 +32,9 @@ export class Timeline {
     block.dataset.status = open ? "open" : utterance.status;
     block.textContent = [language, utterance.emotion].filter((each) => each && each !== "neutral").join(" · ") || "…";
     const end = utterance.end_ms === null ? "now" : shortTime(utterance.end_ms);
-    const told = [`${shortTime(utterance.start_ms)} to ${end}`, language, language && utterance.emotion].filter(Boolean);
-    block.setAttribute("aria-label", told.join(", "));
-    block.title = told.join(", ");
+    const label = [`${shortTime(utterance.start_ms)} to ${end}`, language, language && utterance.emotion].filter(Boolean);
+    block.setAttribute("aria-label", label.join(", "));
+    block.title = label.join(", ");
   }
 
   /** Lay out what there is up to now. */

@@ -2,7 +2,7 @@
 // recording began; a new session on the same recording tells its own beginning as `base_ms`.
 
 export const MOST_UTTERANCES = 10000;
-const LOOK_BACK_MS = 2000; // speech that the server may have heard begin, and not yet told
+const LOOK_BACK_MS = 2000; // speech whose beginning the server may have detected but not yet reported
 
 export class Transcript {
   constructor() {
@@ -50,7 +50,7 @@ export class Transcript {
   }
 
   /**
-   * The session is gone: its open utterances are heard again from `resume_ms` on. One that began
+   * The session is gone: its open utterances are sent again from `resume_ms` on. One that began
    * earlier keeps the words that were shown. Returns {removed, cut}.
    */
   interrupt(resume_ms) {

@@ -1,4 +1,4 @@
-// The sound of the last seconds, and where in it the server heard speech.
+// The sound of the last seconds, and where in it the server detected speech.
 
 import { RATE } from "./pcm.js";
 

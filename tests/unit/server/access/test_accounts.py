@@ -16,7 +16,7 @@ from oyez.server.access import callers
 from oyez.server.access.callers import Accounts
 from oyez.settings import Settings
 from support.keys import KeyOffice
-from support.server import eventually
+from support.waiting import eventually
 
 
 class Readings:

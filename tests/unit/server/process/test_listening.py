@@ -25,7 +25,7 @@ from oyez.server.process.listening import (
     bind,
 )
 from oyez.settings import Settings
-from support.server import eventually
+from support.waiting import eventually
 
 AUTHORITY = trustme.CA()
 

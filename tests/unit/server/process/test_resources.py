@@ -16,7 +16,7 @@ from oyez.server.process import resources
 from oyez.server.process.connections import Connections
 from oyez.server.process.resources import resident_mb
 from oyez.settings import Settings
-from support.server import eventually
+from support.waiting import eventually, stays
 
 
 def test_resident_memory_is_what_is_in_use() -> None:
@@ -64,8 +64,7 @@ async def test_memory_is_tidied_when_connections_have_ended(
     assert len(trims) == 1, "no connection has ended"
     connections.ended = 1
     await eventually(lambda: len(trims) == 2 + collected)
-    await asyncio.sleep(0.05)
-    assert (len(trims), bool(collections)) == (2 + collected, collected)
+    await stays(lambda: (len(trims), bool(collections)) == (2 + collected, collected))
     tidying.cancel()
 
 

@@ -15,7 +15,7 @@ from oyez.accounts.database import DatabaseError
 from oyez.server.process import supervision
 from oyez.server.process.supervision import Reloadable, ServiceManager
 from oyez.settings import SettingsError, service_manager
-from support.server import eventually
+from support.waiting import eventually
 
 
 @pytest.fixture(params=["path", "abstract"])

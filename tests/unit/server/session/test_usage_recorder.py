@@ -17,7 +17,7 @@ from oyez.server.access.callers import ANONYMOUS, Caller
 from oyez.server.session import usage_recorder
 from oyez.server.session.session_metrics import Figures
 from oyez.server.session.usage_recorder import UsageRecorder
-from support.server import eventually
+from support.waiting import eventually
 
 EVENING = datetime(2026, 11, 23, 23, 59, 50, tzinfo=UTC)
 
