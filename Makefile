@@ -44,7 +44,7 @@ check: lint  ## lint, then the tests that need no model, browser, database or pr
 
 test: lint  ## lint, then every test: the real model and foreign client programs too
 ifeq ($(ARGS),)
-	.venv/bin/pytest --quick --quiet $(COVERAGE)
+	.venv/bin/pytest --quick --numprocesses=auto --quiet $(COVERAGE)
 	.venv/bin/pytest --rest
 else
 	.venv/bin/pytest $(ARGS)
