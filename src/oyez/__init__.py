@@ -6,5 +6,5 @@ import os
 
 __version__ = "0.1.0"
 
-# ONNX Runtime reports usage to its makers unless told otherwise before it is first imported.
+# ONNX Runtime reports usage to its makers unless this is set before it is first imported.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

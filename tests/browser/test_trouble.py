@@ -76,7 +76,7 @@ async def test_settings_the_server_does_not_take(browser: Browser) -> None:
         assert "language: Invalid value: 'tlh'" in await visitor["problem-text"].inner_text()
 
 
-async def test_a_restarted_server_hears_what_was_said_meanwhile(browser: Browser) -> None:
+async def test_a_restarted_server_receives_what_was_said_meanwhile(browser: Browser) -> None:
     """The connection breaks in the middle of a turn; the microphone goes on."""
     async with running_server() as running:
         port = int(running.address.rpartition(":")[2])

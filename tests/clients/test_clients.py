@@ -39,7 +39,7 @@ def test_what_a_client_is_sent_is_as_the_reference_says(
 
 @each_client
 @pytest.mark.parametrize("scenario", ["vad", "manual"])
-def test_client_hears_the_sample(client: str, scenario: str, outcome_of: Outcomes) -> None:
+def test_client_receives_the_sample(client: str, scenario: str, outcome_of: Outcomes) -> None:
     outcome = outcome_of(client, scenario)
     assert outcome.ended and outcome.exit_code == 0, (outcome.errors, outcome.events[-3:])
     check_events(outcome.events)

@@ -217,13 +217,13 @@ def test_warms_up(engine: Recogniser) -> None:
     engine.warm_up()
 
 
-def test_hears_what_is_said(model: Recogniser, speech: Samples) -> None:
+def test_recognises_what_is_said(model: Recogniser, speech: Samples) -> None:
     heard = answer(model, Request(speech, Purpose.FINAL)).text.lower()
     for word in ("best of times", "worst of times", "age of wisdom", "season of light"):
         assert word in heard
 
 
-def test_tells_where_words_were_heard(model: Recogniser, speech: Samples) -> None:
+def test_reports_the_times_of_words(model: Recogniser, speech: Samples) -> None:
     pieces = answer(model, Request(speech, Purpose.PARTIAL, "en")).pieces
     heard = {piece.text.strip().lower(): piece.end_samples / SAMPLE_RATE for piece in pieces}
     assert heard["wisdom"] == pytest.approx(WISDOM_S, abs=0.3)

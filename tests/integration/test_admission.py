@@ -118,7 +118,7 @@ async def test_sessions_that_would_cost_too_much_are_refused_from_the_start() ->
 
 
 @pytest.mark.parametrize("query", ["", "model=", "model=whisper-1", "mode=x"])
-async def test_an_unknown_model_is_told_after_the_upgrade(query: str) -> None:
+async def test_an_unknown_model_is_refused_after_the_upgrade(query: str) -> None:
     async with running_server() as running:
         client = await running.connect(query)
         message = await client.socket.receive()
@@ -147,7 +147,7 @@ async def test_the_url_is_read_leniently(query: str, path: str) -> None:
         await client.until("session.created")
 
 
-async def test_a_plain_request_is_told_to_upgrade() -> None:
+async def test_a_plain_request_is_asked_to_upgrade() -> None:
     async with running_server() as running:
         status, body, response = await running.get("/api-ws/v1/realtime")
         assert (status, body["code"]) == (426, "UpgradeRequired")

@@ -90,7 +90,7 @@ async def test_a_key_in_the_url_is_refused_and_the_refusal_says_how(name: str) -
         assert "Authorization: Bearer" in body["message"] and "good" not in str(body)
 
 
-async def test_who_is_refused_is_told_whether_the_key_was_revoked_or_expired(
+async def test_a_refusal_says_whether_the_key_was_revoked_or_expired(
     tmp_path: Path,
 ) -> None:
     office = KeyOffice(tmp_path)

@@ -26,7 +26,7 @@ async def say_one_turn(client: Client) -> None:
     await client.send(append(speech(2.0)), append(silence(1.5)))
 
 
-async def test_a_turn_is_told_from_start_to_final() -> None:
+async def test_a_turn_is_reported_from_start_to_final() -> None:
     async with running_server() as running:
         client = await running.connect()
         await say_one_turn(client)
@@ -391,7 +391,7 @@ async def test_draining_has_a_deadline() -> None:
         await running.assert_nothing_left()
 
 
-async def test_a_client_that_goes_on_sending_is_told_the_end_all_the_same() -> None:
+async def test_a_client_that_goes_on_sending_receives_the_end_all_the_same() -> None:
     async with running_server() as running:
         for _ in range(5):
             client = await running.connect()

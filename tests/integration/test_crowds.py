@@ -97,7 +97,7 @@ async def test_what_is_left_undone_ends_without_a_crowd_too(habit: str) -> None:
         crowding.__exit__(None, None, None)
 
 
-async def test_where_all_are_in_use_one_is_told_so() -> None:
+async def test_a_client_is_refused_where_all_are_in_use() -> None:
     async with running_server(max_sessions=1, max_connections=2) as server:
         session = await server.connect()
         await session.until("created")

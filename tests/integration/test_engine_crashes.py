@@ -57,7 +57,7 @@ async def test_a_crash_costs_the_turn_that_caused_it_and_no_session() -> None:
         assert await asyncio.to_thread(process.wait, 20.0) == 0
 
 
-async def test_while_it_comes_back_that_is_told() -> None:
+async def test_its_return_is_reported() -> None:
     with a_process() as (process, url, _):
         at = url.replace("ws", "http", 1).partition("/api")[0]
         (engine,) = psutil.Process(process.pid).children()

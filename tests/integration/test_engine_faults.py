@@ -19,7 +19,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("impatient")
-async def test_an_engine_that_hangs_fails_items_and_is_told(
+async def test_an_engine_that_hangs_fails_items_and_is_reported(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async with running_server(held_engine(), close_after_finish_s=0) as running:

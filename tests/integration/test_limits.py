@@ -78,7 +78,7 @@ async def test_without_memory_one_session_is_let_in(
         await (await server.connect()).until("created")
 
 
-def test_a_memory_limit_that_is_too_low_is_told_at_the_start() -> None:
+def test_a_memory_limit_that_is_too_low_is_reported_at_the_start() -> None:
     ended = run_to_end("--port", "0", "--max-memory-mb", "20")
     assert ended.returncode == 3
     assert "max_memory_mb is 20, but" in ended.stderr
@@ -94,7 +94,7 @@ async def test_a_session_ends_when_its_time_is_up() -> None:
         assert time.monotonic() - began_s > 0.5
 
 
-async def test_a_service_manager_is_told(tmp_path: Path) -> None:
+async def test_a_service_manager_is_informed(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
         manager.settimeout(30.0)

@@ -30,7 +30,7 @@ async def exposition(running: RunningServer) -> dict[str, float]:
     return {series.removeprefix("oyez_"): float(value) for series, value in lines}
 
 
-async def test_audio_counts_while_it_is_heard() -> None:
+async def test_audio_counts_while_it_comes() -> None:
     async with running_server() as running:
         client = await running.connect()
         await client.send(append(silence(0.5) + speech(1.5)))

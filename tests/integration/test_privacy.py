@@ -49,7 +49,7 @@ async def misbehave(client: Client) -> None:
     )
 
 
-async def test_a_program_tells_its_log_nothing_that_is_secret() -> None:
+async def test_a_program_logs_nothing_that_is_secret() -> None:
     environment = {
         **ENVIRONMENT,
         "OYEZ_API_KEY": KEY,

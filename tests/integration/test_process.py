@@ -87,7 +87,7 @@ async def test_with_keys_there_is_no_warning() -> None:
         assert refused.value.status == 401
 
 
-def test_a_taken_port_is_told_before_anything_is_loaded() -> None:
+def test_a_taken_port_is_reported_before_anything_is_loaded() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         ended = run_to_end("--port", str(port))

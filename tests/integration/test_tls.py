@@ -86,7 +86,7 @@ async def test_old_versions_and_plain_text_are_refused(tmp_path: Path) -> None:
                 await Client(socket).until("created")
 
 
-def test_a_bad_certificate_is_told_before_anything_is_loaded(tmp_path: Path) -> None:
+def test_a_bad_certificate_is_reported_before_anything_is_loaded(tmp_path: Path) -> None:
     flags = issue(tmp_path)
     (tmp_path / "key.pem").write_text("rubbish")
     ended = run_to_end("--port", "0", *flags)

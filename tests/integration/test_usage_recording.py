@@ -163,7 +163,7 @@ async def test_a_full_ledger_lets_nobody_in(monkeypatch: pytest.MonkeyPatch) -> 
         await inside.until("session.finished")
 
 
-async def test_readiness_tells_of_the_database(
+async def test_readiness_reports_the_database(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with running_server() as running:
@@ -181,7 +181,7 @@ async def test_readiness_tells_of_the_database(
         ("postgresql://me:hush@127.0.0.1:1/oyez", "me:***@127.0.0.1:1/oyez"),
     ],
 )
-def test_a_database_that_is_away_at_the_start_is_told(url: str, told: str) -> None:
+def test_a_database_that_is_away_at_the_start_is_reported(url: str, told: str) -> None:
     with pytest.raises(StartupError) as caught:
         run_server(Settings(engine="fake", port=0, database=url, create_database=True), print)
     message = str(caught.value)

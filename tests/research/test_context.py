@@ -63,7 +63,7 @@ def test_contexts_hold_what_their_names_say(clips: list[Clip]) -> None:
     assert "we met Lorry there" in contexts[PROSE][0]
 
 
-def test_recall_and_leaks_are_told_apart(clips: list[Clip]) -> None:
+def test_recall_and_leaks_are_counted_apart(clips: list[Clip]) -> None:
     outcomes = list(
         run(
             clips[:1],

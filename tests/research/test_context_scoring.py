@@ -26,7 +26,7 @@ def test_scripts_without_spaces_are_scored_by_character() -> None:
     assert score == TermScore(terms=1, recalled=0, others=3, other_errors=0)
 
 
-def test_nothing_heard_and_nothing_said() -> None:
+def test_nothing_recognised_and_nothing_said() -> None:
     assert score_terms("met lorry", "", "en", ["Lorry"]) == TermScore(1, 0, 1, 1)
     assert score_terms("", "Lorry", "en", ["Lorry"]) == TermScore()
 

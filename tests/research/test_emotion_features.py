@@ -87,7 +87,7 @@ def test_what_is_kept_is_not_computed_again(tmp_path: Path) -> None:
     assert np.array_equal(first.features[VARIED], again.features[VARIED])
 
 
-def test_progress_is_told(tmp_path: Path) -> None:
+def test_progress_is_reported(tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
     compute_features(
         recordings(tmp_path), Ruler(), FakeDetector(), seed=1,

@@ -46,7 +46,7 @@ def test_the_same_recordings_give_the_same_weights() -> None:
     assert one.space == "toy"
 
 
-def test_an_emotion_that_was_never_heard_is_never_named() -> None:
+def test_an_emotion_without_training_data_is_never_named() -> None:
     material = heard(emotions=(1, 3, 5))
     weights = fit(material, ["c0"], {})
     tracker = LinearClassifier(weights, 0.0).new_tracker()

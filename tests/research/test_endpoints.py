@@ -56,25 +56,25 @@ def test_a_long_pause_ends_a_turn_once(pause_ms: int) -> None:
 
 
 @pytest.mark.parametrize("gain_db", [0, -20, -30, -40])
-def test_quiet_speakers_are_heard(gain_db: float) -> None:
+def test_quiet_speakers_are_detected(gain_db: float) -> None:
     errors = under(amplified(scene().samples, gain_db))
     assert errors.missed_samples < 0.03 * errors.speech_samples
     assert errors.false_starts == errors.splits == 0
 
 
-def test_far_speakers_are_heard() -> None:
+def test_far_speakers_are_detected() -> None:
     errors = under(amplified(scene().in_room(), -40))
     assert errors.missed_samples < 0.1 * errors.speech_samples
 
 
 @pytest.mark.parametrize("snr_db", [15, 5])
-def test_speakers_are_heard_in_noise(snr_db: float) -> None:
+def test_speakers_are_detected_in_noise(snr_db: float) -> None:
     errors = under(scene().with_pink(snr_db))
     assert errors.missed_samples < 0.01 * errors.speech_samples
     assert errors.false_starts == 0
 
 
-def test_a_start_is_told_soon() -> None:
+def test_a_start_is_reported_soon() -> None:
     errors = under(scene().samples)
     assert max(errors.start_announced_ms) <= 130 and np.median(np.abs(errors.start_ms)) <= 32
 

@@ -38,7 +38,7 @@ def test_turns_of_a_clip_end_where_it_is_silent() -> None:
     assert not turns(clip[:100], EnergyDetector())
 
 
-def test_sessions_are_put_together_as_told() -> None:
+def test_sessions_are_composed_as_requested() -> None:
     random = np.random.default_rng(1)
     assert [{each.language for each in row} for row in rows(shelf(1), 1, random)] == [
         {"de"},

@@ -50,7 +50,7 @@ def test_other_servers_may_send_less_and_more() -> None:
 
 
 @pytest.mark.parametrize("message", ["", "[]", "nonsense", '{"type":1}'])
-def test_what_is_no_event_is_told(message: str) -> None:
+def test_what_is_no_event_is_reported(message: str) -> None:
     with pytest.raises(msgspec.DecodeError):
         parse(message)
 

@@ -73,7 +73,7 @@ async def test_a_blocked_packet_delays_none_that_is_due_later(
     assert take.broken is None
 
 
-async def test_a_busy_generator_knows_that_it_is_late() -> None:
+async def test_a_busy_generator_reports_that_it_is_late() -> None:
     take = Take(time.perf_counter())
     sending = asyncio.create_task(load._send(session(Socket()), [PACKET] * 3, take, 1.0, "{}"))
     await asyncio.sleep(0.05)

@@ -55,6 +55,6 @@ def test_flags_of_ones_own_come_last_and_may_hold_a_value() -> None:
     assert flags[-3:] == ["--max-load", "0.5", "--manual-interim"]
 
 
-def test_the_server_knows_every_limit_that_is_lifted() -> None:
+def test_the_server_has_every_limit_that_is_lifted() -> None:
     known = {flag for option in serve.params for flag in option.opts}
     assert {word for word in UNLIMITED if word.startswith("--")} <= known

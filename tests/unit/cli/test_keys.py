@@ -134,7 +134,7 @@ def test_limits_tell_what_was_used_today(tmp_path: Path) -> None:
     assert json.loads(run("limits", "ci", "--json").stdout)["audio_today_s"] == 90
 
 
-def test_the_tab_key_knows_names_and_ids(tmp_path: Path) -> None:
+def test_the_tab_key_completes_names_and_ids(tmp_path: Path) -> None:
     from click.shell_completion import ShellComplete
 
     kept, revoked = created("mobile"), created("old")

@@ -85,7 +85,7 @@ def test_a_file_is_written_whole_or_not_at_all(monkeypatch: pytest.MonkeyPatch) 
     assert Path("a.txt").read_text() == "one\n"
 
 
-def test_text_has_a_line_for_each_segment_and_tells_what_is_missing() -> None:
+def test_text_has_a_line_for_each_segment_and_says_what_is_missing() -> None:
     text = render(Transcript("a", [SAID, LOST]), "text")
     assert text == "Hello there.\n[1:01-1:04 not recognised]\n"
 

@@ -334,7 +334,7 @@ def test_events_of_sibling_services_are_ignored(name: str) -> None:
     assert driver.counts == ["foreign_events"]
 
 
-def test_eight_kilohertz_audio_is_heard_at_the_right_times() -> None:
+def test_eight_kilohertz_audio_has_the_right_times() -> None:
     driver = Driver()
     driver.update(sample_rate=8000)
     tone = np.sin(np.arange(8000 * 2) / 8000 * 2 * np.pi * 300).astype(np.float32) * 0.3
@@ -473,7 +473,7 @@ def test_text_is_shown_after_three_seconds_at_the_latest() -> None:
     assert driver.of("transcription.text")[-1]["text"]
 
 
-def test_a_request_tells_its_window_and_when_its_answer_is_needed() -> None:
+def test_a_request_has_its_audio_and_its_deadline() -> None:
     driver = Driver()
     driver.stream(np.concatenate([silence(0.5), speech(1.5), silence(0.4)]))
     *partials, final = driver.requests

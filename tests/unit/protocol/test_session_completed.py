@@ -30,7 +30,7 @@ def test_what_the_wire_does_not_tell_of_an_item_comes_with_it() -> None:
     assert completed.failure is None
 
 
-def test_a_failed_item_tells_why_to_those_who_count() -> None:
+def test_a_failed_item_has_its_reason() -> None:
     driver = Driver(recognise=fail)
     driver.stream(np.concatenate([speech(0.9), silence(1.5)]))
     (completed,) = driver.completed

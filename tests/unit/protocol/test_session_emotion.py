@@ -81,7 +81,7 @@ def test_the_guess_is_of_this_utterance_not_of_the_one_before() -> None:
     assert set(np.round(ledger.guesses, 1)) == {0.1, 0.4}
 
 
-def test_an_utterance_without_words_is_neutral_and_not_heard() -> None:
+def test_an_utterance_without_words_is_neutral_and_not_classified() -> None:
     ledger = Ledger()
     driver = Driver(recognise=lambda request: replace(measured(request), pieces=()),
                     emotions=ledger)  # fmt: skip
@@ -99,7 +99,7 @@ def test_a_long_turn_is_judged_as_a_whole() -> None:
     assert 0.3 < level < 0.38
 
 
-def test_answers_out_of_order_are_heard_in_order() -> None:
+def test_answers_out_of_order_are_classified_in_order() -> None:
     audio = said((2, 0.1), (2, 0.2), (2, 0.3))
     _, in_order = heard(audio)
     ledger = Ledger()

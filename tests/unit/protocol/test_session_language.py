@@ -75,13 +75,13 @@ def test_a_language_asked_for_stays() -> None:
     assert all(not effect.request.language_prior for effect in driver.requests)
 
 
-def test_noise_without_words_tells_nothing() -> None:
+def test_noise_without_words_changes_no_language() -> None:
     driver = Driver(recognise=lambda request: _wordless(polyglot(request)))
     driver.stream(np.concatenate([said(ENGLISH, 4.0), said(ENGLISH, 4.0)]))
     assert all(not effect.request.language_prior for effect in driver.requests if _final(effect))
 
 
-def test_a_window_knows_the_language_of_the_windows_before_it() -> None:
+def test_a_segment_has_the_language_of_the_segments_before_it() -> None:
     driver = Driver(recognise=polyglot)
     rest = np.concatenate([silence(0.3), speech(0.5, ENGLISH), silence(1.2)])
     driver.stream(np.concatenate([silence(0.5), speech(11.0, GERMAN), rest]))
@@ -161,7 +161,7 @@ def allowed(*codes: str) -> Driver:
     return Driver(recognise=polyglot, limits=SessionLimits(languages=codes))
 
 
-def test_only_allowed_languages_are_heard() -> None:
+def test_only_allowed_languages_are_recognised() -> None:
     driver = allowed("de", "ja")
     driver.stream(np.concatenate([said(ENGLISH, 4.0), said(JAPANESE, 4.0), said(ENGLISH, 4.0)]))
     driver.finish()
@@ -181,7 +181,7 @@ def test_a_language_asked_for_gives_way_to_allowed_ones_only() -> None:
         assert possible == ["de", "fr"]
 
 
-def test_before_anything_is_heard_an_allowed_language_is_named() -> None:
+def test_before_any_words_an_allowed_language_is_named() -> None:
     driver = allowed("de")
     driver.update(turn_detection=None)
     driver.append(silence(1.0))

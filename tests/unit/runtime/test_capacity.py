@@ -73,7 +73,7 @@ def test_the_background_is_nobodys_need() -> None:
     assert load.demand == load.cost == load.late_s == 0.0
 
 
-def test_an_utterance_sent_at_once_tells_nothing_of_what_a_conversation_needs() -> None:
+def test_an_utterance_sent_at_once_does_not_count_as_a_conversation() -> None:
     load = Steady().run(Urgency.FINAL, 0.5, late_s=0.1, paced=False)
     assert load.cost == 0.0
     assert load.demand == load.busy > 0.1
@@ -283,7 +283,7 @@ def test_a_steady_flow_of_finals_does_not_starve_a_partial() -> None:
     assert max(np.diff(answered_s)) < 3.0
 
 
-def test_the_virtual_speakers_are_heard() -> None:
+def test_the_virtual_speakers_are_recognised() -> None:
     """The simulation itself: alone on a machine, everything comes when asked for."""
     machine = Machine()
     speaker: Speaker = machine.join()

@@ -214,7 +214,7 @@ def test_what_cannot_be_loaded_is_reported(changes: dict[str, str], message: str
         EngineProcess(choice(**changes), lines.append)
 
 
-def test_a_process_that_cannot_begin_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_cannot_begin_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine_process, "PROGRAM", "oyez.nowhere")
     with pytest.raises(LoadError, match="the process of engine fake ended with exit code 1"):
         EngineProcess(choice(), lambda line: None)

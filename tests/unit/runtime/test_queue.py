@@ -115,7 +115,7 @@ def test_a_single_job_may_be_longer_than_a_batch() -> None:
     assert len(queue.take(info(max_batch=16), 1)) == 1
 
 
-def test_a_batch_has_one_purpose_and_finals_are_batched_as_the_engine_likes() -> None:
+def test_a_batch_has_one_purpose_and_finals_are_batched_as_the_engine_says() -> None:
     jobs = [
         make_job(urgency, owner=(urgency, n))
         for n in range(3)
@@ -225,7 +225,7 @@ def test_files_are_fair_among_each_other() -> None:
     assert 1 in taken(queue)[:8]
 
 
-def test_how_late_the_queue_is_counts_only_what_tells_it() -> None:
+def test_the_lateness_of_the_queue_counts_only_jobs_with_deadlines() -> None:
     queue = a_queue(
         make_job(BACKGROUND, owner=1, deadline_s=-100),
         make_job(FINAL, owner=4, deadline_s=-100, measures_delay=False),

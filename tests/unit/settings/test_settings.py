@@ -221,7 +221,7 @@ def test_half_of_tls_is_refused(given: dict[str, str], complaint: str) -> None:
         load(given)
 
 
-def test_what_differs_from_the_defaults_tells_no_secret() -> None:
+def test_what_differs_from_the_defaults_shows_no_secret() -> None:
     assert Settings().changed() == {}
     settings = Settings(
         port=9000,

@@ -114,7 +114,7 @@ def test_silero_needs_the_samples_before_a_window() -> None:
     assert not np.allclose(cold, _score(_DETECTORS["silero"], _SPEECH), atol=0.1)
 
 
-def test_silero_hears_no_speech_in_a_tone() -> None:
+def test_silero_finds_no_speech_in_a_tone() -> None:
     tone = 0.3 * np.sin(2 * np.pi * 440 * np.arange(60 * WINDOW_SAMPLES) / 16_000)
     assert np.max(_score(_DETECTORS["silero"], tone.astype(np.float32))[10:]) < 0.6
 

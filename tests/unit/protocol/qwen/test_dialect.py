@@ -45,7 +45,7 @@ def test_null_turn_detection_is_manual_and_absent_is_not() -> None:
     assert changed({"turn_detection": {}}, manual).turn_detection is not None
 
 
-def test_nested_audio_format_wins_and_knows_more_rates() -> None:
+def test_nested_audio_format_wins_and_has_more_rates() -> None:
     nested = {"audio": {"input": {"format": {"type": "pcm", "sample_rate": 48000}}}}
     assert changed({"sample_rate": 8000, **nested}).sample_rate == 48000
     assert changed({"audio": {"input": None, "output": {"format": 3}}}).sample_rate == 16000

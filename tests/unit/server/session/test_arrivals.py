@@ -36,7 +36,7 @@ def test_what_is_remembered_covers_the_reach_of_a_start_in_tiny_packets_too() ->
     assert arrivals.at_s(3000 * 16 - 1024 * 16) == pytest.approx(end_s - 1.024, abs=0.031)
 
 
-def test_it_is_bounded_and_answers_with_the_earliest_it_knows() -> None:
+def test_it_is_bounded_and_answers_with_the_earliest_it_has() -> None:
     arrivals = Arrivals()
     for packet in range(10_000):
         arrivals.add((packet + 1) * 1600, packet * 0.1)
