@@ -3,7 +3,7 @@
 PYTHON ?=
 ARGS ?=
 STAMP := .venv/.installed
-COVERAGE := --cov --cov-report=term --cov-fail-under=87
+COVERAGE := --cov --cov-report=term --cov-fail-under=88
 LOCK := requirements/development.txt
 TOOLS := build/tools/bin
 COMPILE = $(TOOLS)/uv pip compile --quiet --no-config --universal --python-version 3.11 \
