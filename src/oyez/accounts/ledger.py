@@ -27,6 +27,9 @@ MAX_ENDED = 10_000
 MAX_BATCH = 500
 LINGER_S = 0.5
 """How long figures of open sessions wait, so that more of them share one transaction."""
+GAP_S = 0.002
+"""The pause between two transactions. SQLite keeps no queue: another process that waits to write
+must look at a moment when the database is free."""
 MIN_PAUSE_S = 0.1
 MAX_PAUSE_S = 5.0
 """The shortest and the longest pause before a write that failed is tried again."""
@@ -214,6 +217,7 @@ class Ledger:
             with self._changed:
                 for record in records:
                     self._finish(record, rejected.get(id(record)))
+            time.sleep(GAP_S)
 
     def _finish(self, record: Record, problem: Exception | None) -> None:
         """Complete the future of a record, unless a newer record has come in its place."""

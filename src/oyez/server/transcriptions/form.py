@@ -111,12 +111,14 @@ async def read_form(
     if encoding := request.headers.get("Content-Encoding"):
         message = f"Content-Encoding is {encoding[:80]!r}: send the form as it is."
         raise ApiError(400, message, code="invalid_content_type")
-    file: BinaryIO = await _on_disk(tempfile.TemporaryFile)
+    made: list[BinaryIO] = []  # filled in the thread: the task may be cancelled meanwhile
     try:
-        return file, await _FormReader(file, max_upload_bytes, grow).read(request)
+        await _on_disk(lambda: made.append(tempfile.TemporaryFile()))  # noqa: SIM115
+        return made[0], await _FormReader(made[0], max_upload_bytes, grow).read(request)
     except BaseException:
         with contextlib.suppress(OSError):  # closing tries to write once more, and may fail
-            file.close()
+            for file in made:
+                file.close()
         raise
 
 
