@@ -7,6 +7,8 @@ import asyncio
 import io
 import os
 import sys
+import tempfile
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -219,6 +221,32 @@ async def slow_upload(
         yield reader, send
     finally:
         writer.close()
+
+
+async def test_a_file_made_while_its_upload_is_cancelled_is_closed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begun, may_end = threading.Event(), threading.Event()
+    made: list[io.BytesIO] = []
+
+    def slow() -> io.BytesIO:
+        begun.set()
+        may_end.wait(10)
+        made.append(io.BytesIO())
+        return made[0]
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", slow)
+    async with running_server() as running:
+        asking = asyncio.create_task(post(running))
+        assert await asyncio.to_thread(begun.wait, 10)
+        draining = asyncio.create_task(running.server.drain(1.0))
+        await eventually(
+            lambda: all(task.cancelling() for task in running.server.transcriptions.files)
+        )
+        may_end.set()
+        assert (await asking)[0] == 503
+        await draining
+    assert made[0].closed
 
 
 async def test_ten_slow_uploads_keep_nobody_out_and_end(monkeypatch: pytest.MonkeyPatch) -> None:
