@@ -156,7 +156,7 @@ def disk(directory: Path, flag: str) -> Finding:
 def model(settings: Settings) -> Finding:
     """Check that the model exists and its files are not damaged."""
     from oyez.cli.models import is_prepared, known_models, model_faults
-    from oyez.engines.library import BUILT_IN
+    from oyez.engines import library
 
     name = settings.model
     if settings.engine == "fake":
@@ -169,7 +169,7 @@ def model(settings: Settings) -> Finding:
         return Finding("fail", f"there is no model {name}", advice)
     if faults := model_faults(known[name], lambda done_bytes: None):
         again = f"oyez models remove {name}, then add it again"
-        advice = "reinstall oyez" if name == BUILT_IN else again
+        advice = "reinstall oyez" if name == library.BUILT_IN else again
         return Finding("fail", f"{name}: {'; '.join(faults)}", advice)
     later = "will be prepared at the first start, in less than a minute"
     state = "prepared" if is_prepared(known[name], settings.cache_dir) else later

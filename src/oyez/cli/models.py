@@ -17,7 +17,6 @@ from oyez.cli.terminal import byte_progress, console, mark, print_table
 from oyez.cli.values import size_text
 from oyez.engines import library
 from oyez.engines.base import LANGUAGES
-from oyez.engines.library import AddedModel
 from oyez.engines.whisper.weights import PACKAGED_SHA256, WeightsError, packaged
 from oyez.settings import Settings, SettingsError, load
 
@@ -258,7 +257,7 @@ def _download(hub_name: str, target: Path) -> None:
     raise CommandError(message, NEVER_STARTED)
 
 
-def known_models(models_dir: Path) -> dict[str, AddedModel]:
+def known_models(models_dir: Path) -> dict[str, library.AddedModel]:
     """Return the built-in model, then those that were added, by name. No file is hashed."""
     size_bytes, directory = 0, Path()
     with suppress(WeightsError):  # `model_faults` says what is missing
@@ -276,14 +275,16 @@ def known_models(models_dir: Path) -> dict[str, AddedModel]:
     return {model.name: model for model in (built_in, *library.added(models_dir))}
 
 
-def is_prepared(model: AddedModel, cache_dir: Path) -> bool:
+def is_prepared(model: library.AddedModel, cache_dir: Path) -> bool:
     """Return whether the graphs of a model for whisper-onnx are in the cache."""
     from oyez.engines.whisper_onnx.prepare import prepared_directory
 
     return prepared_directory(model.digest, cache_dir).is_dir()
 
 
-def model_faults(model: AddedModel, progress: Callable[[int], None] | None = None) -> list[str]:
+def model_faults(
+    model: library.AddedModel, progress: Callable[[int], None] | None = None
+) -> list[str]:
     """Return what is wrong with the files of a model: what is missing or, with `progress`, damaged.
 
     progress: receives the number of bytes of every block that is hashed; not for the built-in
